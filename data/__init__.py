@@ -1,0 +1,1 @@
+"""Data sets: where clips come from, and which split they are in."""

@@ -1,0 +1,61 @@
+"""Work spread over processes, results in order."""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from typing import TypeVar
+
+from v2s_jax.errors import InputError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+AHEAD_PER_WORKER = 4  # tasks under way or waiting; bounds memory when the results are taken slowly
+
+
+def in_order(
+    work: Callable[[Task], Result], tasks: Iterable[Task], workers: int
+) -> Iterator[Result]:
+    """Yield `work(task)` for each task, computed ahead in `workers` processes.
+
+    What `work` raises is raised here, and InputError when the system kills a worker. The
+    processes end with the iterator, and when this process is killed.
+    """
+    remaining = iter(tasks)
+    # Forking a process in which TensorFlow's threads run can hang the child.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+        pending = deque(
+            pool.submit(work, task) for task in islice(remaining, workers * AHEAD_PER_WORKER)
+        )
+        try:
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(pool.submit(work, task) for task in islice(remaining, 1))
+                yield result
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"one of {workers} worker processes was killed, most likely for want of memory: "
+                "use fewer --workers and run again"
+            ) from error
+        finally:
+            for waiting in pending:
+                waiting.cancel()
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and do not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,162 @@
+"""Make a data set: clips, features, TFRecord shards.
+
+    python -m data.prepare synthetic --preset tiny --out DIR
+
+leaves DIR/clips/CATEGORY/CLIP.mp4 with a .json beside each (category, event times), and the TFDS
+folder DIR/synthetic_tiny/1.0.0, which training opens. Run again, it takes up where it stopped.
+"""
+
+import difflib
+import fcntl
+import os
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from data.clips import ClipTask, Recipe, generator_digest, prepare_clip
+from data.pool import in_order
+from data.shards import write_data_set
+from data.synthetic.generator import SPLITS
+from data.synthetic.presets import PRESETS, Preset
+from v2s_jax import __version__
+from v2s_jax.commands.door import run_door
+from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
+from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.records import ClipRecord, Metadata, open_data_set
+from v2s_jax.records.schema import FORMAT_VERSION
+
+VERSION = "1.0.0"
+"""Version of the data sets, as TFDS wants one."""
+
+CORES = os.cpu_count() or 1
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command(name="synthetic")
+def synthetic(
+    out: Path,
+    preset: str = "tiny",
+    seed: int = 0,
+    workers: int = CORES,
+    overwrite: bool = False,
+) -> None:
+    """Make the synthetic set: generated clips whose causes are known.
+
+    Args:
+        out: Folder that gets the clips and the data set.
+        preset: How many clips: tiny or demo.
+        seed: Seed of every clip.
+        workers: Processes at work; one for each core unless given.
+        overwrite: Replace a data set, or clips, made before.
+    """
+    folder = make_synthetic(out, _preset(preset), seed, workers, overwrite)
+    counts = {split: len(open_data_set(folder, split)) for split in SPLITS}
+    size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    print(f"{folder}: {counts['train']} train and {counts['test']} test clips, {size_mb:.0f} MB")
+    print(f"{out / 'clips'}: the same clips as videos")
+
+
+def make_synthetic(out: Path, preset: Preset, seed: int, workers: int, overwrite: bool) -> Path:
+    """Make the clips of a preset under `out`, and of them the data set; return its folder.
+
+    Raises InputError when the data set is there and not to be overwritten, when clips there were
+    made otherwise, and when something cannot be written.
+    """
+    if workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    folder = out / f"synthetic_{preset.name}" / VERSION
+    with _only_one_writer(out):
+        if folder.exists() and not overwrite:
+            raise InputError(f"{folder}: there already: use --overwrite to replace it")
+        tasks = _tasks(preset, seed, out / "clips", overwrite)
+        with closing(_records(tasks, workers, preset.name)) as records:
+            write_data_set(folder, _metadata(preset, seed), SPLITS, records, overwrite=overwrite)
+    return folder
+
+
+def _records(
+    tasks: list[ClipTask], workers: int, name: str
+) -> Generator[tuple[str, ClipRecord], None, None]:
+    """Yield each clip with its split, behind a progress bar that starts with the first one."""
+    records = in_order(prepare_clip, tasks, workers)
+    shown = tqdm(records, total=len(tasks), unit="clip", desc=name)
+    for task, record in zip(tasks, shown, strict=True):
+        yield task.recipe.split, record
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"--preset {name}: unknown: did you mean {nearest}? Known: {', '.join(PRESETS)}"
+        )
+    return PRESETS[name]
+
+
+def _tasks(preset: Preset, seed: int, clips: Path, overwrite: bool) -> list[ClipTask]:
+    """List the clips, categories taking turns, so that readers in file order see a mixture."""
+    generator = generator_digest()
+    counts = {"train": preset.train_clips, "test": preset.test_clips}
+    return [
+        ClipTask(
+            Recipe(category, split, index, seed, preset.video_frames, Clock(), generator),
+            folder=clips / category,
+            overwrite=overwrite,
+        )
+        for split, count in counts.items()
+        for index in range(count)
+        for category in preset.categories
+    ]
+
+
+def _metadata(preset: Preset, seed: int) -> Metadata:
+    clock = Clock()
+    return Metadata(
+        format_version=FORMAT_VERSION,
+        extractor=PixelsExtractor.name,
+        appearance_dim=PixelsExtractor.appearance_dim,
+        motion_dim=PixelsExtractor.motion_dim,
+        sample_rate_hz=clock.sample_rate_hz,
+        samples_per_video_frame=clock.samples_per_video_frame,
+        samples_max=0,  # counted by the writer
+        categories=sorted(preset.categories),
+        made_by={
+            "data_set": "synthetic",
+            "preset": preset.name,
+            "seed": seed,
+            "generator": generator_digest(),
+            "v2s_jax": __version__,
+        },
+    )
+
+
+@contextmanager
+def _only_one_writer(out: Path) -> Iterator[None]:
+    """Hold a lock on the folder, which ends with this process however that ends."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be used as a folder ({error.strerror}): choose another --out"
+        ) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{out}: another data.prepare is at work there: wait for it or choose another --out"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+if __name__ == "__main__":
+    run_door(partial(app.cli, prog="python -m data.prepare", description=__doc__))

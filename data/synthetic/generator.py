@@ -1,0 +1,51 @@
+"""The generator: names and numbers in, one clip out, the same bytes on every machine."""
+
+import difflib
+
+from data.synthetic import drum, water_flowing
+from data.synthetic.clip import SyntheticClip
+from data.synthetic.randomness import Draws
+from data.synthetic.sound import finished
+from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
+
+_SCENES = {"drum": drum.make, "water_flowing": water_flowing.make}
+
+CATEGORIES: tuple[str, ...] = tuple(_SCENES)
+"""Categories that can be made, under their VEGAS folder names."""
+
+SPLITS = ("train", "test")
+"""The split enters the key of every draw, so no two splits share a stream."""
+
+
+def make_clip(
+    category: str, split: str, index: int, seed: int, clock: Clock, video_frames: int
+) -> SyntheticClip:
+    """Make one clip; a pure function of its arguments.
+
+    Raises InputError for an unknown category or split, and for a negative index or no pictures.
+    """
+    _check_known("category", category, CATEGORIES)
+    _check_known("split", split, SPLITS)
+    if index < 0 or video_frames < 1:
+        raise InputError(
+            f"clip {index} of {video_frames} video frames: give an index from 0 on and at least "
+            "1 video frame"
+        )
+    draws = Draws(seed, category, split, index)
+    scene = _SCENES[category](draws, clock, video_frames)
+    return SyntheticClip(
+        clip_id=f"{category}-{split}-{index:05d}",
+        category=category,
+        frames=scene.frames,
+        waveform=finished(scene.sound, draws.stream("background")),
+        events_sec=scene.events_sec,
+    )
+
+
+def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"{kind} {name!r} is unknown: did you mean {nearest!r}? Known: {', '.join(known)}"
+        )

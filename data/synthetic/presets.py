@@ -1,0 +1,30 @@
+"""Named sizes of the synthetic set."""
+
+from dataclasses import dataclass
+
+from data.synthetic.generator import CATEGORIES
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How many clips, how long, of what."""
+
+    name: str
+    """The preset's name."""
+    train_clips: int
+    """Clips per category in `train`."""
+    test_clips: int
+    """Clips per category in `test`."""
+    video_frames: int
+    """Pictures per clip; 32 last 2.048 s under the default clock."""
+    categories: tuple[str, ...]
+    """Categories in the set."""
+
+
+TINY = Preset("tiny", train_clips=12, test_clips=4, video_frames=32, categories=CATEGORIES)
+"""For tests and a first look."""
+
+DEMO = Preset("demo", train_clips=1_024, test_clips=64, video_frames=32, categories=CATEGORIES)
+"""For the demo model."""
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, DEMO)}

@@ -1,0 +1,239 @@
+"""`python -m data.prepare`: from nothing to clips and a data set, also when interrupted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.clips import read_clip
+from data.pool import in_order
+from data.prepare import make_synthetic
+from data.synthetic.generator import CATEGORIES, make_clip
+from data.synthetic.presets import Preset
+from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
+from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.records import open_data_set, waveform_to_int16
+
+CLOCK = Clock()
+MINI = Preset("mini", train_clips=2, test_clips=1, video_frames=8, categories=CATEGORIES)
+CLIPS = 3 * len(CATEGORIES)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("made")
+    folder = make_synthetic(out, MINI, seed=3, workers=2, overwrite=False)
+    assert folder == out / "synthetic_mini" / "1.0.0"
+    return out
+
+
+@pytest.fixture
+def copy(made, tmp_path) -> Path:
+    return shutil.copytree(made, tmp_path / "made")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "data.prepare", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def change_times(out: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in sorted(out.glob("clips/*/*"))}
+
+
+def test_data_set_holds_what_was_generated(made):
+    for split, count in (("train", 4), ("test", 2)):
+        data = open_data_set(made, split)
+        assert len(data) == count
+        for record in data:
+            index = int(record.clip_id[-5:])
+            clip = make_clip(record.category, split, index, 3, CLOCK, MINI.video_frames)
+            assert record.clip_id == clip.clip_id
+            np.testing.assert_array_equal(record.waveform, waveform_to_int16(clip.waveform))
+            wanted = PixelsExtractor().extract(clip.frames)
+            difference = record.appearance.astype(np.float32) - wanted.appearance
+            assert np.abs(difference).mean() < 0.02  # H.264 loses a little
+            assert record.motion.shape == wanted.motion.shape
+
+
+def test_metadata_says_how_the_data_were_made(made):
+    data = open_data_set(made, "train")
+    assert data.name == "synthetic_mini"
+    assert data.clock == CLOCK
+    assert data.categories == tuple(sorted(CATEGORIES))
+    assert data.metadata["extractor"] == "pixels"
+    assert data.metadata["samples_max"] == 8 * 1_024
+    made_by = data.metadata["made_by"]
+    assert (made_by["data_set"], made_by["preset"], made_by["seed"]) == ("synthetic", "mini", 3)
+
+
+def test_categories_take_turns(made):
+    assert [record.category for record in open_data_set(made, "train")] == [*CATEGORIES] * 2
+
+
+def test_every_clip_is_a_video_with_its_label(made):
+    videos = sorted(made.glob("clips/*/*.mp4"))
+    assert len(videos) == CLIPS
+    for video in videos:
+        label = json.loads(video.with_suffix(".json").read_text())
+        index = label["recipe"]["index"]
+        clip = make_clip(label["category"], label["recipe"]["split"], index, 3, CLOCK, 8)
+        assert label["category"] == video.parent.name
+        assert label["clip_id"] == video.stem == clip.clip_id
+        assert label["events_sec"] == clip.events_sec.tolist()
+    record = read_clip(videos[0], "any", CLOCK)
+    assert len(record.appearance) == 8
+
+
+def test_finished_data_set_is_not_replaced_unasked(made):
+    before = change_times(made)
+    with pytest.raises(InputError, match="there already: use --overwrite"):
+        make_synthetic(made, MINI, seed=3, workers=1, overwrite=False)
+    assert change_times(made) == before
+
+
+def test_overwriting_keeps_clips_and_makes_lost_ones(copy):
+    lost = copy / "clips" / "drum" / "drum-train-00001.mp4"
+    first = [record.waveform for record in open_data_set(copy, "train")]
+    before = change_times(copy)
+    lost.unlink()
+    make_synthetic(copy, MINI, seed=3, workers=1, overwrite=True)
+    after = change_times(copy)
+    changed = {path.stem for path in before if before[path] != after[path]}
+    assert changed == {lost.stem}
+    again = [record.waveform for record in open_data_set(copy, "train")]
+    assert all(map(np.array_equal, first, again))
+    assert [path.name for path in (copy / "synthetic_mini").iterdir()] == ["1.0.0"]
+
+
+def test_clips_of_another_seed_are_not_taken_for_these(copy):
+    shutil.rmtree(copy / "synthetic_mini")
+    with pytest.raises(InputError, match=r"drum-train-00000\.mp4: made with seed 3: use"):
+        make_synthetic(copy, MINI, seed=4, workers=1, overwrite=False)
+    assert not (copy / "synthetic_mini" / "1.0.0").exists()
+
+
+def test_cut_clip_is_named(copy):
+    video = copy / "clips" / "drum" / "drum-test-00000.mp4"
+    video.write_bytes(video.read_bytes()[:2_000])
+    with pytest.raises(InputError, match=r"drum-test-00000\.mp4") as caught:
+        make_synthetic(copy, MINI, seed=3, workers=1, overwrite=True)
+    assert "\n" not in str(caught.value)
+    assert len(open_data_set(copy, "train")) == 4  # the old data set is still there
+
+
+def test_killed_run_leaves_no_data_set_and_is_taken_up_again(tmp_path):
+    program = f"""
+from pathlib import Path
+from tests.test_prepare import MINI, make_synthetic
+make_synthetic(Path({str(tmp_path)!r}), MINI, seed=3, workers=1, overwrite=False)
+"""
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        wait_for(lambda: len(list(tmp_path.glob("clips/*/*.json"))) >= 2)
+        workers = children(process.pid)
+        process.kill()
+    assert workers
+    wait_for(lambda: not any(is_running(worker) for worker in workers))
+    with pytest.raises(InputError, match="no data set there"):
+        open_data_set(tmp_path, "train")
+    finished = change_times(tmp_path)
+    make_synthetic(tmp_path, MINI, seed=3, workers=1, overwrite=False)
+    assert len(open_data_set(tmp_path, "train")) == 4
+    now = change_times(tmp_path)
+    for label in (path for path in finished if path.suffix == ".json"):
+        assert now[label] == finished[label]
+        assert now[label.with_suffix(".mp4")] == finished[label.with_suffix(".mp4")]
+
+
+def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for arguments, message in (
+        (("--preset", "tinny", "--out", tmp_path), "did you mean tiny? Known: tiny, demo"),
+        (("--out", file), "cannot be used as a folder"),
+        (("--out", tmp_path, "--workers", "0"), "--workers 0: must be at least 1"),
+    ):
+        ended = run("synthetic", *arguments)
+        assert ended.returncode == 2
+        assert ended.stderr.startswith("error: ")
+        assert message in ended.stderr
+        assert ended.stderr.count("\n") == 1
+        assert not ended.stdout
+
+
+def test_two_at_once_are_refused(tmp_path):
+    import fcntl
+
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(InputError, match="another data.prepare is at work there"):
+        make_synthetic(tmp_path, MINI, seed=3, workers=1, overwrite=False)
+    os.close(handle)
+
+
+@pytest.mark.slow
+def test_tiny_from_the_command_line(tmp_path):
+    ended = run("synthetic", "--preset", "tiny", "--out", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "24 train and 8 test clips" in ended.stdout
+    assert str(tmp_path / "synthetic_tiny" / "1.0.0") in ended.stdout
+    again = run("synthetic", "--preset", "tiny", "--out", tmp_path)
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_quietly_and_whole(tmp_path):
+    command = [sys.executable, "-m", "data.prepare", "synthetic", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        wait_for(lambda: len(list(tmp_path.glob("clips/*/*.json"))) >= 2)
+        workers = children(process.pid)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert errors.endswith("stopped\n")
+    assert not any(is_running(worker) for worker in workers)
+    assert not list((tmp_path / "synthetic_tiny").iterdir())
+
+
+# The pool
+
+
+def test_results_come_in_order():
+    assert list(in_order(abs, range(-20, 0), workers=2)) == list(range(20, 0, -1))
+
+
+def test_killed_worker_is_reported():
+    with pytest.raises(InputError, match="worker processes was killed"):
+        list(in_order(os._exit, [9], workers=1))
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited for a minute"
+        time.sleep(0.02)
+
+
+def children(process: int) -> list[int]:
+    found = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for path in found for child in path.read_text().split()]
+
+
+def is_running(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"

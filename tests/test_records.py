@@ -1,0 +1,490 @@
+"""Records: what is written is read, without TensorFlow, in a fixed order; damage is named."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from data.shards import write_data_set
+from v2s_jax.config import TINY, Clock
+from v2s_jax.errors import InputError
+from v2s_jax.quantize import q_zero, quantize
+from v2s_jax.records import (
+    ClipRecord,
+    Metadata,
+    batches,
+    clip_order,
+    open_data_set,
+    waveform_from_int16,
+    waveform_to_int16,
+)
+from v2s_jax.records.tfrecord import masked_crc
+
+CLOCK = Clock()
+DIM = 4_096
+CLIPS = {"train": 10, "test": 3}
+CLIPS_PER_SHARD = 4
+
+
+def config(**training):
+    changed = {"batch_clips": 4, "seed": 7, **training}
+    model = dataclasses.replace(TINY.model, appearance_dim=DIM)
+    return dataclasses.replace(
+        TINY, model=model, training=dataclasses.replace(TINY.training, **changed)
+    )
+
+
+def random_record(split: str, index: int) -> ClipRecord:
+    """Clips of 2 to 4 video frames, the last one of which is covered in part."""
+    rng = np.random.default_rng([index, len(split)])
+    video_frames = 2 + index % 3
+    samples = video_frames * CLOCK.samples_per_video_frame - index
+    return ClipRecord(
+        clip_id=f"drum-{split}-{index:05d}",
+        category="drum" if index % 2 else "water_flowing",
+        waveform=rng.integers(-32_768, 32_768, samples).astype(np.int16),
+        appearance=rng.random((video_frames, DIM)).astype(np.float16),
+        motion=rng.random((video_frames, DIM)).astype(np.float16),
+    )
+
+
+def metadata(**changed) -> Metadata:
+    values = {
+        "format_version": 1,
+        "extractor": "pixels",
+        "appearance_dim": DIM,
+        "motion_dim": DIM,
+        "sample_rate_hz": CLOCK.sample_rate_hz,
+        "samples_per_video_frame": CLOCK.samples_per_video_frame,
+        "samples_max": 0,
+        "categories": ["drum", "water_flowing"],
+        "made_by": {"data_set": "test"},
+    }
+    return {**values, **changed}
+
+
+def write(directory: Path, described: Metadata, records) -> Path:
+    folder = directory / "noise" / "1.0.0"
+    write_data_set(folder, described, ["train", "test"], records, clips_per_shard=CLIPS_PER_SHARD)
+    return folder
+
+
+def all_records():
+    for split, count in CLIPS.items():
+        for index in range(count):
+            yield split, random_record(split, index)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("data"), metadata(), all_records())
+
+
+@pytest.fixture
+def copy(written, tmp_path) -> Path:
+    return shutil.copytree(written, tmp_path / "noise" / "1.0.0", copy_function=shutil.copy2)
+
+
+def assert_same(found: ClipRecord, wanted: ClipRecord) -> None:
+    assert (found.clip_id, found.category) == (wanted.clip_id, wanted.category)
+    for name in ("waveform", "appearance", "motion"):
+        assert getattr(found, name).dtype == getattr(wanted, name).dtype
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+
+
+def one_line(caught: pytest.ExceptionInfo[InputError]) -> str:
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# What is written is read
+
+
+@pytest.mark.parametrize("split", CLIPS)
+def test_every_record_is_read_as_it_was_written(written, split):
+    data = open_data_set(written, split)
+    assert len(data) == CLIPS[split]
+    for index, record in enumerate(data):
+        assert_same(record, random_record(split, index))
+    assert data.name == "noise"
+    assert data.categories == ("drum", "water_flowing")
+    assert data.clock == CLOCK
+    assert data.metadata["samples_max"] == 4 * 1_024 - 2  # the test split counts too
+    with pytest.raises(IndexError):
+        data[len(data)]
+
+
+def test_a_folder_above_opens_too(written, tmp_path):
+    assert len(open_data_set(written.parent.parent, "train")) == 10
+    assert len(open_data_set(str(written.parent), "train")) == 10
+
+
+def test_values_take_two_bytes_on_disk(written):
+    shards = sorted(written.glob("*train.tfrecord*"))
+    assert len(shards) == 3
+    size = sum(path.stat().st_size for path in shards)
+    values = sum(
+        record.waveform.size + record.appearance.size + record.motion.size
+        for split, record in all_records()
+        if split == "train"
+    )
+    assert 2 * values < size < 2 * values + 10 * 300  # names and framing: under 300 bytes a clip
+
+
+def test_tensorflow_reads_the_same_shards(written):
+    for loaded in (
+        tfds.load("noise", data_dir=written.parent.parent, split="train"),
+        tfds.builder_from_directory(written).as_dataset(split="train"),
+    ):
+        examples = {e["clip_id"].decode(): e for e in loaded.as_numpy_iterator()}
+        assert len(examples) == 10
+        for record in open_data_set(written, "train"):
+            example = examples[record.clip_id]
+            assert_same(record, record._replace(**{
+                "category": example["category"].decode(),
+                "waveform": example["waveform"],
+                "appearance": example["appearance"],
+                "motion": example["motion"],
+            }))  # fmt: skip
+
+
+def test_reading_does_not_import_tensorflow(written):
+    program = f"""
+import sys
+from v2s_jax.config import TINY
+from v2s_jax.records import batches, open_data_set
+data = open_data_set({str(written)!r}, "train")
+data[3]
+next(batches(data, TINY, 0, range(4)))
+assert "tensorflow" not in sys.modules, "tensorflow was imported"
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_masked_crc_equals_tensorflows(written):
+    import tensorflow as tf
+
+    path = written.parent / "one.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(b"a clip")
+    assert int.from_bytes(path.read_bytes()[-4:], "little") == masked_crc(b"a clip")
+
+
+def test_int16_round_trip():
+    waveform = np.array([-1.0, -0.5, 0.0, 1 / 32_768, 0.9, 1.0, 1.5], np.float32)
+    steps = waveform_to_int16(waveform)
+    assert steps.tolist() == [-32_768, -16_384, 0, 1, 29_491, 32_767, 32_767]
+    np.testing.assert_array_equal(waveform_to_int16(waveform_from_int16(steps)), steps)
+
+
+# The index
+
+
+def test_index_is_kept_and_made_again_when_a_shard_changes(copy):
+    index = copy / "noise-train.index.npy"
+    assert index.exists()  # the writer opened the data set once
+    made = index.stat().st_mtime_ns
+    open_data_set(copy, "train")
+    assert index.stat().st_mtime_ns == made
+    shard = sorted(copy.glob("*train.tfrecord*"))[0]
+    swapped = sorted(copy.glob("*train.tfrecord*"))[1]
+    contents = shard.read_bytes()
+    shard.write_bytes(swapped.read_bytes())
+    swapped.write_bytes(contents)
+    data = open_data_set(copy, "train")
+    assert [record.clip_id[-1] for record in data] == list("4567012389")
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"no index", b"\x93NUMPY\x01\x00v\x00{"])
+def test_a_spoilt_index_is_made_again(copy, spoilt):
+    index = copy / "noise-train.index.npy"
+    whole = index.read_bytes()
+    index.write_bytes(spoilt)
+    assert len(open_data_set(copy, "train")) == 10
+    assert index.read_bytes() == whole
+
+
+def test_where_no_index_can_be_kept_reading_works(copy):
+    index = copy / "noise-train.index.npy"
+    index.unlink()
+    index.mkdir()  # stands for a folder without write access, which root would have
+    assert_same(open_data_set(copy, "train")[9], random_record("train", 9))
+    assert not list(copy.glob(".*tmp*"))
+
+
+# Order and batches
+
+
+def test_each_epoch_visits_every_clip_once():
+    order = clip_order(0, 7, np.arange(21))
+    epochs = order.reshape(3, 7)
+    assert (np.sort(epochs, axis=1) == np.arange(7)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_order_depends_on_seed_and_position_only():
+    whole = clip_order(5, 100, np.arange(1_000))
+    np.testing.assert_array_equal(clip_order(5, 100, np.arange(333, 777)), whole[333:777])
+    scattered = np.array([900, 3, 450, 3])
+    np.testing.assert_array_equal(clip_order(5, 100, scattered), whole[scattered])
+    assert (clip_order(6, 100, np.arange(100)) != whole[:100]).any()
+
+
+def test_order_is_the_same_under_every_numpy():
+    golden = [0, 2, 1, 5, 4, 3, 6, 7, 5, 3, 7, 2, 4, 1, 0, 6]
+    assert clip_order(0, 8, np.arange(16)).tolist() == golden
+
+
+def test_batch_holds_the_clips_of_its_positions(written):
+    data = open_data_set(written, "train")
+    stream = batches(data, config(), 0, range(4))
+    seen = []
+    for _ in range(5):
+        batch = next(stream)
+        seen += batch.clip_index.tolist()
+        for row, clip in enumerate(batch.clip_index):
+            record = random_record("train", int(clip))
+            own = record.waveform.size
+            levels = quantize(waveform_from_int16(record.waveform), 256, "linear")
+            np.testing.assert_array_equal(batch.levels[row, :own], levels)
+            assert (batch.levels[row, own:] == q_zero(256)).all()
+            assert batch.mask[row].sum() == own
+            assert batch.mask[row, :own].all()
+            frames = len(record.appearance)
+            np.testing.assert_array_equal(batch.appearance[row, :frames], record.appearance)
+            assert not batch.appearance[row, frames:].any()
+    stream.close()
+    assert batch.levels.shape == (4, 4 * 1_024)
+    assert batch.appearance.shape == (4, 4, DIM)
+    assert seen == clip_order(7, 10, np.arange(20)).tolist()
+
+
+def test_batches_resume_anywhere(written):
+    data = open_data_set(written, "train")
+    first, later = batches(data, config(), 0, range(4)), batches(data, config(), 3, range(4))
+    for _ in range(3):
+        next(first)
+    for _ in range(3):
+        for a, b in zip(next(first), next(later), strict=True):
+            np.testing.assert_array_equal(a, b)
+    first.close()
+    later.close()
+
+
+def test_two_hosts_feed_the_rows_of_one(written):
+    data = open_data_set(written, "train")
+    one = next(batches(data, config(), 2, range(4)))
+    two = [next(batches(data, config(), 2, rows)) for rows in (range(2), slice(2, 4))]
+    for whole, low, high in zip(one, *two, strict=True):
+        np.testing.assert_array_equal(whole, np.concatenate([low, high]))
+
+
+def test_batch_larger_than_the_data_set(written):
+    data = open_data_set(written, "test")
+    batch = next(batches(data, config(batch_clips=7), 0, range(7)))
+    assert sorted(batch.clip_index[:3]) == sorted(batch.clip_index[3:6]) == [0, 1, 2]
+    assert len(batch.clip_index) == 7
+
+
+def test_batches_are_padded_to_whole_chunks(written):
+    data = open_data_set(written, "train")
+    batch = next(batches(data, config(chunk_samples=3_072), 0, range(4)))
+    assert batch.levels.shape == (4, 6 * 1_024)
+    assert batch.appearance.shape == (4, 6, DIM)
+
+
+def test_closing_stops_the_readers(written):
+    stream = batches(open_data_set(written, "train"), config(), 0, range(4))
+    next(stream)
+    assert any(thread.name.startswith("v2s-read") for thread in threading.enumerate())
+    stream.close()
+    assert not any(thread.name.startswith("v2s-read") for thread in threading.enumerate())
+
+
+def test_damage_met_while_reading_ahead_surfaces(copy):
+    data = open_data_set(copy, "train")
+    shard = data.index.shards[0]
+    flip_byte(shard, int(data.index.offset[2]) + 5_000)
+    stream = batches(data, config(), 0, range(4))
+    with pytest.raises(InputError, match="record 2 is damaged"):
+        for _ in range(3):
+            next(stream)
+    assert not any(thread.name.startswith("v2s-read") for thread in threading.enumerate())
+
+
+# Bad input
+
+
+def flip_byte(path: Path, position: int) -> None:
+    contents = bytearray(path.read_bytes())
+    contents[position] ^= 0x10
+    path.write_bytes(contents)
+
+
+def test_folder_without_a_data_set(tmp_path):
+    for directory in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match="no data set there") as caught:
+            open_data_set(directory, "train")
+        assert f"python -m data.prepare synthetic --out {directory}" in one_line(caught)
+
+
+def test_file_instead_of_a_folder(written):
+    shard = next(written.glob("*tfrecord*"))
+    with pytest.raises(InputError, match="not a folder") as caught:
+        open_data_set(shard, "train")
+    assert str(shard) in one_line(caught)
+
+
+def test_several_data_sets(copy):
+    other = shutil.copytree(copy, copy.parent.parent / "other" / "1.0.0")
+    with pytest.raises(InputError, match="several data sets") as caught:
+        open_data_set(copy.parent.parent, "train")
+    assert str(other) in one_line(caught)
+
+
+def test_unknown_split_names_those_there(written):
+    with pytest.raises(InputError, match="no split 'valid': choose from") as caught:
+        open_data_set(written, "valid")
+    assert "train" in one_line(caught)
+    assert "test" in one_line(caught)
+
+
+def test_unfinished_folder_does_not_open(copy):
+    (copy / "metadata.json").write_text("{}")
+    with pytest.raises(InputError, match=r"metadata\.json: lacks format_version") as caught:
+        open_data_set(copy, "train")
+    one_line(caught)
+    (copy / "metadata.json").unlink()
+    with pytest.raises(InputError, match=r"metadata\.json: lacks format_version"):
+        open_data_set(copy, "train")
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "metadata.json", "features.json"])
+def test_unreadable_description(copy, name):
+    (copy / name).write_text('{"half": ')
+    with pytest.raises(InputError) as caught:
+        open_data_set(copy, "train")
+    assert str(copy) in one_line(caught)
+
+
+def test_features_of_something_else(copy):
+    changed = json.loads((copy / "metadata.json").read_text()) | {"appearance_dim": 512}
+    (copy / "metadata.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="not the features of a clip") as caught:
+        open_data_set(copy, "train")
+    assert "features.json" in one_line(caught)
+
+
+def test_other_format(copy):
+    changed = json.loads((copy / "metadata.json").read_text()) | {"format_version": 0}
+    (copy / "metadata.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="format 0, this program reads format 1"):
+        open_data_set(copy, "train")
+
+
+def test_missing_shard(copy):
+    shard = sorted(copy.glob("*train.tfrecord*"))[1]
+    shard.unlink()
+    with pytest.raises(InputError) as caught:
+        open_data_set(copy, "train")
+    assert str(shard) in one_line(caught)
+
+
+@pytest.mark.parametrize("keep_index", [True, False])
+def test_shard_cut_in_half(copy, keep_index):
+    shard = sorted(copy.glob("*train.tfrecord*"))[1]
+    contents = shard.read_bytes()
+    shard.write_bytes(contents[: len(contents) // 2])
+    if not keep_index:
+        (copy / "noise-train.index.npy").unlink()
+    with pytest.raises(InputError, match=r"record [12] is cut off") as caught:
+        open_data_set(copy, "train")
+    assert str(shard) in one_line(caught)
+
+
+def test_shard_cut_between_records(copy):
+    data = open_data_set(copy, "train")
+    shard = data.index.shards[0]
+    shard.write_bytes(shard.read_bytes()[: int(data.index.offset[3]) - 12])
+    with pytest.raises(InputError, match="holds 3 records instead of 4"):
+        open_data_set(copy, "train")
+
+
+def test_shard_cut_after_opening(copy):
+    data = open_data_set(copy, "train")
+    shard = data.index.shards[1]
+    shard.write_bytes(shard.read_bytes()[:1_000])
+    with pytest.raises(InputError, match="record 1 is cut off"):
+        data[5]
+
+
+def test_flipped_bit_in_a_record(copy):
+    data = open_data_set(copy, "train")
+    flip_byte(data.index.shards[1], int(data.index.offset[6]) + 9_999)
+    data[5]
+    with pytest.raises(InputError, match="record 2 is damaged") as caught:
+        data[6]
+    assert str(data.index.shards[1]) in one_line(caught)
+
+
+def test_flipped_bit_in_a_header(copy):
+    data = open_data_set(copy, "train")
+    flip_byte(data.index.shards[0], int(data.index.offset[1]) - 12)
+    (copy / "noise-train.index.npy").unlink()
+    with pytest.raises(InputError, match="record 1 is damaged") as caught:
+        open_data_set(copy, "train")
+    assert str(data.index.shards[0]) in one_line(caught)
+
+
+def test_features_that_do_not_cover_the_sound(tmp_path):
+    short = random_record("train", 1)
+    short = short._replace(appearance=short.appearance[:-1])
+    folder = write(tmp_path, metadata(), [("train", short), ("test", random_record("test", 0))])
+    with pytest.raises(
+        InputError, match="clip drum-train-00001 holds 8192 feature values"
+    ) as caught:
+        open_data_set(folder, "train")[0]
+    assert "its 3 video frames of 4096 values need 12288" in one_line(caught)
+
+
+def test_empty_split_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="split 'test' holds no clips"):
+        write(tmp_path, metadata(), [("train", random_record("train", 0))])
+    assert not list((tmp_path / "noise").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"clock": Clock(8_000, 1_024)}, "clock.sample_rate_hz is 16000, the config wants 8000"),
+        ({"model": TINY.model}, None),
+        (
+            {"model": dataclasses.replace(TINY.model, appearance_dim=512)},
+            "model.appearance_dim is 4096, the config wants 512",
+        ),
+    ],
+)
+def test_data_made_for_another_config(written, changed, message):
+    data = open_data_set(written, "train")
+    other = dataclasses.replace(config(), **changed)
+    if message is None:
+        batches(data, other, 0, range(4)).close()
+        return
+    with pytest.raises(InputError) as caught:
+        batches(data, other, 0, range(4))
+    assert message in one_line(caught)
+
+
+def test_data_of_another_extractor(copy):
+    changed = json.loads((copy / "metadata.json").read_text()) | {"extractor": "vgg19"}
+    (copy / "metadata.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="extractor is vgg19, the config wants pixels"):
+        batches(open_data_set(copy, "train"), config(), 0, range(4))

@@ -1,0 +1,1 @@
+"""The doors: argv to config to one call."""

@@ -1,0 +1,27 @@
+"""Choosing the platform that JAX runs on."""
+
+import jax
+
+from v2s_jax.errors import InputError
+
+PLATFORMS = ("cpu", "gpu", "tpu")
+
+
+def use_device(platform: str | None) -> None:
+    """Make JAX run on `platform`; with None it takes the best one there is.
+
+    Must come before the first computation. Raises InputError for an unknown platform, or one
+    that this machine does not have.
+    """
+    if platform is None:
+        return
+    if platform not in PLATFORMS:
+        raise InputError(f"--device {platform}: use {', '.join(PLATFORMS)}")
+    jax.config.update("jax_platforms", "cuda" if platform == "gpu" else platform)
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise InputError(
+            f"--device {platform}: JAX finds none here: install jax with support for it, or use "
+            "--device cpu"
+        ) from error

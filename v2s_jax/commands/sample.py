@@ -1,0 +1,69 @@
+"""Sound silent videos: each gets a wav, a copy of the video with it, and a picture of both.
+
+The model's sizes are read from the checkpoint. Without --checkpoint the one that ships with the
+program is used: it knows drums and flowing water of the synthetic data set, and nothing else.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from v2s_jax.commands.device import use_device
+from v2s_jax.errors import InputError
+from v2s_jax.generate import DEFAULT_TILE
+from v2s_jax.sonification import SHIPPED_CHECKPOINT, Report, sonify
+
+
+@dataclass(frozen=True)
+class SampleArgs:
+    """What sample.py takes."""
+
+    video: tuple[Path, ...]
+    """Videos, or folders of videos; they are sounded together."""
+    out: Path
+    """Folder for NAME_sound.wav, NAME_sound.mp4 (or .mkv) and NAME_sound.png."""
+    checkpoint: Path = SHIPPED_CHECKPOINT
+    """A .safetensors file, or the --workdir of a training run."""
+    seed: int = 0
+    """Another seed gives another sound for the same video."""
+    temperature: float = 1.0
+    """Below 1 the likely levels are preferred; 1 draws from the model as it is."""
+    device: str | None = None
+    """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
+    overwrite: bool = False
+    """Replace outputs that are there already."""
+    tile: int = DEFAULT_TILE
+    """Clips computed side by side; a clip's sound is repeatable for the same tile."""
+
+
+def main() -> None:
+    """Sound the videos that the command line names."""
+    args = tyro.cli(SampleArgs, prog="sample.py", description=__doc__)
+    use_device(args.device)
+    report = sonify(
+        args.video,
+        args.out,
+        checkpoint=args.checkpoint,
+        seed=args.seed,
+        temperature=args.temperature,
+        overwrite=args.overwrite,
+        tile=args.tile,
+    )
+    _tell(report)
+
+
+def _tell(report: Report) -> None:
+    """Say where the files are, and end in error when a video failed."""
+    for made in report.sounded:
+        for warning in made.warnings:
+            print(f"warning: {warning}")
+        print(f"{made.source}:\n  {made.wav}\n  {made.video}\n  {made.figure}")
+    if report.sounded:
+        print(f"{len(report.sounded)} sounded at {report.x_real_time:.1f} x real time")
+    failures = list(report.failed.values())
+    if len(failures) == 1:
+        raise InputError(failures[0])
+    if failures:
+        listed = "".join(f"\n  {line}" for line in failures)
+        raise InputError(f"{len(failures)} videos could not be sounded:{listed}")

@@ -1,0 +1,309 @@
+"""The configuration: one clock, the model's sizes, the training run. A config is a value.
+
+Frozen dataclasses hold every number that a stage reads; sizes that follow from others are
+properties here and nowhere else. A config travels as JSON inside every checkpoint, so sampling
+takes no model flags. `PRESETS` holds the named configs; variations are made with
+`dataclasses.replace`.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from v2s_jax.errors import InputError
+from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
+
+FORMAT_VERSION = 1
+"""Version of the JSON form; raised whenever an old checkpoint could be read wrongly."""
+
+Variant = Literal["frame", "unconditional"]
+ExtractorName = Literal["pixels"]
+Precision = Literal["default", "high", "highest"]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The rates that tie picture and sound together (docs/SPEC.md, clock)."""
+
+    sample_rate_hz: int = 16_000
+    """Samples of sound per second."""
+    samples_per_video_frame: int = 1_024
+    """Samples of sound per video frame: the paper's s = ceil(sr_audio / sr_video)."""
+
+    def __post_init__(self) -> None:
+        if self.sample_rate_hz < 1 or self.samples_per_video_frame < 1:
+            raise InputError(
+                f"clock of {self.sample_rate_hz} Hz and {self.samples_per_video_frame} samples "
+                "per video frame: both must be at least 1"
+            )
+
+    @property
+    def fps(self) -> Fraction:
+        """Pictures per second: 15.625 for the defaults, the paper's "15.6"."""
+        return Fraction(self.sample_rate_hz, self.samples_per_video_frame)
+
+    def samples(self, duration_sec: Fraction | float) -> int:
+        """Return the number of samples that a video of this length gets."""
+        return round(duration_sec * self.sample_rate_hz)
+
+    def video_frames(self, samples: int) -> int:
+        """Return how many video frames cover `samples`; the last one may be covered in part."""
+        return -(-samples // self.samples_per_video_frame)
+
+    def picture_time_sec(self, video_frame: int) -> Fraction:
+        """Return the instant that a video frame stands for: the middle of its samples.
+
+        Video frame 0 of the default clock stands for 512 / 16000 s = 32 ms.
+        """
+        return (Fraction(video_frame) + Fraction(1, 2)) / self.fps
+
+
+def _nearest_divisors(of: int, wanted: int) -> str:
+    """Name the divisors of `of` just below and just above `wanted`."""
+    divisors = [d for d in range(1, of + 1) if of % d == 0]
+    below = [d for d in divisors if d < wanted][-1:]
+    above = [d for d in divisors if d > wanted][:1]
+    return " or ".join(str(d) for d in below + above)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the conditioned three-tier SampleRNN."""
+
+    variant: Variant = "frame"
+    """How the video enters: `frame` concatenates appearance to the coarsest tier's input."""
+    big_frame_size: int = 8
+    """Samples per tick of the coarsest tier (absolute, not a ratio)."""
+    frame_size: int = 2
+    """Samples per tick of the middle tier, and embedded samples read by the MLP."""
+    dim: int = 1_024
+    """Width of both recurrent tiers."""
+    mlp_dim: int = 1_024
+    """Width of the two hidden layers of the sample-level MLP."""
+    embedding_dim: int = 256
+    """Width of the embedding of one level, read by the MLP only."""
+    appearance_dim: int = 4_096
+    """Width of the appearance feature (VGG19 fc6 in the paper)."""
+    visual_proj_dim: int | None = None
+    """Width of a projection (linear + ReLU) before the concatenation; None as in the paper."""
+    weight_norm: bool = True
+    """Weight normalisation on every linear map, as in SampleRNN."""
+    learn_h0: bool = True
+    """Learn the recurrent tiers' first carry instead of starting from zero."""
+    q_levels: int = MAX_Q_LEVELS
+    """Number of levels of one sample."""
+    quantization: Quantization = "linear"
+    """Spacing of the levels."""
+
+    def __post_init__(self) -> None:
+        sizes = (
+            "big_frame_size",
+            "frame_size",
+            "dim",
+            "mlp_dim",
+            "embedding_dim",
+            "appearance_dim",
+        )
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.visual_proj_dim is not None and self.visual_proj_dim < 1:
+            raise InputError(
+                f"visual_proj_dim is {self.visual_proj_dim}: give at least 1, or None for none"
+            )
+        if self.big_frame_size % self.frame_size:
+            nearest = _nearest_divisors(self.big_frame_size, self.frame_size)
+            raise InputError(
+                f"frame_size {self.frame_size} does not divide big_frame_size "
+                f"{self.big_frame_size}: use {nearest}"
+            )
+        if not MIN_Q_LEVELS <= self.q_levels <= MAX_Q_LEVELS:
+            raise InputError(
+                f"q_levels is {self.q_levels}: use {MIN_Q_LEVELS} to {MAX_Q_LEVELS} "
+                "(levels are stored in one byte)"
+            )
+
+    @property
+    def lookback(self) -> int:
+        """Samples needed before the first prediction."""
+        return self.big_frame_size
+
+    @property
+    def ratio(self) -> int:
+        """Ticks of the frame tier per tick of the big-frame tier."""
+        return self.big_frame_size // self.frame_size
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run."""
+
+    batch_clips: int = 128
+    """Clips per update, over all devices and hosts."""
+    chunk_samples: int = 512
+    """Samples per truncated-BPTT window, and so per update."""
+    updates_per_call: int = 1
+    """Chunk updates inside one compiled call (speed only; the updates are the same)."""
+    steps: int = 100_000
+    """Updates in the whole run."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate."""
+    decay_steps: int = 0
+    """Last updates of the run, over which the learning rate falls to 0; 0 keeps it constant."""
+    gradient_clip: float = 1.0
+    """Bound on each element of the gradient."""
+    seed: int = 0
+    """Seed of the initial parameters and of the order of clips."""
+    log_every_steps: int = 100
+    """Updates between lines in the logs."""
+    checkpoint_every_steps: int = 1_000
+    """Updates between checkpoints; the last update is always saved."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay on disk."""
+    precision: Precision = "default"
+    """Precision of matrix products: `highest` is exact float32 on every device."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "batch_clips",
+            "chunk_samples",
+            "updates_per_call",
+            "steps",
+            "log_every_steps",
+            "checkpoint_every_steps",
+            "keep_checkpoints",
+        ):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate is {self.learning_rate}: it must be above 0")
+        if not self.gradient_clip > 0:
+            raise InputError(f"gradient_clip is {self.gradient_clip}: it must be above 0")
+        if not 0 <= self.decay_steps <= self.steps:
+            raise InputError(
+                f"decay_steps is {self.decay_steps}: use 0 to steps, which is {self.steps}"
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes."""
+
+    name: str
+    """The preset's name."""
+    clock: Clock = field(default_factory=Clock)
+    """Rates of picture and sound."""
+    extractor: ExtractorName = "pixels"
+    """What turns video frames into features."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Sizes of the model."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The training run."""
+
+    def __post_init__(self) -> None:
+        per_frame = self.clock.samples_per_video_frame
+        if per_frame % self.model.big_frame_size:
+            nearest = _nearest_divisors(per_frame, self.model.big_frame_size)
+            raise InputError(
+                f"big_frame_size {self.model.big_frame_size} does not divide the {per_frame} "
+                f"samples of a video frame: use {nearest}"
+            )
+        chunk = self.training.chunk_samples
+        if chunk % self.model.big_frame_size or (per_frame % chunk and chunk % per_frame):
+            raise InputError(
+                f"chunk_samples {chunk} must be a multiple of big_frame_size "
+                f"{self.model.big_frame_size} and divide, or be a multiple of, the {per_frame} "
+                f"samples of a video frame: use {per_frame // 2} or {per_frame}"
+            )
+
+    def to_json(self) -> str:
+        """Return the config as JSON text, with the format's version."""
+        return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Read what `to_json` wrote.
+
+        Raises InputError for another format version, and for fields that are missing or unknown.
+        """
+        fields = json.loads(text)
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise InputError(
+                f"written with config format {version}, this program reads format "
+                f"{FORMAT_VERSION}: use the v2s_jax version that wrote it, or train again"
+            )
+        try:
+            return cls(
+                name=fields.pop("name"),
+                clock=Clock(**fields.pop("clock")),
+                model=ModelConfig(**fields.pop("model")),
+                training=TrainingConfig(**fields.pop("training")),
+                **fields,
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(f"config does not fit this version of v2s_jax: {error}") from error
+
+
+def differing_fields(a: Config, b: Config) -> list[str]:
+    """List the fields in which two configs differ, as `model.dim: 256 != 128`."""
+
+    def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        leaves: dict[str, Any] = {}
+        for name, value in tree.items():
+            path = f"{prefix}{name}"
+            leaves |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+        return leaves
+
+    left, right = flat(dataclasses.asdict(a)), flat(dataclasses.asdict(b))
+    return [f"{path}: {left[path]} != {right[path]}" for path in left if left[path] != right[path]]
+
+
+PAPER = Config(name="paper")
+"""SampleRNN's published three-tier sizes under the paper's Frame wiring."""
+
+DEMO = Config(
+    name="demo",
+    model=ModelConfig(
+        big_frame_size=64,
+        frame_size=8,
+        dim=256,
+        mlp_dim=256,
+        embedding_dim=32,
+        visual_proj_dim=64,
+    ),
+    training=TrainingConfig(
+        batch_clips=16,
+        chunk_samples=1_024,
+        updates_per_call=8,
+        steps=12_000,
+        decay_steps=6_000,
+        learning_rate=1e-3,
+    ),
+)
+"""The sizes of the shipped checkpoint: outruns real time on two CPU cores."""
+
+TINY = Config(
+    name="tiny",
+    model=ModelConfig(
+        big_frame_size=16,
+        frame_size=4,
+        dim=32,
+        mlp_dim=32,
+        embedding_dim=16,
+        visual_proj_dim=8,
+    ),
+    training=TrainingConfig(
+        batch_clips=4,
+        chunk_samples=1_024,
+        updates_per_call=4,
+        steps=40,
+        log_every_steps=4,
+        checkpoint_every_steps=20,
+    ),
+)
+"""The sizes of the tests."""
+
+PRESETS: dict[str, Config] = {preset.name: preset for preset in (PAPER, DEMO, TINY)}

@@ -1,0 +1,97 @@
+"""Pixels: features without learned weights.
+
+For video frame i with luminance Y_i (128 x 128, in [0, 1]) and optical flow (u, v) from picture
+i-1 to i, in px per video frame:
+
+    appearance_i = mean of Y_i over 2 x 2 px blocks                    64 x 64 = 4096 values
+    motion_i     = mean of max(u, 0), max(-u, 0), max(v, 0), max(-v, 0)
+                   over 4 x 4 px blocks: right, left, down, up         4 x 32 x 32 = 4096 values
+
+Both are laid out row by row, motion map after map. The widths equal those of VGG19's fc6, which
+the paper uses, so either extractor feeds the same model.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float16, Float32, UInt8
+
+from v2s_jax.config import ExtractorName
+from v2s_jax.types import Features
+
+PICTURE_PX = 128  # both maps below divide it
+APPEARANCE_PX = 64  # 64 x 64 = 4096
+MOTION_PX = 32  # 4 x 32 x 32 = 4096
+FLOW_PRESET = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM  # "fast" is off by 0.1 px on a shift of 3 px
+WHITE = 255.0  # largest value of an 8-bit channel
+
+
+class FrameFeatures(NamedTuple):
+    """The features of one video frame."""
+
+    appearance: Float16[np.ndarray, "appearance_dim"]
+    motion: Float16[np.ndarray, "motion_dim"]
+
+
+class PixelsExtractor:
+    """Luminance and optical flow of pictures, as the module describes."""
+
+    name: ClassVar[ExtractorName] = "pixels"
+    picture_height_px: ClassVar[int] = PICTURE_PX
+    picture_width_px: ClassVar[int] = PICTURE_PX
+    appearance_dim: ClassVar[int] = APPEARANCE_PX**2
+    motion_dim: ClassVar[int] = 4 * MOTION_PX**2
+
+    def stream(
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
+    ) -> Iterator[FrameFeatures]:
+        """Yield each video frame's features; holds two pictures at a time."""
+        flow = cv2.DISOpticalFlow.create(FLOW_PRESET)
+        previous = None
+        for frame in frames:
+            luminance = _luminance(frame)
+            still = np.zeros((*luminance.shape, 2), np.float32)
+            moved = still if previous is None else flow.calc(previous, luminance, still)
+            yield FrameFeatures(_appearance(luminance), _motion(moved))
+            previous = luminance
+
+    def stream_appearance(
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
+    ) -> Iterator[Float16[np.ndarray, "appearance_dim"]]:
+        """Yield each video frame's appearance alone, for models that do not read motion."""
+        return (_appearance(_luminance(frame)) for frame in frames)
+
+    def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
+        """Return the features of a whole clip, which must have at least one picture."""
+        appearance, motion = zip(*self.stream(frames), strict=True)
+        return Features(np.stack(appearance), np.stack(motion))
+
+
+def _luminance(
+    frame: UInt8[np.ndarray, "height width 3"],
+) -> UInt8[np.ndarray, "height width"]:
+    """Return 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as OpenCV defines gray), rounded."""
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+
+
+def _appearance(
+    luminance: UInt8[np.ndarray, "height width"],
+) -> Float16[np.ndarray, "appearance_dim"]:
+    return (_block_means(luminance, APPEARANCE_PX) / WHITE).astype(np.float16).reshape(-1)
+
+
+def _motion(
+    moved: Float32[np.ndarray, "height width 2"],
+) -> Float16[np.ndarray, "motion_dim"]:
+    """Split the flow by direction before averaging, so that opposite motions do not cancel."""
+    right, down = moved[..., 0], moved[..., 1]
+    maps = [_block_means(np.maximum(part, 0), MOTION_PX) for part in (right, -right, down, -down)]
+    return np.stack(maps).astype(np.float16).reshape(-1)
+
+
+def _block_means(picture: np.ndarray, size_px: int) -> Float[np.ndarray, "size size"]:
+    """Average a square picture over equal blocks, down to `size_px` on a side."""
+    block = PICTURE_PX // size_px
+    return picture.reshape(size_px, block, size_px, block).mean(axis=(1, 3))

@@ -1,0 +1,47 @@
+"""Files appear under their name only when they are whole."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from v2s_jax.errors import InputError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it into place when the block ends well.
+
+    A block that raises, or a process that is killed, leaves nothing under `path`. The temporary
+    name keeps the suffix, from which ffmpeg and matplotlib choose the format.
+
+    Raises InputError when the folder cannot be made or written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem[:80]}-", suffix=f".tmp{path.suffix}", dir=path.parent
+        )
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: cannot write there ({error.strerror}): choose another folder"
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would survive the rename
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}): free space or choose another folder"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

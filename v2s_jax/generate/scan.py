@@ -1,0 +1,98 @@
+"""The tiers run one tick at a time: nested scans over big frame, frame and sample.
+
+They are the tiers of training, with weight norm folded away and embedding x first layer folded to
+tables. What is chosen at each sample is the caller's: noise decides when generating, the true
+sound when the same program is held against teacher forcing.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from v2s_jax.config import Config
+from v2s_jax.model import Carry, VideoToSound, fold_weight_norm
+
+Pick = Callable[[Array, Array], tuple[Array, Array]]
+"""Choose the next level: (logits [batch q_levels], given [batch]) -> (level, kept)."""
+
+
+def without_weight_norm(config: Config) -> Config:
+    """Return the config of the model whose weight norm is folded away."""
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, weight_norm=False))
+
+
+class Folded(NamedTuple):
+    """Parameters as generation reads them, computed once per checkpoint."""
+
+    params: dict[str, Any]
+    tables: Float[Array, "frame_size q_levels mlp_dim"]
+    frame_kernel: Float[Array, "frame_size gates"]
+
+
+def fold(model: VideoToSound, params: dict[str, Any]) -> Folded:
+    """Fold weight norm, embedding x first layer, and frame expansion x gate input."""
+    plain = {"params": fold_weight_norm(params["params"])}
+
+    def constants(model: VideoToSound) -> tuple[Array, Array]:
+        return model.sample_rnn.tables(), model.sample_rnn.frame_kernel()
+
+    tables, frame_kernel = model.apply(plain, method=constants)
+    return Folded(plain, tables, frame_kernel)
+
+
+def run_tiers(
+    model: VideoToSound,
+    folded: Folded,
+    carry: Carry,
+    vision_gates: Float[Array, "batch gates"] | None,
+    given: Float[Array, "batch samples"] | Int[Array, "batch samples"],
+    pick: Pick,
+) -> tuple[Carry, Array]:
+    """Run the tiers over the samples of one video frame, choosing each level with `pick`.
+
+    `given` holds what `pick` gets for each sample: noise when generating, the true levels when
+    scoring. Returns the carry and what `pick` kept, [batch samples ...].
+    """
+    c = model.config.model
+
+    def apply(method: Callable[..., Any], *args: Any) -> Any:
+        return model.apply(folded.params, *args, method=method)
+
+    def sample(state, inputs):
+        window = state
+        conditioning, given_now = inputs
+        logits = apply(
+            lambda m, *a: m.sample_rnn.sample_logits(*a), folded.tables, window, conditioning
+        )
+        level, kept = pick(logits, given_now)
+        return jnp.concatenate([window[:, 1:], level[:, None]], axis=1), kept
+
+    def frame(state, inputs):
+        h, window = state
+        gates, given_frame = inputs
+        h, conditioning = apply(
+            lambda m, *a: m.sample_rnn.begin_frame(*a), h, window, gates, folded.frame_kernel
+        )
+        window, kept = jax.lax.scan(sample, window, (jnp.swapaxes(conditioning, 0, 1), given_frame))
+        return (h, window), (window, kept)
+
+    def big_frame(state, given_big):
+        h_big, h, lookback = state
+        h_big, gates = apply(
+            lambda m, *a: m.sample_rnn.begin_big_frame(*a), h_big, lookback, vision_gates
+        )
+        (h, _), (windows, kept) = jax.lax.scan(
+            frame, (h, lookback[:, -c.frame_size :]), (jnp.swapaxes(gates, 0, 1), given_big)
+        )
+        lookback = jnp.swapaxes(windows, 0, 1).reshape(lookback.shape)
+        return (h_big, h, lookback), kept
+
+    batch, samples = given.shape
+    by_tick = given.T.reshape(-1, c.ratio, c.frame_size, batch)
+    state, kept = jax.lax.scan(big_frame, tuple(carry), by_tick)
+    kept = kept.reshape(samples, batch, *kept.shape[4:])
+    return Carry(*state), jnp.swapaxes(kept, 0, 1)

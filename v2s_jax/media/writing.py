@@ -1,0 +1,143 @@
+"""Write sound and video files; each appears under its name only when it is whole."""
+
+import wave
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from jaxtyping import Float32, Int16, UInt8
+
+from v2s_jax.errors import InputError
+from v2s_jax.files import whole_file
+from v2s_jax.media.probing import VIDEO_STREAM, Video
+from v2s_jax.media.process import SOURCE_OPTIONS, ffmpeg, url
+
+PCM_SCALE = 2**15
+"""16-bit PCM steps per unit of amplitude; ffmpeg reads 16-bit sound by the same scale."""
+
+_AAC_BITS_PER_SEC = 96_000  # the most that AAC takes for one channel at 16 kHz
+_H264_CRF = 18  # x264's "visually lossless"; lower is better
+_CLIP_OUTPUT = (
+    *("-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"),
+    *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
+    # x264's bytes depend on its number of threads.
+    *("-c:v", "libx264", "-crf", str(_H264_CRF), "-threads", "1", "-c:a", "flac"),
+    # No dates, no versions.
+    *("-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact", "-f", "mp4"),
+)
+
+
+def _pcm16(waveform: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "samples"]:
+    """Round amplitudes to 16-bit PCM; those outside [-1, 1] are clipped."""
+    if not np.isfinite(waveform).all():
+        raise InputError("waveform holds NaN or infinity: mend the sound before writing it")
+    steps = np.rint(waveform * np.float32(PCM_SCALE))
+    return np.clip(steps, -PCM_SCALE, PCM_SCALE - 1).astype("<i2")
+
+
+def write_wav(path: Path, waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int) -> None:
+    """Write a waveform in [-1, 1] as mono 16-bit PCM.
+
+    Raises InputError when the waveform is not finite or `path` cannot be written.
+    """
+    pcm = _pcm16(waveform)
+    with whole_file(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(pcm.itemsize)
+        file.setframerate(sample_rate_hz)
+        file.writeframes(pcm.tobytes())
+
+
+def mux(video: Video, wav: Path, out_stem: Path) -> Path:
+    """Join a video's pictures, copied bit for bit, with the sound of a wav file.
+
+    The sound starts as the first picture appears. The file is `out_stem` with `.mp4` and AAC
+    sound where MP4 takes the pictures' codec, otherwise with `.mkv` and lossless FLAC. Rotation
+    is kept, the video's own sound is dropped. Returns the path written.
+
+    Raises InputError when the result would replace its source, or neither container can be
+    written.
+    """
+    mp4, mkv = (out_stem.with_name(out_stem.name + suffix) for suffix in (".mp4", ".mkv"))
+    if video.path.resolve() in (mp4.resolve(), mkv.resolve()):
+        raise InputError(f"{video.path}: is the source itself: choose another name for the result")
+    aac = ("-c:a", "aac", "-b:a", str(_AAC_BITS_PER_SEC))
+    try:
+        _join(video, wav, mp4, *aac, "-movflags", "+faststart", "-f", "mp4")
+        return mp4
+    except InputError:
+        # Asking MP4's writer beats a list of codecs; any other cause stops Matroska as well.
+        _join(video, wav, mkv, "-c:a", "flac", "-f", "matroska")
+        return mkv
+
+
+def _join(video: Video, wav: Path, out: Path, *sound_and_container: str) -> None:
+    inputs = (
+        *SOURCE_OPTIONS,
+        *("-itsoffset", f"{float(-video.first_picture_sec):.6f}", "-i", url(video.path)),
+        *("-i", url(wav), "-map", VIDEO_STREAM, "-map", "1:a:0", "-map_chapters", "-1"),
+    )
+    with (
+        whole_file(out) as temporary,
+        ffmpeg(*inputs, "-c:v", "copy", *sound_and_container, url(temporary)) as run,
+    ):
+        if run.process.wait():
+            raise InputError(
+                f"{out}: {video.codec} pictures and sound cannot be joined "
+                f"({run.first_fault()}): free space, choose another folder, or convert "
+                f"{video.path} to H.264"
+            )
+
+
+def write_clip(
+    path: Path,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    fps: Fraction,
+    waveform: Float32[np.ndarray, "samples"],
+    sample_rate_hz: int,
+) -> None:
+    """Write RGB pictures and a waveform as MP4: H.264 pictures, lossless FLAC sound.
+
+    The same pictures and sound give the same bytes. `read_sound` gives back the 16-bit sound
+    exactly.
+
+    Raises InputError when there is no picture, sizes are odd or differ, the waveform is not
+    finite, or `path` cannot be written.
+    """
+    pictures = iter(frames)
+    first = next(pictures, None)
+    if first is None:
+        raise InputError(f"{path}: there is no picture to write: give at least one")
+    height, width, _ = first.shape
+    if height % 2 or width % 2:
+        raise InputError(
+            f"{path}: pictures of {width} x {height} px: give an even width and height"
+        )
+    with TemporaryDirectory() as folder, whole_file(path) as temporary:
+        wav = Path(folder) / "sound.wav"
+        write_wav(wav, waveform, sample_rate_hz)
+        inputs = (
+            *("-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"),
+            *("-framerate", f"{fps.numerator}/{fps.denominator}", "-i", "pipe:0"),
+            *("-i", url(wav), "-map", "0:v:0", "-map", "1:a:0"),
+        )
+        with ffmpeg(*inputs, *_CLIP_OUTPUT, url(temporary), feed=True) as run:
+            run.feed(_raw(path, chain([first], pictures), first.shape))
+            if run.process.wait():
+                raise InputError(
+                    f"{path}: cannot be written ({run.first_fault()}): free space or choose "
+                    "another folder"
+                )
+
+
+def _raw(path: Path, pictures: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[bytes]:
+    """Give the bytes of each picture; raise InputError when one has another shape."""
+    for picture in pictures:
+        if picture.shape != shape:
+            raise InputError(
+                f"{path}: pictures of {picture.shape} and {shape}: give all of them one size"
+            )
+        yield picture.tobytes()

@@ -1,0 +1,135 @@
+"""SampleRNN: three tiers at three clock rates over one sequence of levels (Mehri et al. 2017).
+
+Which samples each tier reads, for big frames of 4, frames of 2 and a chunk of 8 (samples 0..7;
+the lookback holds -4..-1):
+
+    tier             ticks read                    and help to predict
+    big frame tier   -4..-1 | 0..3                 0..3 | 4..7
+    frame tier       -2,-1 | 0,1 | 2,3 | 4,5       0,1 | 2,3 | 4,5 | 6,7
+    sample tier      -2,-1 | -1,0 | ... | 5,6      0 | 1 | ... | 7
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from v2s_jax.config import ModelConfig
+from v2s_jax.model.tiers import BigFrameTier, FrameTier, SampleLevelMLP, look_up, tier_input
+from v2s_jax.quantize import q_zero
+
+
+class Carry(NamedTuple):
+    """Everything that the next chunk needs to know of the samples so far."""
+
+    big_frame: Float[Array, "batch dim"]
+    frame: Float[Array, "batch dim"]
+    levels: Int[Array, "batch lookback"]
+
+
+class SampleRNN(nn.Module):
+    """The three tiers, wired. `vision_dim` is the width concatenated to the coarsest input."""
+
+    config: ModelConfig
+    vision_dim: int
+    precision: str
+
+    def setup(self) -> None:
+        c = self.config
+        shared = {"weight_norm": c.weight_norm, "precision": self.precision}
+        self.big_frame_tier = BigFrameTier(
+            c.big_frame_size, self.vision_dim, c.ratio, c.dim, **shared
+        )
+        self.frame_tier = FrameTier(c.frame_size, c.dim, c.mlp_dim, **shared)
+        self.sample_tier = SampleLevelMLP(
+            c.frame_size, c.q_levels, c.embedding_dim, c.mlp_dim, **shared
+        )
+        if c.learn_h0:
+            self.big_frame_h0 = self.param("big_frame_h0", nn.initializers.zeros, (c.dim,))
+            self.frame_h0 = self.param("frame_h0", nn.initializers.zeros, (c.dim,))
+
+    def initial_carry(self, batch: int) -> Carry:
+        """Return the carry before a clip's first sample: learned or zero state, silence behind."""
+        c = self.config
+        zeros = jnp.zeros((batch, c.dim), jnp.float32)
+        silence = jnp.full((batch, c.lookback), q_zero(c.q_levels), jnp.int32)
+        if not c.learn_h0:
+            return Carry(zeros, zeros, silence)
+        return Carry(zeros + self.big_frame_h0, zeros + self.frame_h0, silence)
+
+    def vision_gates(
+        self, vision: Float[Array, "batch video_frames vision_dim"]
+    ) -> Float[Array, "batch video_frames gates"]:
+        """Return the coarsest tier's share of vision, once per video frame."""
+        return self.big_frame_tier.vision_gates(vision)
+
+    def __call__(
+        self,
+        carry: Carry,
+        levels: Int[Array, "batch samples"],
+        vision_gates: Float[Array, "batch ticks gates"] | None,
+    ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
+        """Return the logits of every sample of a chunk under teacher forcing.
+
+        `logits[:, t]` depends on the carry and on `levels[:, :t]` only.
+        """
+        c = self.config
+        batch, samples = levels.shape
+        known = jnp.concatenate([carry.levels, levels], axis=1)
+        scaled = tier_input(known, c.q_levels)
+        big_frames = scaled[:, :samples].reshape(batch, -1, c.big_frame_size)
+        skip = c.lookback - c.frame_size
+        frames = scaled[:, skip : skip + samples].reshape(batch, -1, c.frame_size)
+
+        big_frame, from_big_frame = self.big_frame_tier(carry.big_frame, big_frames, vision_gates)
+        frame, from_frame = self.frame_tier(
+            carry.frame,
+            frames,
+            self.frame_tier.conditioning_gates(from_big_frame),
+            self.frame_tier.frame_kernel(),
+        )
+        logits = self.sample_tier(self.sample_tier.expand(known[:, skip:-1]), from_frame)
+        return Carry(big_frame, frame, known[:, samples:]), logits
+
+    # The same tiers one tick at a time, for generation.
+
+    def begin_big_frame(
+        self,
+        h: Float[Array, "batch dim"],
+        lookback: Int[Array, "batch lookback"],
+        vision_gates: Float[Array, "batch gates"] | None,
+    ) -> tuple[Float[Array, "batch dim"], Float[Array, "batch ratio gates"]]:
+        """Advance the coarsest tier one tick; return its conditioning of the frame ticks below."""
+        frames = tier_input(lookback, self.config.q_levels)[:, None]
+        gates = None if vision_gates is None else vision_gates[:, None]
+        h, conditioning = self.big_frame_tier(h, frames, gates)
+        return h, self.frame_tier.conditioning_gates(conditioning)
+
+    def begin_frame(
+        self,
+        h: Float[Array, "batch dim"],
+        window: Int[Array, "batch frame_size"],
+        conditioning_gates: Float[Array, "batch gates"],
+        frame_kernel: Float[Array, "frame_size gates"],
+    ) -> tuple[Float[Array, "batch dim"], Float[Array, "batch frame_size mlp_dim"]]:
+        """Advance the middle tier one tick; return its conditioning of the samples below."""
+        frames = tier_input(window, self.config.q_levels)[:, None]
+        return self.frame_tier(h, frames, conditioning_gates[:, None], frame_kernel)
+
+    def sample_logits(
+        self,
+        tables: Float[Array, "frame_size q_levels mlp_dim"],
+        window: Int[Array, "batch frame_size"],
+        conditioning: Float[Array, "batch mlp_dim"],
+    ) -> Float[Array, "batch q_levels"]:
+        """Return the logits of the next sample, given the last `frame_size` levels."""
+        return self.sample_tier(look_up(tables, window), conditioning)
+
+    def frame_kernel(self) -> Float[Array, "frame_size gates"]:
+        """Return the frame tier's folded input map."""
+        return self.frame_tier.frame_kernel()
+
+    def tables(self) -> Float[Array, "frame_size q_levels mlp_dim"]:
+        """Return the sample tier's folded embedding tables."""
+        return self.sample_tier.tables()

@@ -1,0 +1,65 @@
+"""Waveform in [-1, 1] <-> integer levels.
+
+The range is fixed, never the clip's own minimum and maximum, so silence is the same level in every
+clip and loudness survives. With Q levels, half = Q / 2 and zero = Q // 2:
+
+    linear   level = clip(round(x * half) + zero, 0, Q - 1)          x = (level - zero) / half
+    mu-law   the same with x replaced by sign(x) log(1 + mu |x|) / log(1 + mu), mu = Q - 1
+
+Example with Q = 256: x = -1, 0, 0.5 -> level 0, 128, 192 -> x = -1, 0, 0.5.
+
+Source: 256 linear levels on [-1, 1] (Zhou et al. 2018, section 4 and figure 3); rounding to the
+nearest level, so that exact silence is exactly level 128, is ours.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from v2s_jax.errors import InputError
+
+Quantization = Literal["linear", "mu_law"]
+
+MIN_Q_LEVELS = 2
+MAX_Q_LEVELS = 256  # levels are stored as uint8
+
+
+def q_zero(q_levels: int) -> int:
+    """Return the level of silence."""
+    return q_levels // 2
+
+
+def _compress(x: np.ndarray, mu: float) -> np.ndarray:
+    return np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
+
+
+def _expand(y: np.ndarray, mu: float) -> np.ndarray:
+    return np.sign(y) * np.expm1(np.abs(y) * np.log1p(mu)) / mu
+
+
+def quantize(
+    waveform: Float[np.ndarray, "*shape"], q_levels: int, quantization: Quantization
+) -> UInt8[np.ndarray, "*shape"]:
+    """Turn amplitudes into levels; amplitudes outside [-1, 1] are clipped.
+
+    Raises InputError when `waveform` holds NaN or infinity.
+    """
+    x = np.asarray(waveform, np.float64)
+    if not np.isfinite(x).all():
+        raise InputError("waveform holds NaN or infinity: clean the sound before quantizing it")
+    x = np.clip(x, -1.0, 1.0)
+    if quantization == "mu_law":
+        x = _compress(x, q_levels - 1)
+    levels = np.rint(x * (q_levels / 2)) + q_zero(q_levels)
+    return np.clip(levels, 0, q_levels - 1).astype(np.uint8)
+
+
+def dequantize(
+    levels: UInt8[np.ndarray, "*shape"], q_levels: int, quantization: Quantization
+) -> Float[np.ndarray, "*shape"]:
+    """Turn levels back into float32 amplitudes in [-1, 1]."""
+    x = (levels.astype(np.float64) - q_zero(q_levels)) / (q_levels / 2)
+    if quantization == "mu_law":
+        x = _expand(x, q_levels - 1)
+    return x.astype(np.float32)

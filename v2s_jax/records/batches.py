@@ -1,0 +1,145 @@
+"""The order of clips, and batches read ahead of the training step.
+
+The clip at a global position depends on the seed and the position alone, so a run resumes at any
+batch, and any number of hosts feeds the same global batches.
+"""
+
+import functools
+import itertools
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from v2s_jax.config import Config, ModelConfig
+from v2s_jax.errors import InputError
+from v2s_jax.quantize import q_zero, quantize
+from v2s_jax.records.data_set import DataSet
+from v2s_jax.records.schema import INT16_SCALE
+from v2s_jax.types import Batch
+
+BATCHES_AHEAD = 2  # one being read while one waits; a batch of the paper's size takes 0.2 GB
+READERS = 2  # threads; reading is a copy and a checksum, both outside the interpreter's lock
+
+
+def clip_order(seed: int, clips: int, positions: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
+    """Return the clip at each global position of an endless, reshuffled pass.
+
+    Position p lies in epoch p // clips; each epoch visits every clip once. With 3 clips,
+    positions 0 to 2 hold one permutation of 0, 1, 2, and positions 3 to 5 another.
+    """
+    epochs = positions // clips
+    order = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        order[here] = _permutation(seed, clips, int(epoch))[positions[here] % clips]
+    return order
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(seed: int, clips: int, epoch: int) -> Int64[np.ndarray, "clips"]:
+    """Sort the clips by Philox's raw numbers.
+
+    NumPy keeps a bit generator's raw stream the same in every version, but not `permutation`.
+    """
+    key = np.array([seed % 2**64, epoch], np.uint64)
+    return np.argsort(np.random.Philox(key=key).random_raw(clips), kind="stable")
+
+
+def check_fits(data: DataSet, config: Config) -> None:
+    """Raise InputError when the data were made for another clock, extractor or width."""
+    made_with = {
+        "extractor": data.metadata["extractor"],
+        "clock.sample_rate_hz": data.clock.sample_rate_hz,
+        "clock.samples_per_video_frame": data.clock.samples_per_video_frame,
+        "model.appearance_dim": data.metadata["appearance_dim"],
+    }
+    wanted = {
+        "extractor": config.extractor,
+        "clock.sample_rate_hz": config.clock.sample_rate_hz,
+        "clock.samples_per_video_frame": config.clock.samples_per_video_frame,
+        "model.appearance_dim": config.model.appearance_dim,
+    }
+    differing = [
+        f"{name} is {made_with[name]}, the config wants {wanted[name]}"
+        for name in wanted
+        if made_with[name] != wanted[name]
+    ]
+    if differing:
+        raise InputError(
+            f"{data.directory}: {'; '.join(differing)}: choose another config, or make the data "
+            "set again for this one"
+        )
+
+
+def batches(
+    data: DataSet, config: Config, first_batch: int, rows: slice | range
+) -> Generator[Batch, None, None]:
+    """Yield batches without end, from batch number `first_batch` on.
+
+    Batch b holds the clips at global positions b * batch_clips and up; `rows` are the rows of it
+    that this host feeds. Every batch is as long as the longest clip of the data set, rounded up
+    to whole video frames and whole chunks; `mask` tells a clip's own samples from the padding.
+
+    The next batches are read meanwhile by a few threads, which end when the iterator is closed.
+    Raises InputError here for data that do not fit the config, and later for a damaged clip.
+    """
+    check_fits(data, config)
+    whole_batch = range(config.training.batch_clips)
+    own_rows = np.array(whole_batch[rows] if isinstance(rows, slice) else rows, np.int64)
+    return _read_ahead(data, config, first_batch, own_rows)
+
+
+def _read_ahead(
+    data: DataSet, config: Config, first_batch: int, rows: Int64[np.ndarray, "rows"]
+) -> Generator[Batch, None, None]:
+    def positions(batch: int) -> Int64[np.ndarray, "rows"]:
+        return batch * config.training.batch_clips + rows
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="v2s-read") as pool:
+        numbers = itertools.count(first_batch)
+        pending = deque(
+            pool.submit(read_batch, data, config, positions(batch))
+            for batch in itertools.islice(numbers, BATCHES_AHEAD)
+        )
+        try:
+            for batch in numbers:
+                ready = pending.popleft().result()
+                pending.append(pool.submit(read_batch, data, config, positions(batch)))
+                yield ready
+        finally:
+            for read in pending:
+                read.cancel()
+
+
+def read_batch(data: DataSet, config: Config, positions: Int64[np.ndarray, "batch"]) -> Batch:
+    """Read the clips at these global positions into one padded batch."""
+    clips = clip_order(config.training.seed, len(data), positions)
+    samples, video_frames = padded_size(data, config)
+    levels = np.full((len(clips), samples), q_zero(config.model.q_levels), np.uint8)
+    appearance = np.zeros((len(clips), video_frames, config.model.appearance_dim), np.float16)
+    mask = np.zeros((len(clips), samples), bool)
+    for row, clip in enumerate(clips):
+        record = data[int(clip)]
+        own = record.waveform.size
+        levels[row, :own] = _levels_of_int16(config.model)[record.waveform.view(np.uint16)]
+        appearance[row, : len(record.appearance)] = record.appearance
+        mask[row, :own] = True
+    return Batch(levels, appearance, mask, clips)
+
+
+def padded_size(data: DataSet, config: Config) -> tuple[int, int]:
+    """Return the samples and video frames of every batch."""
+    per_frame = config.clock.samples_per_video_frame
+    unit = max(per_frame, config.training.chunk_samples)  # the config lets one divide the other
+    samples = -(-data.metadata["samples_max"] // unit) * unit
+    return samples, samples // per_frame
+
+
+@functools.lru_cache(maxsize=4)
+def _levels_of_int16(model: ModelConfig) -> UInt8[np.ndarray, "65536"]:
+    """Return the level of every int16 value, at the value's own bits read as uint16."""
+    values = np.arange(2**16, dtype=np.uint16).view(np.int16)
+    return quantize(values / INT16_SCALE, model.q_levels, model.quantization)

@@ -1,0 +1,174 @@
+"""TFRecord files by record index, without TensorFlow.
+
+A file is a row of records, each framed as
+
+    uint64 length | uint32 masked CRC of the length | data | uint32 masked CRC of the data
+
+in little-endian order, with masked(crc) = rotate_right(crc, 15) + 0xa282ead8 and CRC-32C
+(TensorFlow's `tf.io.TFRecordWriter`). The offsets of all records are found once by walking over
+the headers, and kept beside the shards in one .npy file.
+"""
+
+import io
+import logging
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+from etils import epath
+from jaxtyping import Int64
+
+from v2s_jax.errors import InputError
+from v2s_jax.files import whole_file
+
+HEADER = struct.Struct("<QI")
+FOOTER = struct.Struct("<I")
+CRC_MASK_DELTA = 0xA282EAD8  # TensorFlow, lib/hash/crc32c.h
+MEND = "copy the file again, or make the data set again (python -m data.prepare, --overwrite)"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordIndex:
+    """Where each record of a split lies."""
+
+    shards: tuple[epath.Path, ...]
+    shard: Int64[np.ndarray, "records"]
+    """Position in `shards`."""
+    offset: Int64[np.ndarray, "records"]
+    """Byte at which the record's data begin, after the header."""
+    length: Int64[np.ndarray, "records"]
+    """Bytes of data."""
+
+    def read(self, record: int) -> bytes:
+        """Return one record's data, checked against both of its CRCs.
+
+        Raises InputError naming the shard and the record's number in it.
+        """
+        path = self.shards[self.shard[record]]
+        number = record - int(np.searchsorted(self.shard, self.shard[record]))
+        offset, length = int(self.offset[record]), int(self.length[record])
+        try:
+            with path.open("rb") as file:
+                file.seek(offset - HEADER.size)
+                framed = file.read(HEADER.size + length + FOOTER.size)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}): {MEND}") from error
+        if len(framed) < HEADER.size + length + FOOTER.size:
+            raise InputError(f"{path}: record {number} is cut off: {MEND}")
+        data = framed[HEADER.size : -FOOTER.size]
+        (crc,) = FOOTER.unpack(framed[-FOOTER.size :])
+        if _header_length(framed[: HEADER.size]) != length or crc != masked_crc(data):
+            raise InputError(f"{path}: record {number} is damaged (checksum differs): {MEND}")
+        return data
+
+
+def masked_crc(data: bytes) -> int:
+    """Return the checksum that TFRecord files carry."""
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + CRC_MASK_DELTA) & 0xFFFFFFFF
+
+
+def open_index(shards: Sequence[epath.Path], cache: epath.Path) -> RecordIndex:
+    """Find every record of the shards, from `cache` when it still fits them.
+
+    Raises InputError for a shard that is missing, cut off or damaged in a header.
+    """
+    stamps = np.array([_stamp(path) for path in shards], np.int64).reshape(-1, 2)
+    rows = _read_cache(cache, stamps)
+    if rows is None:
+        scanned = [_scan(path) for path in shards]
+        rows = np.concatenate(
+            [np.insert(found, 0, shard, axis=1) for shard, found in enumerate(scanned)]
+        )
+        _write_cache(cache, stamps, rows)
+    return RecordIndex(tuple(shards), rows[:, 0], rows[:, 1], rows[:, 2])
+
+
+def _header_length(header: bytes) -> int | None:
+    """Return the length that a header states, or None when its checksum differs."""
+    length, crc = HEADER.unpack(header)
+    return length if crc == masked_crc(header[:8]) else None
+
+
+def _scan(path: epath.Path) -> Int64[np.ndarray, "records 2"]:
+    """Walk over one shard's headers; return each record's offset and length."""
+    size = path.stat().length
+    found: list[tuple[int, int]] = []
+    position = 0
+    with path.open("rb") as file:
+        while position < size:
+            file.seek(position)
+            header = file.read(HEADER.size)
+            if len(header) < HEADER.size:
+                raise InputError(f"{path}: record {len(found)} is cut off: {MEND}")
+            length = _header_length(header)
+            if length is None:
+                raise InputError(
+                    f"{path}: record {len(found)} is damaged (checksum of its header differs): "
+                    f"{MEND}"
+                )
+            found.append((position + HEADER.size, length))
+            position += HEADER.size + length + FOOTER.size
+            if position > size:
+                raise InputError(
+                    f"{path}: record {len(found) - 1} is cut off (the file ends {position - size} "
+                    f"bytes early): {MEND}"
+                )
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _stamp(path: epath.Path) -> tuple[int, int]:
+    """Return a shard's size in bytes and its time of change in seconds.
+
+    An object store gives the time of upload instead, so there the size has to do.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): {MEND}") from error
+    return stat.length, 0 if _is_remote(path) else stat.mtime
+
+
+def _is_remote(path: epath.Path) -> bool:
+    return "://" in str(path)
+
+
+def _read_cache(
+    cache: epath.Path, stamps: Int64[np.ndarray, "shards 2"]
+) -> Int64[np.ndarray, "records 3"] | None:
+    """Return the kept rows (shard, offset, length), or None when there are none that fit.
+
+    The file holds one row (size, time, 0) for each shard, then the rows of the records.
+    """
+    try:
+        table = np.load(io.BytesIO(cache.read_bytes()))
+    except (OSError, ValueError, EOFError):
+        return None
+    shards = len(stamps)
+    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 3 or len(table) < shards:
+        return None
+    if _is_remote(cache):
+        table[:shards, 1] = 0
+    if not np.array_equal(table[:shards, :2], stamps):
+        return None
+    return table[shards:]
+
+
+def _write_cache(
+    cache: epath.Path,
+    stamps: Int64[np.ndarray, "shards 2"],
+    rows: Int64[np.ndarray, "records 3"],
+) -> None:
+    """Keep the rows for the next opening; a folder that cannot be written goes without."""
+    if _is_remote(cache):
+        return
+    try:
+        with whole_file(Path(cache)) as temporary, temporary.open("wb") as file:
+            np.save(file, np.concatenate([np.insert(stamps, 2, 0, axis=1), rows]))
+    except InputError as error:
+        logger.info("index of records not kept: %s", error)

@@ -1,0 +1,277 @@
+"""The story of sample.py, and the Python API: videos in, their sound out.
+
+decode -> features -> generate -> wav, the video with its new sound, a picture of both
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float16, UInt8
+from tqdm import tqdm
+
+from v2s_jax.config import Clock, Config
+from v2s_jax.errors import InputError
+from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.figures import key_frame_figure, key_frame_indices
+from v2s_jax.generate import (
+    DEFAULT_TILE,
+    Generator,
+    Request,
+    check_seed,
+    check_temperature,
+    clip_key,
+)
+from v2s_jax.media import Video, mux, probe, read_video_frames, write_wav
+from v2s_jax.quantize import dequantize
+from v2s_jax.training.checkpoint import load_params
+
+SHIPPED_CHECKPOINT = Path(str(files("v2s_jax") / "checkpoints" / "demo.safetensors"))
+"""The demo preset trained on Synthetic VEGAS; data/README.md says how."""
+
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".3gp",
+        ".avi",
+        ".flv",
+        ".gif",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".ogv",
+        ".ts",
+        ".webm",
+        ".wmv",
+    ]
+)
+"""What counts as a video in a folder; a file that is named is tried whatever its suffix."""
+
+KEY_FRAMES = 10
+"""Pictures above the waveform, as many as the paper's figure 4 has seconds."""
+KEY_FRAME_HEIGHT_PX = 160
+"""Height of those pictures; more than the page shows them at."""
+HASH_READ_BYTES = 2**20
+"""Bytes of a video read at once for its content's hash."""
+
+
+@dataclass(frozen=True)
+class Sounded:
+    """The files made for one video."""
+
+    source: Path
+    wav: Path
+    video: Path
+    figure: Path
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class Report:
+    """What became of each video."""
+
+    sounded: list[Sounded] = field(default_factory=list)
+    failed: dict[Path, str] = field(default_factory=dict)
+    """One line for each video that could not be sounded."""
+    x_real_time: float = 0.0
+    """Seconds of sound made per second of generation, compilation left out."""
+
+
+@dataclass
+class _Clip:
+    """A video on its way: what is known of it, and what went wrong while it was read."""
+
+    video: Video
+    stem: Path
+    samples: int
+    error: str | None = None
+
+
+def sonify(
+    videos: Path | str | Sequence[Path | str],
+    out: Path | str,
+    *,
+    checkpoint: Path | str = SHIPPED_CHECKPOINT,
+    seed: int = 0,
+    temperature: float = 1.0,
+    overwrite: bool = False,
+    tile: int = DEFAULT_TILE,
+) -> Report:
+    """Sound each video (or each one of a folder): a wav, the video with it, and a picture.
+
+    For OUT/NAME_sound.* the name is the source's. A clip's sound depends on its file's bytes, the
+    seed, the temperature, the checkpoint and the tile: not on the other clips. A video that fails
+    is told in the report and the others go on.
+
+    Raises InputError for what concerns them all: no such video, options, checkpoint, folder.
+    """
+    check_seed(seed)
+    check_temperature(temperature)
+    config, params = load_params(Path(checkpoint))
+    sources = find_videos([videos] if isinstance(videos, Path | str) else videos, Path(out))
+    report = Report()
+    clips = _open_clips(sources, Path(out), config, overwrite, report)
+    if not clips:
+        return report
+    generator = Generator(config, params, tile=tile)
+    with tqdm(
+        total=sum(clip.samples for clip in clips),
+        desc="compiling",
+        unit=" samples",
+        unit_scale=True,
+        dynamic_ncols=True,
+    ) as bar:
+        generator.compile()
+        bar.set_description("sounding")
+        bar.reset()
+        # Clips of similar length share a tile; each tile's files are written as it ends.
+        clips.sort(key=lambda clip: -clip.samples)
+        for first in range(0, len(clips), tile):
+            together = clips[first : first + tile]
+            _sound_tile(generator, together, seed, temperature, config, bar, report)
+        sounded_sec = bar.n / config.clock.sample_rate_hz
+        report.x_real_time = sounded_sec / max(bar.format_dict["elapsed"], 1e-9)
+    return report
+
+
+def find_videos(named: Sequence[Path | str], out: Path) -> list[Path]:
+    """List the files named and the videos right inside the folders named, each once.
+
+    Raises InputError for a path that is not there, a folder without a video, and a folder that is
+    also the output's, whose results would be taken for videos the next time.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, named):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder: check --video")
+        if not path.is_dir():
+            found[path] = None
+            continue
+        if path.resolve() == out.resolve():
+            raise InputError(f"{path}: is also the output folder: choose another --out")
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+        if not inside:
+            raise InputError(f"{path}: no video in this folder: name one that holds videos")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def _open_clips(
+    sources: Sequence[Path], out: Path, config: Config, overwrite: bool, report: Report
+) -> list[_Clip]:
+    """Probe each video and make sure that its outputs can be written."""
+    twins = {stem for stem, count in Counter(s.stem for s in sources).items() if count > 1}
+    clips = []
+    for source in sources:
+        stem = out / f"{source.stem}_sound"
+        try:
+            if source.stem in twins:
+                raise InputError(
+                    f"{source}: another video is also named {source.stem}: sound them into "
+                    "different folders"
+                )
+            _check_outputs(stem, overwrite)
+            video = probe(source)
+        except InputError as error:
+            report.failed[source] = str(error)
+            continue
+        clips.append(_Clip(video, stem, config.clock.samples(video.duration_sec)))
+    return clips
+
+
+def _check_outputs(stem: Path, overwrite: bool) -> None:
+    existing = [p for p in map(stem.with_suffix, (".wav", ".mp4", ".mkv", ".png")) if p.exists()]
+    if existing and not overwrite:
+        raise InputError(f"{existing[0]}: there already: use --overwrite or another --out")
+
+
+def _sound_tile(
+    generator: Generator,
+    clips: Sequence[_Clip],
+    seed: int,
+    temperature: float,
+    config: Config,
+    bar: tqdm,
+    report: Report,
+) -> None:
+    """Generate a tile of clips and write their files."""
+    requests = [
+        Request(
+            clip_key(seed, _file_hash(clip.video.path)), clip.samples, _appearance(clip, config)
+        )
+        for clip in clips
+    ]
+    rows = generator.generate(requests, temperature, _progress(bar, config.clock))
+    for clip, levels in zip(clips, rows, strict=True):
+        try:
+            if clip.error is not None:
+                raise InputError(clip.error)
+            report.sounded.append(_write(clip, levels, config))
+        except InputError as error:
+            report.failed[clip.video.path] = str(error)
+
+
+def _progress(bar: tqdm, clock: Clock) -> Callable[[int], None]:
+    def on_samples(samples: int) -> None:
+        bar.update(samples)
+        rate = bar.n / max(bar.format_dict["elapsed"], 1e-9)
+        bar.set_postfix_str(f"{rate / clock.sample_rate_hz:.1f} x real time")
+
+    return on_samples
+
+
+def _appearance(clip: _Clip, config: Config) -> Iterator[Float16[np.ndarray, "appearance_dim"]]:
+    """Decode a video as generation asks for it; a failure ends the stream and is kept."""
+    extractor = PixelsExtractor()
+    frames = read_video_frames(
+        clip.video, config.clock, extractor.picture_height_px, extractor.picture_width_px
+    )
+    try:
+        yield from extractor.stream_appearance(frames)
+    except InputError as error:
+        clip.error = str(error)
+
+
+def _file_hash(path: Path) -> bytes:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_READ_BYTES):
+            digest.update(block)
+    return digest.digest()
+
+
+def _write(clip: _Clip, levels: UInt8[np.ndarray, "samples"], config: Config) -> Sounded:
+    model, clock = config.model, config.clock
+    waveform = dequantize(levels, model.q_levels, model.quantization)
+    wav, figure = clip.stem.with_suffix(".wav"), clip.stem.with_suffix(".png")
+    write_wav(wav, waveform, clock.sample_rate_hz)
+    muxed = mux(clip.video, wav, clip.stem)
+    indices = key_frame_indices(clock.video_frames(clip.samples), KEY_FRAMES)
+    key_frame_figure(
+        figure,
+        _key_frames(clip.video, clock, indices),
+        [float(clock.picture_time_sec(i)) for i in indices],
+        waveform,
+        clock.sample_rate_hz,
+        clip.video.path.name,
+    )
+    return Sounded(clip.video.path, wav, muxed, figure, clip.video.warnings)
+
+
+def _key_frames(
+    video: Video, clock: Clock, indices: Iterable[int]
+) -> list[UInt8[np.ndarray, "height width 3"]]:
+    """Decode once more, at the picture's own shape, and keep a few video frames."""
+    width = max(1, round(video.width * KEY_FRAME_HEIGHT_PX / video.height))
+    wanted = set(indices)
+    frames = read_video_frames(video, clock, KEY_FRAME_HEIGHT_PX, width)
+    return [frame for i, frame in enumerate(frames) if i in wanted]

@@ -1,0 +1,204 @@
+"""Checkpoints: what a run needs to go on exactly, and the parameters alone for sampling.
+
+A run's folder holds Orbax steps, written in the background and renamed when whole:
+
+    WORKDIR/checkpoints/STEP/   state (params, optimiser, step), carry in clip order, meta as JSON
+    WORKDIR/params.safetensors  parameters and config of the finished run, half precision
+
+Orbax does not notice bytes that flipped inside a file, so meta keeps a CRC of every leaf.
+"""
+
+import json
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from v2s_jax.config import Config, differing_fields
+from v2s_jax.errors import InputError
+from v2s_jax.files import whole_file
+from v2s_jax.model import Carry
+from v2s_jax.training.step import TrainState
+
+CHECKPOINTS = "checkpoints"
+PARAMS_FILE = "params.safetensors"
+SEPARATOR = "/"
+
+
+class Checkpoint(NamedTuple):
+    """A run between two calls of the training step, as host arrays."""
+
+    state: TrainState
+    carry: Carry
+
+
+def _crc_by_leaf(tree: Any) -> dict[str, int]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf)) for path, leaf in leaves
+    }
+
+
+class Checkpointer:
+    """The checkpoints of one run."""
+
+    def __init__(self, workdir: Path, config: Config) -> None:
+        self.config = config
+        self.folder = (workdir / CHECKPOINTS).absolute()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: cannot be made ({error.strerror}): choose another --workdir"
+            ) from error
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=config.training.keep_checkpoints, cleanup_tmp_directories=True
+            ),
+        )
+
+    def __enter__(self) -> "Checkpointer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save in the background; the arrays are copied before this returns."""
+        meta = {"config": self.config.to_json(), "crc": _crc_by_leaf(checkpoint)}
+        self._manager.save(
+            int(checkpoint.state.step),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(checkpoint.state._asdict()),
+                carry=ocp.args.StandardSave(checkpoint.carry._asdict()),
+                meta=ocp.args.JsonSave(meta),
+            ),
+        )
+
+    def restore_latest(self, like: Checkpoint) -> Checkpoint | None:
+        """Return the newest checkpoint, or None in a new folder. `like` gives the structure.
+
+        Raises InputError when the run in the folder has another config, or the files are damaged.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        meta = _read_meta(self._manager, self.folder, step)
+        differing = differing_fields(self.config, Config.from_json(meta["config"]))
+        if differing:
+            raise InputError(
+                f"{self.folder}: the run there has another config ({'; '.join(differing)}): "
+                "use its config, or another --workdir"
+            )
+        like = jax.tree.map(np.asarray, like)
+        args = ocp.args.Composite(
+            state=ocp.args.StandardRestore(like.state._asdict()),
+            carry=ocp.args.StandardRestore(like.carry._asdict()),
+        )
+        read = _restore(self._manager, self.folder, step, args)
+        found = Checkpoint(TrainState(**read["state"]), Carry(**read["carry"]))
+        _check_crc(found, meta["crc"], self.folder / str(step))
+        return found
+
+
+def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, args: Any) -> Any:
+    try:
+        return manager.restore(step, args=args)
+    except (ValueError, OSError, KeyError) as error:
+        first_line = str(error).strip().splitlines()[0][:200]
+        raise InputError(
+            f"{folder / str(step)}: damaged checkpoint ({first_line}): delete this folder to go on "
+            "from the one before"
+        ) from error
+
+
+def _read_meta(manager: ocp.CheckpointManager, folder: Path, step: int) -> dict[str, Any]:
+    args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+    return _restore(manager, folder, step, args)["meta"]
+
+
+def _check_crc(tree: Any, expected: dict[str, int], place: Path) -> None:
+    for path, crc in _crc_by_leaf(tree).items():
+        if expected.get(path) != crc:
+            raise InputError(
+                f"{place}: damaged checkpoint (checksum of {path} differs): delete this folder "
+                "to go on from the one before"
+            )
+
+
+def save_params(path: Path, config: Config, params: dict[str, Any]) -> None:
+    """Write parameters and config to one safetensors file, parameters in half precision."""
+    flat = flatten_dict(params["params"], sep=SEPARATOR)
+    halves = {name: np.asarray(value, np.float16) for name, value in flat.items()}
+    with whole_file(path) as temporary:
+        save_file(halves, temporary, metadata={"config": config.to_json()})
+
+
+def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
+    """Return config and float32 parameters from a safetensors file or a run's folder.
+
+    Of a run's folder the newest checkpoint is read. Raises InputError when nothing is there, or
+    it is damaged, or of another version.
+    """
+    if path.is_dir():
+        return _load_run(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such checkpoint: give a .safetensors file or a --workdir")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            names = list(file.keys())
+            flat = {name: file.get_tensor(name).astype(np.float32) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: not a readable checkpoint ({error}): give a .safetensors file that "
+            "train.py wrote, or its --workdir"
+        ) from error
+    if "config" not in metadata:
+        raise InputError(f"{path}: holds no v2s_jax config: give a file that train.py wrote")
+    return _config_of(path, metadata["config"]), {"params": unflatten_dict(flat, sep=SEPARATOR)}
+
+
+def _config_of(path: Path, text: str) -> Config:
+    try:
+        return Config.from_json(text)
+    except (InputError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _load_run(workdir: Path) -> tuple[Config, dict[str, Any]]:
+    folder = (workdir / CHECKPOINTS).absolute()
+    steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()] if folder.exists() else []
+    if not steps:
+        raise InputError(
+            f"{workdir}: a folder without a checkpoint: give the --workdir of a run that has "
+            "saved one, or a .safetensors file"
+        )
+    with ocp.CheckpointManager(folder) as manager:
+        step = max(steps)
+        meta = _read_meta(manager, folder, step)
+        config = _config_of(folder / str(step), meta["config"])
+        args = ocp.args.Composite(state=ocp.args.StandardRestore())
+        state = _restore(manager, folder, step, args)["state"]
+    params = jax.tree.map(np.asarray, state["params"])
+    expected = {
+        path.removeprefix(".state.params"): crc
+        for path, crc in meta["crc"].items()
+        if path.startswith(".state.params")
+    }
+    _check_crc(params, expected, folder / str(step))
+    return config, params

@@ -1,0 +1,24 @@
+"""The loss: cross-entropy of a classifier over the levels of each sample (paper, table 1)."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+BITS_PER_NAT = 1 / math.log(2)
+
+
+def masked_nll(
+    logits: Float[Array, "batch samples q_levels"],
+    levels: Int[Array, "batch samples"],
+    mask: Bool[Array, "batch samples"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Return the sum of the negative log-likelihood in nats over the mask, and the mask's count.
+
+    Sums, not means: over devices and chunks the two are added up and divided once, since a mean
+    of masked means is not the masked mean.
+    """
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), levels[..., None], axis=-1)[..., 0]
+    weight = mask.astype(jnp.float32)
+    return -jnp.sum(chosen * weight), jnp.sum(weight)

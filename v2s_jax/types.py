@@ -1,0 +1,37 @@
+"""Words that every stage shares: the arrays of a clip and the dimension names.
+
+Dimension names in annotations
+    batch         clips side by side
+    samples       audio amplitudes of one clip at `Clock.sample_rate_hz`
+    video_frames  pictures of one clip at `Clock.fps`
+    ticks         time steps of one tier
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float16, UInt8
+
+
+class Features(NamedTuple):
+    """What the extractor says of each video frame of one clip.
+
+    Half precision on disk and on the host; the model widens it. `motion[i]` describes the change
+    from video frame i-1 to i, and is zero for the first one.
+    """
+
+    appearance: Float16[np.ndarray, "video_frames appearance_dim"]
+    motion: Float16[np.ndarray, "video_frames motion_dim"]
+
+
+class Batch(NamedTuple):
+    """Whole clips as the training step takes them: one transfer per clip.
+
+    `mask` is False where a clip shorter than the batch was padded; `clip_index` is the record's
+    index in the split, for messages and for the test of the global order.
+    """
+
+    levels: UInt8[np.ndarray, "batch samples"]
+    appearance: Float[np.ndarray, "batch video_frames appearance_dim"]
+    mask: Bool[np.ndarray, "batch samples"]
+    clip_index: np.ndarray
