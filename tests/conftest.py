@@ -12,3 +12,48 @@ os.environ["XLA_FLAGS"] = (
     + " --xla_force_host_platform_device_count=8"
     + " --xla_cpu_collective_call_terminate_timeout_seconds=60"
 )
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from v2s_jax.config import TINY, Config
+from v2s_jax.model import VideoToSound
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Config:
+    """The real config, replaced small."""
+    return TINY
+
+
+def random_params(config: Config, seed: int = 0) -> dict[str, Any]:
+    """Parameters with every leaf random, so that zero biases and carries hide nothing."""
+    model = VideoToSound(config)
+    levels = jnp.zeros((1, config.model.big_frame_size), jnp.int32)
+    appearance = jnp.zeros((1, 1, config.model.appearance_dim), jnp.float32)
+    params = model.init(jax.random.key(seed), levels, appearance, method="init_everything")
+    random = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: leaf + random.normal(0, 0.1, leaf.shape).astype(np.float32), params
+    )
+
+
+def random_clip(
+    config: Config, video_frames: int, batch: int = 2, seed: int = 0
+) -> tuple[jax.Array, jax.Array]:
+    """Random levels [batch samples] and appearance [batch video_frames appearance_dim]."""
+    random = np.random.default_rng(seed)
+    samples = video_frames * config.clock.samples_per_video_frame
+    levels = random.integers(0, config.model.q_levels, (batch, samples)).astype(np.int32)
+    appearance = random.random((batch, video_frames, config.model.appearance_dim), np.float32)
+    return jnp.asarray(levels), jnp.asarray(appearance)
+
+
+def with_model(config: Config, **changes: Any) -> Config:
+    """The same config with other model sizes."""
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))

@@ -174,9 +174,18 @@ def test_two_at_once_are_refused(tmp_path):
 
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match="another data.prepare is at work there"):
+    with pytest.raises(InputError, match=r"another data\.prepare is at work there"):
         make_synthetic(tmp_path, MINI, seed=3, workers=1, overwrite=False)
     os.close(handle)
+
+
+@pytest.mark.parametrize("in_the_way", ["synthetic_mini", "clips"])
+def test_place_that_cannot_be_written(tmp_path, in_the_way):
+    (tmp_path / in_the_way).touch()
+    with pytest.raises(InputError, match="cannot be written") as caught:
+        make_synthetic(tmp_path, MINI, seed=3, workers=1, overwrite=False)
+    assert str(tmp_path / in_the_way) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
@@ -203,7 +212,7 @@ def test_ctrl_c_ends_quietly_and_whole(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.endswith("stopped\n")
-    assert not any(is_running(worker) for worker in workers)
+    wait_for(lambda: not any(is_running(worker) for worker in workers), seconds=5)
     assert not list((tmp_path / "synthetic_tiny").iterdir())
 
 
@@ -219,10 +228,10 @@ def test_killed_worker_is_reported():
         list(in_order(os._exit, [9], workers=1))
 
 
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 60
+def wait_for(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited for a minute"
+        assert time.monotonic() < deadline, f"waited for {seconds} s"
         time.sleep(0.02)
 
 

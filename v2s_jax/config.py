@@ -278,8 +278,8 @@ DEMO = Config(
         batch_clips=16,
         chunk_samples=1_024,
         updates_per_call=8,
-        steps=12_000,
-        decay_steps=6_000,
+        steps=6_000,
+        decay_steps=3_000,
         learning_rate=1e-3,
     ),
 )

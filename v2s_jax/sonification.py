@@ -34,7 +34,7 @@ SHIPPED_CHECKPOINT = Path(str(files("v2s_jax") / "checkpoints" / "demo.safetenso
 """The demo preset trained on Synthetic VEGAS; data/README.md says how."""
 
 VIDEO_SUFFIXES = frozenset(
-    [
+    {
         ".3gp",
         ".avi",
         ".flv",
@@ -51,7 +51,7 @@ VIDEO_SUFFIXES = frozenset(
         ".ts",
         ".webm",
         ".wmv",
-    ]
+    }
 )
 """What counts as a video in a folder; a file that is named is tried whatever its suffix."""
 

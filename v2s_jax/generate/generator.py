@@ -82,7 +82,7 @@ class Generator:
     def block(
         self,
         stream: Stream,
-        appearance: Float[np.ndarray, "tile {BLOCK_VIDEO_FRAMES} appearance_dim"],
+        appearance: Float[np.ndarray, "tile block_video_frames appearance_dim"],
         temperature: float,
     ) -> tuple[Stream, UInt8[np.ndarray, "tile block_samples"]]:
         """Generate the samples of the next block of video frames.

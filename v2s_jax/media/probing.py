@@ -2,8 +2,8 @@
 
 Three short runs of ffmpeg. One decodes the first picture: its time, its size after rotation, the
 frame rate. One copies packets without decoding and reads their display times: about a hundred
-times faster than decoding. Only where packets cannot be trusted (damage, or packets without a
-display time, as in raw streams and in some AVI and MPEG files) is the whole file decoded.
+times faster than decoding. Only where packets do not tell (damage, no display times as in raw
+streams and in some AVI and MPEG files, GIF) is the whole file decoded.
 """
 
 import re
@@ -112,14 +112,15 @@ class _Head:
 def probe(path: Path) -> Video:
     """Find out how long a video lasts, how large its pictures are, and whether it has sound.
 
-    A damaged file counts for as much as can be decoded, with a warning. In the middle of the
-    pictures, a decoder may conceal damage that the packets do not show.
+    A damaged or truncated file counts for what can be decoded, with a warning. No warning comes
+    where the format hides the damage: a cut at the end of MPEG-TS, Ogg or ASF, wrong bits inside
+    a picture.
 
     Raises InputError for anything that is not a video with at least one picture.
     """
     _check_is_file(path)
     head = _read_head(path)
-    timeline, damage = _read_timeline(path)
+    timeline, damage = _read_timeline(path, head.container)
     duration_sec = _duration_sec(head, timeline)
     warnings = []
     if damage is None and head.container == "avi":
@@ -202,11 +203,11 @@ def _found(run: Run, pattern: re.Pattern[str]) -> re.Match[str] | None:
     return next((found for line in run.log_lines() if (found := pattern.search(line))), None)
 
 
-def _read_timeline(path: Path) -> tuple[_Timeline, str | None]:
+def _read_timeline(path: Path, container: str) -> tuple[_Timeline, str | None]:
     """Return the pictures' times and, for a damaged file, what ffmpeg says of the damage."""
     packets, damage = _times(path, "-c", "copy", *_TO_ROWS)
-    if packets.complete and packets.pictures and damage is None:
-        return packets, None
+    if packets.complete and packets.pictures and damage is None and container != "gif":
+        return packets, None  # a GIF that is cut off shows so only when decoded
     pictures, decoding_damage = _times(path, *_DECODED_TO_ROWS)
     if not pictures.pictures:
         raise InputError(f"{path}: changed while it was read: try again")

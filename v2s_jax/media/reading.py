@@ -22,6 +22,7 @@ from v2s_jax.media.process import SOURCE_OPTIONS, ffmpeg, url
 _SCALING = "bilinear+accurate_rnd+full_chroma_int+bitexact"  # the same pixels on every CPU
 # One filter graph for the whole file: a new one at a change of size would start its clock anew.
 _ONE_GRAPH = ("-reinit_filter", "0")
+_FINEST_RATE_HZ = 90_000  # the highest picture rate that ffmpeg guesses for a stream
 _MAX_TICKS_PER_SEC = 2**31 - 1  # ffmpeg keeps a time base in two 32-bit numbers
 _MIN_COMPENSATION_SEC = 1e-6  # the first sample is placed to the sample; ffmpeg's own is 1 ms
 
@@ -33,13 +34,20 @@ def _pick_pictures(video: Video, clock: Clock) -> str:
     up. With times moved back by half a video frame, that is the last picture with
     time <= (i + 1/2) / fps: the one on display at that instant. Ticks of whole half-samples make
     every such instant a whole number, so a picture that appears exactly then is chosen.
+
+    The last instant can lie behind the end of the video, where `fps` gives nothing any more: a
+    tail of copies of the last picture, at the video's own rate, reaches over it.
     """
     half_samples_per_sec = 2 * clock.sample_rate_hz
     ticks_per_sec = half_samples_per_sec * max(1, _MAX_TICKS_PER_SEC // half_samples_per_sec)
     origin = (video.first_picture_sec + clock.picture_time_sec(0)) * ticks_per_sec
     moved = math.floor(origin + Fraction(1, 2))  # rounded as settb rounds
     rate = f"{clock.fps.numerator}/{clock.fps.denominator}"
-    return f"settb=1/{ticks_per_sec},setpts=PTS-({moved}),fps=fps={rate}:round=up"
+    copies = math.ceil(_FINEST_RATE_HZ / clock.fps)
+    return (
+        f"tpad=stop={copies}:stop_mode=clone,"
+        f"settb=1/{ticks_per_sec},setpts=PTS-({moved}),fps=fps={rate}:round=up"
+    )
 
 
 def read_video_frames(
@@ -97,7 +105,8 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
     start = video.first_picture_sec
     filters = (
         f"asetpts=PTS-({start.numerator}/{start.denominator})/TB,"
-        f"aresample={clock.sample_rate_hz}:async=1:min_comp={_MIN_COMPENSATION_SEC}:first_pts=0,"
+        f"aresample={clock.sample_rate_hz}:async=1:min_comp={_MIN_COMPENSATION_SEC}:first_pts=0"
+        ":rematrix_maxval=1,"  # a mean of the channels, which cannot clip
         "aformat=sample_fmts=flt:channel_layouts=mono"
     )
     waveform = np.zeros(clock.samples(video.duration_sec), np.float32)

@@ -68,7 +68,7 @@ def train(
 
     state = init_state(model)
     carry = model.apply(state.params, training.batch_clips, method="initial_carry")
-    first = Checkpoint(state, carry)
+    first = jax.tree.map(np.array, Checkpoint(state, carry))
     with Checkpointer(workdir, config) as checkpoints, MetricsLog(workdir) as log:
         start = checkpoints.restore_latest(first) or first
         first_step = step = int(start.state.step)

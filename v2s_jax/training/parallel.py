@@ -44,14 +44,13 @@ class DataParallel:
         )
 
     def replicate(self, state: TrainState) -> TrainState:
-        """Put the state on every device; host copies first, since the step takes its buffers."""
-        return jax.device_put(jax.tree.map(np.array, state), self._everywhere)
+        """Put a state of host arrays on every device."""
+        return jax.device_put(state, self._everywhere)
 
     def split(self, by_clip: Any) -> Any:
-        """Put arrays with a leading clip axis on the devices, a run of clips on each."""
+        """Put host arrays with a leading clip axis on the devices, a run of clips on each."""
 
         def put(x: np.ndarray) -> jax.Array:
-            x = np.asarray(x)
             return jax.device_put(x.reshape(len(self.devices), -1, *x.shape[1:]), self._by_clip)
 
         return jax.tree.map(put, by_clip)

@@ -1,0 +1,62 @@
+# Every target that runs Python makes .venv itself, and installs again when requirements change.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+RUNTIME := $(VENV)/.requirements-installed
+DEV := $(VENV)/.requirements-dev-installed
+PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all soak lint clean
+
+help:
+	@echo "make demo      sound the example video with the checkpoint that ships: out/demo"
+	@echo "make test      the tests"
+	@echo "make test-all  the slow ones too"
+	@echo "make soak      the tests that run for long"
+	@echo "make lint      style, types, and who may import whom"
+	@echo "make clean     remove out/ and caches; .venv, data sets and runs stay"
+	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer)"
+
+$(RUN):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is missing or older than Python 3.11: name a newer one," \
+	    "as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "error: $(PYTHON) cannot make $(VENV): install its venv module" \
+	    "(Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+
+$(RUNTIME): requirements.txt | $(RUN)
+	@echo "installing what the program needs into $(VENV) (some minutes the first time)"
+	$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt requirements.txt | $(RUN)
+	@echo "installing what program and tests need into $(VENV) (some minutes the first time)"
+	$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $(RUNTIME) $@
+
+demo: $(RUNTIME)
+	$(RUN) sample.py --video examples/drum.mp4 --out out/demo --overwrite
+
+test: $(DEV)
+	$(RUN) -m pytest
+
+test-all: $(DEV)
+	$(RUN) -m pytest -m "not soak"
+
+soak: $(DEV)
+	$(RUN) -m pytest -m soak
+
+lint: $(DEV)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf out build *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find v2s_jax data tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,249 @@
+"""Benchmarks: figures that fit together, one line about bad input, few libraries needed.
+
+No test asserts a speed.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from v2s_jax.benchmarks.fresh_process import in_fresh_process
+from v2s_jax.benchmarks.machine import describe_machine, host_peak_mb
+from v2s_jax.benchmarks.sampling import RANDOM_WEIGHTS, SamplingCase, measure_sampling
+from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, header_lines, row_line
+from v2s_jax.commands.benchmark import main
+from v2s_jax.commands.door import run_door
+from v2s_jax.config import TINY, Config
+from v2s_jax.errors import InputError
+from v2s_jax.generate import check_seed
+from v2s_jax.model import VideoToSound
+from v2s_jax.training.checkpoint import save_params
+
+ROOT = Path(__file__).parents[1]
+CASE = SamplingCase(TINY, batch=3, tile=2, clip_sec=0.25, repeats=3, precision="default")
+
+ABSENT = """
+import sys
+
+NAMES = {"tensorflow", "tensorflow_datasets", "tyro", "imageio_ffmpeg", "cv2", "grain", "librosa"}
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in NAMES:
+            raise ImportError(f"{name} is not installed here")
+
+
+sys.meta_path.insert(0, Absent())
+"""
+"""A sitecustomize: every process that finds it on its path lacks these libraries."""
+
+
+def run_benchmark(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "benchmark.py", *words],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def init_params(config: Config):
+    levels = jnp.zeros((1, config.model.big_frame_size), jnp.int32)
+    appearance = jnp.zeros((1, 1, config.model.appearance_dim))
+    model = VideoToSound(config)
+    return model.init(jax.random.key(0), levels, appearance, method="init_everything")
+
+
+@pytest.fixture(scope="module")
+def row():
+    return in_fresh_process(measure_sampling, CASE)
+
+
+def test_rates_times_seconds_are_samples(row):
+    assert row.samples_per_clip == 4000
+    assert row.samples_per_sec_per_stream * row.run_sec_median == pytest.approx(4000)
+    assert row.samples_per_sec_total * row.run_sec_median == pytest.approx(3 * 4000)
+    assert row.x_real_time_per_stream * row.run_sec_median == pytest.approx(0.25)
+    assert row.x_real_time_total == pytest.approx(3 * row.x_real_time_per_stream)
+
+
+def test_spread_is_that_of_the_runs(row):
+    assert len(row.run_secs) == 3
+    fastest, median, slowest = sorted(row.run_secs)
+    assert (row.run_sec_min, row.run_sec_median, row.run_sec_max) == (fastest, median, slowest)
+    assert fastest > 0
+
+
+def test_row_says_what_was_measured(row):
+    assert (row.preset, row.weights, row.precision) == ("tiny", RANDOM_WEIGHTS, "default")
+    assert (row.batch, row.tile, row.tiles) == (3, 2, 2)
+    sizes = [leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: init_params(TINY)))]
+    assert row.parameters == sum(sizes)
+
+
+def test_compiling_is_not_in_the_runs(row):
+    # A block of this size runs in milliseconds; XLA needs longer for any program of this kind.
+    assert row.compile_sec > row.run_sec_min
+
+
+def test_memory_is_that_of_a_process_that_ran_jax(row):
+    assert row.device_peak_mb is None  # the CPU backend keeps no count
+    bare = in_fresh_process(host_peak_mb)
+    assert 0 < bare < row.host_peak_mb < describe_machine().memory_mb
+
+
+def test_table_lines_up(row):
+    names, units = header_lines(SAMPLING_COLUMNS)
+    line = row_line(SAMPLING_COLUMNS, row)
+    assert len(names) == len(units) == len(line)
+    assert line.split() == [column.text(row) for column in SAMPLING_COLUMNS]
+
+
+@pytest.mark.slow
+def test_checkpoint_is_named_and_read(tmp_path):
+    config = dataclasses.replace(TINY, name="other")
+    file = tmp_path / "other.safetensors"
+    save_params(file, config, jax.tree.map(np.asarray, init_params(config)))
+    case = dataclasses.replace(CASE, model=file, batch=1, tile=1, repeats=1)
+    measured = in_fresh_process(measure_sampling, case)
+    assert (measured.preset, measured.weights) == ("other", str(file))
+
+
+@pytest.mark.slow
+def test_missing_checkpoint_is_one_line(tmp_path):
+    missing = tmp_path / "none.safetensors"
+    done = run_benchmark("sampling", "--checkpoint", str(missing), "--batch", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {missing}: no such checkpoint: give a .safetensors file or a --workdir\n"
+    )
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_is_bad_input():
+    # 64 KiB of features for each of 10^10 rows exceed the address space.
+    case = dataclasses.replace(CASE, batch=1, tile=10**10)
+    with pytest.raises(InputError, match="memory ran out: use a smaller --batch or --tile"):
+        in_fresh_process(measure_sampling, case)
+
+
+def test_fresh_process_returns_and_raises():
+    assert in_fresh_process(divmod, 7, 2) == (3, 1)
+    with pytest.raises(InputError, match="seed -1"):
+        in_fresh_process(check_seed, -1)
+    with pytest.raises(InputError, match=r"killed \(SIGKILL\)"):
+        in_fresh_process(signal.raise_signal, signal.SIGKILL)
+
+
+def test_fresh_process_shows_our_own_mistakes(capfd):
+    with pytest.raises(RuntimeError, match="code 1"):
+        in_fresh_process(divmod, 1, 0)
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_door_works_where_little_is_installed(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(ABSENT)
+    file = tmp_path / "results" / "out.json"
+    words = "sampling --preset tiny --batch 1 --tile batch --seconds 0.1 --repeats 2 --device cpu"
+    done = run_benchmark(*words.split(), "--json", str(file), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "x real time" in done.stdout
+    report = json.loads(file.read_text())
+    assert report["command"] == f"python benchmark.py {words} --json {file}"
+    assert report["machine"]["cores"] >= 1
+    assert report["machine"]["device_kind"] == "cpu"
+    assert [(row["batch"], row["tile"], row["weights"]) for row in report["rows"]] == [
+        (1, 1, "random")
+    ]
+    assert sorted(path.name for path in file.parent.iterdir()) == ["out.json"]
+
+
+def test_sitecustomize_takes_libraries_away(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(ABSENT)
+    done = subprocess.run(
+        [sys.executable, "-c", "import tyro"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert "tyro is not installed here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--preset dem", "--preset dem: unknown: did you mean demo?"),
+        ("--preset tiny --batch 0", "--batch 0: must be at least 1"),
+        ("--preset tiny --repeats -1", "--repeats -1: must be at least 1"),
+        ("--preset tiny --tile 0", "--tile 0: must be at least 1"),
+        ("--preset tiny --tile four", "--tile four: use a number or `batch`"),
+        ("--preset tiny --seconds nan", "--seconds nan: use a number above 0"),
+        ("--preset tiny --json /dev/null/out.json", "/dev/null: cannot write there"),
+        ("--preset tiny --json .", "--json .: is a folder: name a file"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_measured(words, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "sampling", *words.split()])
+    with pytest.raises(SystemExit) as caught:
+        run_door(main)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["sampling", "--batch", "one"], ["smapling"]])
+def test_what_argparse_refuses_ends_with_code_2(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *words])
+    with pytest.raises(SystemExit) as caught:
+        run_door(main)
+    assert caught.value.code == 2
+    assert "benchmark.py" in capsys.readouterr().err
+
+
+def test_device_that_is_not_there_is_one_line():
+    done = run_benchmark("sampling", "--preset", "tiny", "--batch", "1", "--device", "gpux")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --device gpux: use cpu, gpu, tpu\n"
+
+
+def measuring_process(parent: int) -> int | None:
+    """Return the process of a case, once `parent` has started one."""
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("wait_sec", [0.0, 1.0])
+def test_ctrl_c_ends_both_processes(wait_sec):
+    words = "sampling --preset tiny --batch 1 --seconds 600 --repeats 1000 --device cpu"
+    command = [sys.executable, "benchmark.py", *words.split()]
+    # A session of its own stands for a terminal, whose Ctrl-C reaches every process in it.
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as door:
+        while (child := measuring_process(door.pid)) is None:
+            assert door.poll() is None
+            time.sleep(0.01)
+        time.sleep(wait_sec)
+        os.killpg(door.pid, signal.SIGINT)
+        assert door.wait(timeout=20) == 130
+        assert door.stderr is not None
+        assert door.stderr.read() == "stopped\n"
+    assert not Path(f"/proc/{child}").exists()

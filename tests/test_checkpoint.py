@@ -1,0 +1,127 @@
+"""Checkpoints: round trips, damage, other versions."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.conftest import random_params
+from v2s_jax.errors import InputError
+from v2s_jax.model import VideoToSound
+from v2s_jax.training.checkpoint import (
+    CHECKPOINTS,
+    Checkpoint,
+    Checkpointer,
+    load_params,
+    save_params,
+)
+from v2s_jax.training.step import init_state
+
+
+def a_checkpoint(config, step=0) -> Checkpoint:
+    state = init_state(VideoToSound(config))._replace(step=np.int32(step))
+    carry = VideoToSound(config).apply(state.params, 4, method="initial_carry")
+    return jax.tree.map(np.asarray, Checkpoint(state, carry))
+
+
+@pytest.fixture
+def saved(tiny, tmp_path):
+    """A folder with checkpoints at steps 2 and 4."""
+    checkpoint = a_checkpoint(tiny, 2)
+    with Checkpointer(tmp_path, tiny) as checkpoints:
+        checkpoints.save(checkpoint)
+        checkpoints.save(a_checkpoint(tiny, 4))
+    return tmp_path
+
+
+def test_params_file_round_trip(tiny, tmp_path):
+    params = random_params(tiny)
+    file = tmp_path / "a.safetensors"
+    save_params(file, tiny, params)
+    config, read = load_params(file)
+    assert config == tiny
+    assert jax.tree.structure(read) == jax.tree.structure(params)
+    for got, given in zip(jax.tree.leaves(read), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(got, np.asarray(given).astype(np.float16).astype(np.float32))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_newest_step_of_a_run_is_read(tiny, saved):
+    config, params = load_params(saved)
+    assert config == tiny
+    for got, given in zip(
+        jax.tree.leaves(params), jax.tree.leaves(a_checkpoint(tiny).state.params), strict=True
+    ):
+        np.testing.assert_array_equal(got, given)
+    with Checkpointer(saved, tiny) as checkpoints:
+        found = checkpoints.restore_latest(a_checkpoint(tiny))
+    assert found is not None and int(found.state.step) == 4
+
+
+def test_a_new_folder_has_no_checkpoint(tiny, tmp_path):
+    with Checkpointer(tmp_path, tiny) as checkpoints:
+        assert checkpoints.restore_latest(a_checkpoint(tiny)) is None
+
+
+def data_files(step_folder):
+    files = [p for p in step_folder.rglob("d/*") if p.is_file()]
+    assert files
+    return files
+
+
+def test_flipped_bytes_are_noticed(tiny, saved):
+    for file in data_files(saved / CHECKPOINTS / "4"):
+        data = bytearray(file.read_bytes())
+        middle = len(data) // 2
+        data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
+        file.write_bytes(data)
+    with Checkpointer(saved, tiny) as checkpoints, pytest.raises(InputError, match="damaged"):
+        checkpoints.restore_latest(a_checkpoint(tiny))
+    with pytest.raises(InputError, match=r"4: damaged checkpoint .*delete this folder"):
+        load_params(saved)
+
+
+def test_cut_files_are_noticed(tiny, saved):
+    for file in data_files(saved / CHECKPOINTS / "4"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"4: damaged checkpoint"):
+        load_params(saved)
+    shutil.rmtree(saved / CHECKPOINTS / "4")
+    load_params(saved)
+
+
+def test_missing_and_empty(tmp_path):
+    with pytest.raises(InputError, match="no such checkpoint"):
+        load_params(tmp_path / "nothing")
+    with pytest.raises(InputError, match="a folder without a checkpoint"):
+        load_params(tmp_path)
+
+
+def test_other_files_are_refused(tiny, tmp_path):
+    text = tmp_path / "a.safetensors"
+    text.write_text("no tensors here")
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        load_params(text)
+    foreign = tmp_path / "b.safetensors"
+    save_file({"w": np.zeros(3, np.float32)}, foreign)
+    with pytest.raises(InputError, match="holds no v2s_jax config"):
+        load_params(foreign)
+
+
+def test_other_versions_are_refused(tiny, tmp_path):
+    fields = json.loads(tiny.to_json())
+    for name, change, message in [
+        ("old", {"format_version": 0}, "config format 0"),
+        ("unknown", {"colour": "red"}, "does not fit this version"),
+        ("sizes", {"model": {**dataclasses.asdict(tiny.model), "frame_size": 3}}, "frame_size 3"),
+    ]:
+        file = tmp_path / f"{name}.safetensors"
+        text = json.dumps({**fields, **change})
+        save_file({"w": np.zeros(3, np.float32)}, file, metadata={"config": text})
+        with pytest.raises(InputError, match=message) as caught:
+            load_params(file)
+        assert str(file) in str(caught.value)

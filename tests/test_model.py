@@ -1,0 +1,183 @@
+"""The model: causality, chunks, folding, conditioning, sizes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.conftest import random_clip, random_params, with_model
+from v2s_jax.config import PAPER, Config
+from v2s_jax.generate.scan import fold, run_tiers, without_weight_norm
+from v2s_jax.model import VideoToSound, fold_weight_norm
+
+LOGIT_TOLERANCE = 2e-5  # float32 at "highest"; logits here are of order 1
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes():
+    """No silent promotion inside the model (optax relies on it, so not everywhere)."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@functools.lru_cache
+def jitted(config: Config):
+    """The forward pass, compiled once for each config and shape."""
+    model = VideoToSound(config, precision="highest")
+    return model, jax.jit(model.apply)
+
+
+def logits_of(config: Config, params, levels, appearance, chunk=None):
+    """Teacher-forced logits of whole clips, in chunks of `chunk` samples."""
+    model, forward = jitted(config)
+    per_frame = config.clock.samples_per_video_frame
+    chunk = chunk or levels.shape[1]
+    carry = model.apply(params, levels.shape[0], method="initial_carry")
+    parts = []
+    for start in range(0, levels.shape[1], chunk):
+        first, count = start // per_frame, max(1, chunk // per_frame)
+        carry, logits = forward(
+            params, carry, levels[:, start : start + chunk], appearance[:, first : first + count]
+        )
+        parts.append(logits)
+    return np.concatenate(parts, axis=1)
+
+
+VARIANTS = [
+    pytest.param({}, id="frame"),
+    pytest.param({"visual_proj_dim": None, "appearance_dim": 12}, id="frame-unprojected"),
+    pytest.param({"variant": "unconditional"}, id="unconditional"),
+    pytest.param({"weight_norm": False, "learn_h0": False}, id="plain"),
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_logits_depend_on_earlier_samples_only(tiny, changes):
+    config = with_model(tiny, **changes)
+    params = random_params(config)
+    levels, appearance = random_clip(config, video_frames=1, batch=1)
+    before = logits_of(config, params, levels, appearance)
+    size = config.model.big_frame_size
+    for changed in (0, 1, 4 * size - 1, 4 * size, 4 * size + 1, levels.shape[1] - 1):
+        other = levels.at[:, changed].set((levels[:, changed] + 128) % 256)
+        after = logits_of(config, params, other, appearance)
+        np.testing.assert_array_equal(before[:, : changed + 1], after[:, : changed + 1])
+        if changed + 1 < levels.shape[1]:
+            assert np.abs(before[:, changed + 1] - after[:, changed + 1]).max() > 1e-3
+
+
+def test_a_video_frame_changes_nothing_before_its_samples(tiny):
+    params = random_params(tiny)
+    levels, appearance = random_clip(tiny, video_frames=3, batch=1)
+    other = appearance.at[:, 1].set(1 - appearance[:, 1])
+    before, after = (logits_of(tiny, params, levels, a) for a in (appearance, other))
+    start = tiny.clock.samples_per_video_frame
+    np.testing.assert_array_equal(before[:, :start], after[:, :start])
+    assert np.abs(before[:, start] - after[:, start]).max() > 1e-4
+
+
+def test_the_unconditional_model_does_not_see(tiny):
+    config = with_model(tiny, variant="unconditional")
+    params = random_params(config)
+    levels, appearance = random_clip(config, video_frames=2, batch=1)
+    np.testing.assert_array_equal(
+        logits_of(config, params, levels, appearance),
+        logits_of(config, params, levels, 1 - appearance),
+    )
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+@pytest.mark.parametrize("chunk", [512, 1024, 2048])
+def test_chunks_with_carry_equal_the_whole(tiny, changes, chunk):
+    config = with_model(tiny, **changes)
+    params = random_params(config)
+    levels, appearance = random_clip(config, video_frames=4)
+    whole = logits_of(config, params, levels, appearance)
+    chunked = logits_of(config, params, levels, appearance, chunk)
+    np.testing.assert_allclose(chunked, whole, atol=LOGIT_TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_tiers_tick_by_tick_equal_teacher_forcing(tiny, changes):
+    """Generated == scored: the sampler's own nested scans, forced to choose the true levels."""
+    config = with_model(tiny, **changes)
+    params = random_params(config)
+    levels, appearance = random_clip(config, video_frames=2)
+    model = VideoToSound(without_weight_norm(config), precision="highest")
+    folded = fold(model, params)
+    carry = model.apply(folded.params, levels.shape[0], method="initial_carry")
+    gates = model.apply(folded.params, appearance, method="vision_gates")
+
+    @jax.jit
+    def one_video_frame(carry, gates, true_levels):
+        return run_tiers(
+            model, folded, carry, gates, true_levels, lambda logits, true: (true, logits)
+        )
+
+    per_frame = config.clock.samples_per_video_frame
+    parts = []
+    for i in range(2):
+        gates_now = None if gates is None else gates[:, i]
+        carry, logits = one_video_frame(
+            carry, gates_now, levels[:, i * per_frame : (i + 1) * per_frame]
+        )
+        parts.append(logits)
+    scored = logits_of(config, params, levels, appearance)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), scored, atol=LOGIT_TOLERANCE, rtol=0)
+
+
+def test_folding_weight_norm_changes_no_logit(tiny):
+    params = random_params(tiny)
+    folded = {"params": fold_weight_norm(params["params"])}
+    levels, appearance = random_clip(tiny, video_frames=1)
+    np.testing.assert_allclose(
+        logits_of(without_weight_norm(tiny), folded, levels, appearance),
+        logits_of(tiny, params, levels, appearance),
+        atol=LOGIT_TOLERANCE,
+        rtol=0,
+    )
+
+
+def test_weight_norm_starts_as_the_plain_kernel(tiny):
+    levels, appearance = random_clip(tiny, video_frames=1, batch=1)
+    params = VideoToSound(tiny).init(
+        jax.random.key(3), levels[:, :16], appearance, method="init_everything"
+    )
+    plain = fold_weight_norm(params["params"])["sample_rnn"]["frame_tier"]["expand"]["kernel"]
+    given = params["params"]["sample_rnn"]["frame_tier"]["expand"]["kernel"]
+    np.testing.assert_allclose(plain, given, rtol=1e-6)
+
+
+def test_paper_preset_has_the_sizes_of_sample_rnn():
+    """20.8 M in the recurrent tiers and MLP if nothing is concatenated, plus 12.6 M for vision."""
+    levels = jax.ShapeDtypeStruct((1, 8), jnp.int32)
+    appearance = jax.ShapeDtypeStruct((1, 1, 4096), jnp.float32)
+
+    def count(config):
+        model = VideoToSound(config)
+        shapes = jax.eval_shape(
+            lambda: model.init(
+                jax.random.key(0),
+                jnp.zeros(levels.shape, jnp.int32),
+                jnp.zeros(appearance.shape),
+                method="init_everything",
+            )
+        )
+        kernels = [
+            leaf.size
+            for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
+            if "kernel'" in jax.tree_util.keystr(path)
+        ]
+        return sum(kernels), shapes["params"]["sample_rnn"]
+
+    kernels, tiers = count(PAPER)
+    dim, q = 1024, 256
+    big = (8 + 4096) * 3 * dim + dim * 3 * dim + dim * 4 * dim
+    middle = 2 * dim + dim * 3 * dim * 2 + dim * 2 * dim
+    mlp = 2 * 256 * dim + dim * dim + dim * q
+    assert kernels == big + middle + mlp
+    assert tiers["sample_tier"]["embedding"].shape == (256, 256)
+    assert tiers["big_frame_tier"]["gru"]["input_kernel"].shape == (4104, 3072)
+    assert count(with_model(PAPER, variant="unconditional"))[0] == kernels - 4096 * 3 * dim

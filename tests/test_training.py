@@ -1,0 +1,203 @@
+"""Training: devices, resume, overfitting, and what stops a run."""
+
+import dataclasses
+import json
+from collections.abc import Generator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from v2s_jax.config import Config
+from v2s_jax.errors import InputError
+from v2s_jax.training.checkpoint import CHECKPOINTS, load_params
+from v2s_jax.training.loop import train
+from v2s_jax.training.loss import masked_nll
+from v2s_jax.training.metrics import METRICS_FILE
+from v2s_jax.training.step import chunks_per_clip, make_optimizer, updates_in_call
+from v2s_jax.types import Batch
+
+VIDEO_FRAMES = 2
+SAMPLES = VIDEO_FRAMES * 1024
+APPEARANCE_DIM = 12
+
+
+def small(tiny: Config, **training) -> Config:
+    """The tiny preset on very short clips, eight to a batch."""
+    defaults = {"batch_clips": 8, "updates_per_call": 2, "precision": "highest"}
+    return dataclasses.replace(
+        tiny,
+        model=dataclasses.replace(tiny.model, appearance_dim=APPEARANCE_DIM),
+        training=dataclasses.replace(tiny.training, **{**defaults, **training}),
+    )
+
+
+class Clips:
+    """An endless run of seeded batches that remembers which were read."""
+
+    def __init__(self, config: Config, stop_before: int | None = None) -> None:
+        self.clips = config.training.batch_clips
+        self.stop_before = stop_before
+        self.read: list[list[int]] = []
+
+    def __call__(self, first: int) -> Generator[Batch]:
+        number = first
+        while number != self.stop_before:
+            index = np.arange(self.clips) + number * self.clips
+            self.read.append(index.tolist())
+            yield self.batch(number, index)
+            number += 1
+        raise ConnectionAbortedError("the machine went away")
+
+    def batch(self, number: int, index: np.ndarray) -> Batch:
+        random = np.random.default_rng(number)
+        noise = random.normal(128, 12, (self.clips, SAMPLES))
+        mask = np.ones((self.clips, SAMPLES), bool)
+        mask[0, 1500:] = False  # a shorter clip: device means of means would not be the mean
+        appearance = random.random((self.clips, VIDEO_FRAMES, APPEARANCE_DIM))
+        return Batch(
+            noise.clip(0, 255).astype(np.uint8), appearance.astype(np.float16), mask, index
+        )
+
+
+def losses(workdir) -> list[float]:
+    lines = (workdir / METRICS_FILE).read_text().splitlines()
+    return [json.loads(line)["nats_per_sample"] for line in lines]
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder
+
+
+def test_eight_devices_equal_one(tiny, tmp_path):
+    config = small(tiny, steps=100, log_every_steps=2, checkpoint_every_steps=100)
+    read, logged = {}, {}
+    for count in (1, 8):
+        clips = Clips(config)
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        train(config, clips, SAMPLES, folder, jax.devices()[:count])
+        read[count], logged[count] = clips.read, losses(folder)
+    assert len(logged[1]) == 50
+    assert read[1] == read[8]
+    np.testing.assert_allclose(logged[8], logged[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_resume_equals_never_stopped(tiny, tmp_path, devices):
+    """Bit for bit: parameters, optimiser and carry, with a checkpoint in the middle of a clip."""
+    config = small(tiny, chunk_samples=512, updates_per_call=1, steps=12, checkpoint_every_steps=3)
+    used = jax.devices()[:devices]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    train(config, Clips(config), SAMPLES, whole, used)
+    with pytest.raises(ConnectionAbortedError):
+        train(config, Clips(config, stop_before=2), SAMPLES, stopped, used)
+    assert sorted(p.name for p in (stopped / CHECKPOINTS).iterdir()) == ["3", "6"]
+    again = Clips(config)
+    train(config, again, SAMPLES, stopped, used)
+    assert again.read[0][0] == 1 * config.training.batch_clips  # step 6 lies in batch 1
+    for a, b in zip(
+        jax.tree.leaves(load_params(whole)[1]),
+        jax.tree.leaves(load_params(stopped)[1]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert losses(whole)[-1] == losses(stopped)[-1]
+
+
+def test_one_batch_is_overfitted(tiny, workdir):
+    """A tone per clip that appearance names: the loss falls far below the unigram's."""
+    config = small(tiny, steps=400, learning_rate=5e-3, log_every_steps=100)
+    time = np.arange(SAMPLES)
+    tones = [60 * np.sin(2 * np.pi * time / period) for period in (16, 20, 25, 32, 40, 50, 64, 80)]
+    levels = np.rint(128 + np.array(tones)).astype(np.uint8)
+    appearance = np.eye(8, APPEARANCE_DIM, dtype=np.float16)[:, None].repeat(VIDEO_FRAMES, 1)
+    batch = Batch(levels, appearance, np.ones(levels.shape, bool), np.arange(8))
+
+    def same_batch(first: int) -> Generator[Batch]:
+        while True:
+            yield batch
+
+    train(config, same_batch, SAMPLES, workdir, jax.devices()[:1])
+    counts = np.bincount(levels.ravel(), minlength=256) / levels.size
+    unigram = -np.sum(counts[counts > 0] * np.log(counts[counts > 0]))
+    assert losses(workdir)[-1] < unigram / 2
+
+
+def test_not_a_number_stops_the_run(tiny, workdir):
+    config = small(tiny, steps=8, checkpoint_every_steps=2)
+    clips = Clips(config)
+
+    def poisoned(first: int) -> Generator[Batch]:
+        for number, batch in enumerate(clips(first), first):
+            if number == 2:
+                batch.appearance[3, 1] = np.nan
+            yield batch
+
+    with pytest.raises(InputError, match=r"nan at step 6 \(clips \[16, 17, .*learning-rate"):
+        train(config, poisoned, SAMPLES, workdir, jax.devices()[:1])
+    assert sorted(p.name for p in (workdir / CHECKPOINTS).iterdir()) == ["2", "4"]
+
+
+def test_another_config_is_refused(tiny, workdir):
+    config = small(tiny, steps=2)
+    train(config, Clips(config), SAMPLES, workdir, jax.devices()[:1])
+    other = small(tiny, steps=4, learning_rate=0.5)
+    with pytest.raises(InputError, match=r"training.steps: 4 != 2; training.learning_rate: 0.5"):
+        train(other, Clips(other), SAMPLES, workdir, jax.devices()[:1])
+
+
+def test_batch_must_fit_the_devices(tiny, workdir):
+    config = small(tiny, batch_clips=6, steps=2)
+    with pytest.raises(InputError, match="batch_clips 6 cannot be split over 8 devices"):
+        train(config, Clips(config), SAMPLES, workdir, jax.devices())
+
+
+def test_steps_must_fill_calls(tiny, workdir):
+    config = small(tiny, steps=3)
+    with pytest.raises(InputError, match="steps 3 is not a multiple of the 2 updates"):
+        train(config, Clips(config), SAMPLES, workdir, jax.devices()[:1])
+
+
+def test_updates_in_call_divides_the_clip(tiny):
+    config = small(tiny, chunk_samples=512, updates_per_call=8)
+    assert updates_in_call(config, 159_744) == 8
+    assert updates_in_call(config, 5 * 512) == 5
+    assert chunks_per_clip(config, 159_744) == 312
+    with pytest.raises(InputError, match="does not divide the data's 1000 samples"):
+        chunks_per_clip(config, 1000)
+
+
+def test_masked_nll_is_the_sum_over_the_mask():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(2, 5, 7)).astype(np.float32)
+    levels = random.integers(0, 7, (2, 5)).astype(np.int32)
+    mask = random.random((2, 5)) < 0.6
+    nll, count = masked_nll(jnp.asarray(logits), jnp.asarray(levels), jnp.asarray(mask))
+    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    chosen = np.take_along_axis(probabilities, levels[..., None], -1)[..., 0]
+    assert float(nll) == pytest.approx(-np.log(chosen[mask]).sum(), rel=1e-6)
+    assert float(count) == mask.sum()
+
+
+def test_learning_rate_falls_to_zero_at_the_end(tiny):
+    training = small(tiny, steps=10, decay_steps=4, learning_rate=1.0).training
+    optimizer = make_optimizer(training)
+    params = {"w": jnp.zeros(2)}
+    state = optimizer.init(params)
+    moves = []
+    for _ in range(11):
+        change, state = optimizer.update({"w": jnp.array([1.0, 50.0])}, state, params)
+        moves.append(np.asarray(change["w"]))
+    # Clipped elementwise to 1, both elements move alike; Adam's step on a constant is the rate.
+    np.testing.assert_allclose(moves[0], [-1.0, -1.0], rtol=1e-5)
+    rates = -np.array(moves)[:, 0]
+    np.testing.assert_allclose(rates[:7], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(rates[8], 0.5, rtol=1e-5)
+    assert rates[10] == pytest.approx(0.0, abs=1e-6)

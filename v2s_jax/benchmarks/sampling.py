@@ -1,0 +1,195 @@
+"""How fast the sampler generates, and in how much memory.
+
+A case is a number of clips side by side on a number of compiled rows, the tile. Its figures are
+those of `Generator.generate` as sample.py calls it: features go in from host memory, levels come
+back to it. Decoding, feature extraction and files are left out.
+"""
+
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb
+from v2s_jax.config import Config, Precision
+from v2s_jax.errors import InputError
+from v2s_jax.generate import Generator, Request, clip_key, content_hash
+from v2s_jax.model import VideoToSound
+
+RANDOM_WEIGHTS = "random"
+SEED = 0  # of random weights, features and noise; the time taken does not depend on it
+
+
+@dataclass(frozen=True)
+class SamplingCase:
+    """What is measured."""
+
+    model: Config | Path
+    """A config, which gets random weights, or a checkpoint."""
+    batch: int
+    """Clips side by side."""
+    tile: int
+    """Rows that are computed at once; a larger batch takes several tiles, one after the other."""
+    clip_sec: float
+    """Length of each clip."""
+    repeats: int
+    """Timed runs of the whole batch."""
+    precision: Precision
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ("--batch", self.batch),
+            ("--tile", self.tile),
+            ("--repeats", self.repeats),
+        ):
+            if value < 1:
+                raise InputError(f"{option} {value}: must be at least 1")
+        if not (math.isfinite(self.clip_sec) and self.clip_sec > 0):
+            raise InputError(f"--seconds {self.clip_sec}: use a number above 0, such as 4")
+
+
+@dataclass(frozen=True)
+class SamplingRow:
+    """What was measured. Rates count the samples asked for, not rows and blocks beyond them."""
+
+    preset: str
+    weights: str
+    """"random", or the checkpoint."""
+    parameters: int
+    precision: Precision
+    device_kind: str
+    batch: int
+    tile: int
+    tiles: int
+    """Tiles computed one after the other for the batch."""
+    clip_sec: float
+    samples_per_clip: int
+    sample_rate_hz: int
+    compile_sec: float
+    """From parameters to a compiled program, without its first run."""
+    run_secs: list[float]
+    """Each run of the whole batch, compilation left out."""
+    run_sec_median: float
+    run_sec_min: float
+    run_sec_max: float
+    samples_per_sec_per_stream: float
+    """Samples of one clip over the time that the whole batch took."""
+    samples_per_sec_total: float
+    x_real_time_per_stream: float
+    x_real_time_total: float
+    host_peak_mb: float
+    """Resident memory of the case's own process: interpreter, JAX and compilation included."""
+    device_peak_mb: float | None
+    """Memory that JAX's allocator held on the device; None where it keeps no count (CPU)."""
+
+
+def measure_sampling(case: SamplingCase) -> SamplingRow:
+    """Measure one case in this process, which should be a fresh one: peaks never fall.
+
+    Raises InputError when the checkpoint cannot be read or memory runs out.
+    """
+    jax.config.update("jax_enable_compilation_cache", False)  # a cached program is not compiled
+    try:
+        return _measure(case)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InputError(
+            f"batch {case.batch} on a tile of {case.tile}: memory ran out: use a smaller --batch "
+            "or --tile"
+        ) from error
+
+
+def _measure(case: SamplingCase) -> SamplingRow:
+    config, params = _load(case.model)
+    samples = config.clock.samples(case.clip_sec)
+    if samples < 1:
+        raise InputError(f"--seconds {case.clip_sec}: shorter than one sample: use more")
+    generator, compile_sec = _compile(config, params, case)
+    requests = _requests(config, case.batch, samples)
+    run_secs = [_seconds(generator, requests) for _ in range(case.repeats)]
+    median = statistics.median(run_secs)
+    rate_hz = config.clock.sample_rate_hz
+    device = jax.devices()[0]
+    return SamplingRow(
+        preset=config.name,
+        weights=RANDOM_WEIGHTS if isinstance(case.model, Config) else str(case.model),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        precision=case.precision,
+        device_kind=device.device_kind,
+        batch=case.batch,
+        tile=case.tile,
+        tiles=math.ceil(case.batch / case.tile),
+        clip_sec=case.clip_sec,
+        samples_per_clip=samples,
+        sample_rate_hz=rate_hz,
+        compile_sec=compile_sec,
+        run_secs=run_secs,
+        run_sec_median=median,
+        run_sec_min=min(run_secs),
+        run_sec_max=max(run_secs),
+        samples_per_sec_per_stream=samples / median,
+        samples_per_sec_total=case.batch * samples / median,
+        x_real_time_per_stream=samples / median / rate_hz,
+        x_real_time_total=case.batch * samples / median / rate_hz,
+        host_peak_mb=host_peak_mb(),
+        device_peak_mb=device_peak_mb(device),
+    )
+
+
+def _load(model: Config | Path) -> tuple[Config, dict[str, Any]]:
+    if isinstance(model, Config):
+        return model, _random_params(model)
+    # Only checkpoints need Orbax and safetensors.
+    from v2s_jax.training.checkpoint import load_params
+
+    return load_params(model)
+
+
+def _random_params(config: Config) -> dict[str, Any]:
+    """Return parameters as training starts from."""
+    model = VideoToSound(config)
+
+    def init() -> dict[str, Any]:
+        levels = jnp.zeros((1, config.model.big_frame_size), jnp.int32)
+        appearance = jnp.zeros((1, 1, config.model.appearance_dim), jnp.float32)
+        key = jax.random.key(SEED)
+        return dict(model.init(key, levels, appearance, method="init_everything"))
+
+    return jax.jit(init)()
+
+
+def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tuple[Generator, float]:
+    """Return the compiled sampler and the seconds that took.
+
+    The first call compiles and runs one block, the second one only runs it.
+    """
+    start = time.perf_counter()
+    generator = Generator(config, params, tile=case.tile, precision=case.precision)
+    generator.compile()
+    compiled = time.perf_counter()
+    generator.compile()
+    ran = time.perf_counter()
+    return generator, (compiled - start) - (ran - compiled)
+
+
+def _requests(config: Config, batch: int, samples: int) -> list[Request]:
+    """Return clips that differ in noise and share their features, which cost the same anyway."""
+    shape = (config.clock.video_frames(samples), config.model.appearance_dim)
+    appearance = np.random.default_rng(SEED).random(shape, np.float32).astype(np.float16)
+    return [
+        Request(clip_key(SEED, content_hash(str(clip).encode())), samples, appearance)
+        for clip in range(batch)
+    ]
+
+
+def _seconds(generator: Generator, requests: list[Request]) -> float:
+    start = time.perf_counter()
+    generator.generate(requests)
+    return time.perf_counter() - start

@@ -1,0 +1,62 @@
+"""Figures as a table for people: two header lines, name and unit, then a line for each row."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from v2s_jax.benchmarks.sampling import SamplingRow
+
+GAP = "  "
+FIGURE_WIDTH = 6  # "12.345"
+
+
+class Column(NamedTuple):
+    """One figure of a row."""
+
+    name: str
+    unit: str
+    text: Callable[[SamplingRow], str]
+
+    @property
+    def width(self) -> int:
+        """Characters of the column: those of its header, or of a usual figure."""
+        return max(len(self.name), len(self.unit), FIGURE_WIDTH)
+
+
+def _megabytes(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+SAMPLING_COLUMNS = (
+    Column("batch", "clips", lambda row: str(row.batch)),
+    Column("tile", "rows", lambda row: str(row.tile)),
+    Column("compile", "s", lambda row: f"{row.compile_sec:.2f}"),
+    Column("run", "median s", lambda row: f"{row.run_sec_median:.3f}"),
+    Column("run", "min s", lambda row: f"{row.run_sec_min:.3f}"),
+    Column("run", "max s", lambda row: f"{row.run_sec_max:.3f}"),
+    Column("per stream", "samples/s", lambda row: f"{row.samples_per_sec_per_stream:,.0f}"),
+    Column("total", "samples/s", lambda row: f"{row.samples_per_sec_total:,.0f}"),
+    Column("per stream", "x real time", lambda row: f"{row.x_real_time_per_stream:.2f}"),
+    Column("total", "x real time", lambda row: f"{row.x_real_time_total:.2f}"),
+    Column("host", "peak MB", lambda row: _megabytes(row.host_peak_mb)),
+    Column("device", "peak MB", lambda row: _megabytes(row.device_peak_mb)),
+)
+
+SAMPLING_NOTES = """\
+batch: clips side by side. tile: rows that the compiled program computes at once; a larger batch
+takes several tiles, one after the other, and rows without a clip are computed and dropped.
+run: the whole batch, features in host memory to levels in host memory, compilation left out.
+per stream: the samples of one clip over the time of the whole batch.
+peak: of a process of the case's own, compilation included; "-" where the device keeps no count."""
+
+
+def header_lines(columns: Sequence[Column]) -> list[str]:
+    """Return the names and, below them, the units."""
+    return [
+        GAP.join(column.name.rjust(column.width) for column in columns),
+        GAP.join(column.unit.rjust(column.width) for column in columns),
+    ]
+
+
+def row_line(columns: Sequence[Column], row: SamplingRow) -> str:
+    """Return one row, aligned under the header."""
+    return GAP.join(column.text(row).rjust(column.width) for column in columns)

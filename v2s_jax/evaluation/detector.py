@@ -1,0 +1,83 @@
+"""The onset detector: a waveform in, the times of its onsets out.
+
+    strength(t) = mean over mel bands of max(0, L(t) - L(t - LAG_SEC))
+    L           = level of a band in dB, never below FLOOR_DB
+
+and an onset is a peak of the strength that stands PEAK_DB above its surroundings (librosa). Floor
+and threshold are absolute, so a sound is judged the same whatever else is in its clip: scaling
+each clip by its own loudest onset, which is librosa's default, finds onsets in steady noise.
+
+The constants were chosen on true drum sounds of the synthetic *train* split and on noise, never
+on generated sound.
+"""
+
+import librosa
+import numpy as np
+from jaxtyping import Float32, Float64
+
+WINDOW_SEC = 0.032
+"""Length of the spectrum's window: 512 samples at 16 kHz. With 64 ms the peaks lie twice as far
+ahead of the onsets and spread wider."""
+HOP_SEC = 0.004
+"""Time between two spectra, the grid of the onset times: 64 samples at 16 kHz. A sixth of the
+narrowest matching window, 25 ms."""
+LAG_SEC = 0.008
+"""Time over which a level has to rise. Over 16 ms steady noise rises more, and more often."""
+MEL_BANDS = 24
+"""Bands of the spectrum, each several bins of the window wide: a single bin of noise varies more."""
+FLOOR_DB = -40.0
+"""What is quieter counts as silence: dB of full scale, for white noise as loud as the band. The
+synthetic background lies at -48, at -47 once it has 256 levels; its fluctuations stay below."""
+PEAK_DB = 2.0
+"""Height of a peak that makes an onset. The weakest of 741 true hits reaches 3.5 dB; in 240 clips
+of white noise, 2 s each and from -48 to -10 dB, no peak stood out so far. A single loud sample, as
+an undertrained model makes them, is a click that can be heard, and counts."""
+LEAD_SEC = 0.009
+"""How much earlier than the onset the strength peaks, added to every time: half a window reaches
+ahead. Median over 741 true hits of 200 clips of the train split: 9.2 ms, all from 4.8 to 12.4."""
+
+
+def onsets(
+    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
+) -> Float64[np.ndarray, "onsets"]:
+    """Return the times at which sounds set in, in seconds from the start, rising.
+
+    A sound that is there from the first sample has no onset: what was before it is not known, and
+    is taken to mirror what follows. A waveform shorter than one window has none either.
+    """
+    window, hop = round(WINDOW_SEC * sample_rate_hz), round(HOP_SEC * sample_rate_hz)
+    if len(waveform) < window:
+        return np.empty(0)
+    strength = librosa.onset.onset_strength(
+        S=_band_levels_db(waveform, sample_rate_hz, window, hop),
+        lag=round(LAG_SEC / HOP_SEC),
+        center=False,  # the spectra are centred already; librosa would shift them once more
+    )
+    times = librosa.onset.onset_detect(
+        onset_envelope=strength,
+        sr=sample_rate_hz,
+        hop_length=hop,
+        normalize=False,
+        delta=PEAK_DB,
+        units="time",
+    )
+    return np.asarray(times, np.float64) + LEAD_SEC
+
+
+def _band_levels_db(
+    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int, window: int, hop: int
+) -> Float32[np.ndarray, "bands times"]:
+    """Return the level of each band over time, on the scale of FLOOR_DB.
+
+    The edges are mirrored: padded with zeros, every clip would begin with an onset.
+    """
+    bands = librosa.filters.mel(sr=sample_rate_hz, n_fft=window, n_mels=MEL_BANDS)
+    power = bands @ (
+        np.abs(librosa.stft(waveform, n_fft=window, hop_length=hop, pad_mode="reflect")) ** 2
+    )
+    of_unit_noise = bands.sum(axis=1) * np.sum(librosa.filters.get_window("hann", window) ** 2)
+    return librosa.power_to_db(
+        (power / of_unit_noise[:, None]).astype(np.float32),
+        amin=10.0 ** (FLOOR_DB / 10.0),
+        top_db=None,  # a floor under the clip's own loudest moment would not be absolute
+    )
