@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from v2s_jax.config import TINY, Config
-from v2s_jax.model import VideoToSound
+from v2s_jax.model import VideoToSound, init_params
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +34,7 @@ def tiny() -> Config:
 def random_params(config: Config, seed: int = 0) -> dict[str, Any]:
     """Parameters with every leaf random, so that zero biases and carries hide nothing."""
     model = VideoToSound(config)
-    levels = jnp.zeros((1, config.model.big_frame_size), jnp.int32)
-    appearance = jnp.zeros((1, 1, config.model.appearance_dim), jnp.float32)
-    params = model.init(jax.random.key(seed), levels, appearance, method="init_everything")
+    params = init_params(model, jax.random.key(seed))
     random = np.random.default_rng(seed)
     return jax.tree.map(
         lambda leaf: leaf + random.normal(0, 0.1, leaf.shape).astype(np.float32), params

@@ -13,20 +13,19 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.conftest import random_params
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import describe_machine, host_peak_mb
 from v2s_jax.benchmarks.sampling import RANDOM_WEIGHTS, SamplingCase, measure_sampling
 from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, header_lines, row_line
 from v2s_jax.commands.benchmark import main
 from v2s_jax.commands.door import run_door
-from v2s_jax.config import TINY, Config
+from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.generate import check_seed
-from v2s_jax.model import VideoToSound
 from v2s_jax.training.checkpoint import save_params
 
 ROOT = Path(__file__).parents[1]
@@ -60,13 +59,6 @@ def run_benchmark(*words: str, **environment: str) -> subprocess.CompletedProces
     )
 
 
-def init_params(config: Config):
-    levels = jnp.zeros((1, config.model.big_frame_size), jnp.int32)
-    appearance = jnp.zeros((1, 1, config.model.appearance_dim))
-    model = VideoToSound(config)
-    return model.init(jax.random.key(0), levels, appearance, method="init_everything")
-
-
 @pytest.fixture(scope="module")
 def row():
     return in_fresh_process(measure_sampling, CASE)
@@ -90,7 +82,7 @@ def test_spread_is_that_of_the_runs(row):
 def test_row_says_what_was_measured(row):
     assert (row.preset, row.weights, row.precision) == ("tiny", RANDOM_WEIGHTS, "default")
     assert (row.batch, row.tile, row.tiles) == (3, 2, 2)
-    sizes = [leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: init_params(TINY)))]
+    sizes = [leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: random_params(TINY)))]
     assert row.parameters == sum(sizes)
 
 
@@ -116,7 +108,7 @@ def test_table_lines_up(row):
 def test_checkpoint_is_named_and_read(tmp_path):
     config = dataclasses.replace(TINY, name="other")
     file = tmp_path / "other.safetensors"
-    save_params(file, config, jax.tree.map(np.asarray, init_params(config)))
+    save_params(file, config, jax.tree.map(np.asarray, random_params(config)))
     case = dataclasses.replace(CASE, model=file, batch=1, tile=1, repeats=1)
     measured = in_fresh_process(measure_sampling, case)
     assert (measured.preset, measured.weights) == ("other", str(file))

@@ -20,10 +20,13 @@ from v2s_jax.training.checkpoint import (
     save_params,
 )
 from v2s_jax.training.step import init_state
+from v2s_jax.types import AppearanceStatistics
+
+STATISTICS = AppearanceStatistics(np.linspace(0, 1, 4096, dtype=np.float32), 0.25)
 
 
 def a_checkpoint(config, step=0) -> Checkpoint:
-    state = init_state(VideoToSound(config))._replace(step=np.int32(step))
+    state = init_state(VideoToSound(config), STATISTICS)._replace(step=np.int32(step))
     carry = VideoToSound(config).apply(state.params, 4, method="initial_carry")
     return jax.tree.map(np.asarray, Checkpoint(state, carry))
 

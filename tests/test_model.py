@@ -47,7 +47,10 @@ def logits_of(config: Config, params, levels, appearance, chunk=None):
 
 VARIANTS = [
     pytest.param({}, id="frame"),
-    pytest.param({"visual_proj_dim": None, "appearance_dim": 12}, id="frame-unprojected"),
+    pytest.param(
+        {"visual_proj_dim": None, "appearance_dim": 12, "standardize_appearance": False},
+        id="frame-unprojected",
+    ),
     pytest.param({"variant": "unconditional"}, id="unconditional"),
     pytest.param({"weight_norm": False, "learn_h0": False}, id="plain"),
 ]
@@ -143,7 +146,7 @@ def test_folding_weight_norm_changes_no_logit(tiny):
 def test_weight_norm_starts_as_the_plain_kernel(tiny):
     levels, appearance = random_clip(tiny, video_frames=1, batch=1)
     params = VideoToSound(tiny).init(
-        jax.random.key(3), levels[:, :16], appearance, method="init_everything"
+        jax.random.key(3), levels[:, :16], appearance, method="touch_everything"
     )
     plain = fold_weight_norm(params["params"])["sample_rnn"]["frame_tier"]["expand"]["kernel"]
     given = params["params"]["sample_rnn"]["frame_tier"]["expand"]["kernel"]
@@ -162,7 +165,7 @@ def test_paper_preset_has_the_sizes_of_sample_rnn():
                 jax.random.key(0),
                 jnp.zeros(levels.shape, jnp.int32),
                 jnp.zeros(appearance.shape),
-                method="init_everything",
+                method="touch_everything",
             )
         )
         kernels = [

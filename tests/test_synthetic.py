@@ -26,12 +26,12 @@ RATE_HZ = CLOCK.sample_rate_hz
 GOLDEN = {
     "drum": {
         "frames": "68fd7ee8f32ca87655740391dacff680e7f03af72e327a5f70d39fe743f650c4",
-        "waveform": "b641c2ed8f7378a6802964ebf037e2febb37d17410a3de6edd3014edf3e1b840",
+        "waveform": "2a1cdaab5a8148184b7312a0d9859ed0af8cbbc7e249a16726e3d28608585405",
         "events_sec": "ac809643fdde9450e9ec94901810d3298dfaaf42377a7e51b870f1618a4c3c6f",
     },
     "water_flowing": {
         "frames": "a32bcb6731816750f098154c63a0feb228f4d9b330230a7dda84f8148e93dfab",
-        "waveform": "189a93906d5f9edaa1fc326f2361e9e5a5307158809938fdf50c49a83469bf4d",
+        "waveform": "a66f64e8c6d2d9e03cd6ab36d39e7eece06b730e52f672205608c4f4acc16d21",
         "events_sec": hashlib.sha256(b"").hexdigest(),
     },
 }

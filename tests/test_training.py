@@ -16,11 +16,12 @@ from v2s_jax.training.loop import train
 from v2s_jax.training.loss import masked_nll
 from v2s_jax.training.metrics import METRICS_FILE
 from v2s_jax.training.step import chunks_per_clip, make_optimizer, updates_in_call
-from v2s_jax.types import Batch
+from v2s_jax.types import AppearanceStatistics, Batch
 
 VIDEO_FRAMES = 2
 SAMPLES = VIDEO_FRAMES * 1024
 APPEARANCE_DIM = 12
+STATISTICS = AppearanceStatistics(np.full(APPEARANCE_DIM, 0.5, np.float32), 0.3)
 
 
 def small(tiny: Config, **training) -> Config:
@@ -80,7 +81,7 @@ def test_eight_devices_equal_one(tiny, tmp_path):
         clips = Clips(config)
         folder = tmp_path / str(count)
         folder.mkdir()
-        train(config, clips, SAMPLES, folder, jax.devices()[:count])
+        train(config, clips, SAMPLES, STATISTICS, folder, jax.devices()[:count])
         read[count], logged[count] = clips.read, losses(folder)
     assert len(logged[1]) == 50
     assert read[1] == read[8]
@@ -95,12 +96,12 @@ def test_resume_equals_never_stopped(tiny, tmp_path, devices):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    train(config, Clips(config), SAMPLES, whole, used)
+    train(config, Clips(config), SAMPLES, STATISTICS, whole, used)
     with pytest.raises(ConnectionAbortedError):
-        train(config, Clips(config, stop_before=2), SAMPLES, stopped, used)
+        train(config, Clips(config, stop_before=2), SAMPLES, STATISTICS, stopped, used)
     assert sorted(p.name for p in (stopped / CHECKPOINTS).iterdir()) == ["3", "6"]
     again = Clips(config)
-    train(config, again, SAMPLES, stopped, used)
+    train(config, again, SAMPLES, STATISTICS, stopped, used)
     assert again.read[0][0] == 1 * config.training.batch_clips  # step 6 lies in batch 1
     for a, b in zip(
         jax.tree.leaves(load_params(whole)[1]),
@@ -124,7 +125,7 @@ def test_one_batch_is_overfitted(tiny, workdir):
         while True:
             yield batch
 
-    train(config, same_batch, SAMPLES, workdir, jax.devices()[:1])
+    train(config, same_batch, SAMPLES, STATISTICS, workdir, jax.devices()[:1])
     counts = np.bincount(levels.ravel(), minlength=256) / levels.size
     unigram = -np.sum(counts[counts > 0] * np.log(counts[counts > 0]))
     assert losses(workdir)[-1] < unigram / 2
@@ -141,28 +142,28 @@ def test_not_a_number_stops_the_run(tiny, workdir):
             yield batch
 
     with pytest.raises(InputError, match=r"nan at step 6 \(clips \[16, 17, .*learning-rate"):
-        train(config, poisoned, SAMPLES, workdir, jax.devices()[:1])
+        train(config, poisoned, SAMPLES, STATISTICS, workdir, jax.devices()[:1])
     assert sorted(p.name for p in (workdir / CHECKPOINTS).iterdir()) == ["2", "4"]
 
 
 def test_another_config_is_refused(tiny, workdir):
     config = small(tiny, steps=2)
-    train(config, Clips(config), SAMPLES, workdir, jax.devices()[:1])
+    train(config, Clips(config), SAMPLES, STATISTICS, workdir, jax.devices()[:1])
     other = small(tiny, steps=4, learning_rate=0.5)
     with pytest.raises(InputError, match=r"training.steps: 4 != 2; training.learning_rate: 0.5"):
-        train(other, Clips(other), SAMPLES, workdir, jax.devices()[:1])
+        train(other, Clips(other), SAMPLES, STATISTICS, workdir, jax.devices()[:1])
 
 
 def test_batch_must_fit_the_devices(tiny, workdir):
     config = small(tiny, batch_clips=6, steps=2)
     with pytest.raises(InputError, match="batch_clips 6 cannot be split over 8 devices"):
-        train(config, Clips(config), SAMPLES, workdir, jax.devices())
+        train(config, Clips(config), SAMPLES, STATISTICS, workdir, jax.devices())
 
 
 def test_steps_must_fill_calls(tiny, workdir):
     config = small(tiny, steps=3)
     with pytest.raises(InputError, match="steps 3 is not a multiple of the 2 updates"):
-        train(config, Clips(config), SAMPLES, workdir, jax.devices()[:1])
+        train(config, Clips(config), SAMPLES, STATISTICS, workdir, jax.devices()[:1])
 
 
 def test_updates_in_call_divides_the_clip(tiny):

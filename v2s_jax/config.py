@@ -88,6 +88,8 @@ class ModelConfig:
     """Width of the appearance feature (VGG19 fc6 in the paper)."""
     visual_proj_dim: int | None = None
     """Width of a projection (linear + ReLU) before the concatenation; None as in the paper."""
+    standardize_appearance: bool = False
+    """Subtract the training set's mean appearance and divide by one scale; not in the paper."""
     weight_norm: bool = True
     """Weight normalisation on every linear map, as in SampleRNN."""
     learn_h0: bool = True
@@ -273,13 +275,14 @@ DEMO = Config(
         mlp_dim=256,
         embedding_dim=32,
         visual_proj_dim=64,
+        standardize_appearance=True,
     ),
     training=TrainingConfig(
         batch_clips=16,
         chunk_samples=1_024,
         updates_per_call=8,
-        steps=6_000,
-        decay_steps=3_000,
+        steps=5_000,
+        decay_steps=2_500,
         learning_rate=1e-3,
     ),
 )
@@ -294,6 +297,7 @@ TINY = Config(
         mlp_dim=32,
         embedding_dim=16,
         visual_proj_dim=8,
+        standardize_appearance=True,
     ),
     training=TrainingConfig(
         batch_clips=4,

@@ -30,11 +30,11 @@ def q_zero(q_levels: int) -> int:
     return q_levels // 2
 
 
-def _compress(x: np.ndarray, mu: float) -> np.ndarray:
+def _compress(x: np.ndarray, mu: int) -> np.ndarray:
     return np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
 
 
-def _expand(y: np.ndarray, mu: float) -> np.ndarray:
+def _expand(y: np.ndarray, mu: int) -> np.ndarray:
     return np.sign(y) * np.expm1(np.abs(y) * np.log1p(mu)) / mu
 
 

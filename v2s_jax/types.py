@@ -24,6 +24,15 @@ class Features(NamedTuple):
     motion: Float16[np.ndarray, "video_frames motion_dim"]
 
 
+class AppearanceStatistics(NamedTuple):
+    """What standardisation needs to know of a training set."""
+
+    mean: Float[np.ndarray, "appearance_dim"]
+    scale: float
+    """Root of the variance averaged over the dimensions: one number, so that a dimension that
+    hardly varies is not blown up."""
+
+
 class Batch(NamedTuple):
     """Whole clips as the training step takes them: one transfer per clip.
 

@@ -9,18 +9,18 @@ import math
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
-from v2s_jax.model import VideoToSound
+from v2s_jax.model import VideoToSound, init_params
 
 RANDOM_WEIGHTS = "random"
 SEED = 0  # of random weights, features and noise; the time taken does not depend on it
@@ -154,15 +154,7 @@ def _load(model: Config | Path) -> tuple[Config, dict[str, Any]]:
 
 def _random_params(config: Config) -> dict[str, Any]:
     """Return parameters as training starts from."""
-    model = VideoToSound(config)
-
-    def init() -> dict[str, Any]:
-        levels = jnp.zeros((1, config.model.big_frame_size), jnp.int32)
-        appearance = jnp.zeros((1, 1, config.model.appearance_dim), jnp.float32)
-        key = jax.random.key(SEED)
-        return dict(model.init(key, levels, appearance, method="init_everything"))
-
-    return jax.jit(init)()
+    return jax.jit(partial(init_params, VideoToSound(config)))(jax.random.key(SEED))
 
 
 def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tuple[Generator, float]:

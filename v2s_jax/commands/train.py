@@ -9,7 +9,7 @@ import tyro
 
 from v2s_jax.commands.device import use_device
 from v2s_jax.config import PRESETS, Config
-from v2s_jax.records import batches, check_fits, open_data_set, padded_size
+from v2s_jax.records import appearance_statistics, batches, check_fits, open_data_set, padded_size
 from v2s_jax.training.loop import train
 from v2s_jax.types import Batch
 
@@ -28,22 +28,16 @@ class TrainArgs:
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
 
-def parse(argv: list[str] | None = None) -> TrainArgs:
+def parse() -> TrainArgs:
     """Read the command line; the first word is a preset's name."""
     presets = {
         name: TrainArgs(tyro.MISSING, tyro.MISSING, preset) for name, preset in PRESETS.items()
     }
     descriptions = {name: f"the {name} preset" for name in presets}
-    args = tyro.cli(
-        tyro.conf.AvoidSubcommands[
-            tyro.extras.subcommand_type_from_defaults(presets, descriptions, prefix_names=False)
-        ],
-        args=argv,
-        prog="train.py",
-        description=__doc__,
+    command: type[TrainArgs] = tyro.extras.subcommand_type_from_defaults(
+        presets, descriptions, prefix_names=False
     )
-    assert isinstance(args, TrainArgs)
-    return args
+    return tyro.cli(command, prog="train.py", description=TrainArgs.__doc__)
 
 
 def main() -> None:
@@ -60,6 +54,7 @@ def main() -> None:
         return batches(data, config, first_batch, slice(None))
 
     samples, _ = padded_size(data, config)
-    finished = train(config, open_batches, samples, args.workdir)
+    statistics = appearance_statistics(data, config.training.seed)
+    finished = train(config, open_batches, samples, statistics, args.workdir)
     print(f"step {finished.step}: {finished.nll:.4f} nats per sample")
     print(f"checkpoints and logs: {args.workdir}; parameters alone: {finished.params_file}")

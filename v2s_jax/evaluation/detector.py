@@ -24,7 +24,7 @@ narrowest matching window, 25 ms."""
 LAG_SEC = 0.008
 """Time over which a level has to rise. Over 16 ms steady noise rises more, and more often."""
 MEL_BANDS = 24
-"""Bands of the spectrum, each several bins of the window wide: a single bin of noise varies more."""
+"""Bands of the spectrum, each at least 7 of its bins wide; single bins of noise vary more."""
 FLOOR_DB = -40.0
 """What is quieter counts as silence: dB of full scale, for white noise as loud as the band. The
 synthetic background lies at -48, at -47 once it has 256 levels; its fluctuations stay below."""

@@ -20,7 +20,7 @@ from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate.noise import check_temperature, inverse_cdf, uniforms
 from v2s_jax.generate.scan import Folded, fold, run_tiers, without_weight_norm
-from v2s_jax.model import Carry, VideoToSound
+from v2s_jax.model import Carry, VideoToSound, initial_carry, vision_gates
 
 BLOCK_VIDEO_FRAMES = 8
 """Video frames per compiled call: half a second at 15.625 fps between two progress reports."""
@@ -76,7 +76,7 @@ class Generator:
 
     def start(self, keys: UInt32[np.ndarray, "tile 2"]) -> Stream:
         """Return the state before the first video frame of a tile of clips."""
-        carry = self.model.apply(self.folded.params, self.tile, method="initial_carry")
+        carry = initial_carry(self.model, self.folded.params, self.tile)
         return Stream(carry, jnp.asarray(keys), jnp.int32(0))
 
     def block(
@@ -160,7 +160,7 @@ def _generate_block(
 ) -> tuple[Stream, UInt8[Array, "tile samples"]]:
     """Scan over the video frames of a block."""
     samples = model.config.clock.samples_per_video_frame
-    gates = model.apply(folded.params, appearance, method="vision_gates")
+    gates = vision_gates(model, folded.params, appearance)
     by_frame = None if gates is None else jnp.swapaxes(gates, 0, 1)
 
     def pick(logits: Array, uniform: Array) -> tuple[Array, Array]:

@@ -40,8 +40,8 @@ def fold(model: VideoToSound, params: dict[str, Any]) -> Folded:
     def constants(model: VideoToSound) -> tuple[Array, Array]:
         return model.sample_rnn.tables(), model.sample_rnn.frame_kernel()
 
-    tables, frame_kernel = model.apply(plain, method=constants)
-    return Folded(plain, tables, frame_kernel)
+    apply: Callable[..., Any] = model.apply
+    return Folded(plain, *apply(plain, method=constants))
 
 
 def run_tiers(
@@ -62,8 +62,7 @@ def run_tiers(
     def apply(method: Callable[..., Any], *args: Any) -> Any:
         return model.apply(folded.params, *args, method=method)
 
-    def sample(state, inputs):
-        window = state
+    def sample(window: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         conditioning, given_now = inputs
         logits = apply(
             lambda m, *a: m.sample_rnn.sample_logits(*a), folded.tables, window, conditioning
@@ -71,7 +70,7 @@ def run_tiers(
         level, kept = pick(logits, given_now)
         return jnp.concatenate([window[:, 1:], level[:, None]], axis=1), kept
 
-    def frame(state, inputs):
+    def frame(state: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[Any, Any]:
         h, window = state
         gates, given_frame = inputs
         h, conditioning = apply(
@@ -80,7 +79,7 @@ def run_tiers(
         window, kept = jax.lax.scan(sample, window, (jnp.swapaxes(conditioning, 0, 1), given_frame))
         return (h, window), (window, kept)
 
-    def big_frame(state, given_big):
+    def big_frame(state: tuple[Array, Array, Array], given_big: Array) -> tuple[Any, Array]:
         h_big, h, lookback = state
         h_big, gates = apply(
             lambda m, *a: m.sample_rnn.begin_big_frame(*a), h_big, lookback, vision_gates
@@ -93,6 +92,6 @@ def run_tiers(
 
     batch, samples = given.shape
     by_tick = given.T.reshape(-1, c.ratio, c.frame_size, batch)
-    state, kept = jax.lax.scan(big_frame, tuple(carry), by_tick)
+    state, kept = jax.lax.scan(big_frame, (carry.big_frame, carry.frame, carry.levels), by_tick)
     kept = kept.reshape(samples, batch, *kept.shape[4:])
     return Carry(*state), jnp.swapaxes(kept, 0, 1)

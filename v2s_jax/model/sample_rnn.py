@@ -37,13 +37,12 @@ class SampleRNN(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        shared = {"weight_norm": c.weight_norm, "precision": self.precision}
         self.big_frame_tier = BigFrameTier(
-            c.big_frame_size, self.vision_dim, c.ratio, c.dim, **shared
+            c.big_frame_size, self.vision_dim, c.ratio, c.dim, c.weight_norm, self.precision
         )
-        self.frame_tier = FrameTier(c.frame_size, c.dim, c.mlp_dim, **shared)
+        self.frame_tier = FrameTier(c.frame_size, c.dim, c.mlp_dim, c.weight_norm, self.precision)
         self.sample_tier = SampleLevelMLP(
-            c.frame_size, c.q_levels, c.embedding_dim, c.mlp_dim, **shared
+            c.frame_size, c.q_levels, c.embedding_dim, c.mlp_dim, c.weight_norm, self.precision
         )
         if c.learn_h0:
             self.big_frame_h0 = self.param("big_frame_h0", nn.initializers.zeros, (c.dim,))

@@ -17,6 +17,9 @@ The GRU is the standard one of cuDNN, PyTorch and Flax (reset after the recurren
 The Theano original applies the reset before the product; docs/SPEC.md records the choice.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -38,7 +41,9 @@ def tier_input(levels: Int[Array, "*shape"], q_levels: int) -> Float[Array, "*sh
 def _gate_orthogonal(gates: int) -> Initializer:
     """Initialise each gate's square block of a recurrent kernel orthogonally."""
 
-    def init(key, shape, dtype=jnp.float32):
+    def init(
+        key: Array, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
+    ) -> Array:
         blocks = [
             ORTHOGONAL(k, (shape[0], shape[1] // gates), dtype)
             for k in jax.random.split(key, gates)
@@ -95,7 +100,7 @@ class GRU(nn.Module):
     ) -> tuple[Float[Array, "batch dim"], Float[Array, "batch ticks dim"]]:
         """Advance over all ticks; return the last carry and the carry after each tick."""
 
-        def tick(h, gates_now):
+        def tick(h: Array, gates_now: Array) -> tuple[Array, Array]:
             h = self.step(h, gates_now)
             return h, h
 

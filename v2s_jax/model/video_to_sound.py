@@ -5,9 +5,12 @@ teacher forcing equals one pass over the whole clip, and generation runs the sam
 at a time (`v2s_jax.generate`).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from v2s_jax.config import Config
 from v2s_jax.model.conditioning import FrameConditioning
@@ -62,10 +65,49 @@ class VideoToSound(nn.Module):
             gates = jnp.repeat(gates, ticks // gates.shape[1], axis=1)
         return self.sample_rnn(carry, levels, gates)
 
-    def init_everything(
+    def touch_everything(
         self,
         levels: Int[Array, "batch samples"],
         appearance: Float[Array, "batch video_frames appearance_dim"],
     ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
-        """Touch every parameter once, for `init`."""
+        """Use every parameter once, for `init_params`."""
         return self(self.initial_carry(levels.shape[0]), levels, appearance)
+
+
+# The model with its parameters as an argument; Flax's `apply` by another name, and typed.
+
+
+def _apply(model: VideoToSound) -> Callable[..., Any]:
+    return model.apply
+
+
+def init_params(model: VideoToSound, key: Key[Array, ""]) -> dict[str, Any]:
+    """Return parameters drawn with `key`."""
+    levels = jnp.zeros((1, model.config.model.big_frame_size), jnp.int32)
+    appearance = jnp.zeros((1, 1, model.config.model.appearance_dim), jnp.float32)
+    return dict(model.init(key, levels, appearance, method="touch_everything"))
+
+
+def initial_carry(model: VideoToSound, params: dict[str, Any], batch: int) -> Carry:
+    """Return the carry before a clip's first sample."""
+    return _apply(model)(params, batch, method="initial_carry")
+
+
+def vision_gates(
+    model: VideoToSound,
+    params: dict[str, Any],
+    appearance: Float[Array, "batch video_frames appearance_dim"],
+) -> Float[Array, "batch video_frames gates"] | None:
+    """Return what the video adds to the coarsest tier's gates, once per video frame."""
+    return _apply(model)(params, appearance, method="vision_gates")
+
+
+def forward(
+    model: VideoToSound,
+    params: dict[str, Any],
+    carry: Carry,
+    levels: Int[Array, "batch samples"],
+    appearance: Float[Array, "batch video_frames appearance_dim"],
+) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
+    """Return the carry after a chunk and its logits under teacher forcing."""
+    return _apply(model)(params, carry, levels, appearance)

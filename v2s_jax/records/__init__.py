@@ -14,11 +14,13 @@ from v2s_jax.records.schema import (
     waveform_from_int16,
     waveform_to_int16,
 )
+from v2s_jax.records.statistics import appearance_statistics
 
 __all__ = [
     "ClipRecord",
     "DataSet",
     "Metadata",
+    "appearance_statistics",
     "batches",
     "check_fits",
     "clip_order",

@@ -42,7 +42,8 @@ class Checkpoint(NamedTuple):
 def _crc_by_leaf(tree: Any) -> dict[str, int]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
-        jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf)) for path, leaf in leaves
+        jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf).data)
+        for path, leaf in leaves
     }
 
 

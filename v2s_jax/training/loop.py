@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.model import VideoToSound
+from v2s_jax.model import VideoToSound, initial_carry
 from v2s_jax.training.checkpoint import PARAMS_FILE, Checkpoint, Checkpointer, save_params
 from v2s_jax.training.loss import BITS_PER_NAT
 from v2s_jax.training.metrics import MetricsLog
@@ -25,7 +25,7 @@ from v2s_jax.training.step import (
     init_state,
     updates_in_call,
 )
-from v2s_jax.types import Batch
+from v2s_jax.types import AppearanceStatistics, Batch
 
 OpenBatches = Callable[[int], Generator[Batch]]
 """Return the endless batches of a run, from the given one on."""
@@ -44,12 +44,14 @@ def train(
     config: Config,
     open_batches: OpenBatches,
     clip_samples: int,
+    statistics: AppearanceStatistics,
     workdir: Path,
     devices: Sequence[jax.Device] | None = None,
 ) -> Finished:
     """Train until `config.training.steps`, going on from the newest checkpoint in `workdir`.
 
-    `clip_samples` is the length of every clip of the batches. Stopped and started again, a run
+    `clip_samples` is the length of every clip of the batches, `statistics` are those of the
+    training set. Stopped and started again, a run
     ends with the same parameters, bit for bit, as one that never stopped (same devices).
 
     Raises InputError when the folder holds a run with another config, or the loss is not finite.
@@ -66,8 +68,8 @@ def train(
         )
     parallel = DataParallel(model, updates, devices)
 
-    state = init_state(model)
-    carry = model.apply(state.params, training.batch_clips, method="initial_carry")
+    state = init_state(model, statistics)
+    carry = initial_carry(model, state.params, training.batch_clips)
     first = jax.tree.map(np.array, Checkpoint(state, carry))
     with Checkpointer(workdir, config) as checkpoints, MetricsLog(workdir) as log:
         start = checkpoints.restore_latest(first) or first
@@ -102,8 +104,8 @@ def train(
 def _next_batch(batches: Iterator[Batch], parallel: DataParallel) -> tuple[np.ndarray, DeviceBatch]:
     """Put the next clips on the devices; return their indices in the data set beside them."""
     batch = next(batches)
-    arrays = DeviceBatch(batch.levels, batch.appearance, batch.mask)
-    return batch.clip_index, parallel.split(arrays)
+    arrays = parallel.split((batch.levels, batch.appearance, batch.mask))
+    return batch.clip_index, DeviceBatch(*arrays)
 
 
 def _passed(before: int, after: int, every: int) -> bool:

@@ -16,8 +16,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from v2s_jax.config import Config, TrainingConfig
 from v2s_jax.errors import InputError
-from v2s_jax.model import Carry, VideoToSound
+from v2s_jax.model import Carry, VideoToSound, forward, init_params, initial_carry, with_statistics
 from v2s_jax.training.loss import masked_nll
+from v2s_jax.types import AppearanceStatistics
 
 ADAM_B1 = 0.9
 ADAM_B2 = 0.999
@@ -70,13 +71,12 @@ def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
     )
 
 
-def init_state(model: VideoToSound) -> TrainState:
-    """Return the state before the first update, a function of the config's seed alone."""
+def init_state(model: VideoToSound, statistics: AppearanceStatistics) -> TrainState:
+    """Return the state before the first update, a function of the config's seed and the data."""
     config = model.config
-    levels = jnp.zeros((1, config.model.big_frame_size), jnp.int32)
-    appearance = jnp.zeros((1, 1, config.model.appearance_dim), jnp.float32)
-    key = jax.random.key(config.training.seed)
-    params = model.init(key, levels, appearance, method="init_everything")
+    params = init_params(model, jax.random.key(config.training.seed))
+    if config.model.variant == "frame" and config.model.standardize_appearance:
+        params = with_statistics(params, statistics)
     opt_state = make_optimizer(config.training).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
 
@@ -147,9 +147,9 @@ def train_step(
         count = total(jnp.sum(chunk.mask.astype(jnp.float32)))
 
         def loss(params: dict[str, Any]) -> tuple[Array, Carry]:
-            first = model.apply(params, rows, method="initial_carry")
+            first = initial_carry(model, params, rows)
             start = jax.tree.map(lambda h0, h: jnp.where(index == 0, h0, h), first, carry)
-            after, logits = model.apply(params, start, levels, chunk.appearance)
+            after, logits = forward(model, params, start, levels, chunk.appearance)
             nll, _ = masked_nll(logits, levels, chunk.mask)
             return nll / jnp.maximum(count, 1.0), after
 

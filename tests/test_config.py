@@ -1,0 +1,76 @@
+"""The config: the clock's arithmetic, JSON, and sizes that do not fit."""
+
+import dataclasses
+from fractions import Fraction
+
+import pytest
+
+from v2s_jax.config import DEMO, PAPER, PRESETS, TINY, Clock, Config, ModelConfig, TrainingConfig
+from v2s_jax.config import differing_fields as differing
+from v2s_jax.errors import InputError
+
+
+def test_the_paper_s_clock():
+    clock = Clock()
+    assert clock.fps == Fraction(125, 8) == Fraction("15.625")
+    assert clock.samples(Fraction("9.984")) == 159_744
+    assert clock.video_frames(159_744) == 156
+    assert clock.video_frames(159_745) == 157
+    assert clock.picture_time_sec(0) == Fraction(512, 16_000)
+    assert clock.picture_time_sec(155) == Fraction(155 * 1024 + 512, 16_000)
+
+
+def test_the_paper_s_preset():
+    model, training = PAPER.model, PAPER.training
+    assert (model.frame_size, model.big_frame_size, model.ratio) == (2, 8, 4)
+    assert (model.dim, model.mlp_dim, model.embedding_dim, model.q_levels) == (1024, 1024, 256, 256)
+    assert (model.visual_proj_dim, model.standardize_appearance) == (None, False)
+    assert model.weight_norm and model.learn_h0 and model.variant == "frame"
+    assert (training.chunk_samples, training.batch_clips) == (512, 128)
+    assert (training.learning_rate, training.decay_steps, training.gradient_clip) == (1e-3, 0, 1.0)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_json_round_trip(preset):
+    assert Config.from_json(preset.to_json()) == preset
+
+
+def test_differences_are_named():
+    other = dataclasses.replace(DEMO, model=dataclasses.replace(DEMO.model, dim=128))
+    assert differing(DEMO, other) == ["model.dim: 256 != 128"]
+    assert differing(DEMO, DEMO) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ModelConfig(big_frame_size=8, frame_size=3), "use 2 or 4"),
+        (lambda: ModelConfig(q_levels=257), "use 2 to 256"),
+        (lambda: ModelConfig(q_levels=1), "use 2 to 256"),
+        (lambda: ModelConfig(dim=0), "dim is 0"),
+        (lambda: ModelConfig(visual_proj_dim=0), "visual_proj_dim is 0"),
+        (lambda: Clock(sample_rate_hz=0), "at least 1"),
+        (lambda: TrainingConfig(steps=0), "steps is 0"),
+        (lambda: TrainingConfig(learning_rate=0.0), "learning_rate is 0.0"),
+        (lambda: TrainingConfig(gradient_clip=-1.0), "gradient_clip is -1.0"),
+        (lambda: TrainingConfig(steps=10, decay_steps=11), "decay_steps is 11"),
+        (
+            lambda: Config("a", model=ModelConfig(big_frame_size=48, frame_size=2)),
+            "big_frame_size 48 does not divide the 1024 samples of a video frame: use 32 or 64",
+        ),
+        (lambda: Config("a", training=TrainingConfig(chunk_samples=1000)), "use 512 or 1024"),
+        (lambda: Config("a", training=TrainingConfig(chunk_samples=1536)), "use 512 or 1024"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_tiny_is_the_demo_made_small():
+    assert {line.split(":")[0] for line in differing(TINY, DEMO)} <= {
+        "name",
+        *(f"model.{n}" for n in ("big_frame_size", "frame_size", "dim", "mlp_dim")),
+        *(f"model.{n}" for n in ("embedding_dim", "visual_proj_dim")),
+        *(f"training.{f.name}" for f in dataclasses.fields(TrainingConfig)),
+    }

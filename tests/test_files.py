@@ -1,0 +1,61 @@
+"""Files are whole or not there."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from v2s_jax.errors import InputError
+from v2s_jax.files import whole_file
+
+
+def test_a_file_appears_when_its_block_ends(tmp_path):
+    target = tmp_path / "deep" / "a.txt"
+    with whole_file(target) as temporary:
+        temporary.write_text("whole")
+        assert not target.exists()
+        assert temporary.suffix == ".txt" and temporary.parent == target.parent
+    assert target.read_text() == "whole"
+    assert stat.S_IMODE(target.stat().st_mode) & 0o400
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failed_block_leaves_what_was_there(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("before")
+    with pytest.raises(RuntimeError), whole_file(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with whole_file(tmp_path / "a") as temporary:
+            temporary.touch()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match="choose another folder"),
+        whole_file(tmp_path / "file" / "a.txt"),
+    ):
+        pass
+
+
+def test_a_full_disk(tmp_path):
+    """/dev/full answers every write as a full disk does."""
+    with (
+        pytest.raises(InputError, match=r"a.txt: cannot be written \(No space left"),
+        whole_file(tmp_path / "a.txt"),
+        Path("/dev/full").open("w") as full,
+    ):
+        full.write("x" * 100_000)
+    assert list(tmp_path.iterdir()) == []
