@@ -14,15 +14,14 @@ import pytest
 from data.prepare import make_synthetic
 from data.synthetic.generator import CATEGORIES
 from data.synthetic.presets import Preset
+from tests.conftest import random_params
 from v2s_jax.commands.evaluate import main
 from v2s_jax.config import TINY, Clock
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import choose_clips, generate_sounds, true_sounds
 from v2s_jax.generate import Generator
-from v2s_jax.model import VideoToSound
 from v2s_jax.records import ClipRecord, open_data_set
 from v2s_jax.training.checkpoint import load_params, save_params
-from v2s_jax.training.step import init_state
 
 ROOT = Path(__file__).parent.parent
 MINI = Preset("mini", train_clips=1, test_clips=3, video_frames=16, categories=CATEGORIES)
@@ -38,7 +37,7 @@ def made(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("run") / "params.safetensors"
-    save_params(path, TINY, init_state(VideoToSound(TINY)).params)
+    save_params(path, TINY, random_params(TINY))
     return path
 
 
@@ -137,7 +136,7 @@ def test_checkpoint_of_another_clock_is_refused(evaluate, tmp_path):
     other = replace(TINY, clock=Clock(samples_per_video_frame=512))
     other = replace(other, training=replace(TINY.training, chunk_samples=512))
     path = tmp_path / "other.safetensors"
-    save_params(path, other, init_state(VideoToSound(other)).params)
+    save_params(path, other, random_params(other))
     with pytest.raises(InputError, match=r"samples_per_video_frame is 1024, the config wants 512"):
         evaluate(checkpoint=path)
 

@@ -197,8 +197,9 @@ def test_learning_rate_falls_to_zero_at_the_end(tiny):
         change, state = optimizer.update({"w": jnp.array([1.0, 50.0])}, state, params)
         moves.append(np.asarray(change["w"]))
     # Clipped elementwise to 1, both elements move alike; Adam's step on a constant is the rate.
-    np.testing.assert_allclose(moves[0], [-1.0, -1.0], rtol=1e-5)
+    np.testing.assert_allclose(moves[0], [-1.0, -1.0], rtol=1e-4)
+    # Adam's bias correction rounds in float32 by about 1e-5.
     rates = -np.array(moves)[:, 0]
-    np.testing.assert_allclose(rates[:7], 1.0, rtol=1e-5)
-    np.testing.assert_allclose(rates[8], 0.5, rtol=1e-5)
+    np.testing.assert_allclose(rates[:7], 1.0, rtol=1e-4)
+    np.testing.assert_allclose(rates[8], 0.5, rtol=1e-4)
     assert rates[10] == pytest.approx(0.0, abs=1e-6)

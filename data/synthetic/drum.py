@@ -23,7 +23,7 @@ FALL_SEC = 0.20  # three video frames of 64 ms see the stick come down
 WINDUP_SEC = 0.12
 REBOUND_SEC = 0.08
 SHORTEST_GAP_SEC = 0.30  # leaves 0.1 s for rebound and wind-up, which then go faster
-MEAN_EXCESS_GAP_SEC = 0.25
+MEAN_EXCESS_GAP_SEC = 0.12
 LONGEST_GAP_SEC = 1.00
 WEAKEST, STRONGEST = 0.35, 0.85  # peak amplitude of a hit; a ringing tail still fits below 1
 LIFT_RAD = 1.05  # of the strongest hit: 60 degrees
@@ -32,7 +32,7 @@ REST_RAD = 0.14  # 8 degrees: the stick hovers clear of the head
 MODE_RATIOS = np.array([1.0, 1.594, 2.136, 2.296, 2.653, 2.918])
 """Frequencies of a circular membrane over its lowest: zeros of Bessel functions over 2.405."""
 PITCH_HZ_PX = 5_200.0  # lowest mode = this / radius: 200 Hz for the smallest drum, 130 the largest
-RING_SEC = 0.15  # decay time of the lowest mode; the others decay faster by their ratio
+RING_SEC = 0.05  # decay time of the lowest mode; the others decay faster by their ratio
 RING_DECAYS = 8.0  # length of a hit in decay times: -69 dB at its end
 DULL_SLOPE, BRIGHT_SLOPE = 2.6, 0.8  # mode amplitude ~ ratio ** -slope, weakest and strongest hit
 ATTACK_SEC = 0.004  # decay time of the stick's click
@@ -114,14 +114,14 @@ def stick_angle(
 def choose_look(draws: Draws) -> Look:
     """Draw the drum's size, place and colours; the stick stays dark on a light wall."""
     wall_hue = draws.between(0.0, 1.0)
-    wall = draws.between(0.66, 0.82)
+    wall = draws.between(0.71, 0.77)
     return Look(
         radius_px=draws.between(*RADIUS_PX),
         touch_x_px=50.0 + draws.between(-4.0, 4.0),
         touch_y_px=80.0 + draws.between(-4.0, 4.0),
         body=drawing.colour(draws.between(0.0, 1.0), 0.65, draws.between(0.40, 0.65)),
-        wall=drawing.colour(wall_hue, 0.15, wall),
-        floor=drawing.colour(wall_hue, 0.25, wall - 0.22),
+        wall=drawing.colour(wall_hue, 0.05, wall),
+        floor=drawing.colour(wall_hue, 0.08, wall - 0.22),
         stick=drawing.colour(draws.between(0.03, 0.09), 0.55, draws.between(0.14, 0.22)),
     )
 

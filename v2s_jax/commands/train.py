@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -12,6 +12,14 @@ from v2s_jax.config import PRESETS, Config
 from v2s_jax.records import appearance_statistics, batches, check_fits, open_data_set, padded_size
 from v2s_jax.training.loop import train
 from v2s_jax.types import Batch
+
+if TYPE_CHECKING:
+    Preset = Config
+else:
+    Preset = tyro.extras.subcommand_type_from_defaults(
+        PRESETS, {name: f"the {name} preset" for name in PRESETS}, prefix_names=False
+    )
+"""A config, chosen by a preset's name; each field of it is an option."""
 
 
 @dataclass(frozen=True)
@@ -22,22 +30,20 @@ class TrainArgs:
     """Folder that `python -m data.prepare` wrote."""
     workdir: Path
     """Folder of the run: checkpoints, metrics.jsonl, TensorBoard events, params.safetensors."""
-    config: Annotated[Config, tyro.conf.arg(name="")]
-    """The preset, each field of it an option."""
+    config: Annotated[Preset, tyro.conf.arg(name="")]
+    """The preset."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
 
 def parse() -> TrainArgs:
     """Read the command line; the first word is a preset's name."""
-    presets = {
-        name: TrainArgs(tyro.MISSING, tyro.MISSING, preset) for name, preset in PRESETS.items()
-    }
-    descriptions = {name: f"the {name} preset" for name in presets}
-    command: type[TrainArgs] = tyro.extras.subcommand_type_from_defaults(
-        presets, descriptions, prefix_names=False
+    return tyro.cli(
+        TrainArgs,
+        prog="train.py",
+        description=TrainArgs.__doc__,
+        config=(tyro.conf.CascadeSubcommandArgs,),  # --data and --workdir after the preset's name
     )
-    return tyro.cli(command, prog="train.py", description=TrainArgs.__doc__)
 
 
 def main() -> None:

@@ -119,7 +119,7 @@ def _stop_unless_finite(metrics: UpdateMetrics, before: int, clips: np.ndarray) 
         step = before + 1 + int(np.argmin(np.isfinite(nll)))
         raise InputError(
             f"the loss is {nll[step - before - 1]} at step {step} (clips {clips.tolist()}): "
-            "the newest checkpoint is from before; lower --config.training.learning-rate"
+            "the newest checkpoint is from before; lower --training.learning-rate"
         )
 
 

@@ -57,13 +57,14 @@ class UpdateMetrics(NamedTuple):
 def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
     """Return Adam with elementwise clipping; the rate is constant, then falls to 0 at the end."""
     rate: float | optax.Schedule = training.learning_rate
-    if training.decay_steps:
+    decay_steps = min(training.decay_steps, training.steps)
+    if decay_steps:
         rate = optax.join_schedules(
             [
                 optax.constant_schedule(training.learning_rate),
-                optax.cosine_decay_schedule(training.learning_rate, training.decay_steps),
+                optax.cosine_decay_schedule(training.learning_rate, decay_steps),
             ],
-            [training.steps - training.decay_steps],
+            [training.steps - decay_steps],
         )
     return optax.chain(
         optax.clip(training.gradient_clip),
@@ -157,7 +158,7 @@ def train_step(
         nll, gradient = total((nll, gradient))
         change, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, change)
-        metrics = UpdateMetrics(nll, optax.global_norm(gradient))
+        metrics = UpdateMetrics(nll, optax.tree.norm(gradient))
         return (TrainState(state.step + 1, params, opt_state), carry), metrics
 
     (state, carry), metrics = jax.lax.scan(update, (state, carry), None, length=updates)

@@ -1,0 +1,84 @@
+"""The README is true: its commands run, its map is the tree."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LONG = "<!-- long: the test runs them with the tiny preset -->\n"
+COMMAND_SEC = 240
+
+
+def commands(text: str) -> list[str]:
+    """The lines of the text's bash blocks."""
+    return [
+        line
+        for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    ]
+
+
+def long_commands() -> list[str]:
+    after = README.split(LONG)[1]
+    return commands(after[: after.index("```\n", 8) + 4])
+
+
+def test_every_kind_of_command_is_known():
+    for line in commands(README):
+        assert line.startswith(("python ", "make ", ". .venv/")), line
+    for target in re.findall(r"make ([\w-]+)$", "\n".join(commands(README)), re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_map_names_what_is_there():
+    drawn = README.split("## Map")[1].split("```")[1]
+    for name in re.findall(r"[\w./]+(?:\.py|\.md|/)", drawn):
+        assert (ROOT / name).exists() or (ROOT / "v2s_jax" / name).exists(), name
+    package = {
+        path.name + "/" * path.is_dir()
+        for path in (ROOT / "v2s_jax").iterdir()
+        if not path.name.startswith("__")
+    }
+    assert all(name in drawn for name in package | {"commands/"})
+
+
+@pytest.mark.slow
+def test_commands_run_in_order_as_written(tmp_path):
+    """In a copy of the tree; the long ones with tiny in the place of demo."""
+    tree = tmp_path / "tree"
+    hidden = shutil.ignore_patterns(".*", "out", "runs", "datasets", "report", "__pycache__")
+    shutil.copytree(ROOT, tree, ignore=hidden)
+    shutil.copytree(
+        ROOT / "v2s_jax" / "checkpoints", tree / "v2s_jax/checkpoints", dirs_exist_ok=True
+    )
+    long = set(long_commands())
+    lines = [line for line in commands(README) if line.startswith("python ")]
+    assert len(lines) == 8 and len(long) == 3
+    for line in lines:
+        if line in long:
+            line = line.replace("demo", "tiny").replace("datasets/tiny", "datasets/long")
+            line = line.replace("runs/tiny", "runs/long")
+        words = shlex.split(line)
+        ended = subprocess.run(
+            [sys.executable, *words[1:]],
+            cwd=tree,
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SEC,
+        )
+        assert ended.returncode == 0, f"{line}\n{ended.stdout}\n{ended.stderr}"
+    for made in (
+        "out/mine/drum_sound.mp4",
+        "out/tiny/drum-test-00000_sound.wav",
+        "runs/tiny/params.safetensors",
+        "report/sync.json",
+    ):
+        assert (tree / made).stat().st_size > 0
