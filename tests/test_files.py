@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from v2s_jax.errors import InputError
-from v2s_jax.files import whole_file
+from v2s_jax.files import check_writable, whole_file
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path):
@@ -59,3 +59,11 @@ def test_a_full_disk(tmp_path):
     ):
         full.write("x" * 100_000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_check_writable_leaves_the_folder_empty(tmp_path):
+    check_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="choose another folder"):
+        check_writable(tmp_path / "file")

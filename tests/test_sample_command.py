@@ -98,14 +98,14 @@ def test_a_folder_is_sounded(run, videos, tmp_path):
 
 def test_sound_depends_on_content_and_seed_only(run, videos, tmp_path):
     """Not on the file's name, its company, or the order."""
-    lone = tmp_path / "renamed.mp4"
+    lone = tmp_path / "re.named v2.mp4"
     shutil.copy(videos / "two.mp4", lone)
     run("--video", lone, "--out", tmp_path / "alone")
     run("--video", videos / "two.mp4", videos / "one.mp4", "--out", tmp_path / "both")
     run("--video", lone, "--out", tmp_path / "seed", "--seed", 1)
-    alone = levels(tmp_path / "alone" / "renamed_sound.wav")
+    alone = levels(tmp_path / "alone" / "re.named v2_sound.wav")
     assert alone == levels(tmp_path / "both" / "two_sound.wav")
-    assert alone != levels(tmp_path / "seed" / "renamed_sound.wav")
+    assert alone != levels(tmp_path / "seed" / "re.named v2_sound.wav")
 
 
 def test_python_api_equals_the_command(run, videos, tmp_path, checkpoint):

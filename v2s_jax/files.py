@@ -18,17 +18,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises InputError when the folder cannot be made or written, or the disk is full.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem[:80]}-", suffix=f".tmp{path.suffix}", dir=path.parent
-        )
-    except OSError as error:
-        raise InputError(
-            f"{path.parent}: cannot write there ({error.strerror}): choose another folder"
-        ) from error
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _new_file(path.parent, path.suffix)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would survive the rename
@@ -39,6 +29,27 @@ def whole_file(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder unless it is there; raise InputError when files cannot be made in it.
+
+    For long work, which should not fail at its end.
+    """
+    _new_file(folder, "").unlink()
+
+
+def _new_file(folder: Path, suffix: str) -> Path:
+    """Make an empty file under a hidden, unused name."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".unfinished-", suffix=suffix, dir=folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot write there ({error.strerror}): choose another folder"
+        ) from error
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:

@@ -4,6 +4,7 @@ decode -> features -> generate -> wav, the video with its new sound, a picture o
 """
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.figures import key_frame_figure, key_frame_indices
+from v2s_jax.files import check_writable
 from v2s_jax.generate import (
     DEFAULT_TILE,
     Generator,
@@ -55,6 +57,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 """What counts as a video in a folder; a file that is named is tried whatever its suffix."""
 
+OUTPUT_SUFFIXES = (".wav", ".mp4", ".mkv", ".png")
+"""What may be written for a video; one of mp4 and mkv."""
+
 KEY_FRAMES = 10
 """Pictures above the waveform, as many as the paper's figure 4 has seconds."""
 KEY_FRAME_HEIGHT_PX = 160
@@ -81,8 +86,15 @@ class Report:
     sounded: list[Sounded] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
     """One line for each video that could not be sounded."""
-    x_real_time: float = 0.0
-    """Seconds of sound made per second of generation, compilation left out."""
+    sounded_sec: float = 0.0
+    """Length of all sound made."""
+    generation_sec: float = 0.0
+    """Time that took, decoding included, compilation and writing not."""
+
+    @property
+    def x_real_time(self) -> float:
+        """Seconds of sound made per second of generation."""
+        return self.sounded_sec / self.generation_sec if self.generation_sec else 0.0
 
 
 @dataclass
@@ -121,6 +133,7 @@ def sonify(
     clips = _open_clips(sources, Path(out), config, overwrite, report)
     if not clips:
         return report
+    check_writable(Path(out))
     generator = Generator(config, params, tile=tile)
     with tqdm(
         total=sum(clip.samples for clip in clips),
@@ -137,8 +150,6 @@ def sonify(
         for first in range(0, len(clips), tile):
             together = clips[first : first + tile]
             _sound_tile(generator, together, seed, temperature, config, bar, report)
-        sounded_sec = bar.n / config.clock.sample_rate_hz
-        report.x_real_time = sounded_sec / max(bar.format_dict["elapsed"], 1e-9)
     return report
 
 
@@ -188,9 +199,14 @@ def _open_clips(
 
 
 def _check_outputs(stem: Path, overwrite: bool) -> None:
-    existing = [p for p in map(stem.with_suffix, (".wav", ".mp4", ".mkv", ".png")) if p.exists()]
+    existing = [p for p in (_output(stem, suffix) for suffix in OUTPUT_SUFFIXES) if p.exists()]
     if existing and not overwrite:
         raise InputError(f"{existing[0]}: there already: use --overwrite or another --out")
+
+
+def _output(stem: Path, suffix: str) -> Path:
+    """Append to the name; `with_suffix` would cut one that has dots in it."""
+    return stem.with_name(stem.name + suffix)
 
 
 def _sound_tile(
@@ -209,7 +225,10 @@ def _sound_tile(
         )
         for clip in clips
     ]
+    began = time.perf_counter()
     rows = generator.generate(requests, temperature, _progress(bar, config.clock))
+    report.generation_sec += time.perf_counter() - began
+    report.sounded_sec += sum(clip.samples for clip in clips) / config.clock.sample_rate_hz
     for clip, levels in zip(clips, rows, strict=True):
         try:
             if clip.error is not None:
@@ -252,7 +271,7 @@ def _file_hash(path: Path) -> bytes:
 def _write(clip: _Clip, levels: UInt8[np.ndarray, "samples"], config: Config) -> Sounded:
     model, clock = config.model, config.clock
     waveform = dequantize(levels, model.q_levels, model.quantization)
-    wav, figure = clip.stem.with_suffix(".wav"), clip.stem.with_suffix(".png")
+    wav, figure = _output(clip.stem, ".wav"), _output(clip.stem, ".png")
     write_wav(wav, waveform, clock.sample_rate_hz)
     muxed = mux(clip.video, wav, clip.stem)
     indices = key_frame_indices(clock.video_frames(clip.samples), KEY_FRAMES)

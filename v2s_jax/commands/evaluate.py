@@ -6,7 +6,6 @@ sound (what the detector can reach).
 """
 
 import json
-import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -21,7 +20,6 @@ from tqdm import tqdm
 
 import v2s_jax
 from v2s_jax.commands.device import use_device
-from v2s_jax.errors import InputError
 from v2s_jax.evaluation import (
     choose_clips,
     generate_sounds,
@@ -30,7 +28,7 @@ from v2s_jax.evaluation import (
     sync_table,
     true_sounds,
 )
-from v2s_jax.files import whole_file
+from v2s_jax.files import check_writable, whole_file
 from v2s_jax.generate import Generator, check_seed, check_temperature, content_hash
 from v2s_jax.records import ClipRecord, DataSet, check_fits, open_data_set
 from v2s_jax.training.checkpoint import load_params
@@ -75,7 +73,7 @@ def main() -> None:
     check_fits(data, config)
     clips = choose_clips(data, args.category, args.clips)
     records = [clip.record for clip in clips]
-    _check_writable(args.out)
+    check_writable(args.out)
 
     generator = Generator(config, params)
     rate_hz = config.clock.sample_rate_hz
@@ -98,18 +96,6 @@ def main() -> None:
     )
     print(sync_table(report))
     print(path)
-
-
-def _check_writable(out: Path) -> None:
-    """Raise InputError now for a folder that the report could not be written to later."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be made ({error.strerror}): choose another --out"
-        ) from error
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise InputError(f"{out}: cannot write there: choose another --out")
 
 
 def _generate(

@@ -91,7 +91,11 @@ def train(
                 done = step == training.steps
                 if done or _passed(before, step, training.log_every_steps):
                     scalars = meter.read()
-                    bar.set_postfix(bits=f"{scalars['bits_per_sample']:.3f}")
+                    bar.set_postfix_str(
+                        f"{scalars['bits_per_sample']:.3f} bits, "
+                        f"{scalars['nats_per_sample']:.3f} nats, "
+                        f"{scalars['x_real_time']:.1f} x real time"
+                    )
                     log.write(step, scalars)
                 if done or _passed(before, step, training.checkpoint_every_steps):
                     host_state = jax.tree.map(np.asarray, state)
