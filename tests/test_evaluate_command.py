@@ -143,7 +143,7 @@ def test_checkpoint_of_another_clock_is_refused(evaluate, tmp_path):
 
 def test_folder_that_cannot_be_made_is_told_before_the_work(evaluate, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file/report: cannot be made"):
+    with pytest.raises(InputError, match="file/report: cannot write there"):
         evaluate(out=tmp_path / "file" / "report")
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import random_params
@@ -123,7 +123,6 @@ def test_inverse_cdf_draws_with_the_model_s_probabilities():
     assert chi_square < 16.3  # 0.1 % point with 3 degrees of freedom
 
 
-@settings(deadline=None)  # the first case compiles
 @given(
     st.lists(st.floats(-30, 30, width=32), min_size=256, max_size=256), st.floats(0, 1, width=32)
 )
