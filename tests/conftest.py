@@ -25,7 +25,6 @@ from hypothesis import settings
 from v2s_jax.config import TINY, Config
 from v2s_jax.model import VideoToSound, init_params
 
-
 # A first case may compile, and machines are busy: no test is about time.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
