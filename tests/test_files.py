@@ -1,13 +1,14 @@
 """Files are whole or not there."""
 
-import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from v2s_jax.errors import InputError
-from v2s_jax.files import check_writable, whole_file
+from v2s_jax.files import UMASK, check_writable, whole_file
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path):
@@ -32,13 +33,23 @@ def test_a_failed_block_leaves_what_was_there(tmp_path):
 
 
 def test_permissions_follow_the_umask(tmp_path):
-    before = os.umask(0o022)
-    try:
-        with whole_file(tmp_path / "a") as temporary:
-            temporary.touch()
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+    with whole_file(tmp_path / "a") as temporary:
+        temporary.touch()
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~UMASK
+
+
+@pytest.mark.parametrize(("umask", "permissions"), [(0o022, 0o644), (0o077, 0o600)])
+def test_the_umask_is_that_of_the_start_and_stays(tmp_path, umask, permissions):
+    program = f"""
+import os
+from pathlib import Path
+from v2s_jax.files import whole_file
+assert os.umask(0) == {umask}, "importing changed it"
+with whole_file(Path({str(tmp_path / "a")!r})) as temporary:
+    temporary.touch()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, umask=umask)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == permissions
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -26,6 +26,10 @@ CLOCK = Clock()
 MINI = Preset("mini", train_clips=2, test_clips=1, video_frames=8, categories=CATEGORIES)
 CLIPS = 3 * len(CATEGORIES)
 
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="worker processes are listed in /proc, not here"
+)
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
@@ -130,6 +134,7 @@ def test_cut_clip_is_named(copy):
     assert len(open_data_set(copy, "train")) == 4  # the old data set is still there
 
 
+@needs_proc
 def test_killed_run_leaves_no_data_set_and_is_taken_up_again(tmp_path):
     program = f"""
 from pathlib import Path
@@ -199,6 +204,7 @@ def test_tiny_from_the_command_line(tmp_path):
     assert again.stderr.count("\n") == 1
 
 
+@needs_proc
 @pytest.mark.slow
 def test_ctrl_c_ends_quietly_and_whole(tmp_path):
     command = [sys.executable, "-m", "data.prepare", "synthetic", "--out", str(tmp_path)]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import struct
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
 from data.shards import write_data_set
 from v2s_jax.config import TINY, Clock
@@ -25,7 +27,7 @@ from v2s_jax.records import (
     waveform_from_int16,
     waveform_to_int16,
 )
-from v2s_jax.records.tfrecord import masked_crc
+from v2s_jax.records.tfrecord import FOOTER, HEADER, masked_crc
 
 CLOCK = Clock()
 DIM = 4_096
@@ -164,6 +166,46 @@ from v2s_jax.records import batches, open_data_set
 data = open_data_set({str(written)!r}, "train")
 data[3]
 next(batches(data, TINY, 0, range(4)))
+assert "tensorflow" not in sys.modules, "tensorflow was imported"
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_a_bucket_is_read_without_tensorflow(written):
+    """A store in memory takes the place of Google's; names and errors keep the URL."""
+    program = f"""
+import sys
+from pathlib import Path
+import fsspec
+from fsspec.implementations.memory import MemoryFileSystem
+from v2s_jax.errors import InputError
+from v2s_jax.records import open_data_set
+
+class Bucket(MemoryFileSystem):
+    protocol = ("gs", "gcs")
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return "/" + path.removeprefix("gs://").strip("/")
+
+def message(read):
+    try:
+        read()
+    except InputError as error:
+        return str(error)
+
+fsspec.register_implementation("gcs", Bucket, clobber=True)
+for path in Path({str(written)!r}).iterdir():
+    Bucket().pipe(f"gs://bucket/noise/1.0.0/{{path.name}}", path.read_bytes())
+data = open_data_set("gs://bucket/noise", "train")
+assert str(data.directory) == "gs://bucket/noise/1.0.0"
+assert [record.clip_id[-1] for record in data] == list("0123456789")
+shard = str(data.index.shards[1])
+Bucket().rm(shard)
+for told in (message(lambda: data[4]), message(lambda: open_data_set("gs://bucket", "train"))):
+    assert told.startswith(f"{{shard}}: cannot be read"), told
+told = message(lambda: open_data_set("gs://bucket/other", "train"))
+assert told.startswith("gs://bucket/other: no data set there"), told
 assert "tensorflow" not in sys.modules, "tensorflow was imported"
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
@@ -453,6 +495,88 @@ def test_features_that_do_not_cover_the_sound(tmp_path):
     ) as caught:
         open_data_set(folder, "train")[0]
     assert "its 3 video frames of 4096 values need 12288" in one_line(caught)
+
+
+def example_of(record: ClipRecord) -> Example:
+    """Return the message that the writer makes of a clip."""
+    example = Example()
+    for name, value in record._asdict().items():
+        data = value.encode() if isinstance(value, str) else value.tobytes()
+        example.features.feature[name].bytes_list.value.append(data)
+    return example
+
+
+def replace_first_record(folder: Path, data: bytes) -> Path:
+    """Put `data`, with its right checksums, in place of the first training clip."""
+    shard = sorted(folder.glob("*train.tfrecord*"))[0]
+    index = open_data_set(folder, "train").index
+    end = int(index.offset[0] + index.length[0]) + FOOTER.size
+    length = struct.pack("<Q", len(data))
+    framed = HEADER.pack(len(data), masked_crc(length)) + data + FOOTER.pack(masked_crc(data))
+    shard.write_bytes(framed + shard.read_bytes()[end:])
+    return shard
+
+
+def test_a_record_that_the_test_makes_is_read(copy):
+    """What the next test spoils is sound before."""
+    replace_first_record(copy, example_of(random_record("train", 5)).SerializeToString())
+    data = open_data_set(copy, "train")
+    assert_same(data[0], random_record("train", 5))
+    assert_same(data[1], random_record("train", 1))
+
+
+def test_record_that_is_no_message(copy):
+    shard = replace_first_record(copy, b"not a message")
+    with pytest.raises(InputError, match=r"record 0 is not a tf\.train\.Example") as caught:
+        open_data_set(copy, "train")[0]
+    assert str(shard) in one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(("missing", name) for name in ClipRecord._fields),
+        ("floats", "motion"),
+        ("twice", "clip_id"),
+    ],
+)
+def test_record_without_one_byte_string_for_each_feature(copy, kind, name):
+    example = example_of(random_record("train", 0))
+    feature = example.features.feature
+    if kind == "missing":
+        del feature[name]
+    elif kind == "floats":
+        feature[name].float_list.value.append(0.5)  # takes the place of the bytes
+    else:
+        feature[name].bytes_list.value.append(b"")
+    shard = replace_first_record(copy, example.SerializeToString())
+    count = 2 if kind == "twice" else 0
+    with pytest.raises(
+        InputError, match=f"record 0 holds {count} byte strings as {name}"
+    ) as caught:
+        open_data_set(copy, "train")[0]
+    assert str(shard) in one_line(caught)
+    assert "make the data set again" in one_line(caught)
+
+
+@pytest.mark.parametrize("name", ["waveform", "appearance", "motion"])
+def test_record_with_half_a_value(copy, name):
+    example = example_of(random_record("train", 0))
+    example.features.feature[name].bytes_list.value[0] += b"\0"
+    shard = replace_first_record(copy, example.SerializeToString())
+    with pytest.raises(InputError, match=f"record 0: its {name} of .* bytes is not") as caught:
+        open_data_set(copy, "train")[0]
+    assert str(shard) in one_line(caught)
+
+
+@pytest.mark.parametrize("name", ["clip_id", "category"])
+def test_record_whose_text_is_not_utf8(copy, name):
+    example = example_of(random_record("train", 0))
+    example.features.feature[name].bytes_list.value[0] = b"\xff"
+    shard = replace_first_record(copy, example.SerializeToString())
+    with pytest.raises(InputError, match=f"record 0: its {name} is not UTF-8") as caught:
+        open_data_set(copy, "train")[0]
+    assert str(shard) in one_line(caught)
 
 
 def test_empty_split_is_not_written(tmp_path):

@@ -9,6 +9,18 @@ from pathlib import Path
 from v2s_jax.errors import InputError
 
 
+def _umask() -> int:
+    """Read the process's umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+UMASK = _umask()
+"""Permissions that new files lack. Read once, on import: while it is being read, files of other
+threads would get the wrong ones."""
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it into place when the block ends well.
@@ -21,7 +33,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     temporary = _new_file(path.parent, path.suffix)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would survive the rename
+        temporary.chmod(0o666 & ~UMASK)  # mkstemp's 0600 would survive the rename
         temporary.replace(path)
     except OSError as error:
         raise InputError(
@@ -29,6 +41,15 @@ def whole_file(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system answers to reading `path` in the block into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): check the path") from error
 
 
 def check_writable(folder: Path) -> None:
@@ -50,9 +71,3 @@ def _new_file(folder: Path, suffix: str) -> Path:
         ) from error
     os.close(handle)
     return Path(name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

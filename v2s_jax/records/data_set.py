@@ -8,12 +8,16 @@ from typing import cast
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
+from google.protobuf.message import DecodeError
+from jaxtyping import Float16
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.records.schema import FORMAT_VERSION, ClipRecord, Metadata, record_features
-from v2s_jax.records.tfrecord import MEND, RecordIndex, open_index
+from v2s_jax.records.tfrecord import MEND, RecordIndex, open_index, reason
+
+os.environ.setdefault("EPATH_USE_TF", "0")  # epath: remote files through fsspec, not TensorFlow
 
 INFO_FILE = "dataset_info.json"  # TFDS writes it in every folder that holds shards
 
@@ -44,28 +48,27 @@ class DataSet:
     def __getitem__(self, clip: int) -> ClipRecord:
         """Read one clip.
 
-        Raises IndexError outside 0 to len - 1, and InputError for a damaged record or one whose
-        sizes contradict the metadata.
+        Raises IndexError outside 0 to len - 1, and InputError for a damaged record, one that is
+        not a clip, or one whose sizes contradict the metadata.
         """
         if not 0 <= clip < len(self):
             raise IndexError(f"clip {clip} of {len(self)} in {self.name}, split {self.split}")
-        features = Example.FromString(self.index.read(clip)).features.feature
-
-        def value(name: str) -> bytes:
-            return features[name].bytes_list.value[0]
-
-        clip_id = value("clip_id").decode()
-        where = f"{self.directory}, split {self.split}: clip {clip_id}"
-        waveform = np.frombuffer(value("waveform"), "<i2")
+        place = self.index.place(clip)
+        values = _values(self.index.read(clip), place)
+        clip_id = _text(values, "clip_id", place)
+        waveform = _numbers(values, "waveform", "<i2", place)
+        where = f"{place}, clip {clip_id}"
         video_frames = self._video_frames(waveform.size, where)
+
+        def rows(name: str, width: int) -> Float16[np.ndarray, "video_frames width"]:
+            return _rows(_numbers(values, name, "<f2", place), video_frames, width, where)
+
         return ClipRecord(
             clip_id=clip_id,
-            category=value("category").decode(),
+            category=_text(values, "category", place),
             waveform=waveform,
-            appearance=_rows(
-                value("appearance"), video_frames, self.metadata["appearance_dim"], where
-            ),
-            motion=_rows(value("motion"), video_frames, self.metadata["motion_dim"], where),
+            appearance=rows("appearance", self.metadata["appearance_dim"]),
+            motion=rows("motion", self.metadata["motion_dim"]),
         )
 
     def __iter__(self) -> Iterator[ClipRecord]:
@@ -80,9 +83,44 @@ class DataSet:
         return self.clock.video_frames(samples)
 
 
-def _rows(data: bytes, video_frames: int, width: int, where: str) -> np.ndarray:
-    """Return float16 bytes as one row for each video frame."""
-    values = np.frombuffer(data, "<f2")
+def _values(data: bytes, place: str) -> dict[str, bytes]:
+    """Return the bytes that each feature of a record holds."""
+    try:
+        features = Example.FromString(data).features.feature
+    except DecodeError as error:
+        raise InputError(f"{place} is not a tf.train.Example ({reason(error)}): {MEND}") from error
+    values: dict[str, bytes] = {}
+    for name in ClipRecord._fields:
+        held = features[name].bytes_list.value
+        if len(held) != 1:
+            raise InputError(
+                f"{place} holds {len(held)} byte strings as {name}, a clip has one: {MEND}"
+            )
+        values[name] = held[0]
+    return values
+
+
+def _text(values: dict[str, bytes], name: str, place: str) -> str:
+    try:
+        return values[name].decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{place}: its {name} is not UTF-8 text: {MEND}") from error
+
+
+def _numbers(values: dict[str, bytes], name: str, dtype: str, place: str) -> np.ndarray:
+    data, width = values[name], np.dtype(dtype).itemsize
+    if len(data) % width:
+        raise InputError(
+            f"{place}: its {name} of {len(data)} bytes is not in whole values of {width} bytes: "
+            f"{MEND}"
+        )
+    return np.frombuffer(data, dtype)
+
+
+def _rows(
+    values: Float16[np.ndarray, "values"], video_frames: int, width: int, where: str
+) -> Float16[np.ndarray, "video_frames width"]:
+    """Return feature values as one row for each video frame."""
     if values.size != video_frames * width:
         raise InputError(
             f"{where} holds {values.size} feature values, but its {video_frames} video frames of "
@@ -95,7 +133,10 @@ def open_data_set(directory: str | os.PathLike[str], split: str) -> DataSet:
     """Open one split of the data set in `directory`.
 
     `directory` is the TFDS folder itself (NAME/VERSION), or a folder above it that holds no other
-    data set. Opening finds every record, so a missing shard or one cut short is reported here.
+    data set: a local path or a gs:// URL. Give a URL as str, for `pathlib.Path` drops one of its
+    slashes. It is read through gcsfs; the tests put a store in memory in its place, so Google's
+    own is untested. Opening finds every record, so a missing shard or one cut short is reported
+    here.
 
     Raises InputError when there is no data set, no such split, no clip in it, or damage.
     """
@@ -109,7 +150,7 @@ def open_data_set(directory: str | os.PathLike[str], split: str) -> DataSet:
         raise
     except Exception as error:  # TFDS and remote stores have a type for each way of failing
         raise InputError(
-            f"{folder}: its description cannot be read ({_one_line(error)}): {MEND}"
+            f"{folder}: its description cannot be read ({reason(error)}): {MEND}"
         ) from error
     checked = _check_metadata(folder, metadata)
     expected = record_features(checked["appearance_dim"], checked["motion_dim"])
@@ -169,7 +210,3 @@ def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata
             f"{FORMAT_VERSION}: make the data set again (python -m data.prepare, --overwrite)"
         )
     return cast(Metadata, metadata)
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -44,27 +44,38 @@ class RecordIndex:
     length: Int64[np.ndarray, "records"]
     """Bytes of data."""
 
+    def place(self, record: int) -> str:
+        """Name a record for messages: its shard and its number in it."""
+        number = record - int(np.searchsorted(self.shard, self.shard[record]))
+        return f"{self.shards[self.shard[record]]}: record {number}"
+
     def read(self, record: int) -> bytes:
         """Return one record's data, checked against both of its CRCs.
 
         Raises InputError naming the shard and the record's number in it.
         """
         path = self.shards[self.shard[record]]
-        number = record - int(np.searchsorted(self.shard, self.shard[record]))
         offset, length = int(self.offset[record]), int(self.length[record])
         try:
             with path.open("rb") as file:
                 file.seek(offset - HEADER.size)
                 framed = file.read(HEADER.size + length + FOOTER.size)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}): {MEND}") from error
+        except Exception as error:  # remote stores have a type for each way of failing
+            raise InputError(f"{path}: cannot be read ({reason(error)}): {MEND}") from error
         if len(framed) < HEADER.size + length + FOOTER.size:
-            raise InputError(f"{path}: record {number} is cut off: {MEND}")
+            raise InputError(f"{self.place(record)} is cut off: {MEND}")
         data = framed[HEADER.size : -FOOTER.size]
         (crc,) = FOOTER.unpack(framed[-FOOTER.size :])
         if _header_length(framed[: HEADER.size]) != length or crc != masked_crc(data):
-            raise InputError(f"{path}: record {number} is damaged (checksum differs): {MEND}")
+            raise InputError(f"{self.place(record)} is damaged (checksum differs): {MEND}")
         return data
+
+
+def reason(error: Exception) -> str:
+    """Return in one line what went wrong."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def masked_crc(data: bytes) -> int:
@@ -129,8 +140,8 @@ def _stamp(path: epath.Path) -> tuple[int, int]:
     """
     try:
         stat = path.stat()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): {MEND}") from error
+    except Exception as error:  # remote stores have a type for each way of failing
+        raise InputError(f"{path}: cannot be read ({reason(error)}): {MEND}") from error
     return stat.length, 0 if _is_remote(path) else stat.mtime
 
 
