@@ -11,6 +11,7 @@ from tests.conftest import random_clip, random_params, with_model
 from v2s_jax.config import PAPER, Config
 from v2s_jax.generate.scan import fold, run_tiers, without_weight_norm
 from v2s_jax.model import VideoToSound, fold_weight_norm
+from v2s_jax.model.tiers import tier_input
 
 LOGIT_TOLERANCE = 2e-5  # float32 at "highest"; logits here are of order 1
 
@@ -184,3 +185,8 @@ def test_paper_preset_has_the_sizes_of_sample_rnn():
     assert tiers["sample_tier"]["embedding"].shape == (256, 256)
     assert tiers["big_frame_tier"]["gru"]["input_kernel"].shape == (4104, 3072)
     assert count(with_model(PAPER, variant="unconditional"))[0] == kernels - 4096 * 3 * dim
+
+
+def test_recurrent_tiers_read_twice_the_amplitude():
+    levels = jnp.array([0, 64, 128, 192, 255], jnp.int32)
+    np.testing.assert_array_equal(tier_input(levels, 256), [-2.0, -1.0, 0.0, 1.0, 127 / 64])
