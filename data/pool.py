@@ -1,6 +1,5 @@
 """Work spread over processes, results in order."""
 
-import os
 import signal
 import threading
 from collections import deque
@@ -8,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import TypeVar
 
+from v2s_jax.benchmarks.fresh_process import end_with_parent
 from v2s_jax.errors import InputError
 
 Task = TypeVar("Task")
@@ -51,11 +51,4 @@ def in_order(
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent, and do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()

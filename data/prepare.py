@@ -6,12 +6,11 @@ leaves DIR/clips/CATEGORY/CLIP.mp4 with a .json beside each (category, event tim
 folder DIR/synthetic_tiny/1.0.0, which training opens. Run again, it takes up where it stopped.
 """
 
-import difflib
 import fcntl
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
@@ -24,8 +23,9 @@ from data.synthetic.generator import SPLITS
 from data.synthetic.presets import PRESETS, Preset
 from v2s_jax import __version__
 from v2s_jax.commands.door import run_door
+from v2s_jax.commands.words import read_words
 from v2s_jax.config import Clock
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, unknown
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.records import ClipRecord, Metadata, open_data_set
 from v2s_jax.records.schema import FORMAT_VERSION
@@ -39,27 +39,30 @@ app = tyro.extras.SubcommandApp()
 
 
 @app.command(name="synthetic")
-def synthetic(
-    out: Path,
-    preset: str = "tiny",
-    seed: int = 0,
-    workers: int = CORES,
-    overwrite: bool = False,
-) -> None:
-    """Make the synthetic set: generated clips whose causes are known.
+@dataclass(frozen=True)
+class SyntheticArgs:
+    """Make the synthetic set: generated clips whose causes are known."""
 
-    Args:
-        out: Folder that gets the clips and the data set.
-        preset: How many clips: tiny or demo.
-        seed: Seed of every clip.
-        workers: Processes at work; one for each core unless given.
-        overwrite: Replace a data set, or clips, made before.
-    """
-    folder = make_synthetic(out, _preset(preset), seed, workers, overwrite)
+    out: Path
+    """Folder that gets the clips and the data set."""
+    preset: str = "tiny"
+    """How many clips: tiny or demo."""
+    seed: int = 0
+    """Seed of every clip."""
+    workers: int = CORES
+    """Processes at work; one for each core unless given."""
+    overwrite: bool = False
+    """Replace a data set, or clips, made before."""
+
+
+def main() -> None:
+    """Make the data set that the command line names."""
+    args: SyntheticArgs = read_words(app.cli, prog="python -m data.prepare", description=__doc__)
+    folder = make_synthetic(args.out, _preset(args.preset), args.seed, args.workers, args.overwrite)
     counts = {split: len(open_data_set(folder, split)) for split in SPLITS}
     size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     print(f"{folder}: {counts['train']} train and {counts['test']} test clips, {size_mb:.0f} MB")
-    print(f"{out / 'clips'}: the same clips as videos")
+    print(f"{args.out / 'clips'}: the same clips as videos")
 
 
 def make_synthetic(out: Path, preset: Preset, seed: int, workers: int, overwrite: bool) -> Path:
@@ -92,10 +95,7 @@ def _records(
 
 def _preset(name: str) -> Preset:
     if name not in PRESETS:
-        nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"--preset {name}: unknown: did you mean {nearest}? Known: {', '.join(PRESETS)}"
-        )
+        raise unknown("--preset", name, PRESETS)
     return PRESETS[name]
 
 
@@ -159,4 +159,4 @@ def _only_one_writer(out: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    run_door(partial(app.cli, prog="python -m data.prepare", description=__doc__))
+    run_door(main)

@@ -10,8 +10,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.conftest import random_params
+from v2s_jax.config import DEMO
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound
+from v2s_jax.sonification import SHIPPED_CHECKPOINT
 from v2s_jax.training.checkpoint import (
     CHECKPOINTS,
     Checkpoint,
@@ -128,3 +130,29 @@ def test_other_versions_are_refused(tiny, tmp_path):
         with pytest.raises(InputError, match=message) as caught:
             load_params(file)
         assert str(file) in str(caught.value)
+
+
+def test_missing_tensors_and_other_shapes_are_refused(tiny, tmp_path):
+    file = tmp_path / "a.safetensors"
+    whole = random_params(tiny)
+    for change, message in [
+        (lambda tree: tree.pop("conditioning"), "conditioning/.* has shape None, .* wants"),
+        (lambda tree: tree.update(more=np.zeros(2)), r"more has shape \(2,\), .* wants None"),
+        (
+            lambda tree: tree["sample_rnn"].update(frame_h0=np.zeros(3)),
+            r"frame_h0 has shape \(3,\)",
+        ),
+    ]:
+        tree = {**whole["params"], "sample_rnn": dict(whole["params"]["sample_rnn"])}
+        change(tree)
+        save_params(file, tiny, {"params": tree})
+        with pytest.raises(InputError, match=message):
+            load_params(file)
+
+
+def test_the_shipped_checkpoint_is_small_and_loads():
+    """Parameters only, without pickle, of the demo preset; its sampler runs."""
+    assert SHIPPED_CHECKPOINT.stat().st_size <= 10_000_000
+    config, params = load_params(SHIPPED_CHECKPOINT)
+    assert config.model == DEMO.model
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))

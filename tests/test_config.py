@@ -58,8 +58,9 @@ def test_differences_are_named():
             lambda: Config("a", model=ModelConfig(big_frame_size=48, frame_size=2)),
             "big_frame_size 48 does not divide the 1024 samples of a video frame: use 32 or 64",
         ),
-        (lambda: Config("a", training=TrainingConfig(chunk_samples=1000)), "use 512 or 1024"),
-        (lambda: Config("a", training=TrainingConfig(chunk_samples=1536)), "use 512 or 1024"),
+        (lambda: Config("a", training=TrainingConfig(chunk_samples=1000)), "use 1024"),
+        (lambda: Config("a", training=TrainingConfig(chunk_samples=1536)), "use 1024"),
+        (lambda: TrainingConfig(seed=2**32), "seed 4294967296: use"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):
@@ -74,3 +75,20 @@ def test_tiny_is_the_demo_made_small():
         *(f"model.{n}" for n in ("embedding_dim", "visual_proj_dim")),
         *(f"training.{f.name}" for f in dataclasses.fields(TrainingConfig)),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "config format None"),
+        ("3", "not JSON"),
+        ("{", "not JSON"),
+        (TINY.to_json().replace('"frame"', '"flow"'), "'flow'"),
+        (TINY.to_json().replace('"pixels"', '"vgg19"'), "'vgg19'"),
+        (TINY.to_json().replace('"linear"', '"cubic"'), "'cubic'"),
+        (TINY.to_json().replace('"format_version": 1', '"format_version": 9'), "format 9"),
+    ],
+)
+def test_configs_of_other_versions_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        Config.from_json(text)

@@ -184,7 +184,7 @@ def test_bad_videos(run, tmp_path, bad):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--temperature", "0"], "temperature 0.0: use a number above 0"),
+        (["--temperature", "0"], "temperature 0.0: use a number from 0.001 up"),
         (["--temperature", "nan"], "temperature nan"),
         (["--seed", "-1"], "seed -1: use a whole number from 0"),
         (["--device", "abacus"], "--device abacus: use cpu, gpu, tpu"),

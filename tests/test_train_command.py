@@ -69,7 +69,7 @@ def test_another_config_is_refused_with_the_difference(run, made, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--training.chunk-samples", 1000], "use 512 or 1024"),
+        (["--training.chunk-samples", 1000], "use 1024"),
         (["--training.batch-clips", 6], "cannot be split over 8 devices"),
         (["--training.steps", 7], "steps 7 is not a multiple of the 4 updates of one call: use 8"),
         (["--model.appearance-dim", 7], "appearance_dim"),
@@ -81,8 +81,7 @@ def test_what_does_not_fit_is_refused(run, made, tmp_path, words, message):
     usual = ["tiny", "--data", made, "--workdir", tmp_path / "run"]
     code, _, err = run(*usual, "--training.batch-clips", 8, *words)
     assert code == 2
-    told = " ".join(err.replace("│", " ").split())  # the parser draws a box around its errors
-    assert message in told and "Traceback" not in told
+    assert message in err and "Traceback" not in err
 
 
 def test_a_workdir_that_cannot_be(run, made, tmp_path):

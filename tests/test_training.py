@@ -112,6 +112,27 @@ def test_resume_equals_never_stopped(tiny, tmp_path, devices):
     assert losses(whole)[-1] == losses(stopped)[-1]
 
 
+def test_resume_on_another_number_of_devices(tiny, tmp_path):
+    """The carry of each clip finds its clip again; on one device the rest differs by rounding."""
+    config = small(
+        tiny,
+        chunk_samples=512,
+        updates_per_call=1,
+        steps=12,
+        checkpoint_every_steps=3,
+        log_every_steps=1,
+    )
+    whole, moved = tmp_path / "whole", tmp_path / "moved"
+    whole.mkdir()
+    moved.mkdir()
+    train(config, Clips(config), SAMPLES, STATISTICS, whole, jax.devices())
+    with pytest.raises(ConnectionAbortedError):
+        stopping = Clips(config, stop_before=2)
+        train(config, stopping, SAMPLES, STATISTICS, moved, jax.devices())
+    train(config, Clips(config), SAMPLES, STATISTICS, moved, jax.devices()[:1])
+    np.testing.assert_allclose(losses(moved)[-6:], losses(whole)[-6:], rtol=1e-5)
+
+
 def test_one_batch_is_overfitted(tiny, workdir):
     """A tone per clip that appearance names: the loss falls far below the unigram's."""
     config = small(tiny, steps=400, learning_rate=5e-3, log_every_steps=100)
@@ -180,11 +201,10 @@ def test_masked_nll_is_the_sum_over_the_mask():
     logits = random.normal(size=(2, 5, 7)).astype(np.float32)
     levels = random.integers(0, 7, (2, 5)).astype(np.int32)
     mask = random.random((2, 5)) < 0.6
-    nll, count = masked_nll(jnp.asarray(logits), jnp.asarray(levels), jnp.asarray(mask))
+    nll = masked_nll(jnp.asarray(logits), jnp.asarray(levels), jnp.asarray(mask))
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     chosen = np.take_along_axis(probabilities, levels[..., None], -1)[..., 0]
     assert float(nll) == pytest.approx(-np.log(chosen[mask]).sum(), rel=1e-6)
-    assert float(count) == mask.sum()
 
 
 def test_learning_rate_falls_to_zero_at_the_end(tiny):

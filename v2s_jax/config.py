@@ -10,10 +10,13 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
+
+MAX_SEED = 2**32 - 1
+"""Seeds are one 32-bit word of a counter-based generator's key."""
 
 FORMAT_VERSION = 1
 """Version of the JSON form; raised whenever an old checkpoint could be read wrongly."""
@@ -60,6 +63,15 @@ class Clock:
         return (Fraction(video_frame) + Fraction(1, 2)) / self.fps
 
 
+def _check_choice(name: str, value: str, choices: object) -> None:
+    """Raise InputError unless `value` is one of a Literal's choices."""
+    known = get_args(choices)
+    if value not in known:
+        raise InputError(
+            f"{name} is {value!r}, which this version does not know: use one of {known}"
+        )
+
+
 def _nearest_divisors(of: int, wanted: int) -> str:
     """Name the divisors of `of` just below and just above `wanted`."""
     divisors = [d for d in range(1, of + 1) if of % d == 0]
@@ -100,6 +112,8 @@ class ModelConfig:
     """Spacing of the levels."""
 
     def __post_init__(self) -> None:
+        _check_choice("variant", self.variant, Variant)
+        _check_choice("quantization", self.quantization, Quantization)
         sizes = (
             "big_frame_size",
             "frame_size",
@@ -179,6 +193,9 @@ class TrainingConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        _check_choice("precision", self.precision, Precision)
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"seed {self.seed}: use a whole number from 0 to {MAX_SEED}")
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate is {self.learning_rate}: it must be above 0")
         if not self.gradient_clip > 0:
@@ -203,6 +220,7 @@ class Config:
     """The training run."""
 
     def __post_init__(self) -> None:
+        _check_choice("extractor", self.extractor, ExtractorName)
         per_frame = self.clock.samples_per_video_frame
         if per_frame % self.model.big_frame_size:
             nearest = _nearest_divisors(per_frame, self.model.big_frame_size)
@@ -215,7 +233,7 @@ class Config:
             raise InputError(
                 f"chunk_samples {chunk} must be a multiple of big_frame_size "
                 f"{self.model.big_frame_size} and divide, or be a multiple of, the {per_frame} "
-                f"samples of a video frame: use {per_frame // 2} or {per_frame}"
+                f"samples of a video frame: use {per_frame}"
             )
 
     def to_json(self) -> str:
@@ -228,7 +246,10 @@ class Config:
 
         Raises InputError for another format version, and for fields that are missing or unknown.
         """
-        fields = json.loads(text)
+        try:
+            fields = dict(json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"config is not JSON ({error}): the file is damaged") from error
         version = fields.pop("format_version", None)
         if version != FORMAT_VERSION:
             raise InputError(
@@ -243,7 +264,7 @@ class Config:
                 training=TrainingConfig(**fields.pop("training")),
                 **fields,
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"config does not fit this version of v2s_jax: {error}") from error
 
 

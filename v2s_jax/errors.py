@@ -1,5 +1,8 @@
 """The one error that a user can mend: bad input, named with its mend, without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad input from outside: a file, an option or a config.
@@ -7,3 +10,15 @@ class InputError(ValueError):
     The message is one line that names what is at fault, the problem and the mend. Command-line
     doors print it and exit with code 2.
     """
+
+
+def unknown(option: str, given: str, known: Iterable[str], known_as: str = "Known:") -> InputError:
+    """Return the error about a name that is none of `known`, with the nearest of them.
+
+    `known_as` leads in the list of those there are.
+    """
+    names = list(known)
+    nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.0)[0]
+    return InputError(
+        f"{option} {given}: unknown: did you mean {nearest}? {known_as} {', '.join(names)}"
+    )

@@ -19,7 +19,7 @@ from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.figures import key_frame_figure, key_frame_indices
-from v2s_jax.files import check_writable
+from v2s_jax.files import check_writable, reading
 from v2s_jax.generate import (
     DEFAULT_TILE,
     Generator,
@@ -33,7 +33,7 @@ from v2s_jax.quantize import dequantize
 from v2s_jax.training.checkpoint import load_params
 
 SHIPPED_CHECKPOINT = Path(str(files("v2s_jax") / "checkpoints" / "demo.safetensors"))
-"""The demo preset trained on Synthetic VEGAS; data/README.md says how."""
+"""The demo preset, trained on drawn drums; the README says how."""
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -104,6 +104,7 @@ class _Clip:
     video: Video
     stem: Path
     samples: int
+    content_hash: bytes
     error: str | None = None
 
 
@@ -150,6 +151,7 @@ def sonify(
         for first in range(0, len(clips), tile):
             together = clips[first : first + tile]
             _sound_tile(generator, together, seed, temperature, config, bar, report)
+    report.sounded.sort(key=lambda made: sources.index(made.source))
     return report
 
 
@@ -161,18 +163,27 @@ def find_videos(named: Sequence[Path | str], out: Path) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in map(Path, named):
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder: check --video")
-        if not path.is_dir():
-            found[path] = None
-            continue
-        if path.resolve() == out.resolve():
-            raise InputError(f"{path}: is also the output folder: choose another --out")
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-        if not inside:
-            raise InputError(f"{path}: no video in this folder: name one that holds videos")
-        found.update(dict.fromkeys(inside))
+        with reading(path):
+            found.update(dict.fromkeys(_videos_of(path, out)))
     return list(found)
+
+
+def _videos_of(path: Path, out: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder: check --video")
+    if not path.is_dir():
+        return [path]
+    if path.resolve() == out.resolve():
+        raise InputError(f"{path}: is also the output folder: choose another --out")
+    inside = sorted(p for p in path.iterdir() if _is_video_name(p))
+    if not inside:
+        raise InputError(f"{path}: no video in this folder: name one that holds videos")
+    return inside
+
+
+def _is_video_name(path: Path) -> bool:
+    # Hidden ones are leftovers of killed runs, or of other programs.
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
 def _open_clips(
@@ -180,6 +191,7 @@ def _open_clips(
 ) -> list[_Clip]:
     """Probe each video and make sure that its outputs can be written."""
     twins = {stem for stem, count in Counter(s.stem for s in sources).items() if count > 1}
+    named = {source.resolve() for source in sources}
     clips = []
     for source in sources:
         stem = out / f"{source.stem}_sound"
@@ -189,19 +201,35 @@ def _open_clips(
                     f"{source}: another video is also named {source.stem}: sound them into "
                     "different folders"
                 )
-            _check_outputs(stem, overwrite)
-            video = probe(source)
+            _check_outputs(stem, overwrite, named)
+            clips.append(_open_clip(source, stem, config))
         except InputError as error:
             report.failed[source] = str(error)
-            continue
-        clips.append(_Clip(video, stem, config.clock.samples(video.duration_sec)))
     return clips
 
 
-def _check_outputs(stem: Path, overwrite: bool) -> None:
-    existing = [p for p in (_output(stem, suffix) for suffix in OUTPUT_SUFFIXES) if p.exists()]
-    if existing and not overwrite:
-        raise InputError(f"{existing[0]}: there already: use --overwrite or another --out")
+def _open_clip(source: Path, stem: Path, config: Config) -> _Clip:
+    video = probe(source)
+    samples = config.clock.samples(video.duration_sec)
+    if samples < 1:
+        raise InputError(
+            f"{source}: lasts {float(video.duration_sec):.6f} s, which is shorter than one sample "
+            "of sound: give a longer video"
+        )
+    with reading(source):
+        return _Clip(video, stem, samples, _file_hash(source))
+
+
+def _check_outputs(stem: Path, overwrite: bool, sources: set[Path]) -> None:
+    """Raise InputError for outputs that are there already, or would replace a source."""
+    outputs = [_output(stem, suffix) for suffix in OUTPUT_SUFFIXES]
+    with reading(stem.parent):
+        existing = [path for path in outputs if path.exists()]
+        if existing and not overwrite:
+            raise InputError(f"{existing[0]}: there already: use --overwrite or another --out")
+        for path in existing:
+            if path.resolve() in sources:
+                raise InputError(f"{path}: is one of the videos to be sounded: use another --out")
 
 
 def _output(stem: Path, suffix: str) -> Path:
@@ -220,9 +248,7 @@ def _sound_tile(
 ) -> None:
     """Generate a tile of clips and write their files."""
     requests = [
-        Request(
-            clip_key(seed, _file_hash(clip.video.path)), clip.samples, _appearance(clip, config)
-        )
+        Request(clip_key(seed, clip.content_hash), clip.samples, _appearance(clip, config))
         for clip in clips
     ]
     began = time.perf_counter()
@@ -274,6 +300,9 @@ def _write(clip: _Clip, levels: UInt8[np.ndarray, "samples"], config: Config) ->
     wav, figure = _output(clip.stem, ".wav"), _output(clip.stem, ".png")
     write_wav(wav, waveform, clock.sample_rate_hz)
     muxed = mux(clip.video, wav, clip.stem)
+    warnings = clip.video.warnings
+    if muxed.suffix == ".mkv":
+        warnings += (f"{muxed}: Matroska, since mp4 does not hold {clip.video.codec} pictures",)
     indices = key_frame_indices(clock.video_frames(clip.samples), KEY_FRAMES)
     key_frame_figure(
         figure,
@@ -283,7 +312,7 @@ def _write(clip: _Clip, levels: UInt8[np.ndarray, "samples"], config: Config) ->
         clock.sample_rate_hz,
         clip.video.path.name,
     )
-    return Sounded(clip.video.path, wav, muxed, figure, clip.video.warnings)
+    return Sounded(clip.video.path, wav, muxed, figure, warnings)
 
 
 def _key_frames(

@@ -49,7 +49,7 @@ def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result
 
 def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """Send what the call returns, or its InputError."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         answer = function(*arguments)
     except InputError as error:
@@ -57,7 +57,8 @@ def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[A
     sender.send(answer)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Wait for the end of the parent process, then end this one; for a thread of its own."""
     parent = parent_process()
     if parent is not None:
         parent.join()

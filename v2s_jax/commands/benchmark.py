@@ -5,7 +5,6 @@ It parses with argparse because machines with accelerators may lack tyro.
 
 import argparse
 import dataclasses
-import difflib
 import json
 import shlex
 import sys
@@ -21,7 +20,7 @@ from v2s_jax.benchmarks.sampling import SamplingCase, SamplingRow, measure_sampl
 from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, SAMPLING_NOTES, header_lines, row_line
 from v2s_jax.commands.device import PLATFORMS, use_device
 from v2s_jax.config import PRESETS, Config, Precision
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, unknown
 from v2s_jax.files import whole_file
 from v2s_jax.generate import DEFAULT_TILE
 
@@ -116,10 +115,7 @@ def _cases(args: argparse.Namespace) -> list[SamplingCase]:
 
 def _preset(name: str) -> Config:
     if name not in PRESETS:
-        nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"--preset {name}: unknown: did you mean {nearest}? Known: {', '.join(PRESETS)}"
-        )
+        raise unknown("--preset", name, PRESETS)
     return PRESETS[name]
 
 

@@ -8,6 +8,7 @@ sound (what the detector can reach).
 import json
 import platform
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 import v2s_jax
 from v2s_jax.commands.device import use_device
+from v2s_jax.commands.words import read_words
 from v2s_jax.evaluation import (
     choose_clips,
     generate_sounds,
@@ -44,8 +46,9 @@ class EvaluateArgs:
 
     checkpoint: Path
     """A .safetensors file, or the --workdir of a training run."""
-    data: Path
-    """Folder that `python -m data.prepare synthetic` wrote, with its clips beside the records."""
+    data: str
+    """Folder that `python -m data.prepare synthetic` wrote, with its clips beside the records, or
+    the gs:// URL of its copy."""
     out: Path
     """Folder for sync.json; one that is there is replaced."""
     split: str = "test"
@@ -64,7 +67,7 @@ class EvaluateArgs:
 
 def main() -> None:
     """Evaluate as the command line says."""
-    args = tyro.cli(EvaluateArgs, prog="evaluate.py", description=__doc__)
+    args = read_words(partial(tyro.cli, EvaluateArgs), prog="evaluate.py", description=__doc__)
     check_seed(args.seed)
     check_temperature(args.temperature)
     use_device(args.device)

@@ -1,15 +1,17 @@
 """Sound silent videos: each gets a wav, a copy of the video with it, and a picture of both.
 
 The model's sizes are read from the checkpoint. Without --checkpoint the one that ships with the
-program is used: it knows drums and flowing water of the synthetic data set, and nothing else.
+program is used: it knows the drums of the synthetic data set, and nothing else.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
 
 from v2s_jax.commands.device import use_device
+from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.generate import DEFAULT_TILE
 from v2s_jax.sonification import SHIPPED_CHECKPOINT, Report, sonify
@@ -39,7 +41,7 @@ class SampleArgs:
 
 def main() -> None:
     """Sound the videos that the command line names."""
-    args = tyro.cli(SampleArgs, prog="sample.py", description=__doc__)
+    args = read_words(partial(tyro.cli, SampleArgs), prog="sample.py", description=__doc__)
     use_device(args.device)
     report = sonify(
         args.video,

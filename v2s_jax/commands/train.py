@@ -2,12 +2,14 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from v2s_jax.commands.device import use_device
+from v2s_jax.commands.words import read_words
 from v2s_jax.config import PRESETS, Config
 from v2s_jax.records import appearance_statistics, batches, check_fits, open_data_set, padded_size
 from v2s_jax.training.loop import train
@@ -26,8 +28,8 @@ else:
 class TrainArgs:
     """Train a model; run again with the same words, it goes on where it stopped."""
 
-    data: Path
-    """Folder that `python -m data.prepare` wrote."""
+    data: str
+    """Folder that `python -m data.prepare` wrote, or the gs:// URL of its copy."""
     workdir: Path
     """Folder of the run: checkpoints, metrics.jsonl, TensorBoard events, params.safetensors."""
     config: Annotated[Preset, tyro.conf.arg(name="")]
@@ -38,12 +40,12 @@ class TrainArgs:
 
 def parse() -> TrainArgs:
     """Read the command line; the first word is a preset's name."""
-    return tyro.cli(
+    parser = partial(
+        tyro.cli,
         TrainArgs,
-        prog="train.py",
-        description=TrainArgs.__doc__,
         config=(tyro.conf.CascadeSubcommandArgs,),  # --data and --workdir after the preset's name
     )
+    return read_words(parser, prog="train.py", description=TrainArgs.__doc__)
 
 
 def main() -> None:
@@ -62,5 +64,6 @@ def main() -> None:
     samples, _ = padded_size(data, config)
     statistics = appearance_statistics(data, config.training.seed)
     finished = train(config, open_batches, samples, statistics, args.workdir)
-    print(f"step {finished.step}: {finished.nll:.4f} nats per sample")
+    ended = "finished before" if finished.nll is None else f"{finished.nll:.4f} nats per sample"
+    print(f"step {finished.step}: {ended}")
     print(f"checkpoints and logs: {args.workdir}; parameters alone: {finished.params_file}")

@@ -1,6 +1,5 @@
 """The clips that are evaluated: their records, their events, and the sound made for them."""
 
-import difflib
 import json
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -11,7 +10,7 @@ from etils import epath
 from jaxtyping import Float32, Float64
 
 from v2s_jax.config import ModelConfig
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, unknown
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
 from v2s_jax.quantize import dequantize, quantize
 from v2s_jax.records import ClipRecord, DataSet, waveform_from_int16
@@ -34,11 +33,7 @@ def choose_clips(data: DataSet, category: str, count: int) -> list[LabelledClip]
     if count < 2:
         raise InputError(f"--clips {count}: use at least 2, so that they can be shuffled")
     if category not in data.categories:
-        nearest = difflib.get_close_matches(category, data.categories, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"--category {category}: unknown: did you mean {nearest}? {data.directory} holds "
-            f"{', '.join(data.categories)}"
-        )
+        raise unknown("--category", category, data.categories, f"{data.directory} holds")
     records = list(islice((record for record in data if record.category == category), count))
     if len(records) < 2:
         raise InputError(

@@ -106,7 +106,7 @@ class Generator:
         """Return the levels of each clip, in the order of `requests`.
 
         Clips of similar length share a tile. `on_samples` is told after each block how many
-        wanted samples it brought. Raises InputError for a temperature that is not above 0.
+        wanted samples it brought. Raises InputError for a bad temperature.
         """
         check_temperature(temperature)
         by_length = sorted(range(len(requests)), key=lambda i: -requests[i].samples)

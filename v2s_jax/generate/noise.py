@@ -14,16 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
+from v2s_jax.config import MAX_SEED
 from v2s_jax.errors import InputError
 
-MAX_SEED = 2**32 - 1
-"""Seeds are one 32-bit word of the counter-based generator's key."""
+MIN_TEMPERATURE = 1e-3
+"""Below it the likeliest level always wins, and float32 soon overflows."""
 
 
 def check_temperature(temperature: float) -> None:
-    """Raise InputError unless `temperature` is a finite number above 0."""
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise InputError(f"temperature {temperature}: use a number above 0, such as 0.9 or 1")
+    """Raise InputError unless `temperature` is a finite number of at least `MIN_TEMPERATURE`."""
+    if not (math.isfinite(temperature) and temperature >= MIN_TEMPERATURE):
+        raise InputError(
+            f"temperature {temperature}: use a number from {MIN_TEMPERATURE} up, such as 0.9 or 1"
+        )
 
 
 def check_seed(seed: int) -> None:

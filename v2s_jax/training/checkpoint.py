@@ -8,7 +8,6 @@ A run's folder holds Orbax steps, written in the background and renamed when who
 Orbax does not notice bytes that flipped inside a file, so meta keeps a CRC of every leaf.
 """
 
-import json
 import zlib
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +22,8 @@ from safetensors.numpy import save_file
 
 from v2s_jax.config import Config, differing_fields
 from v2s_jax.errors import InputError
-from v2s_jax.files import whole_file
-from v2s_jax.model import Carry
+from v2s_jax.files import reading, whole_file
+from v2s_jax.model import Carry, VideoToSound, init_params
 from v2s_jax.training.step import TrainState
 
 CHECKPOINTS = "checkpoints"
@@ -99,7 +98,9 @@ class Checkpointer:
         if step is None:
             return None
         meta = _read_meta(self._manager, self.folder, step)
-        differing = differing_fields(self.config, Config.from_json(meta["config"]))
+        differing = differing_fields(
+            self.config, _config_of(self.folder / str(step), meta["config"])
+        )
         if differing:
             raise InputError(
                 f"{self.folder}: the run there has another config ({'; '.join(differing)}): "
@@ -120,7 +121,7 @@ def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, args: Any)
     try:
         return manager.restore(step, args=args)
     except (ValueError, OSError, KeyError) as error:
-        first_line = str(error).strip().splitlines()[0][:200]
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(
             f"{folder / str(step)}: damaged checkpoint ({first_line}): delete this folder to go on "
             "from the one before"
@@ -129,7 +130,13 @@ def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, args: Any)
 
 def _read_meta(manager: ocp.CheckpointManager, folder: Path, step: int) -> dict[str, Any]:
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-    return _restore(manager, folder, step, args)["meta"]
+    meta = _restore(manager, folder, step, args)["meta"]
+    if not {"config", "crc"} <= set(meta):
+        raise InputError(
+            f"{folder / str(step)}: damaged checkpoint (its meta lacks config or checksums): "
+            "delete this folder to go on from the one before"
+        )
+    return meta
 
 
 def _check_crc(tree: Any, expected: dict[str, int], place: Path) -> None:
@@ -155,9 +162,14 @@ def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
     Of a run's folder the newest checkpoint is read. Raises InputError when nothing is there, or
     it is damaged, or of another version.
     """
-    if path.is_dir():
-        return _load_run(path)
-    if not path.exists():
+    with reading(path):
+        if path.is_dir():
+            return _load_run(path)
+        return _load_file(path)
+
+
+def _load_file(path: Path) -> tuple[Config, dict[str, Any]]:
+    if not path.is_file():
         raise InputError(f"{path}: no such checkpoint: give a .safetensors file or a --workdir")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -171,14 +183,29 @@ def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
         ) from error
     if "config" not in metadata:
         raise InputError(f"{path}: holds no v2s_jax config: give a file that train.py wrote")
-    return _config_of(path, metadata["config"]), {"params": unflatten_dict(flat, sep=SEPARATOR)}
+    config, params = _config_of(path, metadata["config"]), unflatten_dict(flat, sep=SEPARATOR)
+    return config, _fitting(path, config, {"params": params})
 
 
 def _config_of(path: Path, text: str) -> Config:
     try:
         return Config.from_json(text)
-    except (InputError, json.JSONDecodeError) as error:
+    except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _fitting(path: Path, config: Config, params: dict[str, Any]) -> dict[str, Any]:
+    """Return `params` if they are those of the config's model, by name and shape."""
+    wanted = jax.eval_shape(lambda: init_params(VideoToSound(config), jax.random.key(0)))
+    shapes = {name: leaf.shape for name, leaf in flatten_dict(wanted, sep=SEPARATOR).items()}
+    found = {name: leaf.shape for name, leaf in flatten_dict(params, sep=SEPARATOR).items()}
+    for name in sorted(shapes.keys() | found.keys()):
+        if shapes.get(name) != found.get(name):
+            raise InputError(
+                f"{path}: {name} has shape {found.get(name)}, the config's model wants "
+                f"{shapes.get(name)}: the file is of another version or damaged"
+            )
+    return params
 
 
 def _load_run(workdir: Path) -> tuple[Config, dict[str, Any]]:
@@ -202,4 +229,4 @@ def _load_run(workdir: Path) -> tuple[Config, dict[str, Any]]:
         if path.startswith(".state.params")
     }
     _check_crc(params, expected, folder / str(step))
-    return config, params
+    return config, _fitting(folder / str(step), config, params)

@@ -1,6 +1,5 @@
 """The training loop as a linear story: open, resume, update, log, save."""
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -35,8 +34,8 @@ class Finished(NamedTuple):
     """How a run ended."""
 
     step: int
-    nll: float
-    """Nats per sample, mean over the last logged updates."""
+    nll: float | None
+    """Nats per sample, mean over the last logged updates; None if no update was left to make."""
     params_file: Path
 
 
@@ -118,13 +117,15 @@ def _passed(before: int, after: int, every: int) -> bool:
 
 
 def _stop_unless_finite(metrics: UpdateMetrics, before: int, clips: np.ndarray) -> None:
-    nll = np.asarray(metrics.nll)
-    if not np.isfinite(nll).all():
-        step = before + 1 + int(np.argmin(np.isfinite(nll)))
-        raise InputError(
-            f"the loss is {nll[step - before - 1]} at step {step} (clips {clips.tolist()}): "
-            "the newest checkpoint is from before; lower --training.learning-rate"
-        )
+    for name, values in (("loss", metrics.nll), ("gradient", metrics.gradient_norm)):
+        finite = np.isfinite(np.asarray(values))
+        if not finite.all():
+            step = before + 1 + int(np.argmin(finite))
+            raise InputError(
+                f"the {name} is {values[step - before - 1]} at step {step} (clips "
+                f"{clips.tolist()}): the newest checkpoint is from before; lower "
+                "--training.learning-rate"
+            )
 
 
 class _Meter:
@@ -133,7 +134,7 @@ class _Meter:
     def __init__(self, samples_per_update: int, sample_rate_hz: int) -> None:
         self._samples_per_update = samples_per_update
         self._sample_rate_hz = sample_rate_hz
-        self.last_nll = math.nan
+        self.last_nll: float | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -147,8 +148,9 @@ class _Meter:
 
     def read(self) -> dict[str, float]:
         """Return the means as scalars to log, and start anew."""
-        nll = float(np.mean([np.mean(m.nll) for m in self._metrics]))
-        gradient_norm = float(np.mean([np.mean(m.gradient_norm) for m in self._metrics]))
+        nlls, counts, norms = (np.concatenate(x) for x in zip(*self._metrics, strict=True))
+        nll = float(np.sum(nlls * counts) / max(np.sum(counts), 1.0))
+        gradient_norm = float(np.mean(norms))
         samples_per_sec = (
             self._updates * self._samples_per_update / (time.perf_counter() - self._since)
         )

@@ -13,12 +13,11 @@ def masked_nll(
     logits: Float[Array, "batch samples q_levels"],
     levels: Int[Array, "batch samples"],
     mask: Bool[Array, "batch samples"],
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return the sum of the negative log-likelihood in nats over the mask, and the mask's count.
+) -> Float[Array, ""]:
+    """Return the sum of the negative log-likelihood in nats over the mask.
 
-    Sums, not means: over devices and chunks the two are added up and divided once, since a mean
-    of masked means is not the masked mean.
+    A sum, not a mean: over devices and chunks sums and counts are added up and divided once,
+    since a mean of masked means is not the masked mean.
     """
     chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), levels[..., None], axis=-1)[..., 0]
-    weight = mask.astype(jnp.float32)
-    return -jnp.sum(chosen * weight), jnp.sum(weight)
+    return -jnp.sum(chosen * mask.astype(jnp.float32))

@@ -50,6 +50,8 @@ class UpdateMetrics(NamedTuple):
 
     nll: Float[Array, "..."]
     """Nats per sample."""
+    samples: Float[Array, "..."]
+    """How many samples that is the mean of: those that were not padding."""
     gradient_norm: Float[Array, "..."]
     """Euclidean norm over all parameters, before clipping."""
 
@@ -151,14 +153,14 @@ def train_step(
             first = initial_carry(model, params, rows)
             start = jax.tree.map(lambda h0, h: jnp.where(index == 0, h0, h), first, carry)
             after, logits = forward(model, params, start, levels, chunk.appearance)
-            nll, _ = masked_nll(logits, levels, chunk.mask)
+            nll = masked_nll(logits, levels, chunk.mask)
             return nll / jnp.maximum(count, 1.0), after
 
         (nll, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
         nll, gradient = total((nll, gradient))
         change, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, change)
-        metrics = UpdateMetrics(nll, optax.tree.norm(gradient))
+        metrics = UpdateMetrics(nll, count, optax.tree.norm(gradient))
         return (TrainState(state.step + 1, params, opt_state), carry), metrics
 
     (state, carry), metrics = jax.lax.scan(update, (state, carry), None, length=updates)
