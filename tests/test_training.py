@@ -88,7 +88,7 @@ def test_eight_devices_equal_one(tiny, tmp_path):
     np.testing.assert_allclose(logged[8], logged[1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_resume_equals_never_stopped(tiny, tmp_path, devices):
     """Bit for bit: parameters, optimiser and carry, with a checkpoint in the middle of a clip."""
     config = small(tiny, chunk_samples=512, updates_per_call=1, steps=12, checkpoint_every_steps=3)
@@ -112,6 +112,7 @@ def test_resume_equals_never_stopped(tiny, tmp_path, devices):
     assert losses(whole)[-1] == losses(stopped)[-1]
 
 
+@pytest.mark.slow
 def test_resume_on_another_number_of_devices(tiny, tmp_path):
     """The carry of each clip finds its clip again; on one device the rest differs by rounding."""
     config = small(
@@ -133,6 +134,7 @@ def test_resume_on_another_number_of_devices(tiny, tmp_path):
     np.testing.assert_allclose(losses(moved)[-6:], losses(whole)[-6:], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_batch_is_overfitted(tiny, workdir):
     """A tone per clip that appearance names: the loss falls far below the unigram's."""
     config = small(tiny, steps=400, learning_rate=5e-3, log_every_steps=100)
