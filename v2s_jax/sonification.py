@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float16, UInt8
-from tqdm import tqdm
 
 from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError
@@ -28,6 +27,7 @@ from v2s_jax.generate import (
     check_temperature,
     clip_key,
 )
+from v2s_jax.generate.progress import sounding_bar
 from v2s_jax.media import Video, mux, probe, read_video_frames, write_wav
 from v2s_jax.quantize import dequantize
 from v2s_jax.training.checkpoint import load_params
@@ -136,21 +136,12 @@ def sonify(
         return report
     check_writable(Path(out))
     generator = Generator(config, params, tile=tile)
-    with tqdm(
-        total=sum(clip.samples for clip in clips),
-        desc="compiling",
-        unit=" samples",
-        unit_scale=True,
-        dynamic_ncols=True,
-    ) as bar:
-        generator.compile()
-        bar.set_description("sounding")
-        bar.reset()
+    with sounding_bar(generator, sum(clip.samples for clip in clips)) as on_samples:
         # Clips of similar length share a tile; each tile's files are written as it ends.
         clips.sort(key=lambda clip: -clip.samples)
         for first in range(0, len(clips), tile):
             together = clips[first : first + tile]
-            _sound_tile(generator, together, seed, temperature, config, bar, report)
+            _sound_tile(generator, together, seed, temperature, on_samples, report)
     report.sounded.sort(key=lambda made: sources.index(made.source))
     return report
 
@@ -242,17 +233,17 @@ def _sound_tile(
     clips: Sequence[_Clip],
     seed: int,
     temperature: float,
-    config: Config,
-    bar: tqdm,
+    on_samples: Callable[[int], None],
     report: Report,
 ) -> None:
     """Generate a tile of clips and write their files."""
+    config = generator.config
     requests = [
         Request(clip_key(seed, clip.content_hash), clip.samples, _appearance(clip, config))
         for clip in clips
     ]
     began = time.perf_counter()
-    rows = generator.generate(requests, temperature, _progress(bar, config.clock))
+    rows = generator.generate(requests, temperature, on_samples)
     report.generation_sec += time.perf_counter() - began
     report.sounded_sec += sum(clip.samples for clip in clips) / config.clock.sample_rate_hz
     for clip, levels in zip(clips, rows, strict=True):
@@ -262,15 +253,6 @@ def _sound_tile(
             report.sounded.append(_write(clip, levels, config))
         except InputError as error:
             report.failed[clip.video.path] = str(error)
-
-
-def _progress(bar: tqdm, clock: Clock) -> Callable[[int], None]:
-    def on_samples(samples: int) -> None:
-        bar.update(samples)
-        rate = bar.n / max(bar.format_dict["elapsed"], 1e-9)
-        bar.set_postfix_str(f"{rate / clock.sample_rate_hz:.1f} x real time")
-
-    return on_samples
 
 
 def _appearance(clip: _Clip, config: Config) -> Iterator[Float16[np.ndarray, "appearance_dim"]]:

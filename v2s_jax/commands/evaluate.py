@@ -17,7 +17,6 @@ import jax
 import numpy as np
 import tyro
 from jaxtyping import Float32
-from tqdm import tqdm
 
 import v2s_jax
 from v2s_jax.commands.device import use_device
@@ -32,6 +31,7 @@ from v2s_jax.evaluation import (
 )
 from v2s_jax.files import check_writable, whole_file
 from v2s_jax.generate import Generator, check_seed, check_temperature, content_hash
+from v2s_jax.generate.progress import sounding_bar
 from v2s_jax.records import ClipRecord, DataSet, check_fits, open_data_set
 from v2s_jax.training.checkpoint import load_params
 
@@ -105,17 +105,9 @@ def _generate(
     generator: Generator, records: list[ClipRecord], args: EvaluateArgs
 ) -> list[Float32[np.ndarray, "_"]]:
     """Generate behind a progress bar."""
-    with tqdm(
-        total=sum(record.waveform.size for record in records),
-        desc="compiling",
-        unit=" samples",
-        unit_scale=True,
-        dynamic_ncols=True,
-    ) as bar:
-        generator.compile()
-        bar.set_description("sounding")
-        bar.reset()
-        return generate_sounds(generator, records, args.seed, args.temperature, bar.update)
+    samples = sum(record.waveform.size for record in records)
+    with sounding_bar(generator, samples) as on_samples:
+        return generate_sounds(generator, records, args.seed, args.temperature, on_samples)
 
 
 def _origin(

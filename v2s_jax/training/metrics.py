@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from tensorboardX import SummaryWriter
 
@@ -29,9 +28,9 @@ class MetricsLog:
         self._lines.close()
         self._board.close()
 
-    def write(self, step: int, scalars: dict[str, float], **words: Any) -> None:
-        """Log scalars under `step`; `words` go to the JSON line only."""
-        self._lines.write(json.dumps({"step": step, **scalars, **words}) + "\n")
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Log scalars under `step`."""
+        self._lines.write(json.dumps({"step": step, **scalars}) + "\n")
         self._lines.flush()
         for name, value in scalars.items():
             self._board.add_scalar(name, value, step)
