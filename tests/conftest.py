@@ -49,12 +49,12 @@ def random_params(config: Config, seed: int = 0) -> dict[str, Any]:
 def random_clip(
     config: Config, video_frames: int, batch: int = 2, seed: int = 0
 ) -> tuple[jax.Array, jax.Array]:
-    """Random levels [batch samples] and appearance [batch video_frames appearance_dim]."""
+    """Random levels [batch samples] and features [batch video_frames feature_dim]."""
     random = np.random.default_rng(seed)
     samples = video_frames * config.clock.samples_per_video_frame
     levels = random.integers(0, config.model.q_levels, (batch, samples)).astype(np.int32)
-    appearance = random.random((batch, video_frames, config.model.appearance_dim), np.float32)
-    return jnp.asarray(levels), jnp.asarray(appearance)
+    features = random.random((batch, video_frames, config.model.feature_dim), np.float32)
+    return jnp.asarray(levels), jnp.asarray(features)
 
 
 def with_model(config: Config, **changes: Any) -> Config:

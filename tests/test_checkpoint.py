@@ -22,9 +22,10 @@ from v2s_jax.training.checkpoint import (
     save_params,
 )
 from v2s_jax.training.step import init_state
-from v2s_jax.types import AppearanceStatistics
+from v2s_jax.types import FeatureStatistics, Statistics
 
-STATISTICS = AppearanceStatistics(np.linspace(0, 1, 4096, dtype=np.float32), 0.25)
+OF_APPEARANCE = Statistics(np.linspace(0, 1, 4096, dtype=np.float32), 0.25)
+STATISTICS = FeatureStatistics(OF_APPEARANCE, OF_APPEARANCE)
 
 
 def a_checkpoint(config, step=0) -> Checkpoint:

@@ -83,7 +83,7 @@ def test_tiny_is_the_demo_made_small():
         ("[]", "config format None"),
         ("3", "not JSON"),
         ("{", "not JSON"),
-        (TINY.to_json().replace('"frame"', '"flow"'), "'flow'"),
+        (TINY.to_json().replace('"frame"', '"sound"'), "'sound'"),
         (TINY.to_json().replace('"pixels"', '"vgg19"'), "'vgg19'"),
         (TINY.to_json().replace('"linear"', '"cubic"'), "'cubic'"),
         (TINY.to_json().replace('"format_version": 1', '"format_version": 9'), "format 9"),

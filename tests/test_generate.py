@@ -53,7 +53,7 @@ def test_generated_equals_scored(tiny, generator):
     levels = jnp.asarray(generator.generate([request])[0].astype(np.int32))[None]
     params = random_params(tiny)
     model = VideoToSound(tiny, precision="highest")
-    appearance = jnp.asarray(np.stack(request.appearance))[None]
+    appearance = jnp.asarray(np.stack(request.features))[None]
     _, logits = forward(model, params, initial_carry(model, params, 1), levels, appearance)
     keys = jnp.asarray(request.key)[None]
     noise = jnp.concatenate([uniforms(keys, jnp.int32(i), 1024)[0] for i in range(12)])
@@ -73,7 +73,7 @@ def test_a_clip_sounds_the_same_in_any_order_and_company(generator, alone, order
 def test_a_longer_clip_begins_like_the_shorter_one(generator):
     """Features beyond the end do not reach back."""
     long = request_of(1, LENGTHS[1])
-    short = Request(long.key, 5000, long.appearance[:5])
+    short = Request(long.key, 5000, long.features[:5])
     np.testing.assert_array_equal(
         generator.generate([short])[0], generator.generate([long])[0][:5000]
     )
@@ -111,7 +111,7 @@ def test_features_are_read_as_they_are_needed(generator):
 
     def stream():
         nonlocal read
-        for vector in request_of(5, 20_000).appearance:
+        for vector in request_of(5, 20_000).features:
             read += 1
             yield vector
 

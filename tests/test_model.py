@@ -9,8 +9,9 @@ import pytest
 
 from tests.conftest import random_clip, random_params, with_model
 from v2s_jax.config import PAPER, Config
+from v2s_jax.errors import InputError
 from v2s_jax.generate.scan import fold, run_tiers, without_weight_norm
-from v2s_jax.model import VideoToSound, fold_weight_norm
+from v2s_jax.model import VideoToSound, encode, fold_weight_norm, forward, initial_carry
 from v2s_jax.model.tiers import tier_input
 
 LOGIT_TOLERANCE = 2e-5  # float32 at "highest"; logits here are of order 1
@@ -30,12 +31,18 @@ def jitted(config: Config):
     return model, jax.jit(model.apply)
 
 
+def start_of(model, params, features):
+    """The carry before the first sample, with the whole video encoded."""
+    carry = initial_carry(model, params, features.shape[0])
+    return encode(model, params, carry, features, jnp.ones(features.shape[:2], bool))
+
+
 def logits_of(config: Config, params, levels, appearance, chunk=None):
     """Teacher-forced logits of whole clips, in chunks of `chunk` samples."""
     model, forward = jitted(config)
     per_frame = config.clock.samples_per_video_frame
     chunk = chunk or levels.shape[1]
-    carry = model.apply(params, levels.shape[0], method="initial_carry")
+    carry = start_of(model, params, appearance)
     parts = []
     for start in range(0, levels.shape[1], chunk):
         first, count = start // per_frame, max(1, chunk // per_frame)
@@ -54,6 +61,15 @@ VARIANTS = [
     ),
     pytest.param({"variant": "unconditional"}, id="unconditional"),
     pytest.param({"weight_norm": False, "learn_h0": False}, id="plain"),
+    pytest.param({"variant": "seq"}, id="seq"),
+    pytest.param({"cell": "lstm", "rnn_layers": 2}, id="frame-lstm-2-layers"),
+    pytest.param(
+        {"variant": "frame", "tiers": 2, "frame_size": 16, "rnn_layers": 3}, id="frame-2-tiers"
+    ),
+    pytest.param(
+        {"variant": "seq", "tiers": 2, "frame_size": 16, "learn_h0": False}, id="seq-2-tiers"
+    ),
+    pytest.param({"cell": "lstm", "standardize_motion": True, "variant": "flow"}, id="flow-lstm"),
 ]
 
 
@@ -80,6 +96,66 @@ def test_a_video_frame_changes_nothing_before_its_samples(tiny):
     start = tiny.clock.samples_per_video_frame
     np.testing.assert_array_equal(before[:, :start], after[:, :start])
     assert np.abs(before[:, start] - after[:, start]).max() > 1e-4
+
+
+@pytest.mark.parametrize("variant", ["seq", "flow"])
+def test_seq_and_flow_know_the_whole_video_before_the_first_sample(tiny, variant):
+    """And vision enters nowhere else: what is given chunk by chunk is not read."""
+    config = with_model(tiny, variant=variant)
+    params = random_params(config)
+    levels, features = random_clip(config, video_frames=3, batch=1)
+    before = logits_of(config, params, levels, features)
+    for changed in range(3):
+        after = logits_of(config, params, levels, features.at[:, changed].add(1.0))
+        assert np.abs(before[:, 0] - after[:, 0]).max() > 1e-4
+    model, apply = jitted(config)
+    carry = start_of(model, params, features)
+    _, unseen = apply(params, carry, levels, jnp.zeros_like(features))
+    np.testing.assert_array_equal(unseen, before)
+
+
+def test_only_flow_reads_motion(tiny):
+    config = with_model(tiny, variant="flow")
+    params = random_params(config)
+    levels, features = random_clip(config, video_frames=2, batch=1)
+    assert features.shape[-1] == config.model.appearance_dim + config.model.motion_dim
+    moved = features.at[..., config.model.appearance_dim :].add(1.0)
+    difference = logits_of(config, params, levels, features) - logits_of(
+        config, params, levels, moved
+    )
+    assert np.abs(difference).max() > 1e-4
+    assert with_model(tiny, variant="seq").model.feature_dim == config.model.appearance_dim
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_encoding_in_blocks_equals_the_whole_and_padding_is_not_read(tiny, cell):
+    config = with_model(tiny, variant="seq", cell=cell, rnn_layers=2)
+    params = random_params(config)
+    model, _ = jitted(config)
+    _, features = random_clip(config, video_frames=7)
+    whole = start_of(model, params, features)
+    carry = initial_carry(model, params, 2)
+    for first, count in ((0, 3), (3, 1), (4, 3)):
+        part = features[:, first : first + count]
+        padded = jnp.concatenate([part, jnp.full_like(part, 9.0)], axis=1)
+        seen = jnp.arange(2 * count)[None].repeat(2, 0) < count
+        carry = encode(model, params, carry, padded, seen)
+    np.testing.assert_allclose(carry.big_frame, whole.big_frame, atol=1e-6, rtol=0)
+    assert np.abs(carry.big_frame).max() > 0.01
+
+
+def test_bad_chunks_are_refused_before_compilation(tiny):
+    params = random_params(tiny)
+    model = VideoToSound(tiny)
+    levels, features = random_clip(tiny, video_frames=3)
+    carry = initial_carry(model, params, 2)
+    for samples, video_frames, message in (
+        (1000, 1, "1000 samples is not in whole big frames of 16: use 992 or 1008"),
+        (8, 1, "8 samples is not in whole big frames of 16: use 16 or 16"),
+        (1024, 3, "3 video frames for a chunk of 1024 samples"),
+    ):
+        with pytest.raises(InputError, match=message):
+            forward(model, params, carry, levels[:, :samples], features[:, :video_frames])
 
 
 def test_the_unconditional_model_does_not_see(tiny):
@@ -111,7 +187,7 @@ def test_tiers_tick_by_tick_equal_teacher_forcing(tiny, changes):
     levels, appearance = random_clip(config, video_frames=2)
     model = VideoToSound(without_weight_norm(config), precision="highest")
     folded = fold(model, params)
-    carry = model.apply(folded.params, levels.shape[0], method="initial_carry")
+    carry = start_of(model, folded.params, appearance)
     gates = model.apply(folded.params, appearance, method="vision_gates")
 
     @jax.jit

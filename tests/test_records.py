@@ -301,11 +301,11 @@ def test_batch_holds_the_clips_of_its_positions(written):
             assert batch.mask[row].sum() == own
             assert batch.mask[row, :own].all()
             frames = len(record.appearance)
-            np.testing.assert_array_equal(batch.appearance[row, :frames], record.appearance)
-            assert not batch.appearance[row, frames:].any()
+            np.testing.assert_array_equal(batch.features[row, :frames], record.appearance)
+            assert not batch.features[row, frames:].any()
     stream.close()
     assert batch.levels.shape == (4, 4 * 1_024)
-    assert batch.appearance.shape == (4, 4, DIM)
+    assert batch.features.shape == (4, 4, DIM)
     assert seen == clip_order(7, 10, np.arange(20)).tolist()
 
 
@@ -340,7 +340,7 @@ def test_batches_are_padded_to_whole_chunks(written):
     data = open_data_set(written, "train")
     batch = next(batches(data, config(chunk_samples=3_072), 0, range(4)))
     assert batch.levels.shape == (4, 6 * 1_024)
-    assert batch.appearance.shape == (4, 6, DIM)
+    assert batch.features.shape == (4, 6, DIM)
 
 
 def test_closing_stops_the_readers(written):

@@ -10,7 +10,7 @@ from data.prepare import make_synthetic
 from data.synthetic.presets import Preset
 from v2s_jax.commands import train
 from v2s_jax.commands.door import run_door
-from v2s_jax.records import appearance_statistics, open_data_set
+from v2s_jax.records import feature_statistics, open_data_set
 from v2s_jax.training.checkpoint import load_params
 
 MINI = Preset("mini", train_clips=4, test_clips=1, video_frames=4, categories=("drum",))
@@ -52,7 +52,7 @@ def test_a_run_trains_and_is_not_begun_again(run, made, tmp_path):
     assert list((tmp_path / "run").glob("events.out.tfevents.*"))
     assert run(*words)[0] == 0
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == metrics
-    statistics = appearance_statistics(open_data_set(made, "train"), seed=0)
+    statistics = feature_statistics(open_data_set(made, "train"), seed=0).appearance
     kept = params["params"]["conditioning"]
     np.testing.assert_array_equal(kept["appearance_mean"], statistics.mean)
     assert kept["appearance_scale"] == np.float32(statistics.scale)

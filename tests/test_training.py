@@ -16,12 +16,13 @@ from v2s_jax.training.loop import train
 from v2s_jax.training.loss import masked_nll
 from v2s_jax.training.metrics import METRICS_FILE
 from v2s_jax.training.step import chunks_per_clip, make_optimizer, updates_in_call
-from v2s_jax.types import AppearanceStatistics, Batch
+from v2s_jax.types import Batch, FeatureStatistics, Statistics
 
 VIDEO_FRAMES = 2
 SAMPLES = VIDEO_FRAMES * 1024
 APPEARANCE_DIM = 12
-STATISTICS = AppearanceStatistics(np.full(APPEARANCE_DIM, 0.5, np.float32), 0.3)
+OF_APPEARANCE = Statistics(np.full(APPEARANCE_DIM, 0.5, np.float32), 0.3)
+STATISTICS = FeatureStatistics(OF_APPEARANCE, OF_APPEARANCE)
 
 
 def small(tiny: Config, **training) -> Config:
@@ -161,7 +162,7 @@ def test_not_a_number_stops_the_run(tiny, workdir):
     def poisoned(first: int) -> Generator[Batch]:
         for number, batch in enumerate(clips(first), first):
             if number == 2:
-                batch.appearance[3, 1] = np.nan
+                batch.features[3, 1] = np.nan
             yield batch
 
     with pytest.raises(InputError, match=r"nan at step 6 \(clips \[16, 17, .*learning-rate"):

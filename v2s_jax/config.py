@@ -21,9 +21,15 @@ MAX_SEED = 2**32 - 1
 FORMAT_VERSION = 1
 """Version of the JSON form; raised whenever an old checkpoint could be read wrongly."""
 
-Variant = Literal["frame", "unconditional"]
+Variant = Literal["frame", "seq", "flow", "unconditional"]
+Cell = Literal["gru", "lstm"]
 ExtractorName = Literal["pixels"]
 Precision = Literal["default", "high", "highest"]
+
+TWO_TIERS = 2
+THREE_TIERS = 3
+TIERS = (TWO_TIERS, THREE_TIERS)
+"""The numbers of tiers that Mehri et al. 2017 report on."""
 
 
 @dataclass(frozen=True)
@@ -82,30 +88,43 @@ def _nearest_divisors(of: int, wanted: int) -> str:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of the conditioned three-tier SampleRNN."""
+    """Sizes of the conditioned SampleRNN."""
 
     variant: Variant = "frame"
-    """How the video enters: `frame` concatenates appearance to the coarsest tier's input."""
+    """How the video enters: `frame` concatenates appearance to the coarsest tier's input; `seq`
+    starts that tier from an encoder of appearance, `flow` from one of appearance and motion."""
+    tiers: int = 3
+    """3: big frames, frames, samples. 2: big frames and samples; frame_size equals
+    big_frame_size."""
+    cell: Cell = "gru"
+    """The recurrent cell of the tiers and of the encoder."""
+    rnn_layers: int = 1
+    """Recurrent layers of each tier and of the encoder, one upon the other."""
     big_frame_size: int = 8
     """Samples per tick of the coarsest tier (absolute, not a ratio)."""
     frame_size: int = 2
     """Samples per tick of the middle tier, and embedded samples read by the MLP."""
     dim: int = 1_024
-    """Width of both recurrent tiers."""
+    """Width of the recurrent layers."""
     mlp_dim: int = 1_024
     """Width of the two hidden layers of the sample-level MLP."""
     embedding_dim: int = 256
     """Width of the embedding of one level, read by the MLP only."""
     appearance_dim: int = 4_096
     """Width of the appearance feature (VGG19 fc6 in the paper)."""
+    motion_dim: int = 4_096
+    """Width of the motion feature, which `flow` alone reads."""
     visual_proj_dim: int | None = None
-    """Width of a projection (linear + ReLU) before the concatenation; None as in the paper."""
+    """Width of a projection (linear + ReLU) of the features; None as in the paper."""
     standardize_appearance: bool = False
     """Subtract the training set's mean appearance and divide by one scale; not in the paper."""
+    standardize_motion: bool = False
+    """The same for motion."""
     weight_norm: bool = True
     """Weight normalisation on every linear map, as in SampleRNN."""
     learn_h0: bool = True
-    """Learn the recurrent tiers' first carry instead of starting from zero."""
+    """Learn the recurrent tiers' first states instead of starting from zero; the encoder's last
+    state takes the place of the coarsest tier's."""
     q_levels: int = MAX_Q_LEVELS
     """Number of levels of one sample."""
     quantization: Quantization = "linear"
@@ -113,14 +132,17 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check_choice("variant", self.variant, Variant)
+        _check_choice("cell", self.cell, Cell)
         _check_choice("quantization", self.quantization, Quantization)
         sizes = (
+            "rnn_layers",
             "big_frame_size",
             "frame_size",
             "dim",
             "mlp_dim",
             "embedding_dim",
             "appearance_dim",
+            "motion_dim",
         )
         for name in sizes:
             if getattr(self, name) < 1:
@@ -134,6 +156,13 @@ class ModelConfig:
             raise InputError(
                 f"frame_size {self.frame_size} does not divide big_frame_size "
                 f"{self.big_frame_size}: use {nearest}"
+            )
+        if self.tiers not in TIERS:
+            raise InputError(f"tiers is {self.tiers}: use one of {TIERS}")
+        if self.tiers == TWO_TIERS and self.frame_size != self.big_frame_size:
+            raise InputError(
+                f"frame_size {self.frame_size} differs from big_frame_size {self.big_frame_size}, "
+                f"but 2 tiers have frames of one size: use {self.big_frame_size} for both"
             )
         if not MIN_Q_LEVELS <= self.q_levels <= MAX_Q_LEVELS:
             raise InputError(
@@ -151,6 +180,16 @@ class ModelConfig:
         """Ticks of the frame tier per tick of the big-frame tier."""
         return self.big_frame_size // self.frame_size
 
+    @property
+    def feature_dim(self) -> int:
+        """Width of what the model reads of a video frame: appearance, for `flow` motion too."""
+        return self.appearance_dim + (self.motion_dim if self.variant == "flow" else 0)
+
+    @property
+    def encodes_video(self) -> bool:
+        """Whether the video is read as a whole, before the first sample (`seq`, `flow`)."""
+        return self.variant in ("seq", "flow")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -160,6 +199,9 @@ class TrainingConfig:
     """Clips per update, over all devices and hosts."""
     chunk_samples: int = 512
     """Samples per truncated-BPTT window, and so per update."""
+    first_window_chunks: int = 1
+    """Chunks from a clip's start through which its first update back-propagates, and so reaches
+    the encoder of `seq` and `flow` (1: the plain reading of truncated BPTT)."""
     updates_per_call: int = 1
     """Chunk updates inside one compiled call (speed only; the updates are the same)."""
     steps: int = 100_000
@@ -185,6 +227,7 @@ class TrainingConfig:
         for name in (
             "batch_clips",
             "chunk_samples",
+            "first_window_chunks",
             "updates_per_call",
             "steps",
             "log_every_steps",

@@ -4,6 +4,7 @@ decode -> features -> generate -> wav, the video with its new sound, a picture o
 """
 
 import hashlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -239,7 +240,7 @@ def _sound_tile(
     """Generate a tile of clips and write their files."""
     config = generator.config
     requests = [
-        Request(clip_key(seed, clip.content_hash), clip.samples, _appearance(clip, config))
+        Request(clip_key(seed, clip.content_hash), clip.samples, _features(clip, config))
         for clip in clips
     ]
     began = time.perf_counter()
@@ -255,16 +256,23 @@ def _sound_tile(
             report.failed[clip.video.path] = str(error)
 
 
-def _appearance(clip: _Clip, config: Config) -> Iterator[Float16[np.ndarray, "appearance_dim"]]:
-    """Decode a video as generation asks for it; a failure ends the stream and is kept."""
+def _features(clip: _Clip, config: Config) -> Iterator[Float16[np.ndarray, "feature_dim"]]:
+    """Decode a video as generation asks for it.
+
+    A failure is kept, and zeros follow: the other clips of the tile go on.
+    """
     extractor = PixelsExtractor()
     frames = read_video_frames(
         clip.video, config.clock, extractor.picture_height_px, extractor.picture_width_px
     )
     try:
-        yield from extractor.stream_appearance(frames)
+        if config.model.variant == "flow":
+            yield from (np.concatenate(features) for features in extractor.stream(frames))
+        else:
+            yield from extractor.stream_appearance(frames)
     except InputError as error:
         clip.error = str(error)
+        yield from itertools.repeat(np.zeros(config.model.feature_dim, np.float16))
 
 
 def _file_hash(path: Path) -> bytes:

@@ -24,23 +24,32 @@ class Features(NamedTuple):
     motion: Float16[np.ndarray, "video_frames motion_dim"]
 
 
-class AppearanceStatistics(NamedTuple):
-    """What standardisation needs to know of a training set."""
+class Statistics(NamedTuple):
+    """What standardisation needs to know of one feature over a training set."""
 
-    mean: Float[np.ndarray, "appearance_dim"]
+    mean: Float[np.ndarray, "feature_dim"]
     scale: float
     """Root of the variance averaged over the dimensions: one number, so that a dimension that
     hardly varies is not blown up."""
 
 
+class FeatureStatistics(NamedTuple):
+    """The statistics of both features."""
+
+    appearance: Statistics
+    motion: Statistics
+
+
 class Batch(NamedTuple):
     """Whole clips as the training step takes them: one transfer per clip.
 
-    `mask` is False where a clip shorter than the batch was padded; `clip_index` is the record's
-    index in the split, for messages and for the test of the global order.
+    `features` are what the model reads of a video frame (`ModelConfig.feature_dim`): appearance,
+    or appearance and motion side by side. `mask` is False where a clip shorter than the batch was
+    padded; `clip_index` is the record's index in the split, for messages and for the test of the
+    global order.
     """
 
     levels: UInt8[np.ndarray, "batch samples"]
-    appearance: Float[np.ndarray, "batch video_frames appearance_dim"]
+    features: Float[np.ndarray, "batch video_frames feature_dim"]
     mask: Bool[np.ndarray, "batch samples"]
     clip_index: np.ndarray

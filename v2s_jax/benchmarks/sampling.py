@@ -173,10 +173,10 @@ def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tupl
 
 def _requests(config: Config, batch: int, samples: int) -> list[Request]:
     """Return clips that differ in noise and share their features, which cost the same anyway."""
-    shape = (config.clock.video_frames(samples), config.model.appearance_dim)
-    appearance = np.random.default_rng(SEED).random(shape, np.float32).astype(np.float16)
+    shape = (config.clock.video_frames(samples), config.model.feature_dim)
+    features = np.random.default_rng(SEED).random(shape, np.float32).astype(np.float16)
     return [
-        Request(clip_key(SEED, content_hash(str(clip).encode())), samples, appearance)
+        Request(clip_key(SEED, content_hash(str(clip).encode())), samples, features)
         for clip in range(batch)
     ]
 

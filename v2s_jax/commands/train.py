@@ -11,7 +11,7 @@ import tyro
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.config import PRESETS, Config
-from v2s_jax.records import appearance_statistics, batches, check_fits, open_data_set, padded_size
+from v2s_jax.records import batches, check_fits, feature_statistics, open_data_set, padded_size
 from v2s_jax.training.loop import train
 from v2s_jax.types import Batch
 
@@ -62,7 +62,7 @@ def main() -> None:
         return batches(data, config, first_batch, slice(None))
 
     samples, _ = padded_size(data, config)
-    statistics = appearance_statistics(data, config.training.seed)
+    statistics = feature_statistics(data, config.training.seed)
     finished = train(config, open_batches, samples, statistics, args.workdir)
     ended = "finished before" if finished.nll is None else f"{finished.nll:.4f} nats per sample"
     print(f"step {finished.step}: {ended}")

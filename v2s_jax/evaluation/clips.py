@@ -13,7 +13,7 @@ from v2s_jax.config import ModelConfig
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
 from v2s_jax.quantize import dequantize, quantize
-from v2s_jax.records import ClipRecord, DataSet, waveform_from_int16
+from v2s_jax.records import ClipRecord, DataSet, model_features, waveform_from_int16
 
 
 class LabelledClip(NamedTuple):
@@ -94,15 +94,15 @@ def generate_sounds(
 
     `on_samples` is told how many samples each block of video frames brought.
     """
+    model = generator.config.model
     requests = [
         Request(
             clip_key(seed, content_hash(record.appearance.tobytes())),
             record.waveform.size,
-            record.appearance,
+            model_features(record, model),
         )
         for record in records
     ]
-    model = generator.config.model
     return [
         dequantize(levels, model.q_levels, model.quantization)
         for levels in generator.generate(requests, temperature, on_samples)

@@ -1,12 +1,13 @@
 """Generation of whole clips, in blocks of video frames, a fixed tile of clips at a time.
 
 XLA rounds the same row differently in batches of different size, so every call runs one compiled
-program of a fixed number of rows, the batch tile; unused rows are computed and dropped. Features
-are read as they are needed and memory stays bounded, however long the video.
+program of a fixed number of rows, the batch tile; unused rows are computed and dropped. The
+program's loop counts big frames and ends after any number of them, so a pause changes nothing.
+Features are read as they are needed and memory stays bounded, however long the video.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,13 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
+from v2s_jax.checks import check_features
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate.noise import check_temperature, inverse_cdf, uniforms
-from v2s_jax.generate.scan import Folded, fold, run_tiers, without_weight_norm
-from v2s_jax.model import Carry, VideoToSound, initial_carry, vision_gates
+from v2s_jax.generate.scan import Folded, fold, run_big_frame, without_weight_norm
+from v2s_jax.model import Carry, VideoToSound, encode, initial_carry, vision_gates
 
 BLOCK_VIDEO_FRAMES = 8
 """Video frames per compiled call: half a second at 15.625 fps between two progress reports."""
@@ -30,12 +32,12 @@ DEFAULT_TILE = 4
 
 
 class Stream(NamedTuple):
-    """A tile of clips between two blocks of video frames."""
+    """A tile of clips between two blocks of big frames."""
 
     carry: Carry
     keys: UInt32[Array, "tile 2"]
-    video_frame: Int[Array, ""]
-    """The next video frame."""
+    tick: Int[Array, ""]
+    """The next big frame."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Request:
     """From `clip_key`."""
     samples: int
     """Length of the sound."""
-    appearance: Iterable[Float[np.ndarray, "appearance_dim"]]
-    """One vector for each video frame; read as generation needs it, so it may be a stream."""
+    features: Iterable[Float[np.ndarray, "feature_dim"]]
+    """One vector for each video frame; Frame reads it as generation goes on, so it may be a
+    stream; Seq and Flow read all of it before the first sample."""
 
 
 class Generator:
@@ -72,30 +75,62 @@ class Generator:
         self.tile = tile
         self.model = VideoToSound(without_weight_norm(config), precision)
         self.folded = jax.jit(partial(fold, self.model))(params)
+        self._encode = jax.jit(partial(encode, self.model), donate_argnums=1)
         self._block = jax.jit(partial(_generate_block, self.model), donate_argnums=1)
+
+    @property
+    def block_ticks(self) -> int:
+        """Big frames in a whole block."""
+        per_frame = self.config.clock.samples_per_video_frame // self.config.model.big_frame_size
+        return BLOCK_VIDEO_FRAMES * per_frame
 
     def start(self, keys: UInt32[np.ndarray, "tile 2"]) -> Stream:
         """Return the state before the first video frame of a tile of clips."""
         carry = initial_carry(self.model, self.folded.params, self.tile)
         return Stream(carry, jnp.asarray(keys), jnp.int32(0))
 
+    def encode(
+        self,
+        stream: Stream,
+        features: Float[np.ndarray, "tile block_video_frames feature_dim"],
+        seen: Bool[np.ndarray, "tile block_video_frames"],
+    ) -> Stream:
+        """Let the encoder of Seq and Flow read the next block of video frames.
+
+        `stream` is used up.
+        """
+        carry = self._encode(self.folded.params, stream.carry, features, seen)
+        return stream._replace(carry=carry)
+
     def block(
         self,
         stream: Stream,
-        appearance: Float[np.ndarray, "tile block_video_frames appearance_dim"],
+        features: Float[np.ndarray, "tile block_video_frames feature_dim"],
         temperature: float,
+        ticks: int | None = None,
     ) -> tuple[Stream, UInt8[np.ndarray, "tile block_samples"]]:
-        """Generate the samples of the next block of video frames.
+        """Generate the samples of the next big frames: `ticks` of them, or a block's.
 
-        `stream` is used up: its buffers become those of the stream that is returned.
+        `features` begin with the video frame that the stream stands in; Frame alone reads them.
+        `stream` is used up: its buffers become those of the stream that is returned. Raises
+        InputError for more big frames than the features cover.
         """
-        stream, levels = self._block(self.folded, stream, appearance, jnp.float32(temperature))
-        return stream, np.asarray(levels)
+        per_frame = self.block_ticks // BLOCK_VIDEO_FRAMES
+        most = self.block_ticks - int(stream.tick) % per_frame
+        ticks = most if ticks is None else ticks
+        if not 0 <= ticks <= most:
+            raise InputError(f"{ticks} big frames in one block: use 0 to {most}")
+        stream, levels = self._block(
+            self.folded, stream, features, jnp.float32(temperature), jnp.int32(ticks)
+        )
+        return stream, np.asarray(levels)[:, : ticks * self.config.model.big_frame_size]
 
     def compile(self) -> None:
         """Compile the program, which the first block would do otherwise."""
         stream = self.start(np.zeros((self.tile, 2), np.uint32))
-        self.block(stream, self._next_appearance([]), temperature=1.0)
+        if self.config.model.encodes_video:
+            stream = self.encode(stream, *self._no_features())
+        self.block(stream, self._block_features([]), temperature=1.0)
 
     def generate(
         self,
@@ -106,31 +141,44 @@ class Generator:
         """Return the levels of each clip, in the order of `requests`.
 
         Clips of similar length share a tile. `on_samples` is told after each block how many
-        wanted samples it brought. Raises InputError for a bad temperature.
+        wanted samples it brought. Raises InputError for a bad temperature, and for features that
+        are not finite, not as wide as the config says, or fewer than the video frames.
         """
         check_temperature(temperature)
         by_length = sorted(range(len(requests)), key=lambda i: -requests[i].samples)
         levels: list[UInt8[np.ndarray, "samples"]] = [np.empty(0, np.uint8)] * len(requests)
         for first in range(0, len(requests), self.tile):
             members = by_length[first : first + self.tile]
-            rows = self._generate_tile([requests[i] for i in members], temperature, on_samples)
+            rows = self._generate_tile(
+                [requests[i] for i in members],
+                [_Source(requests[i], self.config, f"clip {i}") for i in members],
+                temperature,
+                on_samples,
+            )
             for i, row in zip(members, rows, strict=True):
                 levels[i] = row
         return levels
 
     def _generate_tile(
-        self, requests: Sequence[Request], temperature: float, on_samples: Callable[[int], None]
+        self,
+        requests: Sequence[Request],
+        sources: Sequence["_Source"],
+        temperature: float,
+        on_samples: Callable[[int], None],
     ) -> list[UInt8[np.ndarray, "samples"]]:
         """Generate up to `tile` clips side by side, block by block."""
         keys = np.zeros((self.tile, 2), np.uint32)
         keys[: len(requests)] = [request.key for request in requests]
         stream = self.start(keys)
-        sources = [iter(request.appearance) for request in requests]
+        if self.config.model.encodes_video:
+            stream = self._encode_all(stream, sources)
         rows = [np.empty(request.samples, np.uint8) for request in requests]
+        longest = max(len(row) for row in rows)
         block_samples = BLOCK_VIDEO_FRAMES * self.config.clock.samples_per_video_frame
-        for first in range(0, max(len(row) for row in rows), block_samples):
-            appearance = self._next_appearance(sources)
-            stream, levels = self.block(stream, appearance, temperature)
+        for first in range(0, longest, block_samples):
+            features = self._block_features(sources)
+            left = -(-(longest - first) // self.config.model.big_frame_size)
+            stream, levels = self.block(stream, features, temperature, min(left, self.block_ticks))
             brought = 0
             for row, generated in zip(rows, levels, strict=False):
                 wanted = row[first : first + block_samples]
@@ -139,38 +187,107 @@ class Generator:
             on_samples(brought)
         return rows
 
-    def _next_appearance(
-        self, sources: Sequence[Iterator[Float[np.ndarray, "appearance_dim"]]]
-    ) -> Float[np.ndarray, "tile block_video_frames appearance_dim"]:
-        """Read the next block of every clip; what lies behind a clip's end is zero and dropped."""
-        width = self.config.model.appearance_dim
-        appearance = np.zeros((self.tile, BLOCK_VIDEO_FRAMES, width), np.float16)
+    def _encode_all(self, stream: Stream, sources: Sequence["_Source"]) -> Stream:
+        """Let the encoder read the whole video of every clip, block by block."""
+        while any(source.left for source in sources):
+            features, seen = self._no_features()
+            for row, source in enumerate(sources):
+                read = source.read()
+                features[row, : len(read)] = read
+                seen[row, : len(read)] = True
+            stream = self.encode(stream, features, seen)
+        return stream
+
+    def _block_features(
+        self, sources: Sequence["_Source"]
+    ) -> Float[np.ndarray, "tile block_video_frames feature_dim"]:
+        """Read the next block of every clip; what lies behind a clip's end is zero and dropped.
+
+        Variants that have seen the video before get vectors of width zero.
+        """
+        features, _ = self._no_features()
+        if self.config.model.encodes_video:
+            return features[..., :0]
         for row, source in enumerate(sources):
-            for place, vector in enumerate(itertools.islice(source, BLOCK_VIDEO_FRAMES)):
-                appearance[row, place] = vector
-        return appearance
+            read = source.read()
+            features[row, : len(read)] = read
+        return features
+
+    def _no_features(
+        self,
+    ) -> tuple[
+        Float[np.ndarray, "tile block_video_frames feature_dim"],
+        Bool[np.ndarray, "tile block_video_frames"],
+    ]:
+        shape = (self.tile, BLOCK_VIDEO_FRAMES)
+        width = self.config.model.feature_dim
+        return np.zeros((*shape, width), np.float16), np.zeros(shape, bool)
+
+
+class _Source:
+    """The features of one request, checked as they are read."""
+
+    def __init__(self, request: Request, config: Config, name: str) -> None:
+        self._vectors = iter(request.features)
+        self._width = config.model.feature_dim
+        self._name = name
+        self.left = config.clock.video_frames(request.samples)
+        """Video frames that are still to be read."""
+        if isinstance(request.features, Sized) and len(request.features) != self.left:
+            raise InputError(
+                f"{name}: features of {len(request.features)} video frames, its {request.samples} "
+                f"samples lie in {self.left}: give one vector for each"
+            )
+
+    def read(self) -> Float[np.ndarray, "video_frames feature_dim"]:
+        """Return the next block, shorter at the clip's end."""
+        wanted = min(BLOCK_VIDEO_FRAMES, self.left)
+        read = list(itertools.islice(self._vectors, wanted))
+        features = np.stack(read) if read else np.zeros((0, self._width), np.float16)
+        check_features(features, wanted, self._width, self._name)
+        self.left -= wanted
+        return features
 
 
 def _generate_block(
     model: VideoToSound,
     folded: Folded,
     stream: Stream,
-    appearance: Float[Array, "tile video_frames appearance_dim"],
+    features: Float[Array, "tile video_frames feature_dim"],
     temperature: Float[Array, ""],
+    ticks: Int[Array, ""],
 ) -> tuple[Stream, UInt8[Array, "tile samples"]]:
-    """Scan over the video frames of a block."""
-    samples = model.config.clock.samples_per_video_frame
-    gates = vision_gates(model, folded.params, appearance)
-    by_frame = None if gates is None else jnp.swapaxes(gates, 0, 1)
+    """Generate `ticks` big frames into a buffer that holds those of all the video frames.
+
+    Noise and gates are computed for one video frame at a time, whichever the block begins with,
+    and the loop's body is the same for any number of big frames: so is every rounding.
+    """
+    tile, video_frames, _ = features.shape
+    samples, size = model.config.clock.samples_per_video_frame, model.config.model.big_frame_size
+    per_frame = samples // size
+    first_frame, offset = stream.tick // per_frame, stream.tick % per_frame
+
+    def of_video_frame(inputs: tuple[Array, Array]) -> tuple[Array | None, Array]:
+        index, features_now = inputs
+        gates = vision_gates(model, folded.params, features_now[:, None])
+        noise = uniforms(stream.keys, first_frame + index, samples)
+        return None if gates is None else gates[:, 0], noise.reshape(tile, per_frame, size)
+
+    by_frame = (jnp.arange(video_frames), jnp.swapaxes(features, 0, 1))
+    gates, noise = jax.lax.map(of_video_frame, by_frame)
 
     def pick(logits: Array, uniform: Array) -> tuple[Array, Array]:
         level = inverse_cdf(logits / temperature, uniform)
         return level, level.astype(jnp.uint8)
 
-    def video_frame(stream: Stream, gates: Array | None) -> tuple[Stream, Array]:
-        noise = uniforms(stream.keys, stream.video_frame, samples)
-        carry, levels = run_tiers(model, folded, stream.carry, gates, noise, pick)
-        return Stream(carry, stream.keys, stream.video_frame + 1), levels
+    def tick(done: Array, loop: tuple[Carry, Array]) -> tuple[Carry, Array]:
+        carry, levels = loop
+        video_frame, place = jnp.divmod(offset + done, per_frame)
+        gates_now = None if gates is None else gates[video_frame]
+        noise_now = jax.lax.dynamic_index_in_dim(noise[video_frame], place, 1, keepdims=False)
+        carry, picked = run_big_frame(model, folded, carry, gates_now, noise_now, pick)
+        return carry, jax.lax.dynamic_update_slice_in_dim(levels, picked, done * size, axis=0)
 
-    stream, levels = jax.lax.scan(video_frame, stream, by_frame, length=appearance.shape[1])
-    return stream, jnp.swapaxes(levels, 0, 1).reshape(appearance.shape[0], -1)
+    levels = jnp.zeros((video_frames * samples, tile), jnp.uint8)
+    carry, levels = jax.lax.fori_loop(0, ticks, tick, (stream.carry, levels))
+    return Stream(carry, stream.keys, stream.tick + ticks), levels.T

@@ -1,4 +1,4 @@
-"""The tiers run one tick at a time: nested scans over big frame, frame and sample.
+"""The tiers run one tick at a time: a big frame, the frames in it, the samples in those.
 
 They are the tiers of training, with weight norm folded away and embedding x first layer folded to
 tables. What is chosen at each sample is the caller's: noise decides when generating, the true
@@ -30,32 +30,33 @@ class Folded(NamedTuple):
 
     params: dict[str, Any]
     tables: Float[Array, "frame_size q_levels mlp_dim"]
-    frame_kernel: Float[Array, "frame_size gates"]
+    frame_kernel: Float[Array, "frame_size gates"] | None
+    """None with two tiers."""
 
 
 def fold(model: VideoToSound, params: dict[str, Any]) -> Folded:
     """Fold weight norm, embedding x first layer, and frame expansion x gate input."""
     plain = {"params": fold_weight_norm(params["params"])}
 
-    def constants(model: VideoToSound) -> tuple[Array, Array]:
+    def constants(model: VideoToSound) -> tuple[Array, Array | None]:
         return model.sample_rnn.tables(), model.sample_rnn.frame_kernel()
 
     apply: Callable[..., Any] = model.apply
     return Folded(plain, *apply(plain, method=constants))
 
 
-def run_tiers(
+def run_big_frame(
     model: VideoToSound,
     folded: Folded,
     carry: Carry,
     vision_gates: Float[Array, "batch gates"] | None,
-    given: Float[Array, "batch samples"] | Int[Array, "batch samples"],
+    given: Float[Array, "batch big_frame_size"] | Int[Array, "batch big_frame_size"],
     pick: Pick,
 ) -> tuple[Carry, Array]:
-    """Run the tiers over the samples of one video frame, choosing each level with `pick`.
+    """Run the tiers over the samples of one big frame, choosing each level with `pick`.
 
     `given` holds what `pick` gets for each sample: noise when generating, the true levels when
-    scoring. Returns the carry and what `pick` kept, [batch samples ...].
+    scoring. Returns the carry and what `pick` kept, [big_frame_size batch ...].
     """
     c = model.config.model
 
@@ -70,28 +71,51 @@ def run_tiers(
         level, kept = pick(logits, given_now)
         return jnp.concatenate([window[:, 1:], level[:, None]], axis=1), kept
 
+    def samples(window: Array, conditioning: Array, given_frame: Array) -> tuple[Array, Array]:
+        return jax.lax.scan(sample, window, (jnp.swapaxes(conditioning, 0, 1), given_frame))
+
     def frame(state: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[Any, Any]:
         h, window = state
         gates, given_frame = inputs
         h, conditioning = apply(
             lambda m, *a: m.sample_rnn.begin_frame(*a), h, window, gates, folded.frame_kernel
         )
-        window, kept = jax.lax.scan(sample, window, (jnp.swapaxes(conditioning, 0, 1), given_frame))
+        window, kept = samples(window, conditioning, given_frame)
         return (h, window), (window, kept)
 
-    def big_frame(state: tuple[Array, Array, Array], given_big: Array) -> tuple[Any, Array]:
-        h_big, h, lookback = state
-        h_big, gates = apply(
-            lambda m, *a: m.sample_rnn.begin_big_frame(*a), h_big, lookback, vision_gates
-        )
-        (h, _), (windows, kept) = jax.lax.scan(
-            frame, (h, lookback[:, -c.frame_size :]), (jnp.swapaxes(gates, 0, 1), given_big)
-        )
-        lookback = jnp.swapaxes(windows, 0, 1).reshape(lookback.shape)
-        return (h_big, h, lookback), kept
+    big_frame, conditioning = apply(
+        lambda m, *a: m.sample_rnn.begin_big_frame(*a), carry.big_frame, carry.levels, vision_gates
+    )
+    if carry.frame is None:
+        lookback, kept = samples(carry.levels, conditioning, given.T)
+        return Carry(big_frame, None, lookback), kept
+    given_by_frame = given.T.reshape(c.ratio, c.frame_size, -1)
+    (h, _), (windows, kept) = jax.lax.scan(
+        frame,
+        (carry.frame, carry.levels[:, -c.frame_size :]),
+        (jnp.swapaxes(conditioning, 0, 1), given_by_frame),
+    )
+    lookback = jnp.swapaxes(windows, 0, 1).reshape(carry.levels.shape)
+    return Carry(big_frame, h, lookback), kept.reshape(c.big_frame_size, *kept.shape[2:])
 
+
+def run_tiers(
+    model: VideoToSound,
+    folded: Folded,
+    carry: Carry,
+    vision_gates: Float[Array, "batch gates"] | None,
+    given: Float[Array, "batch samples"] | Int[Array, "batch samples"],
+    pick: Pick,
+) -> tuple[Carry, Array]:
+    """Run the tiers over whole big frames that lie in one video frame.
+
+    Returns the carry and what `pick` kept, [batch samples ...].
+    """
     batch, samples = given.shape
-    by_tick = given.T.reshape(-1, c.ratio, c.frame_size, batch)
-    state, kept = jax.lax.scan(big_frame, (carry.big_frame, carry.frame, carry.levels), by_tick)
-    kept = kept.reshape(samples, batch, *kept.shape[4:])
-    return Carry(*state), jnp.swapaxes(kept, 0, 1)
+    by_big_frame = given.reshape(batch, -1, model.config.model.big_frame_size)
+
+    def tick(carry: Carry, given_now: Array) -> tuple[Carry, Array]:
+        return run_big_frame(model, folded, carry, vision_gates, given_now, pick)
+
+    carry, kept = jax.lax.scan(tick, carry, jnp.swapaxes(by_big_frame, 0, 1))
+    return carry, jnp.swapaxes(kept.reshape(samples, *kept.shape[2:]), 0, 1)

@@ -1,10 +1,11 @@
-"""The model: a three-tier SampleRNN whose coarsest tier sees the video."""
+"""The model: a SampleRNN whose coarsest tier sees the video, or starts from what it showed."""
 
 from v2s_jax.model.conditioning import with_statistics
 from v2s_jax.model.linear import fold_weight_norm
 from v2s_jax.model.sample_rnn import Carry
 from v2s_jax.model.video_to_sound import (
     VideoToSound,
+    encode,
     forward,
     init_params,
     initial_carry,
@@ -14,6 +15,7 @@ from v2s_jax.model.video_to_sound import (
 __all__ = [
     "Carry",
     "VideoToSound",
+    "encode",
     "fold_weight_norm",
     "forward",
     "init_params",

@@ -1,7 +1,10 @@
-"""How the video enters SampleRNN: one module for each variant of the paper (section 4).
+"""How the video enters SampleRNN (paper, section 4), and what all variants see of it.
 
-Frame     x_i, the appearance of video frame i, is concatenated to the coarsest tier's input at
-          every tick that generates samples of video frame i.
+Frame        x_i, the appearance of video frame i, is concatenated to the coarsest tier's input at
+             every tick that generates samples of video frame i.
+Seq          a recurrent encoder reads x_1 .. x_m; its last state is the coarsest tier's state
+             before the first sample. Vision enters nowhere else.
+Flow         as Seq, with appearance and motion of each video frame concatenated.
 
 The vector enters as it is (the paper's figure shows no layer in between), or through a projection
 `relu(x P + b)` when `visual_proj_dim` says so, which keeps small models small. With
@@ -14,59 +17,103 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from v2s_jax.config import ModelConfig
 from v2s_jax.model.linear import HE, Linear
-from v2s_jax.types import AppearanceStatistics
+from v2s_jax.model.recurrent import Recurrent
+from v2s_jax.types import FeatureStatistics, Statistics
 
 CONDITIONING = "conditioning"
-MEAN = "appearance_mean"
-SCALE = "appearance_scale"
+MEAN = "_mean"
+SCALE = "_scale"
 """Names in the tree of parameters."""
 
 
-def with_statistics(params: dict[str, Any], statistics: AppearanceStatistics) -> dict[str, Any]:
-    """Return the parameters of a standardising model with the training set's statistics."""
-    tree = dict(params["params"])
-    tree[CONDITIONING] = {
-        **tree[CONDITIONING],
-        MEAN: jnp.asarray(statistics.mean, jnp.float32),
-        SCALE: jnp.asarray(statistics.scale, jnp.float32),
+def with_statistics(
+    params: dict[str, Any], model: ModelConfig, statistics: FeatureStatistics
+) -> dict[str, Any]:
+    """Return the parameters with the training set's statistics where the model standardises."""
+    if model.variant == "unconditional":
+        return params
+    conditioning = dict(params["params"].get(CONDITIONING, {}))
+    for feature in _standardized(model):
+        of_feature: Statistics = getattr(statistics, feature)
+        conditioning[feature + MEAN] = jnp.asarray(of_feature.mean, jnp.float32)
+        conditioning[feature + SCALE] = jnp.asarray(of_feature.scale, jnp.float32)
+    if not conditioning:
+        return params
+    return {**params, "params": {**params["params"], CONDITIONING: conditioning}}
+
+
+def _standardized(model: ModelConfig) -> list[str]:
+    """Name the features that the model reads and standardises."""
+    wanted = {
+        "appearance": model.standardize_appearance,
+        "motion": model.standardize_motion and model.variant == "flow",
     }
-    return {**params, "params": tree}
+    return [feature for feature, standardize in wanted.items() if standardize]
 
 
-class FrameConditioning(nn.Module):
-    """The Frame variant: each video frame's appearance, projected or as it is."""
+class Vision(nn.Module):
+    """What the model reads of each video frame: its features, scaled and projected as wanted."""
 
     config: ModelConfig
     precision: str
 
     @property
     def vision_dim(self) -> int:
-        """Width of what is concatenated."""
-        return self.config.visual_proj_dim or self.config.appearance_dim
+        """Width of the result."""
+        return self.config.visual_proj_dim or self.config.feature_dim
 
     @nn.compact
     def __call__(
-        self, appearance: Float[Array, "batch video_frames appearance_dim"]
+        self, features: Float[Array, "batch video_frames feature_dim"]
     ) -> Float[Array, "batch video_frames vision_dim"]:
         c = self.config
-        if c.standardize_appearance:
-            mean = self.param(MEAN, nn.initializers.zeros, (c.appearance_dim,))
-            scale = self.param(SCALE, nn.initializers.ones, ())
+        appearance, motion = jnp.split(features, [c.appearance_dim], axis=-1)
+        parts = {"appearance": appearance, "motion": motion}
+        for feature in _standardized(c):
+            width = parts[feature].shape[-1]
+            mean = self.param(feature + MEAN, nn.initializers.zeros, (width,))
+            scale = self.param(feature + SCALE, nn.initializers.ones, ())
             # Statistics of the training set, not to be learned.
             mean, scale = jax.lax.stop_gradient((mean, scale))
-            appearance = (appearance - mean) / scale
+            parts[feature] = (parts[feature] - mean) / scale
+        seen = jnp.concatenate(list(parts.values()), axis=-1)
         if c.visual_proj_dim is None:
-            return appearance
+            return seen
         projection = Linear(
-            c.appearance_dim,
+            c.feature_dim,
             c.visual_proj_dim,
             HE,
             c.weight_norm,
             self.precision,
             name="projection",
         )
-        return nn.relu(projection(appearance))
+        return nn.relu(projection(seen))
+
+
+class Encoder(nn.Module):
+    """The recurrent encoder of Seq and Flow, of the same shape as the coarsest tier.
+
+    Its state so needs no map to become that tier's first one.
+    """
+
+    config: ModelConfig
+    vision_dim: int
+    precision: str
+
+    def setup(self) -> None:
+        self.rnn = Recurrent(self.vision_dim, self.config, self.precision)
+        nn.share_scope(self, self.rnn)
+
+    def __call__(
+        self,
+        state: Float[Array, "batch state"],
+        vision: Float[Array, "batch video_frames vision_dim"],
+        seen: Bool[Array, "batch video_frames"],
+    ) -> Float[Array, "batch state"]:
+        """Read video frames in order; one that is not `seen` leaves the state as it was."""
+        state, _ = self.rnn(state, self.rnn.input_gates(vision), seen)
+        return state

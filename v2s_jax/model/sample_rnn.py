@@ -1,4 +1,4 @@
-"""SampleRNN: three tiers at three clock rates over one sequence of levels (Mehri et al. 2017).
+"""SampleRNN: tiers at their own clock rates over one sequence of levels (Mehri et al. 2017).
 
 Which samples each tier reads, for big frames of 4, frames of 2 and a chunk of 8 (samples 0..7;
 the lookback holds -4..-1):
@@ -7,6 +7,8 @@ the lookback holds -4..-1):
     big frame tier   -4..-1 | 0..3                 0..3 | 4..7
     frame tier       -2,-1 | 0,1 | 2,3 | 4,5       0,1 | 2,3 | 4,5 | 6,7
     sample tier      -2,-1 | -1,0 | ... | 5,6      0 | 1 | ... | 7
+
+With two tiers there is no frame tier, and the sample tier's window is a whole big frame.
 """
 
 from typing import NamedTuple
@@ -15,7 +17,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from v2s_jax.config import ModelConfig
+from v2s_jax.config import TWO_TIERS, ModelConfig
+from v2s_jax.model.recurrent import state_dim
 from v2s_jax.model.tiers import BigFrameTier, FrameTier, SampleLevelMLP, look_up, tier_input
 from v2s_jax.quantize import q_zero
 
@@ -23,13 +26,14 @@ from v2s_jax.quantize import q_zero
 class Carry(NamedTuple):
     """Everything that the next chunk needs to know of the samples so far."""
 
-    big_frame: Float[Array, "batch dim"]
-    frame: Float[Array, "batch dim"]
+    big_frame: Float[Array, "batch state"]
+    frame: Float[Array, "batch state"] | None
+    """None with two tiers."""
     levels: Int[Array, "batch lookback"]
 
 
 class SampleRNN(nn.Module):
-    """The three tiers, wired. `vision_dim` is the width concatenated to the coarsest input."""
+    """The tiers, wired. `vision_dim` is the width concatenated to the coarsest input."""
 
     config: ModelConfig
     vision_dim: int
@@ -37,25 +41,33 @@ class SampleRNN(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.big_frame_tier = BigFrameTier(
-            c.big_frame_size, self.vision_dim, c.ratio, c.dim, c.weight_norm, self.precision
-        )
-        self.frame_tier = FrameTier(c.frame_size, c.dim, c.mlp_dim, c.weight_norm, self.precision)
-        self.sample_tier = SampleLevelMLP(
-            c.frame_size, c.q_levels, c.embedding_dim, c.mlp_dim, c.weight_norm, self.precision
-        )
+        self.big_frame_tier = BigFrameTier(c, self.vision_dim, self.precision)
+        self.sample_tier = SampleLevelMLP(c, self.precision)
+        self.has_frame_tier = c.tiers != TWO_TIERS
+        if self.has_frame_tier:
+            self.frame_tier = FrameTier(c, self.precision)
         if c.learn_h0:
-            self.big_frame_h0 = self.param("big_frame_h0", nn.initializers.zeros, (c.dim,))
-            self.frame_h0 = self.param("frame_h0", nn.initializers.zeros, (c.dim,))
+            shape = (state_dim(c),)
+            if not c.encodes_video:
+                self.big_frame_h0 = self.param("big_frame_h0", nn.initializers.zeros, shape)
+            if self.has_frame_tier:
+                self.frame_h0 = self.param("frame_h0", nn.initializers.zeros, shape)
 
     def initial_carry(self, batch: int) -> Carry:
-        """Return the carry before a clip's first sample: learned or zero state, silence behind."""
+        """Return the carry before a clip's first sample: learned or zero state, silence behind.
+
+        Where an encoder reads the video, the coarsest tier's zeros are the encoder's own start.
+        """
         c = self.config
-        zeros = jnp.zeros((batch, c.dim), jnp.float32)
+        big_frame = jnp.zeros((batch, state_dim(c)), jnp.float32)
+        frame = jnp.zeros_like(big_frame) if self.has_frame_tier else None
+        if c.learn_h0:
+            if not c.encodes_video:
+                big_frame = big_frame + self.big_frame_h0
+            if frame is not None:
+                frame = frame + self.frame_h0
         silence = jnp.full((batch, c.lookback), q_zero(c.q_levels), jnp.int32)
-        if not c.learn_h0:
-            return Carry(zeros, zeros, silence)
-        return Carry(zeros + self.big_frame_h0, zeros + self.frame_h0, silence)
+        return Carry(big_frame, frame, silence)
 
     def vision_gates(
         self, vision: Float[Array, "batch video_frames vision_dim"]
@@ -79,42 +91,49 @@ class SampleRNN(nn.Module):
         scaled = tier_input(known, c.q_levels)
         big_frames = scaled[:, :samples].reshape(batch, -1, c.big_frame_size)
         skip = c.lookback - c.frame_size
-        frames = scaled[:, skip : skip + samples].reshape(batch, -1, c.frame_size)
 
-        big_frame, from_big_frame = self.big_frame_tier(carry.big_frame, big_frames, vision_gates)
-        frame, from_frame = self.frame_tier(
-            carry.frame,
-            frames,
-            self.frame_tier.conditioning_gates(from_big_frame),
-            self.frame_tier.frame_kernel(),
-        )
-        logits = self.sample_tier(self.sample_tier.expand(known[:, skip:-1]), from_frame)
+        big_frame, conditioning = self.big_frame_tier(carry.big_frame, big_frames, vision_gates)
+        frame = carry.frame
+        if frame is not None:
+            frames = scaled[:, skip : skip + samples].reshape(batch, -1, c.frame_size)
+            frame, conditioning = self.frame_tier(
+                frame,
+                frames,
+                self.frame_tier.conditioning_gates(conditioning),
+                self.frame_tier.frame_kernel(),
+            )
+        logits = self.sample_tier(self.sample_tier.expand(known[:, skip:-1]), conditioning)
         return Carry(big_frame, frame, known[:, samples:]), logits
 
     # The same tiers one tick at a time, for generation.
 
     def begin_big_frame(
         self,
-        h: Float[Array, "batch dim"],
+        state: Float[Array, "batch state"],
         lookback: Int[Array, "batch lookback"],
         vision_gates: Float[Array, "batch gates"] | None,
-    ) -> tuple[Float[Array, "batch dim"], Float[Array, "batch ratio gates"]]:
-        """Advance the coarsest tier one tick; return its conditioning of the frame ticks below."""
+    ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below width"]]:
+        """Advance the coarsest tier one tick; return its conditioning of the ticks below.
+
+        That is the frame ticks' share of their gates, or with two tiers the samples' conditioning.
+        """
         frames = tier_input(lookback, self.config.q_levels)[:, None]
         gates = None if vision_gates is None else vision_gates[:, None]
-        h, conditioning = self.big_frame_tier(h, frames, gates)
-        return h, self.frame_tier.conditioning_gates(conditioning)
+        state, conditioning = self.big_frame_tier(state, frames, gates)
+        if self.has_frame_tier:
+            conditioning = self.frame_tier.conditioning_gates(conditioning)
+        return state, conditioning
 
     def begin_frame(
         self,
-        h: Float[Array, "batch dim"],
+        state: Float[Array, "batch state"],
         window: Int[Array, "batch frame_size"],
         conditioning_gates: Float[Array, "batch gates"],
         frame_kernel: Float[Array, "frame_size gates"],
-    ) -> tuple[Float[Array, "batch dim"], Float[Array, "batch frame_size mlp_dim"]]:
+    ) -> tuple[Float[Array, "batch state"], Float[Array, "batch frame_size mlp_dim"]]:
         """Advance the middle tier one tick; return its conditioning of the samples below."""
         frames = tier_input(window, self.config.q_levels)[:, None]
-        return self.frame_tier(h, frames, conditioning_gates[:, None], frame_kernel)
+        return self.frame_tier(state, frames, conditioning_gates[:, None], frame_kernel)
 
     def sample_logits(
         self,
@@ -125,9 +144,9 @@ class SampleRNN(nn.Module):
         """Return the logits of the next sample, given the last `frame_size` levels."""
         return self.sample_tier(look_up(tables, window), conditioning)
 
-    def frame_kernel(self) -> Float[Array, "frame_size gates"]:
-        """Return the frame tier's folded input map."""
-        return self.frame_tier.frame_kernel()
+    def frame_kernel(self) -> Float[Array, "frame_size gates"] | None:
+        """Return the frame tier's folded input map, if there is such a tier."""
+        return self.frame_tier.frame_kernel() if self.has_frame_tier else None
 
     def tables(self) -> Float[Array, "frame_size q_levels mlp_dim"]:
         """Return the sample tier's folded embedding tables."""

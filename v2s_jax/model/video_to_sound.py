@@ -1,8 +1,9 @@
-"""Visual to Sound: features of the video frames condition a three-tier SampleRNN.
+"""Visual to Sound: features of the video frames condition a SampleRNN.
 
 Features and levels of a chunk come in, logits go out; the carry links chunk to chunk. Chunked
 teacher forcing equals one pass over the whole clip, and generation runs the same tiers one tick
-at a time (`v2s_jax.generate`).
+at a time (`v2s_jax.generate`). Seq and Flow `encode` the video before the first chunk, Frame sees
+it chunk by chunk.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from v2s_jax.config import Config
-from v2s_jax.model.conditioning import FrameConditioning
+from v2s_jax.errors import InputError
+from v2s_jax.model.conditioning import Encoder, Vision
 from v2s_jax.model.sample_rnn import Carry, SampleRNN
 
 
@@ -29,49 +31,82 @@ class VideoToSound(nn.Module):
 
     def setup(self) -> None:
         model = self.config.model
-        self.sees = model.variant == "frame"
-        if self.sees:
-            self.conditioning = FrameConditioning(model, self.precision)
-        vision_dim = self.conditioning.vision_dim if self.sees else 0
-        self.sample_rnn = SampleRNN(model, vision_dim, self.precision)
+        concatenated = 0
+        if model.variant != "unconditional":
+            self.conditioning = Vision(model, self.precision)
+            if model.encodes_video:
+                self.encoder = Encoder(model, self.conditioning.vision_dim, self.precision)
+            else:
+                concatenated = self.conditioning.vision_dim
+        self.sample_rnn = SampleRNN(model, concatenated, self.precision)
 
     def initial_carry(self, batch: int) -> Carry:
-        """Return the carry before a clip's first sample."""
+        """Return the carry before a clip's first sample, and before its video is encoded."""
         return self.sample_rnn.initial_carry(batch)
 
+    def encode(
+        self,
+        carry: Carry,
+        features: Float[Array, "batch video_frames feature_dim"],
+        seen: Bool[Array, "batch video_frames"],
+    ) -> Carry:
+        """Let the encoder of Seq and Flow read video frames; other variants return the carry."""
+        if not self.config.model.encodes_video:
+            return carry
+        vision = self.conditioning(features.astype(jnp.float32))
+        return carry._replace(big_frame=self.encoder(carry.big_frame, vision, seen))
+
     def vision_gates(
-        self, appearance: Float[Array, "batch video_frames appearance_dim"]
+        self, features: Float[Array, "batch video_frames feature_dim"]
     ) -> Float[Array, "batch video_frames gates"] | None:
-        """Return what the video adds to the coarsest tier's gates, once per video frame."""
-        if not self.sees:
+        """Return what each video frame adds to the coarsest tier's gates; None but for Frame."""
+        if self.config.model.variant != "frame":
             return None
-        vision = self.conditioning(appearance.astype(jnp.float32))
+        vision = self.conditioning(features.astype(jnp.float32))
         return self.sample_rnn.vision_gates(vision)
 
     def __call__(
         self,
         carry: Carry,
         levels: Int[Array, "batch samples"],
-        appearance: Float[Array, "batch video_frames appearance_dim"],
+        features: Float[Array, "batch video_frames feature_dim"],
     ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
         """Return the logits of a chunk under teacher forcing.
 
-        `appearance` holds the video frames that the chunk's samples lie in: one that the chunk is
-        part of, or all that it covers.
+        `features` are those of the video frames that the chunk's samples lie in: one that the
+        chunk is part of, or all that it covers. Only Frame reads them here.
         """
-        gates = self.vision_gates(appearance)
+        ticks = _ticks(self.config, levels.shape[1])
+        gates = self.vision_gates(features)
         if gates is not None:
-            ticks = levels.shape[1] // self.config.model.big_frame_size
+            if ticks % gates.shape[1]:
+                raise InputError(
+                    f"{gates.shape[1]} video frames for a chunk of {levels.shape[1]} samples: give "
+                    "the one that it is part of, or all that it covers"
+                )
             gates = jnp.repeat(gates, ticks // gates.shape[1], axis=1)
         return self.sample_rnn(carry, levels, gates)
 
     def touch_everything(
         self,
         levels: Int[Array, "batch samples"],
-        appearance: Float[Array, "batch video_frames appearance_dim"],
+        features: Float[Array, "batch video_frames feature_dim"],
     ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
         """Use every parameter once, for `init_params`."""
-        return self(self.initial_carry(levels.shape[0]), levels, appearance)
+        carry = self.initial_carry(levels.shape[0])
+        carry = self.encode(carry, features, jnp.ones(features.shape[:2], bool))
+        return self(carry, levels, features)
+
+
+def _ticks(config: Config, samples: int) -> int:
+    """Return the coarsest tier's ticks in a chunk; raise InputError unless it is whole ones."""
+    size = config.model.big_frame_size
+    if samples < size or samples % size:
+        raise InputError(
+            f"a chunk of {samples} samples is not in whole big frames of {size}: use "
+            f"{max(size, samples - samples % size)} or {samples - samples % size + size} samples"
+        )
+    return samples // size
 
 
 # The model with its parameters as an argument; Flax's `apply` by another name, and typed.
@@ -84,22 +119,37 @@ def _apply(model: VideoToSound) -> Callable[..., Any]:
 def init_params(model: VideoToSound, key: Key[Array, ""]) -> dict[str, Any]:
     """Return parameters drawn with `key`."""
     levels = jnp.zeros((1, model.config.model.big_frame_size), jnp.int32)
-    appearance = jnp.zeros((1, 1, model.config.model.appearance_dim), jnp.float32)
-    return dict(model.init(key, levels, appearance, method="touch_everything"))
+    features = jnp.zeros((1, 1, model.config.model.feature_dim), jnp.float32)
+    return dict(model.init(key, levels, features, method="touch_everything"))
 
 
 def initial_carry(model: VideoToSound, params: dict[str, Any], batch: int) -> Carry:
-    """Return the carry before a clip's first sample."""
+    """Return the carry before a clip's first sample, and before its video is encoded."""
     return _apply(model)(params, batch, method="initial_carry")
+
+
+def encode(
+    model: VideoToSound,
+    params: dict[str, Any],
+    carry: Carry,
+    features: Float[Array, "batch video_frames feature_dim"],
+    seen: Bool[Array, "batch video_frames"],
+) -> Carry:
+    """Let the encoder of Seq and Flow read the next video frames of the clips, all in order.
+
+    Frames that are not `seen` are padding. The first sample follows when all have been read; for
+    the other variants the carry stays as it is.
+    """
+    return _apply(model)(params, carry, features, seen, method="encode")
 
 
 def vision_gates(
     model: VideoToSound,
     params: dict[str, Any],
-    appearance: Float[Array, "batch video_frames appearance_dim"],
+    features: Float[Array, "batch video_frames feature_dim"],
 ) -> Float[Array, "batch video_frames gates"] | None:
-    """Return what the video adds to the coarsest tier's gates, once per video frame."""
-    return _apply(model)(params, appearance, method="vision_gates")
+    """Return what each video frame adds to the coarsest tier's gates; None but for Frame."""
+    return _apply(model)(params, features, method="vision_gates")
 
 
 def forward(
@@ -107,7 +157,7 @@ def forward(
     params: dict[str, Any],
     carry: Carry,
     levels: Int[Array, "batch samples"],
-    appearance: Float[Array, "batch video_frames appearance_dim"],
+    features: Float[Array, "batch video_frames feature_dim"],
 ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
     """Return the carry after a chunk and its logits under teacher forcing."""
-    return _apply(model)(params, carry, levels, appearance)
+    return _apply(model)(params, carry, levels, features)

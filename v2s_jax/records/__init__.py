@@ -5,7 +5,7 @@ Out: NumPy arrays, one `ClipRecord` at a time or as `Batch`. Reading never impor
 writing lives in `data/shards.py`.
 """
 
-from v2s_jax.records.batches import batches, check_fits, clip_order, padded_size
+from v2s_jax.records.batches import batches, check_fits, clip_order, model_features, padded_size
 from v2s_jax.records.data_set import DataSet, open_data_set
 from v2s_jax.records.schema import (
     ClipRecord,
@@ -14,16 +14,17 @@ from v2s_jax.records.schema import (
     waveform_from_int16,
     waveform_to_int16,
 )
-from v2s_jax.records.statistics import appearance_statistics
+from v2s_jax.records.statistics import feature_statistics
 
 __all__ = [
     "ClipRecord",
     "DataSet",
     "Metadata",
-    "appearance_statistics",
     "batches",
     "check_fits",
     "clip_order",
+    "feature_statistics",
+    "model_features",
     "open_data_set",
     "padded_size",
     "record_features",

@@ -11,13 +11,14 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float16, Int64, UInt8
 
+from v2s_jax.checks import check_features
 from v2s_jax.config import Config, ModelConfig
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import q_zero, quantize
 from v2s_jax.records.data_set import DataSet
-from v2s_jax.records.schema import INT16_SCALE
+from v2s_jax.records.schema import INT16_SCALE, ClipRecord
 from v2s_jax.types import Batch
 
 BATCHES_AHEAD = 2  # one being read while one waits; a batch of the paper's size takes 0.2 GB
@@ -55,12 +56,14 @@ def check_fits(data: DataSet, config: Config) -> None:
         "clock.sample_rate_hz": data.clock.sample_rate_hz,
         "clock.samples_per_video_frame": data.clock.samples_per_video_frame,
         "model.appearance_dim": data.metadata["appearance_dim"],
+        "model.motion_dim": data.metadata["motion_dim"],
     }
     wanted = {
         "extractor": config.extractor,
         "clock.sample_rate_hz": config.clock.sample_rate_hz,
         "clock.samples_per_video_frame": config.clock.samples_per_video_frame,
         "model.appearance_dim": config.model.appearance_dim,
+        "model.motion_dim": config.model.motion_dim,
     }
     differing = [
         f"{name} is {made_with[name]}, the config wants {wanted[name]}"
@@ -119,15 +122,27 @@ def read_batch(data: DataSet, config: Config, positions: Int64[np.ndarray, "batc
     clips = clip_order(config.training.seed, len(data), positions)
     samples, video_frames = padded_size(data, config)
     levels = np.full((len(clips), samples), q_zero(config.model.q_levels), np.uint8)
-    appearance = np.zeros((len(clips), video_frames, config.model.appearance_dim), np.float16)
+    features = np.zeros((len(clips), video_frames, config.model.feature_dim), np.float16)
     mask = np.zeros((len(clips), samples), bool)
     for row, clip in enumerate(clips):
         record = data[int(clip)]
         own = record.waveform.size
         levels[row, :own] = _levels_of_int16(config.model)[record.waveform.view(np.uint16)]
-        appearance[row, : len(record.appearance)] = record.appearance
+        seen = model_features(record, config.model)
+        own_frames = config.clock.video_frames(own)
+        check_features(seen, own_frames, config.model.feature_dim, f"clip {record.clip_id}")
+        features[row, :own_frames] = seen
         mask[row, :own] = True
-    return Batch(levels, appearance, mask, clips)
+    return Batch(levels, features, mask, clips)
+
+
+def model_features(
+    record: ClipRecord, model: ModelConfig
+) -> Float16[np.ndarray, "video_frames feature_dim"]:
+    """Return what the model reads of each video frame: appearance, and for `flow` motion."""
+    if model.variant == "flow":
+        return np.concatenate([record.appearance, record.motion], axis=1)
+    return record.appearance
 
 
 def padded_size(data: DataSet, config: Config) -> tuple[int, int]:

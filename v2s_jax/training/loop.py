@@ -18,13 +18,14 @@ from v2s_jax.training.loss import BITS_PER_NAT
 from v2s_jax.training.metrics import MetricsLog
 from v2s_jax.training.parallel import DataParallel
 from v2s_jax.training.step import (
+    ALL,
     DeviceBatch,
     UpdateMetrics,
     chunks_per_clip,
     init_state,
     updates_in_call,
 )
-from v2s_jax.types import AppearanceStatistics, Batch
+from v2s_jax.types import Batch, FeatureStatistics
 
 OpenBatches = Callable[[int], Generator[Batch]]
 """Return the endless batches of a run, from the given one on."""
@@ -43,15 +44,15 @@ def train(
     config: Config,
     open_batches: OpenBatches,
     clip_samples: int,
-    statistics: AppearanceStatistics,
+    statistics: FeatureStatistics | None,
     workdir: Path,
     devices: Sequence[jax.Device] | None = None,
 ) -> Finished:
     """Train until `config.training.steps`, going on from the newest checkpoint in `workdir`.
 
     `clip_samples` is the length of every clip of the batches, `statistics` are those of the
-    training set. Stopped and started again, a run
-    ends with the same parameters, bit for bit, as one that never stopped (same devices).
+    training set, and may be None for a model that standardises nothing. Stopped and started again,
+    a run ends with the same parameters, bit for bit, as one that never stopped (same devices).
 
     Raises InputError when the folder holds a run with another config, or the loss is not finite.
     """
@@ -107,7 +108,7 @@ def train(
 def _next_batch(batches: Iterator[Batch], parallel: DataParallel) -> tuple[np.ndarray, DeviceBatch]:
     """Put the next clips on the devices; return their indices in the data set beside them."""
     batch = next(batches)
-    arrays = parallel.split((batch.levels, batch.appearance, batch.mask))
+    arrays = parallel.split((batch.levels, batch.features, batch.mask))
     return batch.clip_index, DeviceBatch(*arrays)
 
 
@@ -117,7 +118,7 @@ def _passed(before: int, after: int, every: int) -> bool:
 
 
 def _stop_unless_finite(metrics: UpdateMetrics, before: int, clips: np.ndarray) -> None:
-    for name, values in (("loss", metrics.nll), ("gradient", metrics.gradient_norm)):
+    for name, values in (("loss", metrics.nll), ("gradient", metrics.gradient_norm[ALL])):
         finite = np.isfinite(np.asarray(values))
         if not finite.all():
             step = before + 1 + int(np.argmin(finite))
@@ -148,9 +149,8 @@ class _Meter:
 
     def read(self) -> dict[str, float]:
         """Return the means as scalars to log, and start anew."""
-        nlls, counts, norms = (np.concatenate(x) for x in zip(*self._metrics, strict=True))
-        nll = float(np.sum(nlls * counts) / max(np.sum(counts), 1.0))
-        gradient_norm = float(np.mean(norms))
+        metrics = jax.tree.map(lambda *calls: np.concatenate(calls), *self._metrics)
+        nll = float(np.sum(metrics.nll * metrics.samples) / max(np.sum(metrics.samples), 1.0))
         samples_per_sec = (
             self._updates * self._samples_per_update / (time.perf_counter() - self._since)
         )
@@ -159,7 +159,10 @@ class _Meter:
         return {
             "nats_per_sample": nll,
             "bits_per_sample": nll * BITS_PER_NAT,
-            "gradient_norm": gradient_norm,
+            **{
+                f"gradient_norm/{part}": float(np.mean(norms))
+                for part, norms in metrics.gradient_norm.items()
+            },
             "samples_per_sec": samples_per_sec,
             "x_real_time": samples_per_sec / self._sample_rate_hz,
         }

@@ -4,6 +4,12 @@ A batch of whole clips lies on the device; each update reads the next chunk of i
 carry that the last chunk left (values only, no gradient) and moves the parameters once. Several
 updates run inside one call. The functions are pure and know nothing of devices: `total` adds a
 pytree up over all of them.
+
+Read plainly, the encoder of Seq and Flow hears of a clip's first chunk only: the gradient of every
+later one stops at the carry. With `first_window_chunks` k > 1 a clip's first update looks further:
+it back-propagates from the clip's start, encoder included, through k chunks, whose activations are
+computed again on the way back (memory grows by one carry per chunk). The other updates are as
+before, so their number stays.
 """
 
 from collections.abc import Callable
@@ -16,14 +22,25 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from v2s_jax.config import Config, TrainingConfig
 from v2s_jax.errors import InputError
-from v2s_jax.model import Carry, VideoToSound, forward, init_params, initial_carry, with_statistics
+from v2s_jax.model import (
+    Carry,
+    VideoToSound,
+    encode,
+    forward,
+    init_params,
+    initial_carry,
+    with_statistics,
+)
 from v2s_jax.training.loss import masked_nll
-from v2s_jax.types import AppearanceStatistics
+from v2s_jax.types import FeatureStatistics
 
 ADAM_B1 = 0.9
 ADAM_B2 = 0.999
 ADAM_EPSILON = 1e-8
 """Adam's published defaults, which SampleRNN uses."""
+
+ALL = "all"
+"""Name of the whole among the parts of a gradient."""
 
 Total = Callable[[Any], Any]
 """Add every leaf of a pytree up over all devices."""
@@ -41,7 +58,7 @@ class DeviceBatch(NamedTuple):
     """Whole clips as the step reads them: `Batch` without what only the host needs."""
 
     levels: UInt8[Array, "batch samples"]
-    appearance: Float[Array, "batch video_frames appearance_dim"]
+    features: Float[Array, "batch video_frames feature_dim"]
     mask: Bool[Array, "batch samples"]
 
 
@@ -52,8 +69,8 @@ class UpdateMetrics(NamedTuple):
     """Nats per sample."""
     samples: Float[Array, "..."]
     """How many samples that is the mean of: those that were not padding."""
-    gradient_norm: Float[Array, "..."]
-    """Euclidean norm over all parameters, before clipping."""
+    gradient_norm: dict[str, Float[Array, "..."]]
+    """Euclidean norm over the parameters of each part, and of all (ALL), before clipping."""
 
 
 def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
@@ -74,12 +91,15 @@ def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
     )
 
 
-def init_state(model: VideoToSound, statistics: AppearanceStatistics) -> TrainState:
-    """Return the state before the first update, a function of the config's seed and the data."""
+def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> TrainState:
+    """Return the state before the first update, a function of the config's seed and the data.
+
+    `statistics` may be None for a model that standardises nothing.
+    """
     config = model.config
     params = init_params(model, jax.random.key(config.training.seed))
-    if config.model.variant == "frame" and config.model.standardize_appearance:
-        params = with_statistics(params, statistics)
+    if statistics is not None:
+        params = with_statistics(params, config.model, statistics)
     opt_state = make_optimizer(config.training).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
 
@@ -116,9 +136,54 @@ def _chunk(config: Config, batch: DeviceBatch, chunk: Int[Array, ""]) -> DeviceB
 
     return DeviceBatch(
         cut(batch.levels, start, size),
-        cut(batch.appearance, start // per_frame, max(1, size // per_frame)),
+        cut(batch.features, start // per_frame, max(1, size // per_frame)),
         cut(batch.mask, start, size),
     )
+
+
+def _start(model: VideoToSound, params: dict[str, Any], batch: DeviceBatch) -> Carry:
+    """Return the carry before the clips' first samples, their videos encoded."""
+    carry = initial_carry(model, params, len(batch.levels))
+    # A video frame is a clip's own when its first sample is.
+    seen = batch.mask[:, :: model.config.clock.samples_per_video_frame]
+    return encode(model, params, carry, batch.features, seen)
+
+
+def _chunk_nll(
+    model: VideoToSound,
+    params: dict[str, Any],
+    carry: Carry,
+    batch: DeviceBatch,
+    index: Int[Array, ""],
+) -> tuple[Float[Array, ""], Carry]:
+    """Return the sum of one chunk's nats, and the carry after it."""
+    chunk = _chunk(model.config, batch, index)
+    levels = chunk.levels.astype(jnp.int32)
+    carry, logits = forward(model, params, carry, levels, chunk.features)
+    return masked_nll(logits, levels, chunk.mask), carry
+
+
+def _window_nll(
+    model: VideoToSound, params: dict[str, Any], batch: DeviceBatch, chunks: int
+) -> tuple[Float[Array, ""], Carry]:
+    """Return the sum of nats over the clips' first chunks, and the carry after the first one."""
+
+    @jax.checkpoint
+    def chunk(carry: Carry, index: Array) -> tuple[Carry, tuple[Array, Carry]]:
+        nll, carry = _chunk_nll(model, params, carry, batch, index)
+        return carry, (nll, carry)
+
+    start = _start(model, params, batch)
+    _, (nlls, carries) = jax.lax.scan(chunk, start, jnp.arange(chunks))
+    return jnp.sum(nlls), jax.tree.map(lambda by_chunk: by_chunk[0], carries)
+
+
+def _gradient_norms(gradient: dict[str, Any]) -> dict[str, Float[Array, ""]]:
+    parts = dict(gradient["params"])
+    parts |= parts.pop("sample_rnn")
+    return {ALL: optax.tree.norm(gradient)} | {
+        part: optax.tree.norm(of_part) for part, of_part in parts.items()
+    }
 
 
 def train_step(
@@ -133,35 +198,58 @@ def train_step(
     """Make `updates` updates, one for each of the next chunks of `batch`.
 
     Which chunk is next follows from `state.step`; the first chunk of a clip starts from the
-    model's initial carry, so that it is learned.
+    model's initial carry and the encoded video, so that both are learned.
     """
     config = model.config
     optimizer = make_optimizer(config.training)
-    rows, samples = batch.levels.shape
-    chunks = chunks_per_clip(config, samples)
+    chunks = chunks_per_clip(config, batch.levels.shape[1])
+    window = min(config.training.first_window_chunks, chunks)
+
+    def gradients(params: dict[str, Any], carry: Carry, index: Array) -> tuple[Any, Any]:
+        """Return ((nats, carry), gradient) of the update at chunk `index`."""
+
+        def from_start(params: dict[str, Any]) -> tuple[Array, Carry]:
+            return _window_nll(model, params, batch, window)
+
+        def from_carry(params: dict[str, Any]) -> tuple[Array, Carry]:
+            return _chunk_nll(model, params, carry, batch, index)
+
+        def from_either(params: dict[str, Any]) -> tuple[Array, Carry]:
+            start = jax.lax.cond(index == 0, lambda: _start(model, params, batch), lambda: carry)
+            return _chunk_nll(model, params, start, batch, index)
+
+        def differentiate(nll: Callable[..., Any]) -> Callable[..., Any]:
+            return jax.value_and_grad(nll, has_aux=True)
+
+        if window == 1:
+            return differentiate(from_either)(params)
+        return jax.lax.cond(
+            index == 0, differentiate(from_start), differentiate(from_carry), params
+        )
 
     def update(
         loop: tuple[TrainState, Carry], _: None
     ) -> tuple[tuple[TrainState, Carry], UpdateMetrics]:
         state, carry = loop
         index = state.step % chunks
-        chunk = _chunk(config, batch, index)
-        levels = chunk.levels.astype(jnp.int32)
-        count = total(jnp.sum(chunk.mask.astype(jnp.float32)))
-
-        def loss(params: dict[str, Any]) -> tuple[Array, Carry]:
-            first = initial_carry(model, params, rows)
-            start = jax.tree.map(lambda h0, h: jnp.where(index == 0, h0, h), first, carry)
-            after, logits = forward(model, params, start, levels, chunk.appearance)
-            nll = masked_nll(logits, levels, chunk.mask)
-            return nll / jnp.maximum(count, 1.0), after
-
-        (nll, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        nll, gradient = total((nll, gradient))
+        (nll, carry), gradient = gradients(state.params, carry, index)
+        count = _samples(config, batch, index, window)
+        nll, gradient, count = total((nll, gradient, count))
+        nll, gradient = jax.tree.map(lambda x: x / jnp.maximum(count, 1.0), (nll, gradient))
         change, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, change)
-        metrics = UpdateMetrics(nll, count, optax.tree.norm(gradient))
+        metrics = UpdateMetrics(nll, count, _gradient_norms(gradient))
         return (TrainState(state.step + 1, params, opt_state), carry), metrics
 
     (state, carry), metrics = jax.lax.scan(update, (state, carry), None, length=updates)
     return state, carry, metrics
+
+
+def _samples(
+    config: Config, batch: DeviceBatch, index: Int[Array, ""], window: int
+) -> Float[Array, ""]:
+    """Return how many samples the update at chunk `index` learns from."""
+    size = config.training.chunk_samples
+    ahead = jnp.where(index == 0, window, 1) * size
+    place = jnp.arange(batch.mask.shape[1]) - index * size
+    return jnp.sum((batch.mask & (place >= 0) & (place < ahead)).astype(jnp.float32))

@@ -1,0 +1,213 @@
+"""Recurrent layers: one cell for the tiers and the encoder, standing alone or stacked.
+
+The GRU is the standard one of cuDNN, PyTorch and Flax (reset after the recurrent product):
+
+    r, z = sigmoid(x W_rz + h U_rz + b_rz)
+    n    = tanh(x W_n + b_n + r * (h U_n + c_n))
+    h'   = (1 - z) * n + z * h
+
+The Theano original applies the reset before the product; docs/SPEC.md records the choice. The LSTM
+has no peepholes, and a forget bias that starts high:
+
+    i, f, o = sigmoid(x W_ifo + h U_ifo + b_ifo),  g = tanh(x W_g + h U_g + b_g)
+    c'      = f * c + i * g
+    h'      = o * tanh(c')
+
+A layer's state is h, or [h; c]; that of a stack is its layers' states side by side, the first
+layer's first.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+from jaxtyping import Array, Bool, Float
+
+from v2s_jax.config import ModelConfig
+from v2s_jax.model.linear import LECUN, ORTHOGONAL, kernel_param
+
+LSTM_FORGET_BIAS = 3.0
+"""sampleRNN_ICLR2017, lib/ops.py: a cell begins by remembering."""
+
+
+def _gate_orthogonal(gates: int) -> Initializer:
+    """Initialise each gate's square block of a recurrent kernel orthogonally."""
+
+    def init(
+        key: Array, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
+    ) -> Array:
+        blocks = [
+            ORTHOGONAL(k, (shape[0], shape[1] // gates), dtype)
+            for k in jax.random.split(key, gates)
+        ]
+        return jnp.concatenate(blocks, axis=1)
+
+    return init
+
+
+class GRU(nn.Module):
+    """One gated recurrent layer; its gates are reset, update and candidate, each `dim` wide."""
+
+    inputs: int
+    dim: int
+    weight_norm: bool
+    precision: str
+
+    GATES = 3
+    STATES = 1
+
+    def setup(self) -> None:
+        self.input_kernel, self.recurrent_kernel = _kernels(self, self.GATES)
+        self.input_bias = self.param("input_bias", nn.initializers.zeros, (self.GATES * self.dim,))
+        self.candidate_bias = self.param("candidate_bias", nn.initializers.zeros, (self.dim,))
+
+    def step(
+        self, h: Float[Array, "batch dim"], gates: Float[Array, "batch gates"]
+    ) -> Float[Array, "batch dim"]:
+        """Advance one tick; `gates` is the input's product, bias included."""
+        recurrent = jnp.matmul(h, self.recurrent_kernel, precision=self.precision)
+        reset = nn.sigmoid(gates[:, : self.dim] + recurrent[:, : self.dim])
+        update = nn.sigmoid(
+            gates[:, self.dim : 2 * self.dim] + recurrent[:, self.dim : 2 * self.dim]
+        )
+        candidate = nn.tanh(
+            gates[:, 2 * self.dim :] + reset * (recurrent[:, 2 * self.dim :] + self.candidate_bias)
+        )
+        return candidate + update * (h - candidate)
+
+
+class LSTM(nn.Module):
+    """One LSTM layer; its gates are input, forget, cell and output, its state is [h; c]."""
+
+    inputs: int
+    dim: int
+    weight_norm: bool
+    precision: str
+
+    GATES = 4
+    STATES = 2
+
+    def setup(self) -> None:
+        self.input_kernel, self.recurrent_kernel = _kernels(self, self.GATES)
+        self.input_bias = self.param("input_bias", self._first_bias)
+
+    def _first_bias(self, _: Array) -> Float[Array, "gates"]:
+        bias = jnp.zeros((self.GATES * self.dim,), jnp.float32)
+        return bias.at[self.dim : 2 * self.dim].set(LSTM_FORGET_BIAS)
+
+    def step(
+        self, state: Float[Array, "batch state"], gates: Float[Array, "batch gates"]
+    ) -> Float[Array, "batch state"]:
+        """Advance one tick; `gates` is the input's product, bias included."""
+        h, c = jnp.split(state, self.STATES, axis=-1)
+        recurrent = jnp.matmul(h, self.recurrent_kernel, precision=self.precision)
+        into, forget, new, out = jnp.split(gates + recurrent, self.GATES, axis=-1)
+        c = nn.sigmoid(forget) * c + nn.sigmoid(into) * nn.tanh(new)
+        return jnp.concatenate([nn.sigmoid(out) * nn.tanh(c), c], axis=-1)
+
+
+CELLS: dict[str, type[GRU] | type[LSTM]] = {"gru": GRU, "lstm": LSTM}
+
+
+def _kernels(cell: GRU | LSTM, gates: int) -> tuple[Array, Array]:
+    """Declare the kernels of a cell's input and of its state."""
+    width = gates * cell.dim
+    return (
+        kernel_param(cell, "input_kernel", (cell.inputs, width), LECUN, cell.weight_norm),
+        kernel_param(
+            cell,
+            "recurrent_kernel",
+            (cell.dim, width),
+            _gate_orthogonal(gates),
+            cell.weight_norm,
+        ),
+    )
+
+
+def state_dim(config: ModelConfig) -> int:
+    """Return the width of a stack's state."""
+    return config.rnn_layers * CELLS[config.cell].STATES * config.dim
+
+
+class Recurrent(nn.Module):
+    """The recurrent layers of one tier or of the encoder.
+
+    The product of the first layer's input is the caller's (`gates`), who may know parts of it long
+    before the tick; each further layer reads the new h of the one below.
+    """
+
+    inputs: int
+    config: ModelConfig
+    precision: str
+
+    def setup(self) -> None:
+        c = self.config
+        self.layers = [
+            CELLS[c.cell](
+                self.inputs if layer == 1 else c.dim,
+                c.dim,
+                c.weight_norm,
+                self.precision,
+                name=c.cell if layer == 1 else f"{c.cell}_{layer}",
+            )
+            for layer in range(1, c.rnn_layers + 1)
+        ]
+
+    @property
+    def input_kernel(self) -> Float[Array, "inputs gates"]:
+        """The first layer's kernel of its input."""
+        return self.layers[0].input_kernel
+
+    @property
+    def input_bias(self) -> Float[Array, "gates"]:
+        """The first layer's bias."""
+        return self.layers[0].input_bias
+
+    def input_gates(
+        self, x: Float[Array, "*batch inputs"], layer: int = 0
+    ) -> Float[Array, "*batch gates"]:
+        """Return the product of a layer's input, bias included."""
+        cell = self.layers[layer]
+        return jnp.matmul(x, cell.input_kernel, precision=self.precision) + cell.input_bias
+
+    def __call__(
+        self,
+        state: Float[Array, "batch state"],
+        gates: Float[Array, "batch ticks gates"],
+        advances: Bool[Array, "batch ticks"] | None = None,
+    ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks dim"]]:
+        """Advance over all ticks; return the state after them and the last layer's h of each.
+
+        Layer by layer, so that the product of a layer's input is one for all ticks. At a tick that
+        does not `advance` a row, its state stays.
+        """
+        mask = None if advances is None else advances.T[..., None]
+        after = []
+        hidden: Array
+        for layer, before in enumerate(jnp.split(state, self.config.rnn_layers, axis=-1)):
+            if layer:
+                gates = self.input_gates(hidden, layer)
+            last, hidden = _run(self.layers[layer], before, gates, mask)
+            after.append(last)
+        return jnp.concatenate(after, axis=-1), hidden
+
+
+def _run(
+    cell: GRU | LSTM,
+    state: Float[Array, "batch state"],
+    gates: Float[Array, "batch ticks gates"],
+    mask: Bool[Array, "ticks batch 1"] | None,
+) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks dim"]]:
+    """Advance one layer over all ticks; return the state after them and the h of each."""
+
+    def tick(state: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
+        gates_now, advances = inputs
+        stepped = cell.step(state, gates_now)
+        state = stepped if advances is None else jnp.where(advances, stepped, state)
+        return state, state[:, : cell.dim]
+
+    state, by_tick = jax.lax.scan(tick, state, (jnp.swapaxes(gates, 0, 1), mask))
+    return state, jnp.swapaxes(by_tick, 0, 1)
