@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import random_params
+from tests.conftest import random_params, with_model
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
+from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
 from v2s_jax.generate.noise import inverse_cdf, uniforms
 from v2s_jax.model import VideoToSound, forward, initial_carry
 
 TILE = 3
+NEAR_TIE = 1e-5  # float32 sums of 256 weights, after some thousand steps of a random model
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,102 @@ def test_a_clip_sounds_the_same_in_any_order_and_company(generator, alone, order
     together = generator.generate([request_of(n, LENGTHS[n]) for n in order])
     for n, levels in zip(order, together, strict=True):
         np.testing.assert_array_equal(levels, alone[n])
+
+
+@pytest.mark.parametrize("variant", ["frame", "flow"])
+@pytest.mark.parametrize("pauses", [[1] * 7 + [64, 3, 190], [100, 157, 8], [255, 1, 9]], ids=str)
+def test_a_pause_at_any_big_frame_changes_nothing(tiny, variant, pauses):
+    """Big frames of 16, 64 to a video frame: pauses fall inside video frames and between them."""
+    config = with_model(tiny, variant=variant)
+    generator = Generator(config, random_params(config), tile=TILE)
+    features = np.random.default_rng(5).random((12, config.model.feature_dim)).astype(np.float16)
+    request = Request(clip_key(0, b"a clip to pause"), 16 * sum(pauses), features)
+    request = dataclasses.replace(request, features=features[: -(-request.samples // 1024)])
+    whole = generator.generate([request])[0]
+
+    rows = np.zeros((TILE, 12 + BLOCK_VIDEO_FRAMES, config.model.feature_dim), np.float16)
+    rows[0, : len(request.features)] = request.features
+    keys = np.zeros((TILE, 2), np.uint32)
+    keys[0] = request.key
+    stream = generator.start(keys)
+    if config.model.encodes_video:
+        seen = np.zeros(rows.shape[:2], bool)
+        seen[0, : len(request.features)] = True
+        for first in range(0, len(request.features), BLOCK_VIDEO_FRAMES):
+            block = slice(first, first + BLOCK_VIDEO_FRAMES)
+            stream = generator.encode(stream, rows[:, block], seen[:, block])
+    parts = []
+    for ticks in pauses:
+        first = int(stream.tick) // 64
+        block = rows[:, first : first + BLOCK_VIDEO_FRAMES]
+        stream, levels = generator.block(
+            stream, block if variant == "frame" else block[..., :0], 1.0, ticks
+        )
+        parts.append(levels[0])
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_more_big_frames_than_a_block_holds(generator):
+    stream = generator.start(np.zeros((TILE, 2), np.uint32))
+    features = np.zeros((TILE, BLOCK_VIDEO_FRAMES, 4096), np.float16)
+    with pytest.raises(InputError, match="513 big frames in one block: use 0 to 512"):
+        generator.block(stream, features, 1.0, 513)
+    stream, _ = generator.block(stream, features, 1.0, 5)
+    with pytest.raises(InputError, match="use 0 to 507"):
+        generator.block(stream, features, 1.0, 512)
+
+
+@pytest.mark.parametrize("tiles", [(1, 4), (2, 7)], ids=str)
+def test_other_tiles_part_ways_at_a_near_tie_only(tiny, tiles):
+    """Rows of another tile round otherwise: logits agree closely, and the first level that
+    differs is one whose uniform number lies at the border between two levels."""
+    params = random_params(tiny)
+    request = request_of(5, 20_000)
+    first, second = (
+        Generator(tiny, params, tile=tile, precision="highest").generate([request])[0]
+        for tile in tiles
+    )
+    differing = np.flatnonzero(first != second)
+    agreed = int(differing[0]) if differing.size else len(first)
+    gap = gap_to_border(tiny, params, request, first)[: agreed + 1]
+    print(f"tiles {tiles}: equal for {agreed} of {len(first)} samples, least gap {gap.min():.1e}")
+    if differing.size:
+        assert gap[agreed] < NEAR_TIE
+    assert agreed > 1000
+
+
+def gap_to_border(config, params, request, levels):
+    """Distance of each sample's uniform number from the nearest border between two levels."""
+    model = VideoToSound(config, precision="highest")
+    video_frames = len(request.features)
+    padded = np.zeros((1, video_frames * 1024), np.int32)
+    padded[0, : len(levels)] = levels
+    carry = initial_carry(model, params, 1)
+    features = jnp.asarray(request.features)[None]
+    _, logits = forward(model, params, carry, jnp.asarray(padded), features)
+    wide = np.asarray(logits, np.float64)[0]
+    weights = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    borders = np.cumsum(weights, axis=-1) / weights.sum(axis=-1, keepdims=True)
+    keys = jnp.asarray(request.key)[None]
+    noise = [np.asarray(uniforms(keys, jnp.int32(i), 1024))[0] for i in range(video_frames)]
+    return np.abs(borders - np.concatenate(noise)[:, None]).min(axis=-1)[: len(levels)]
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (np.zeros((2, 4096), np.float16), "clip 1: features of 2 video frames, .* lie in 3"),
+        (np.zeros((4, 4096), np.float16), "clip 1: features of 4 video frames, .* lie in 3"),
+        (np.zeros((3, 7), np.float16), r"clip 1: features of shape \(3, 7\), the model reads 4096"),
+        (np.full((3, 4096), np.nan, np.float16), "clip 1: NaN .* 3 of 3 .* number 0"),
+        (iter(np.zeros((2, 4096), np.float16)), "clip 1: features of 2 video frames"),
+    ],
+    ids=["few", "many", "width", "nan", "short stream"],
+)
+def test_bad_features(generator, features, message):
+    bad = Request(clip_key(0, b"clip"), 3000, features)
+    with pytest.raises(InputError, match=message):
+        generator.generate([request_of(0, LENGTHS[0]), bad])
 
 
 def test_a_longer_clip_begins_like_the_shorter_one(generator):
