@@ -3,19 +3,31 @@
 import dataclasses
 import json
 from collections.abc import Generator
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from tests.conftest import random_params, with_model
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
+from v2s_jax.model import Carry, VideoToSound, encode, forward, initial_carry
 from v2s_jax.training.checkpoint import CHECKPOINTS, load_params
 from v2s_jax.training.loop import train
 from v2s_jax.training.loss import masked_nll
 from v2s_jax.training.metrics import METRICS_FILE
-from v2s_jax.training.step import chunks_per_clip, make_optimizer, updates_in_call
+from v2s_jax.training.step import (
+    DeviceBatch,
+    UpdateMetrics,
+    chunks_per_clip,
+    init_state,
+    make_optimizer,
+    train_step,
+    updates_in_call,
+)
 from v2s_jax.types import Batch, FeatureStatistics, Statistics
 
 VIDEO_FRAMES = 2
@@ -40,6 +52,7 @@ class Clips:
 
     def __init__(self, config: Config, stop_before: int | None = None) -> None:
         self.clips = config.training.batch_clips
+        self.width = config.model.feature_dim
         self.stop_before = stop_before
         self.read: list[list[int]] = []
 
@@ -57,10 +70,8 @@ class Clips:
         noise = random.normal(128, 12, (self.clips, SAMPLES))
         mask = np.ones((self.clips, SAMPLES), bool)
         mask[0, 1500:] = False  # a shorter clip: device means of means would not be the mean
-        appearance = random.random((self.clips, VIDEO_FRAMES, APPEARANCE_DIM))
-        return Batch(
-            noise.clip(0, 255).astype(np.uint8), appearance.astype(np.float16), mask, index
-        )
+        features = random.random((self.clips, VIDEO_FRAMES, self.width))
+        return Batch(noise.clip(0, 255).astype(np.uint8), features.astype(np.float16), mask, index)
 
 
 def losses(workdir) -> list[float]:
@@ -226,3 +237,134 @@ def test_learning_rate_falls_to_zero_at_the_end(tiny):
     np.testing.assert_allclose(rates[:7], 1.0, rtol=1e-4)
     np.testing.assert_allclose(rates[8], 0.5, rtol=1e-4)
     assert rates[10] == pytest.approx(0.0, abs=1e-6)
+
+
+def one_window(config: Config, batch: Batch, params) -> tuple[float, dict]:
+    """Loss and gradient of one back-propagation through all of the batch at once."""
+    model = VideoToSound(config, "highest")
+
+    def loss(params):
+        carry = initial_carry(model, params, len(batch.levels))
+        seen = jnp.asarray(batch.mask[:, ::1024])
+        carry = encode(model, params, carry, jnp.asarray(batch.features), seen)
+        levels = jnp.asarray(batch.levels, jnp.int32)
+        _, logits = forward(model, params, carry, levels, jnp.asarray(batch.features))
+        return masked_nll(logits, levels, jnp.asarray(batch.mask)) / batch.mask.sum()
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+    return float(value), gradient
+
+
+def first_update(config: Config, batch: Batch, params) -> tuple[Carry, UpdateMetrics]:
+    """Metrics and carry of the first update of a batch."""
+    model = VideoToSound(config, "highest")
+    state = init_state(model, STATISTICS)._replace(params=params)
+    carry = initial_carry(model, params, len(batch.levels))
+    arrays = DeviceBatch(*(jnp.asarray(x) for x in (batch.levels, batch.features, batch.mask)))
+    step = jax.jit(partial(train_step, model, 1, total=lambda tree: tree))
+    _, carry, metrics = step(state, carry, arrays)
+    return carry, metrics
+
+
+@pytest.mark.parametrize("variant", ["seq", "flow", "frame"])
+def test_a_first_window_over_the_clip_is_plain_back_propagation(tiny, variant):
+    """Chunk by chunk with recomputation: the same loss and gradient as in one piece."""
+    config = small(tiny, chunk_samples=512, first_window_chunks=4, steps=4)
+    config = with_model(config, variant=variant, motion_dim=APPEARANCE_DIM)
+    batch = Clips(config).batch(0, np.arange(8))
+    params = random_params(config)
+    _, metrics = first_update(config, batch, params)
+    loss, gradient = one_window(config, batch, params)
+    assert float(metrics.nll[0]) == pytest.approx(loss, rel=1e-5)
+    assert float(metrics.samples[0]) == batch.mask.sum()
+    for part, tree in (gradient["params"] | gradient["params"]["sample_rnn"]).items():
+        if part in metrics.gradient_norm:
+            expected = float(optax.tree.norm(tree))
+            assert float(metrics.gradient_norm[part][0]) == pytest.approx(expected, rel=1e-4)
+    assert set(metrics.gradient_norm) >= {"all", "sample_tier", "big_frame_tier", "frame_tier"}
+    assert ("encoder" in metrics.gradient_norm) == (variant != "frame")
+
+
+def test_the_update_after_a_first_window_goes_on_from_the_first_chunk(tiny):
+    """The window looks ahead, but the carry it leaves is the one after a single chunk."""
+    plain = with_model(small(tiny, chunk_samples=512, steps=4), variant="seq")
+    ahead = dataclasses.replace(
+        plain, training=dataclasses.replace(plain.training, first_window_chunks=3)
+    )
+    batch, params = Clips(plain).batch(0, np.arange(8)), random_params(plain)
+    (after_plain, one), (after_ahead, three) = (
+        first_update(config, batch, params) for config in (plain, ahead)
+    )
+    assert float(one.samples[0]) == batch.mask[:, :512].sum()
+    assert float(three.samples[0]) == batch.mask[:, : 3 * 512].sum()
+    for a, b in zip(jax.tree.leaves(after_plain), jax.tree.leaves(after_ahead), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_the_encoder_hears_of_later_chunks_through_the_first_window_only(tiny):
+    """Plainly read, a sound that is silent in its first chunk teaches the encoder nothing of what
+    comes later; a first window does."""
+    norms = {}
+    for window in (1, 4):
+        config = small(tiny, chunk_samples=512, steps=4, first_window_chunks=window)
+        config = with_model(config, variant="seq")
+        batch = Clips(config).batch(0, np.arange(8))
+        batch.mask[:, :512] = False
+        _, metrics = first_update(config, batch, random_params(config))
+        norms[window] = float(metrics.gradient_norm["encoder"][0])
+    assert norms[1] == 0
+    assert norms[4] > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"variant": "seq"}, id="seq", marks=pytest.mark.slow),
+        pytest.param(
+            {"variant": "flow", "cell": "lstm", "tiers": 2, "frame_size": 16},
+            id="flow-lstm-2-tiers",
+        ),
+    ],
+)
+def test_variants_resume_bit_for_bit_and_over_eight_devices(tiny, tmp_path, changes):
+    config = with_model(
+        small(
+            tiny,
+            chunk_samples=512,
+            first_window_chunks=2,
+            updates_per_call=1,
+            steps=12,
+            log_every_steps=1,
+            checkpoint_every_steps=3,
+        ),
+        motion_dim=APPEARANCE_DIM,
+        **changes,
+    )
+    folders = {}
+    for name, devices, stops in (("whole", 8, None), ("stopped", 8, 2), ("one", 1, None)):
+        folder = folders[name] = tmp_path / name
+        folder.mkdir()
+        used = jax.devices()[:devices]
+        if stops is not None:
+            with pytest.raises(ConnectionAbortedError):
+                train(config, Clips(config, stops), SAMPLES, STATISTICS, folder, used)
+        train(config, Clips(config), SAMPLES, STATISTICS, folder, used)
+    for a, b in zip(
+        jax.tree.leaves(load_params(folders["whole"])[1]),
+        jax.tree.leaves(load_params(folders["stopped"])[1]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(losses(folders["one"]), losses(folders["whole"]), rtol=1e-5)
+
+
+def test_motion_is_standardised_too(tiny):
+    config = with_model(
+        small(tiny), variant="flow", motion_dim=APPEARANCE_DIM, standardize_motion=True
+    )
+    other = Statistics(np.full(APPEARANCE_DIM, 0.25, np.float32), 0.5)
+    state = init_state(VideoToSound(config), FeatureStatistics(OF_APPEARANCE, other))
+    kept = state.params["params"]["conditioning"]
+    np.testing.assert_array_equal(kept["motion_mean"], other.mean)
+    np.testing.assert_array_equal(kept["appearance_mean"], OF_APPEARANCE.mean)
+    assert (kept["motion_scale"], kept["appearance_scale"]) == (0.5, np.float32(0.3))
