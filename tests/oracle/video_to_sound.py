@@ -1,0 +1,145 @@
+"""The whole model, one clip, sample by sample (Mehri et al. 2017, equations 4 to 8)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.oracle.cells import Stack, effective, linear
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the shapes of the parameters do not tell."""
+
+    variant: str
+    tiers: int
+    cell: str
+    layers: int
+    big_frame: int
+    frame: int
+    dim: int
+    q_levels: int
+    samples_per_video_frame: int
+    appearance: int
+    learn_h0: bool
+    standardize_appearance: bool
+    standardize_motion: bool
+    projects: bool
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """Return max(x, 0)."""
+    return np.maximum(x, 0)
+
+
+class Oracle:
+    """A clip under way: `next_logits`, then `append` the level that was chosen, and so on."""
+
+    def __init__(self, params: dict, sizes: Sizes, features: np.ndarray) -> None:
+        self.s = sizes
+        self.p = params["params"]
+        self.tiers = self.p["sample_rnn"]
+        self.levels = [sizes.q_levels // 2] * sizes.big_frame
+        self.vision = [self.see(np.asarray(x, np.float64)) for x in features]
+        self.big = self.stack(self.tiers["big_frame_tier"])
+        if sizes.variant in ("seq", "flow"):
+            encoder = self.stack(self.p["encoder"])
+            for vector in self.vision:
+                encoder.tick(vector)
+            self.big.state = encoder.state
+        elif sizes.learn_h0:
+            self.big.state = np.asarray(self.tiers["big_frame_h0"], np.float64)
+        if sizes.tiers == 3:
+            self.middle = self.stack(self.tiers["frame_tier"])
+            if sizes.learn_h0:
+                self.middle.state = np.asarray(self.tiers["frame_h0"], np.float64)
+
+    def stack(self, params: dict) -> Stack:
+        """Return recurrent layers with state zero."""
+        return Stack(params, self.s.cell, self.s.layers, self.s.dim)
+
+    def see(self, features: np.ndarray) -> np.ndarray:
+        """Scale and project one video frame's features."""
+        conditioning = self.p.get("conditioning", {})
+        appearance, motion = features[: self.s.appearance], features[self.s.appearance :]
+        if self.s.variant == "unconditional":
+            return np.zeros(0)
+        if self.s.standardize_appearance:
+            appearance = (appearance - conditioning["appearance_mean"]) / float(
+                conditioning["appearance_scale"]
+            )
+        if self.s.standardize_motion and self.s.variant == "flow":
+            motion = (motion - conditioning["motion_mean"]) / float(conditioning["motion_scale"])
+        seen = np.concatenate([appearance, motion])
+        return relu(linear(conditioning["projection"], seen)) if self.s.projects else seen
+
+    def amplitudes(self, count: int) -> np.ndarray:
+        """Return the last `count` levels in the recurrent tiers' range [-2, 2)."""
+        half = self.s.q_levels // 2
+        return 2 * (np.array(self.levels[-count:], np.float64) - half) / (self.s.q_levels / 2)
+
+    def next_logits(self) -> np.ndarray:
+        """Return the logits of the next sample."""
+        s = self.s
+        t = len(self.levels) - s.big_frame
+        if t % s.big_frame == 0:
+            x = self.amplitudes(s.big_frame)
+            if s.variant == "frame":
+                x = np.concatenate([x, self.vision[t // s.samples_per_video_frame]])
+            h = self.big.tick(x)
+            below = s.big_frame // s.frame if s.tiers == 3 else s.big_frame
+            self.from_big = np.split(linear(self.tiers["big_frame_tier"]["upsampling"], h), below)
+        if s.tiers == 2:
+            conditioning = self.from_big[t % s.big_frame]
+        else:
+            if t % s.frame == 0:
+                tier = self.tiers["frame_tier"]
+                above = self.from_big[t % s.big_frame // s.frame]
+                h = self.middle.tick(linear(tier["expand"], self.amplitudes(s.frame)) + above)
+                self.from_middle = np.split(linear(tier["upsampling"], h), s.frame)
+            conditioning = self.from_middle[t % s.frame]
+        mlp = self.tiers["sample_tier"]
+        embedded = np.asarray(mlp["embedding"], np.float64)[self.levels[-s.frame :]].reshape(-1)
+        x = relu(embedded @ effective(mlp, "expand_kernel") + conditioning)
+        return linear(mlp["output"], relu(linear(mlp["hidden"], x)))
+
+    def append(self, level: int) -> None:
+        """Say which level the sample has."""
+        self.levels.append(int(level))
+
+
+def teacher_forced(
+    params: dict, sizes: Sizes, features: np.ndarray, levels: np.ndarray
+) -> np.ndarray:
+    """Return the logits [samples q_levels] of a clip whose sound is known."""
+    oracle = Oracle(params, sizes, features)
+    logits = []
+    for level in levels:
+        logits.append(oracle.next_logits())
+        oracle.append(level)
+    return np.array(logits)
+
+
+def mean_nll(logits: np.ndarray, levels: np.ndarray) -> float:
+    """Return the mean negative log-likelihood in nats."""
+    top = logits.max(axis=1, keepdims=True)
+    log_total = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
+    return float(np.mean(log_total - logits[np.arange(len(levels)), levels]))
+
+
+def sample(
+    params: dict, sizes: Sizes, features: np.ndarray, uniforms: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a sound by the inverse of the cumulative distribution at given uniform numbers.
+
+    Returns the levels, and each uniform number's distance from the nearest border between two.
+    """
+    oracle = Oracle(params, sizes, features)
+    gaps = []
+    for uniform in uniforms:
+        logits = oracle.next_logits()
+        weights = np.exp(logits - logits.max())
+        borders = np.cumsum(weights) / weights.sum()
+        oracle.append(int(np.sum(borders <= uniform)))
+        gaps.append(np.abs(borders - uniform).min())
+    return np.array(oracle.levels[sizes.big_frame :]), np.array(gaps)
