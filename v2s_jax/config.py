@@ -200,8 +200,8 @@ class TrainingConfig:
     chunk_samples: int = 512
     """Samples per truncated-BPTT window, and so per update."""
     first_window_chunks: int = 1
-    """Chunks from a clip's start through which its first update back-propagates, and so reaches
-    the encoder of `seq` and `flow` (1: the plain reading of truncated BPTT)."""
+    """For `seq` and `flow`: chunks from a clip's start through which its first update
+    back-propagates to the encoder. 1: the plain reading of truncated BPTT; 0: the whole clip."""
     updates_per_call: int = 1
     """Chunk updates inside one compiled call (speed only; the updates are the same)."""
     steps: int = 100_000
@@ -227,7 +227,6 @@ class TrainingConfig:
         for name in (
             "batch_clips",
             "chunk_samples",
-            "first_window_chunks",
             "updates_per_call",
             "steps",
             "log_every_steps",
@@ -243,8 +242,9 @@ class TrainingConfig:
             raise InputError(f"learning_rate is {self.learning_rate}: it must be above 0")
         if not self.gradient_clip > 0:
             raise InputError(f"gradient_clip is {self.gradient_clip}: it must be above 0")
-        if self.decay_steps < 0:
-            raise InputError(f"decay_steps is {self.decay_steps}: it must be at least 0")
+        for name in ("decay_steps", "first_window_chunks"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -342,6 +342,7 @@ DEMO = Config(
     training=TrainingConfig(
         batch_clips=16,
         chunk_samples=1_024,
+        first_window_chunks=0,
         updates_per_call=8,
         steps=3_600,
         decay_steps=1_800,
@@ -364,6 +365,7 @@ TINY = Config(
     training=TrainingConfig(
         batch_clips=4,
         chunk_samples=1_024,
+        first_window_chunks=0,
         updates_per_call=4,
         steps=40,
         log_every_steps=4,

@@ -6,7 +6,7 @@ updates run inside one call. The functions are pure and know nothing of devices:
 pytree up over all of them.
 
 Read plainly, the encoder of Seq and Flow hears of a clip's first chunk only: the gradient of every
-later one stops at the carry. With `first_window_chunks` k > 1 a clip's first update looks further:
+later one stops at the carry. With a `first_window` of k > 1 chunks a clip's first update looks on:
 it back-propagates from the clip's start, encoder included, through k chunks, whose activations are
 computed again on the way back (memory grows by one carry per chunk). The other updates are as
 before, so their number stays.
@@ -126,6 +126,16 @@ def updates_in_call(config: Config, samples: int) -> int:
     return max(n for n in range(1, most + 1) if chunks % n == 0)
 
 
+def first_window(config: Config, chunks: int) -> int:
+    """Return through how many of a clip's chunks its first update back-propagates.
+
+    Without an encoder there is nothing further back to be reached.
+    """
+    if not config.model.encodes_video:
+        return 1
+    return min(config.training.first_window_chunks or chunks, chunks)
+
+
 def _chunk(config: Config, batch: DeviceBatch, chunk: Int[Array, ""]) -> DeviceBatch:
     """Slice one chunk, and the video frames it lies in, out of whole clips."""
     size, per_frame = config.training.chunk_samples, config.clock.samples_per_video_frame
@@ -203,7 +213,7 @@ def train_step(
     config = model.config
     optimizer = make_optimizer(config.training)
     chunks = chunks_per_clip(config, batch.levels.shape[1])
-    window = min(config.training.first_window_chunks, chunks)
+    window = first_window(config, chunks)
 
     def gradients(params: dict[str, Any], carry: Carry, index: Array) -> tuple[Any, Any]:
         """Return ((nats, carry), gradient) of the update at chunk `index`."""

@@ -1,0 +1,161 @@
+"""Which variant can use which cause, and what a longer first window gives the encoder.
+
+    python -m tests.probes variants      unconditional, Frame, Seq and Flow on the three probes
+    python -m tests.probes starvation    Seq on foresight with first windows of 1, 2 and 4 chunks
+
+Writes a JSON file, a Markdown table and pictures into --out. Runs go side by side, one to a core.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tests.probes import report
+from tests.probes.clips import CHANCE_BITS, FLOOR_BITS, PROBES
+from tests.probes.study import (
+    CHUNKS,
+    Outcome,
+    Run,
+    carry_out,
+    passes_per_clip,
+    with_steps_for,
+)
+from v2s_jax.config import Variant
+
+STEPS = 4_000
+VARIANTS: tuple[Variant, ...] = ("unconditional", "frame", "seq", "flow")
+WINDOWS = (1, 2, 4)
+
+
+def carry_out_all(runs: Sequence[Run]) -> dict[Run, Outcome]:
+    """Carry out every different run, each in a process with one core."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
+    outcomes = {}
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        pending = [pool.submit(carry_out, run) for run in dict.fromkeys(runs)]
+        for done in tqdm(as_completed(pending), total=len(pending), unit="run"):
+            outcome = done.result()
+            outcomes[outcome.run] = outcome
+            tqdm.write(f"{outcome.run}: {outcome.bits_per_clip.mean():.3f} bits per clip")
+    return outcomes
+
+
+def save(out: Path, name: str, outcomes: Sequence[Outcome], tables: str) -> None:
+    """Write what was measured, and the tables."""
+    out.mkdir(parents=True, exist_ok=True)
+    runs = [
+        {
+            **asdict(outcome.run),
+            "bits_per_clip": float(outcome.bits_per_clip.mean()),
+            "train_sec": outcome.train_sec,
+            "encoder_gradient": outcome.encoder_gradient,
+        }
+        for outcome in outcomes
+    ]
+    (out / f"{name}.json").write_text(json.dumps(runs, indent=1) + "\n")
+    (out / f"{name}.md").write_text(tables)
+    print(tables)
+
+
+def variants(seeds: Sequence[int], steps: int, out: Path) -> None:
+    """Compare the variants on the probes."""
+
+    def run(probe: str, variant: str, seed: int) -> Run:
+        # Who never sees hears the same clips in every probe: one run stands for all.
+        heard = PROBES[0] if variant == "unconditional" else probe
+        return Run(heard, variant, seed, steps, first_window_chunks=CHUNKS)
+
+    wanted = [run(p, v, seed) for seed in seeds for p in PROBES for v in VARIANTS]
+    outcomes = carry_out_all(wanted)
+    table = {
+        probe: {v: [outcomes[run(probe, v, seed)] for seed in seeds] for v in VARIANTS}
+        for probe in PROBES
+    }
+    means = {probe: {v: report.bits(table[probe][v]) for v in VARIANTS} for probe in PROBES}
+    text = f"Held-out bits per clip; floor {FLOOR_BITS:g}, chance {CHANCE_BITS:g}.\n\n"
+    text += report.markdown(
+        ["probe", *VARIANTS], [[p, *(str(means[p][v]) for v in VARIANTS)] for p in PROBES]
+    )
+    pairs = [("frame", "unconditional"), ("seq", "frame"), ("flow", "seq")]
+    text += "\nPaired differences on the same clips.\n\n"
+    rows = []
+    for probe in PROBES:
+        for a, b in pairs:
+            apart = report.difference(table[probe][a], table[probe][b])
+            rows.append([probe, f"{a} - {b}", str(apart), report.separated(apart)])
+    text += report.markdown(["probe", "difference", "bits per clip", "separated"], rows)
+    save(out, "variants", list(outcomes.values()), text)
+    report.bars(means, out / "variants.png")
+
+
+def starvation(seeds: Sequence[int], steps: int, out: Path) -> None:
+    """Compare first windows at equal updates, and at the compute of the longest one."""
+    compute = steps // CHUNKS * passes_per_clip(CHUNKS)
+
+    def run(window: int, seed: int, equal: str) -> Run:
+        equal_updates = Run("foresight", "seq", seed, steps, window)
+        return equal_updates if equal == "updates" else with_steps_for(equal_updates, compute)
+
+    equals = ("updates", "compute")
+    outcomes = carry_out_all([run(w, s, e) for s in seeds for w in WINDOWS for e in equals])
+    table = {
+        equal: {w: [outcomes[run(w, seed, equal)] for seed in seeds] for w in WINDOWS}
+        for equal in equals
+    }
+    text = (
+        f"Seq on foresight, clips of {CHUNKS} chunks. Held-out bits per clip; floor "
+        f"{FLOOR_BITS:g}, chance {CHANCE_BITS:g}.\n\n"
+    )
+    rows = []
+    for equal in equals:
+        for window in WINDOWS:
+            runs = table[equal][window]
+            apart = report.difference(runs, table[equal][1])
+            sec = report.over_seeds([outcome.train_sec for outcome in runs]).mean
+            rows.append(
+                [
+                    f"equal {equal}",
+                    f"{window}",
+                    f"{runs[0].run.steps:,}",
+                    f"{sec:.0f} s",
+                    str(report.bits(runs)),
+                    "" if window == 1 else str(apart),
+                    "" if window == 1 else report.separated(apart),
+                ]
+            )
+    text += report.markdown(
+        ["at", "first window", "updates", "time", "bits per clip", "against 1", "separated"], rows
+    )
+    save(out, "starvation", list(outcomes.values()), text)
+    means = {
+        f"equal {equal}": {f"first window {w}": report.bits(table[equal][w]) for w in WINDOWS}
+        for equal in equals
+    }
+    report.bars(means, out / "starvation.png")
+    report.curves({f"first window {w}": table["updates"][w] for w in WINDOWS}, out / "encoder.png")
+
+
+def main() -> None:
+    """Carry out the study that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m tests.probes", description=__doc__)
+    parser.add_argument("study", choices=["variants", "starvation"])
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind")
+    parser.add_argument("--steps", type=int, default=STEPS, help="updates of a run")
+    parser.add_argument("--out", type=Path, default=Path("docs/probes"))
+    args = parser.parse_args()
+    if args.seeds < 1 or args.steps < CHUNKS or args.steps % CHUNKS:
+        parser.error(f"--seeds must be at least 1, --steps a multiple of {CHUNKS}")
+    study = variants if args.study == "variants" else starvation
+    study(range(args.seeds), args.steps, args.out)
+
+
+if __name__ == "__main__":
+    main()

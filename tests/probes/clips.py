@@ -1,0 +1,85 @@
+"""Clips whose sound four beats make, and whose cause is shown in one of three places.
+
+A clip lasts 16 video frames of 32 samples. At known times four beats sound, each with one of four
+amplitudes, its code; between them is silence. Sound is a function of the codes alone, so a clip's
+entropy is 8 bits for who sees nothing and 0 bits for who knows the codes. The probes differ in
+where the codes are shown; all else that is seen is noise.
+
+    appearance   the beat's code, in the appearance of the video frame in which it sounds
+    motion       the same in motion; appearance is noise: nothing to see for Frame and Seq
+    foresight    all codes, in the appearance of the last video frame, when all beats are over:
+                 nothing to see for Frame, which has not come to it yet
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from v2s_jax.config import Clock
+from v2s_jax.types import Batch
+
+Probe = Literal["appearance", "motion", "foresight"]
+PROBES: tuple[Probe, ...] = get_args(Probe)
+
+CLOCK = Clock(sample_rate_hz=16_000, samples_per_video_frame=32)
+VIDEO_FRAMES = 16
+SAMPLES = VIDEO_FRAMES * CLOCK.samples_per_video_frame
+FEATURE_DIM = 24  # of appearance and of motion; 16 of them can show four codes at once
+
+Q_LEVELS = 16
+SILENCE = Q_LEVELS // 2
+BEAT_VIDEO_FRAMES = (1, 5, 9, 13)
+AMPLITUDES = (2, 4, 6, -4)  # levels; the first sample of a beat tells its code
+CODES = len(AMPLITUDES)
+HALF_PERIOD = 2  # samples; a square wave
+
+CHANCE_BITS = len(BEAT_VIDEO_FRAMES) * float(np.log2(CODES))
+"""Entropy of a clip's sound for who sees nothing."""
+FLOOR_BITS = 0.0
+"""The same for who knows the codes."""
+
+SHOWN = 2.0  # height of a shown code above the noise
+NOISE = 0.5  # standard deviation
+
+
+def sound(codes: np.ndarray) -> np.ndarray:
+    """Return the levels [clips samples] that codes [clips beats] make."""
+    per_frame = CLOCK.samples_per_video_frame
+    wave = np.where(np.arange(per_frame) // HALF_PERIOD % 2, -1, 1)
+    levels = np.full((len(codes), SAMPLES), SILENCE)
+    for beat, video_frame in enumerate(BEAT_VIDEO_FRAMES):
+        start = video_frame * per_frame
+        amplitude = np.array(AMPLITUDES)[codes[:, beat]]
+        levels[:, start : start + per_frame] += amplitude[:, None] * wave
+    return levels.astype(np.uint8)
+
+
+def features(probe: Probe, codes: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return appearance and motion side by side, [clips video_frames 2 * FEATURE_DIM]."""
+    shape = (len(codes), VIDEO_FRAMES, FEATURE_DIM)
+    appearance, motion = (random.normal(0, NOISE, shape) for _ in range(2))
+    shown = SHOWN * np.eye(CODES)[codes]  # clips, beats, codes
+    for beat, video_frame in enumerate(BEAT_VIDEO_FRAMES):
+        if probe == "appearance":
+            appearance[:, video_frame, :CODES] += shown[:, beat]
+        elif probe == "motion":
+            motion[:, video_frame, :CODES] += shown[:, beat]
+    if probe == "foresight":
+        appearance[:, -1, : shown[0].size] += shown.reshape(len(codes), -1)
+    return np.concatenate([appearance, motion], axis=2).astype(np.float16)
+
+
+def make_batch(
+    probe: Probe, split: Literal["train", "test"], seed: int, number: int, clips: int
+) -> tuple[Batch, np.ndarray]:
+    """Return a batch of clips, motion included, and their codes [clips beats].
+
+    A function of its arguments alone; no two splits share a stream.
+    """
+    key = np.array([seed, ("train", "test").index(split)], np.uint64)
+    random = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number]))
+    codes = random.integers(0, CODES, (clips, len(BEAT_VIDEO_FRAMES)))
+    levels = sound(codes)
+    index = np.arange(clips) + number * clips
+    seen = features(probe, codes, random)
+    return Batch(levels, seen, np.ones(levels.shape, bool), index), codes
