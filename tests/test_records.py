@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -262,7 +263,83 @@ def test_where_no_index_can_be_kept_reading_works(copy):
     assert not list(copy.glob(".*tmp*"))
 
 
+# One category
+
+
+def test_a_category_alone(written):
+    """In the order of the whole; each clip visited once an epoch."""
+    data = open_data_set(written, "train")
+    drums = data.of_category("drum")
+    assert [record.clip_id[-1] for record in drums] == list("13579")
+    assert [record.clip_id[-1] for record in data.of_category("water_flowing")] == list("02468")
+    assert_same(drums[2], random_record("train", 5))
+    reading = batches(drums, config(batch_clips=5), 0, slice(None))
+    assert sorted(next(reading).clip_index) == list(range(5))
+    reading.close()
+    with pytest.raises(IndexError):
+        drums[5]
+
+
+def test_categories_are_read_once(copy, capsys):
+    (copy / "noise-train.index.npy").unlink()
+    open_data_set(copy, "train").of_category("drum")
+    assert "reading categories" in capsys.readouterr().err
+    assert len(open_data_set(copy, "train").of_category("drum")) == 5
+    assert "reading categories" not in capsys.readouterr().err
+    shard = sorted(copy.glob("*train.tfrecord*"))[1]
+    os.utime(shard, (1, 1))
+    assert len(open_data_set(copy, "train").of_category("drum")) == 5
+    assert "reading categories" in capsys.readouterr().err
+
+
+def test_damage_is_named_by_its_place_in_the_shard(copy):
+    """Clip 5 of the whole, the third drum: record 1 of the second shard."""
+    drums = open_data_set(copy, "train").of_category("drum")
+    shard = sorted(copy.glob("*train.tfrecord*"))[1]
+    content = bytearray(shard.read_bytes())
+    content[int(drums.index.offset[2]) + 50] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=rf"{shard.name}: record 1 is damaged"):
+        drums[2]
+
+
+def test_an_unknown_category(written):
+    with pytest.raises(InputError, match=r"category drun: unknown: did you mean drum\?"):
+        open_data_set(written, "train").of_category("drun")
+
+
+def test_a_category_that_the_split_lacks(copy):
+    changed = json.loads((copy / "metadata.json").read_text())
+    changed["categories"] = ["dog", *changed["categories"]]
+    (copy / "metadata.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="no clips of dog in split train"):
+        open_data_set(copy, "train").of_category("dog")
+
+
 # Order and batches
+
+
+def test_what_flow_reads_is_appearance_and_motion(written):
+    data = open_data_set(written, "train")
+    flow = config()
+    flow = dataclasses.replace(flow, model=dataclasses.replace(flow.model, variant="flow"))
+    reading = batches(data, flow, 0, slice(None))
+    batch = next(reading)
+    reading.close()
+    assert batch.features.shape[-1] == 2 * DIM
+    record = data[int(batch.clip_index[0])]
+    frames = len(record.motion)
+    np.testing.assert_array_equal(batch.features[0, :frames, :DIM], record.appearance)
+    np.testing.assert_array_equal(batch.features[0, :frames, DIM:], record.motion)
+
+
+def test_features_that_are_not_finite_stop_the_run(tmp_path):
+    record = random_record("train", 0)
+    record.appearance[1, 7] = np.nan
+    folder = write(tmp_path, metadata(), [("train", record), ("test", record)])
+    data = open_data_set(folder, "train")
+    with pytest.raises(InputError, match=f"clip {record.clip_id}: NaN .* 1 of 2 .* number 1"):
+        next(batches(data, config(batch_clips=1), 0, slice(None)))
 
 
 def test_each_epoch_visits_every_clip_once():

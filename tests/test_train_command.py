@@ -11,6 +11,7 @@ from data.synthetic.presets import Preset
 from v2s_jax.commands import train
 from v2s_jax.commands.door import run_door
 from v2s_jax.records import feature_statistics, open_data_set
+from v2s_jax.sonification import sonify
 from v2s_jax.training.checkpoint import load_params
 
 MINI = Preset("mini", train_clips=4, test_clips=1, video_frames=4, categories=("drum",))
@@ -58,6 +59,19 @@ def test_a_run_trains_and_is_not_begun_again(run, made, tmp_path):
     assert kept["appearance_scale"] == np.float32(statistics.scale)
 
 
+def test_flow_is_trained_on_one_category_and_sounds(run, made, tmp_path):
+    words = ["tiny", "--data", made, "--workdir", tmp_path / "run", *QUICK]
+    words += ["--model.variant", "flow", "--training.category", "drum"]
+    code, told, err = run(*words)
+    assert code == 0, err
+    assert "4 clips of drum from" in told
+    assert '"gradient_norm/encoder"' in (tmp_path / "run" / "metrics.jsonl").read_text()
+    video = next(made.glob("clips/drum/*test*.mp4"))
+    report = sonify(video, tmp_path / "out", checkpoint=tmp_path / "run")
+    assert not report.failed
+    assert len(report.sounded) == 1
+
+
 def test_another_config_is_refused_with_the_difference(run, made, tmp_path):
     words = ["tiny", "--data", made, "--workdir", tmp_path / "run", *QUICK]
     run(*words)
@@ -73,6 +87,8 @@ def test_another_config_is_refused_with_the_difference(run, made, tmp_path):
         (["--training.batch-clips", 6], "cannot be split over 8 devices"),
         (["--training.steps", 7], "steps 7 is not a multiple of the 4 updates of one call: use 8"),
         (["--model.appearance-dim", 7], "appearance_dim"),
+        (["--training.category", "drun"], "did you mean drum"),
+        (["--model.variant", "seqq"], "seq"),
         (["--device", "abacus"], "use cpu, gpu, tpu"),
         (["--data", "nowhere"], "nowhere"),
     ],

@@ -195,6 +195,8 @@ class ModelConfig:
 class TrainingConfig:
     """One training run."""
 
+    category: str | None = None
+    """Train on this category alone, as the paper's ten models of a variant; None: on all."""
     batch_clips: int = 128
     """Clips per update, over all devices and hosts."""
     chunk_samples: int = 512

@@ -55,7 +55,10 @@ def main() -> None:
     data = open_data_set(args.data, "train")
     config = args.config
     check_fits(data, config)
-    print(f"{len(data)} clips from {data.directory}")
+    category = config.training.category
+    if category is not None:
+        data = data.of_category(category)
+    print(f"{len(data)} clips{f' of {category}' if category else ''} from {data.directory}")
     print(config.to_json())
 
     def open_batches(first_batch: int) -> Generator[Batch]:

@@ -1,21 +1,30 @@
 """Opening a data set on disk and reading its clips by number."""
 
 import os
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 from google.protobuf.message import DecodeError
-from jaxtyping import Float16
+from jaxtyping import Float16, Int64
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
+from tqdm import tqdm
 
 from v2s_jax.config import Clock
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, unknown
 from v2s_jax.records.schema import FORMAT_VERSION, ClipRecord, Metadata, record_features
-from v2s_jax.records.tfrecord import MEND, RecordIndex, open_index, reason
+from v2s_jax.records.tfrecord import (
+    MEND,
+    NO_LABEL,
+    RecordIndex,
+    labelled,
+    open_index,
+    reason,
+)
 
 os.environ.setdefault("EPATH_USE_TF", "0")  # epath: remote files through fsspec, not TensorFlow
 
@@ -31,6 +40,8 @@ class DataSet:
     directory: epath.Path
     metadata: Metadata
     index: RecordIndex
+    index_file: epath.Path
+    """Where the index is kept."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -41,6 +52,39 @@ class DataSet:
     def clock(self) -> Clock:
         """The clock that the clips were made with."""
         return Clock(self.metadata["sample_rate_hz"], self.metadata["samples_per_video_frame"])
+
+    def of_category(self, category: str) -> "DataSet":
+        """Return the clips of one category alone.
+
+        The first time all records are read to find them; what they are is kept with the index.
+        Raises InputError for a category that is unknown, or that the split has no clips of.
+        """
+        if category not in self.categories:
+            raise unknown("category", category, self.categories, f"{self.directory} holds")
+        index = self.index
+        if (index.label == NO_LABEL).any():
+            index = labelled(index, self._read_categories(), self.index_file)
+        narrowed = index.of_label(_label(category))
+        if not narrowed.offset.size:
+            raise InputError(
+                f"{self.directory}: no clips of {category} in split {self.split}: choose another "
+                "category, or make the data set again with it"
+            )
+        return replace(self, index=narrowed)
+
+    def _read_categories(self) -> Int64[np.ndarray, "clips"]:
+        """Read every clip's category, as the index keeps it."""
+        found = np.empty(len(self), np.int64)
+        for clip in tqdm(range(len(self)), desc="reading categories", unit="clip"):
+            place = self.index.place(clip)
+            category = _text(_values(self.index.read(clip), place), "category", place)
+            if category not in self.categories:
+                raise InputError(
+                    f"{place}: category {category!r} is not in the metadata: make the data set "
+                    "again"
+                )
+            found[clip] = _label(category)
+        return found
 
     def __len__(self) -> int:
         return len(self.index.offset)
@@ -81,6 +125,11 @@ class DataSet:
                 f"{self.metadata['samples_max']}: make the data set again"
             )
         return self.clock.video_frames(samples)
+
+
+def _label(category: str) -> int:
+    """Return the number that stands for a category in the index, whatever others there are."""
+    return zlib.crc32(category.encode())
 
 
 def _values(data: bytes, place: str) -> dict[str, bytes]:
@@ -162,12 +211,13 @@ def open_data_set(directory: str | os.PathLike[str], split: str) -> DataSet:
     info = builder.info.splits[split]
     if not info.num_examples:
         raise InputError(f"{folder}: split {split!r} holds no clips: make the data set again")
-    index = open_index(info.filepaths, folder / f"{builder.name}-{split}.index.npy")
+    index_file = folder / f"{builder.name}-{split}.index.npy"
+    index = open_index(info.filepaths, index_file)
     counts = np.bincount(index.shard, minlength=info.num_shards)
     for path, found, wanted in zip(info.filepaths, counts, info.shard_lengths, strict=True):
         if found != wanted:
             raise InputError(f"{path}: holds {found} records instead of {wanted}: {MEND}")
-    return DataSet(builder.name, split, folder, checked, index)
+    return DataSet(builder.name, split, folder, checked, index, index_file)
 
 
 def _find(directory: epath.Path) -> epath.Path:

@@ -13,7 +13,7 @@ import io
 import logging
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import google_crc32c
@@ -26,6 +26,7 @@ from v2s_jax.files import whole_file
 
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
+NO_LABEL = -1
 CRC_MASK_DELTA = 0xA282EAD8  # TensorFlow, lib/hash/crc32c.h
 MEND = "copy the file again, or make the data set again (python -m data.prepare, --overwrite)"
 
@@ -43,11 +44,26 @@ class RecordIndex:
     """Byte at which the record's data begin, after the header."""
     length: Int64[np.ndarray, "records"]
     """Bytes of data."""
+    number: Int64[np.ndarray, "records"]
+    """The record's number in its shard."""
+    label: Int64[np.ndarray, "records"]
+    """What the reader keeps of each record with its place; NO_LABEL at first."""
 
     def place(self, record: int) -> str:
         """Name a record for messages: its shard and its number in it."""
-        number = record - int(np.searchsorted(self.shard, self.shard[record]))
-        return f"{self.shards[self.shard[record]]}: record {number}"
+        return f"{self.shards[self.shard[record]]}: record {self.number[record]}"
+
+    def of_label(self, label: int) -> "RecordIndex":
+        """Return the index of the records with this label alone."""
+        chosen = self.label == label
+        return replace(
+            self,
+            shard=self.shard[chosen],
+            offset=self.offset[chosen],
+            length=self.length[chosen],
+            number=self.number[chosen],
+            label=self.label[chosen],
+        )
 
     def read(self, record: int) -> bytes:
         """Return one record's data, checked against both of its CRCs.
@@ -94,10 +110,25 @@ def open_index(shards: Sequence[epath.Path], cache: epath.Path) -> RecordIndex:
     if rows is None:
         scanned = [_scan(path) for path in shards]
         rows = np.concatenate(
-            [np.insert(found, 0, shard, axis=1) for shard, found in enumerate(scanned)]
+            [
+                np.insert(found, [0, 2], [shard, NO_LABEL], axis=1)
+                for shard, found in enumerate(scanned)
+            ]
         )
         _write_cache(cache, stamps, rows)
-    return RecordIndex(tuple(shards), rows[:, 0], rows[:, 1], rows[:, 2])
+    shard, offset, length, label = rows.T
+    number = np.arange(len(rows)) - np.searchsorted(shard, shard)
+    return RecordIndex(tuple(shards), shard, offset, length, number, label)
+
+
+def labelled(
+    index: RecordIndex, labels: Int64[np.ndarray, "records"], cache: epath.Path
+) -> RecordIndex:
+    """Return a whole index with its records' labels, which `cache` keeps from now on."""
+    stamps = np.array([_stamp(path) for path in index.shards], np.int64)
+    rows = np.stack([index.shard, index.offset, index.length, labels], axis=1)
+    _write_cache(cache, stamps, rows)
+    return replace(index, label=labels)
 
 
 def _header_length(header: bytes) -> int | None:
@@ -151,17 +182,17 @@ def _is_remote(path: epath.Path) -> bool:
 
 def _read_cache(
     cache: epath.Path, stamps: Int64[np.ndarray, "shards 2"]
-) -> Int64[np.ndarray, "records 3"] | None:
-    """Return the kept rows (shard, offset, length), or None when there are none that fit.
+) -> Int64[np.ndarray, "records 4"] | None:
+    """Return the kept rows (shard, offset, length, label), or None when there are none that fit.
 
-    The file holds one row (size, time, 0) for each shard, then the rows of the records.
+    The file holds one row (size, time, 0, 0) for each shard, then the rows of the records.
     """
     try:
         table = np.load(io.BytesIO(cache.read_bytes()))
     except (OSError, ValueError, EOFError):
         return None
     shards = len(stamps)
-    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 3 or len(table) < shards:
+    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 4 or len(table) < shards:
         return None
     if _is_remote(cache):
         table[:shards, 1] = 0
@@ -173,13 +204,13 @@ def _read_cache(
 def _write_cache(
     cache: epath.Path,
     stamps: Int64[np.ndarray, "shards 2"],
-    rows: Int64[np.ndarray, "records 3"],
+    rows: Int64[np.ndarray, "records 4"],
 ) -> None:
     """Keep the rows for the next opening; a folder that cannot be written goes without."""
     if _is_remote(cache):
         return
     try:
         with whole_file(Path(cache)) as temporary, temporary.open("wb") as file:
-            np.save(file, np.concatenate([np.insert(stamps, 2, 0, axis=1), rows]))
+            np.save(file, np.concatenate([np.insert(stamps, [2, 2], 0, axis=1), rows]))
     except InputError as error:
         logger.info("index of records not kept: %s", error)
