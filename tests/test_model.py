@@ -1,6 +1,6 @@
 """The model: causality, chunks, folding, conditioning, sizes."""
 
-import functools
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,17 @@ from tests.conftest import random_clip, random_params, with_model
 from v2s_jax.config import PAPER, Config
 from v2s_jax.errors import InputError
 from v2s_jax.generate.scan import fold, run_tiers, without_weight_norm
-from v2s_jax.model import VideoToSound, encode, fold_weight_norm, forward, initial_carry
-from v2s_jax.model.tiers import tier_input
+from v2s_jax.model import (
+    VideoToSound,
+    encode,
+    fold_weight_norm,
+    forward,
+    init_params,
+    initial_carry,
+)
+from v2s_jax.model.conditioning import Encoder
+from v2s_jax.model.recurrent import state_dim
+from v2s_jax.model.tiers import BigFrameTier, FrameTier, SampleLevelMLP, look_up, tier_input
 
 LOGIT_TOLERANCE = 2e-5  # float32 at "highest"; logits here are of order 1
 
@@ -24,7 +33,7 @@ def strict_dtypes():
         yield
 
 
-@functools.lru_cache
+@lru_cache
 def jitted(config: Config):
     """The forward pass, compiled once for each config and shape."""
     model = VideoToSound(config, precision="highest")
@@ -266,3 +275,106 @@ def test_paper_preset_has_the_sizes_of_sample_rnn():
 def test_recurrent_tiers_read_twice_the_amplitude():
     levels = jnp.array([0, 64, 128, 192, 255], jnp.int32)
     np.testing.assert_array_equal(tier_input(levels, 256), [-2.0, -1.0, 0.0, 1.0, 127 / 64])
+
+
+def kernels_of(config: Config) -> dict[str, np.ndarray]:
+    """Every parameter by its path, as training starts from it."""
+    params = jax.jit(partial(init_params, VideoToSound(config)))(jax.random.key(0))["params"]
+    flat = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
+
+
+def test_initialisation():
+    """Uniform: He reaches sqrt(6 / inputs), LeCun sqrt(3 / inputs); recurrent blocks orthogonal."""
+    config = with_model(PAPER, dim=96, mlp_dim=80, appearance_dim=32, variant="seq")
+    kernels = kernels_of(config)
+    he = ["frame_tier/expand/kernel", "frame_tier/upsampling/kernel", "sample_tier/hidden/kernel"]
+    he += ["big_frame_tier/upsampling/kernel", "sample_tier/expand_kernel"]
+    lecun = ["frame_tier/gru/input_kernel", "sample_tier/output/kernel"]
+    for names, square in ((he, 6), (lecun, 3)):
+        for name in names:
+            kernel = kernels[f"sample_rnn/{name}"]
+            assert np.abs(kernel).max() == pytest.approx(np.sqrt(square / len(kernel)), rel=0.02)
+            assert kernel.std() == pytest.approx(np.sqrt(square / 3 / len(kernel)), rel=0.1)
+    for place in ("encoder", "sample_rnn/big_frame_tier", "sample_rnn/frame_tier"):
+        for block in np.split(kernels[f"{place}/gru/recurrent_kernel"], 3, axis=1):
+            np.testing.assert_allclose(block.T @ block, np.eye(96), atol=1e-5)
+    embedding = kernels["sample_rnn/sample_tier/embedding"]
+    assert (embedding.std(), embedding.mean()) == pytest.approx((1, 0), abs=0.02)
+    for name, leaf in kernels.items():
+        if name.endswith(("bias", "_h0")):
+            assert not np.any(leaf), name
+
+
+@pytest.mark.parametrize(("variant", "width"), [("seq", 4096), ("flow", 8192)])
+def test_paper_s_encoder_is_as_wide_as_the_coarsest_tier(variant, width):
+    """Its last state is that tier's first one; no first state is learned beside it."""
+    config = with_model(PAPER, variant=variant)
+    model = VideoToSound(config)
+    params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))["params"]
+    assert params["encoder"]["gru"]["input_kernel"].shape == (width, 3 * 1024)
+    assert params["encoder"]["gru"]["recurrent_kernel"].shape == (1024, 3 * 1024)
+    assert params["sample_rnn"]["big_frame_tier"]["gru"]["input_kernel"].shape == (8, 3 * 1024)
+    assert "big_frame_h0" not in params["sample_rnn"]
+    assert params["sample_rnn"]["frame_h0"].shape == (1024,)
+    assert "conditioning" not in params
+
+
+CELLS_AND_LAYERS = [("gru", 1), ("gru", 3), ("lstm", 1), ("lstm", 2)]
+TICKS = 12
+
+
+@pytest.mark.parametrize(("cell", "layers"), CELLS_AND_LAYERS)
+@pytest.mark.parametrize("layer", [BigFrameTier, FrameTier, Encoder], ids=lambda c: c.__name__)
+def test_each_layer_steps_as_it_runs(tiny, layer, cell, layers):
+    """All ticks at once equal one tick at a time, with the state carried between."""
+    config = with_model(tiny, cell=cell, rnn_layers=layers, variant="seq").model
+    random = np.random.default_rng(0)
+
+    def normal(*shape: int) -> jax.Array:
+        return jnp.asarray(random.normal(0, 1, shape), jnp.float32)
+
+    state, method = normal(2, state_dim(config)), layer.__call__
+    if layer is BigFrameTier:
+        module = layer(config, 8, "highest")
+        gates = len(cell) * config.dim  # "gru" has three gates, "lstm" four
+        by_tick = [normal(2, TICKS, config.big_frame_size), normal(2, TICKS, gates)]
+    elif layer is FrameTier:
+        module = layer(config, "highest")
+        by_tick = [normal(2, TICKS, config.frame_size), normal(2, TICKS, config.dim)]
+
+        def method(tier, state, frames, conditioning):
+            known = tier.conditioning_gates(conditioning)
+            return tier(state, frames, known, tier.frame_kernel())
+    else:
+        module = layer(config, 8, "highest")
+        by_tick = [normal(2, TICKS, 8), jnp.asarray(random.random((2, TICKS)) < 0.7)]
+    params = jax.jit(partial(module.init, method=method))(jax.random.key(1), state, *by_tick)
+    run = jax.jit(partial(module.apply, method=method))
+    whole = run(params, state, *by_tick)
+    outputs = []
+    for tick in range(TICKS):
+        state = run(params, state, *(x[:, tick : tick + 1] for x in by_tick))
+        if layer is not Encoder:
+            state, output = state
+            outputs.append(output)
+    if layer is Encoder:
+        np.testing.assert_allclose(state, whole, atol=1e-6, rtol=0)
+        return
+    np.testing.assert_allclose(state, whole[0], atol=1e-6, rtol=0)
+    stepped = np.concatenate(outputs, axis=1)
+    np.testing.assert_allclose(stepped, whole[1], atol=LOGIT_TOLERANCE, rtol=0)
+
+
+def test_the_sample_tier_looks_up_what_it_multiplies(tiny):
+    """Table rows of one window equal the embeddings' product with the first layer."""
+    module = SampleLevelMLP(tiny.model, "highest")
+    levels = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 40)), jnp.int32)
+    params = module.init(
+        jax.random.key(0), levels, jnp.zeros((2, 37, 32)), method=lambda m, x, c: m(m.expand(x), c)
+    )
+    whole = module.apply(params, levels, method="expand")
+    tables = module.apply(params, method="tables")
+    for sample in range(whole.shape[1]):
+        window = levels[:, sample : sample + tiny.model.frame_size]
+        np.testing.assert_allclose(look_up(tables, window), whole[:, sample], atol=1e-5, rtol=0)

@@ -378,3 +378,19 @@ def test_motion_is_standardised_too(tiny):
     np.testing.assert_array_equal(kept["motion_mean"], other.mean)
     np.testing.assert_array_equal(kept["appearance_mean"], OF_APPEARANCE.mean)
     assert (kept["motion_scale"], kept["appearance_scale"]) == (0.5, np.float32(0.3))
+
+
+def test_updates_are_adam_s_with_each_gradient_element_clipped():
+    """Three updates of SampleRNN's optimiser in float64; gradients within and beyond [-1, 1]."""
+    optimizer = make_optimizer(PAPER.training)
+    gradients = np.array([[5.0, -0.2, 1.0], [-3.0, 0.1, 0.5], [0.4, -9.0, 0.0]])
+    params = jnp.array([1.0, 2.0, 3.0])
+    state = optimizer.init(params)
+    expected, m, v = np.array([1.0, 2.0, 3.0]), np.zeros(3), np.zeros(3)
+    for step, gradient in enumerate(gradients, start=1):
+        change, state = optimizer.update(jnp.asarray(gradient, jnp.float32), state, params)
+        params = optax.apply_updates(params, change)
+        g = np.clip(gradient, -1, 1)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        expected = expected - 1e-3 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        np.testing.assert_allclose(params, expected, rtol=1e-6)
