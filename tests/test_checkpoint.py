@@ -68,6 +68,16 @@ def test_newest_step_of_a_run_is_read(tiny, saved):
     assert found is not None and int(found.state.step) == 4
 
 
+def test_old_checkpoints_go(tiny, tmp_path):
+    keeping = dataclasses.replace(
+        tiny, training=dataclasses.replace(tiny.training, keep_checkpoints=2)
+    )
+    with Checkpointer(tmp_path, keeping) as checkpoints:
+        for step in (1, 2, 3, 4):
+            checkpoints.save(a_checkpoint(keeping, step))
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
+
+
 def test_a_new_folder_has_no_checkpoint(tiny, tmp_path):
     with Checkpointer(tmp_path, tiny) as checkpoints:
         assert checkpoints.restore_latest(a_checkpoint(tiny)) is None

@@ -313,8 +313,8 @@ class Config:
             raise InputError(f"config does not fit this version of v2s_jax: {error}") from error
 
 
-def differing_fields(a: Config, b: Config) -> list[str]:
-    """List the fields in which two configs differ, as `model.dim: 256 != 128`."""
+def flat_fields(config: Config) -> dict[str, Any]:
+    """Return every field's value by its dotted name, such as `model.dim`."""
 
     def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         leaves: dict[str, Any] = {}
@@ -323,7 +323,12 @@ def differing_fields(a: Config, b: Config) -> list[str]:
             leaves |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
         return leaves
 
-    left, right = flat(dataclasses.asdict(a)), flat(dataclasses.asdict(b))
+    return flat(dataclasses.asdict(config))
+
+
+def differing_fields(a: Config, b: Config) -> list[str]:
+    """List the fields in which two configs differ, as `model.dim: 256 != 128`."""
+    left, right = flat_fields(a), flat_fields(b)
     return [f"{path}: {left[path]} != {right[path]}" for path in left if left[path] != right[path]]
 
 
