@@ -8,13 +8,14 @@ DEV := $(VENV)/.requirements-dev-installed
 PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all soak lint clean
+.PHONY: help demo test test-all soak probes lint clean
 
 help:
 	@echo "make demo      sound the example video with the checkpoint that ships: out/demo"
 	@echo "make test      the tests"
 	@echo "make test-all  the slow ones too"
 	@echo "make soak      the tests that run for long"
+	@echo "make probes    the study of what each variant can use (half an hour): docs/probes"
 	@echo "make lint      style, types, and who may import whom"
 	@echo "make clean     remove out/ and caches; .venv, data sets and runs stay"
 	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer)"
@@ -49,6 +50,10 @@ test-all: $(DEV)
 
 soak: $(DEV)
 	$(RUN) -m pytest -m soak
+
+probes: $(DEV)
+	$(RUN) -m tests.probes starvation
+	$(RUN) -m tests.probes variants
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .

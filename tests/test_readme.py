@@ -60,7 +60,7 @@ def test_commands_run_in_order_as_written(tmp_path):
     )
     long = set(long_commands())
     lines = [line for line in commands(README) if line.startswith("python ")]
-    assert len(lines) == 8 and len(long) == 3
+    assert len(lines) == 10 and len(long) == 3
     for line in lines:
         if line in long:
             line = line.replace("--preset demo", "--preset tiny").replace("py demo", "py tiny")
@@ -77,6 +77,7 @@ def test_commands_run_in_order_as_written(tmp_path):
     for made in (
         "out/mine/drum_sound.mp4",
         "out/tiny/drum-test-00000_sound.wav",
+        "out/flow/drum-test-00001_sound.wav",
         "runs/tiny/params.safetensors",
         "report/sync.json",
     ):

@@ -333,6 +333,17 @@ def test_what_flow_reads_is_appearance_and_motion(written):
     np.testing.assert_array_equal(batch.features[0, :frames, DIM:], record.motion)
 
 
+def test_a_clip_shorter_than_a_big_frame_stops_the_run(tmp_path):
+    record = random_record("train", 0)
+    record = record._replace(
+        waveform=record.waveform[:15], appearance=record.appearance[:1], motion=record.motion[:1]
+    )
+    folder = write(tmp_path, metadata(), [("train", record), ("test", record)])
+    data = open_data_set(folder, "train")
+    with pytest.raises(InputError, match=f"clip {record.clip_id}: 15 samples are fewer than one"):
+        next(batches(data, config(batch_clips=1), 0, slice(None)))
+
+
 def test_features_that_are_not_finite_stop_the_run(tmp_path):
     record = random_record("train", 0)
     record.appearance[1, 7] = np.nan
@@ -670,6 +681,11 @@ def test_empty_split_is_not_written(tmp_path):
         (
             {"model": dataclasses.replace(TINY.model, appearance_dim=512)},
             "model.appearance_dim is 4096, the config wants 512",
+        ),
+        ({"model": dataclasses.replace(TINY.model, motion_dim=512)}, None),
+        (
+            {"model": dataclasses.replace(TINY.model, motion_dim=512, variant="flow")},
+            "model.motion_dim is 4096, the config wants 512",
         ),
     ],
 )

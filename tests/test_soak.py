@@ -1,4 +1,4 @@
-"""Long videos: every sample is there, and memory stays bounded."""
+"""Long runs: every sample is there, memory stays bounded, and one seed is one waveform."""
 
 import wave
 from fractions import Fraction
@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.synthetic.generator import make_clip
 from tests.conftest import random_params
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import host_peak_mb
-from v2s_jax.config import TINY
+from v2s_jax.config import TINY, Config
+from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.generate import Generator, Request, clip_key, content_hash
+from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
 from v2s_jax.media import write_clip
-from v2s_jax.sonification import sonify
-from v2s_jax.training.checkpoint import save_params
+from v2s_jax.sonification import SHIPPED_CHECKPOINT, sonify
+from v2s_jax.training.checkpoint import load_params, save_params
 
 FPS = Fraction(5)
 SAMPLE_RATE_HZ = 16_000
@@ -58,3 +62,59 @@ def test_ten_minutes_are_sounded_to_the_sample_in_bounded_memory(tmp_path):
         assert samples_in(wav) == duration_sec * SAMPLE_RATE_HZ
         peaks_mb.append(peak_mb)
     assert peaks_mb[1] - peaks_mb[0] < GROWTH_MB, peaks_mb
+
+
+ONE_SEED_CLIPS = 64
+ONE_SEED_VIDEO_FRAMES = 156  # the paper's 10 s
+
+
+@pytest.mark.soak
+def test_sixty_four_clips_of_ten_seconds_have_one_waveform_per_seed():
+    """The shipped model on drums, as the README times it: whatever the order, the company, the
+    pauses, not one of ten million levels differs. Short runs would pass by luck: a difference in
+    rounding shows only at a near-tie.
+    """
+    config, params = load_params(SHIPPED_CHECKPOINT)
+    generator = Generator(config, params)
+    random = np.random.default_rng(0)
+    requests = [drum_request(config, clip) for clip in range(ONE_SEED_CLIPS)]
+    whole = generator.generate(requests)
+    assert {levels.size for levels in whole} == {ONE_SEED_VIDEO_FRAMES * 1024}
+    assert len({levels.tobytes() for levels in whole}) == ONE_SEED_CLIPS
+
+    shuffled = random.permutation(ONE_SEED_CLIPS)
+    for company in np.array_split(shuffled, [1, 3, 6, 11, 30]):
+        again = generator.generate([requests[clip] for clip in company])
+        for clip, levels in zip(company, again, strict=True):
+            np.testing.assert_array_equal(levels, whole[clip])
+
+    clips = shuffled[: generator.tile]
+    paused = with_pauses(generator, [requests[clip] for clip in clips], random)
+    for clip, levels in zip(clips, paused, strict=True):
+        np.testing.assert_array_equal(levels, whole[clip])
+
+
+def drum_request(config: Config, clip: int) -> Request:
+    made = make_clip("drum", "test", clip, 1, config.clock, ONE_SEED_VIDEO_FRAMES)
+    features = np.stack(list(PixelsExtractor().stream_appearance(made.frames)))
+    key = clip_key(0, content_hash(features.tobytes()))
+    return Request(key, ONE_SEED_VIDEO_FRAMES * 1024, features)
+
+
+def with_pauses(
+    generator: Generator, requests: list[Request], random: np.random.Generator
+) -> np.ndarray:
+    """Generate a tile of equally long clips, stopping after random numbers of big frames."""
+    per_frame = generator.block_ticks // BLOCK_VIDEO_FRAMES
+    rows = np.stack([request.features for request in requests])
+    rows = np.pad(rows, ((0, 0), (0, BLOCK_VIDEO_FRAMES), (0, 0)))
+    stream = generator.start(np.stack([request.key for request in requests]))
+    left, parts = ONE_SEED_VIDEO_FRAMES * per_frame, []
+    while left:
+        ticks = min(left, int(random.integers(1, generator.block_ticks - per_frame + 1)))
+        first = int(stream.tick) // per_frame
+        block = rows[:, first : first + BLOCK_VIDEO_FRAMES]
+        stream, levels = generator.block(stream, block, 1.0, ticks)
+        parts.append(levels)
+        left -= ticks
+    return np.concatenate(parts, axis=1)

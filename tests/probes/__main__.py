@@ -60,7 +60,8 @@ def save(out: Path, name: str, outcomes: Sequence[Outcome], tables: str) -> None
         }
         for outcome in outcomes
     ]
-    (out / f"{name}.json").write_text(json.dumps(runs, indent=1) + "\n")
+    by_line = ",\n".join(json.dumps(run) for run in runs)
+    (out / f"{name}.json").write_text(f"[\n{by_line}\n]\n")
     (out / f"{name}.md").write_text(tables)
     print(tables)
 

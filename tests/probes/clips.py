@@ -3,12 +3,13 @@
 A clip lasts 16 video frames of 32 samples. At known times four beats sound, each with one of four
 amplitudes, its code; between them is silence. Sound is a function of the codes alone, so a clip's
 entropy is 8 bits for who sees nothing and 0 bits for who knows the codes. The probes differ in
-where the codes are shown; all else that is seen is noise.
+where all four codes are shown; all else that is seen is noise.
 
-    appearance   the beat's code, in the appearance of the video frame in which it sounds
-    motion       the same in motion; appearance is noise: nothing to see for Frame and Seq
-    foresight    all codes, in the appearance of the last video frame, when all beats are over:
-                 nothing to see for Frame, which has not come to it yet
+    appearance   in the appearance of every video frame
+    motion       in the motion of every video frame; appearance is noise drawn anew in each:
+                 nothing to see for Frame and Seq
+    foresight    in the appearance of the last video frame, when all beats are over: nothing to
+                 see for Frame, which has not come to it yet
 """
 
 from typing import Literal, get_args
@@ -58,14 +59,10 @@ def features(probe: Probe, codes: np.ndarray, random: np.random.Generator) -> np
     """Return appearance and motion side by side, [clips video_frames 2 * FEATURE_DIM]."""
     shape = (len(codes), VIDEO_FRAMES, FEATURE_DIM)
     appearance, motion = (random.normal(0, NOISE, shape) for _ in range(2))
-    shown = SHOWN * np.eye(CODES)[codes]  # clips, beats, codes
-    for beat, video_frame in enumerate(BEAT_VIDEO_FRAMES):
-        if probe == "appearance":
-            appearance[:, video_frame, :CODES] += shown[:, beat]
-        elif probe == "motion":
-            motion[:, video_frame, :CODES] += shown[:, beat]
-    if probe == "foresight":
-        appearance[:, -1, : shown[0].size] += shown.reshape(len(codes), -1)
+    shown = SHOWN * np.eye(CODES)[codes].reshape(len(codes), 1, -1)
+    where = motion if probe == "motion" else appearance
+    first = VIDEO_FRAMES - 1 if probe == "foresight" else 0
+    where[:, first:, : shown.shape[-1]] += shown
     return np.concatenate([appearance, motion], axis=2).astype(np.float16)
 
 

@@ -22,7 +22,7 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def over_seeds(by_seed: Sequence[float]) -> Interval:
@@ -70,7 +70,7 @@ def bars(groups: dict[str, dict[str, Interval]], path: Path) -> None:
     axes.axhline(FLOOR_BITS, color="black", linestyle=":", linewidth=1, label="knows the cause")
     axes.set_xticks(range(len(groups)), list(groups))
     axes.set_ylabel("held-out bits per clip (less is better)")
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside lower center", ncols=6)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -87,6 +87,6 @@ def curves(outcomes: dict[str, Sequence[Outcome]], path: Path) -> None:
     axes.legend(once.values(), once.keys(), fontsize="small")
     axes.set_yscale("log")
     axes.set_xlabel("updates")
-    axes.set_ylabel("gradient norm of the encoder, mean over 100 updates")
+    axes.set_ylabel("gradient norm of the encoder")
     figure.savefig(path, dpi=120)
     plt.close(figure)

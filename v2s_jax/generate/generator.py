@@ -221,7 +221,7 @@ class Generator:
     ]:
         shape = (self.tile, BLOCK_VIDEO_FRAMES)
         width = self.config.model.feature_dim
-        return np.zeros((*shape, width), np.float16), np.zeros(shape, bool)
+        return np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
 
 
 class _Source:
@@ -243,7 +243,7 @@ class _Source:
         """Return the next block, shorter at the clip's end."""
         wanted = min(BLOCK_VIDEO_FRAMES, self.left)
         read = list(itertools.islice(self._vectors, wanted))
-        features = np.stack(read) if read else np.zeros((0, self._width), np.float16)
+        features = np.stack(read) if read else np.zeros((0, self._width), np.float32)
         check_features(features, wanted, self._width, self._name)
         self.left -= wanted
         return features

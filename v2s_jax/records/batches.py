@@ -56,15 +56,16 @@ def check_fits(data: DataSet, config: Config) -> None:
         "clock.sample_rate_hz": data.clock.sample_rate_hz,
         "clock.samples_per_video_frame": data.clock.samples_per_video_frame,
         "model.appearance_dim": data.metadata["appearance_dim"],
-        "model.motion_dim": data.metadata["motion_dim"],
     }
     wanted = {
         "extractor": config.extractor,
         "clock.sample_rate_hz": config.clock.sample_rate_hz,
         "clock.samples_per_video_frame": config.clock.samples_per_video_frame,
         "model.appearance_dim": config.model.appearance_dim,
-        "model.motion_dim": config.model.motion_dim,
     }
+    if config.model.variant == "flow":
+        made_with["model.motion_dim"] = data.metadata["motion_dim"]
+        wanted["model.motion_dim"] = config.model.motion_dim
     differing = [
         f"{name} is {made_with[name]}, the config wants {wanted[name]}"
         for name in wanted
@@ -127,6 +128,11 @@ def read_batch(data: DataSet, config: Config, positions: Int64[np.ndarray, "batc
     for row, clip in enumerate(clips):
         record = data[int(clip)]
         own = record.waveform.size
+        if own < config.model.big_frame_size:
+            raise InputError(
+                f"clip {record.clip_id}: {own} samples are fewer than one big frame of "
+                f"{config.model.big_frame_size}: leave it out of the data set"
+            )
         levels[row, :own] = _levels_of_int16(config.model)[record.waveform.view(np.uint16)]
         seen = model_features(record, config.model)
         own_frames = config.clock.video_frames(own)

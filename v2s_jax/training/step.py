@@ -13,6 +13,7 @@ before, so their number stays.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -178,7 +179,7 @@ def _window_nll(
 ) -> tuple[Float[Array, ""], Carry]:
     """Return the sum of nats over the clips' first chunks, and the carry after the first one."""
 
-    @jax.checkpoint
+    @partial(jax.checkpoint, prevent_cse=False)  # a scan keeps the recomputation by itself
     def chunk(carry: Carry, index: Array) -> tuple[Carry, tuple[Array, Carry]]:
         nll, carry = _chunk_nll(model, params, carry, batch, index)
         return carry, (nll, carry)
