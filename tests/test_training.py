@@ -368,6 +368,13 @@ def test_variants_resume_bit_for_bit_and_over_eight_devices(tiny, tmp_path, chan
     np.testing.assert_allclose(losses(folders["one"]), losses(folders["whole"]), rtol=1e-5)
 
 
+def test_a_standardising_model_wants_statistics(tiny):
+    with pytest.raises(InputError, match="standardises appearance: give the statistics"):
+        init_state(VideoToSound(small(tiny)), None)
+    unconditional = with_model(small(tiny), variant="unconditional")
+    assert "conditioning" not in init_state(VideoToSound(unconditional), None).params["params"]
+
+
 def test_motion_is_standardised_too(tiny):
     config = with_model(
         small(tiny), variant="flow", motion_dim=APPEARANCE_DIM, standardize_motion=True
@@ -399,8 +406,8 @@ def test_updates_are_adam_s_with_each_gradient_element_clipped():
 def compiled_memory_bytes(config: Config, video_frames: int) -> int:
     """What one compiled update needs beyond its inputs and outputs."""
     model = VideoToSound(config)
-    state = jax.eval_shape(lambda: init_state(model, None))
-    carry = jax.eval_shape(lambda: initial_carry(model, init_state(model, None).params, 8))
+    state = jax.eval_shape(lambda: init_state(model, STATISTICS))
+    carry = jax.eval_shape(lambda: initial_carry(model, init_state(model, STATISTICS).params, 8))
     samples = video_frames * 1024
     batch = DeviceBatch(
         jax.ShapeDtypeStruct((8, samples), jnp.uint8),

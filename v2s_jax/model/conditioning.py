@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from v2s_jax.config import ModelConfig
+from v2s_jax.errors import InputError
 from v2s_jax.model.linear import HE, Linear
 from v2s_jax.model.recurrent import Recurrent
 from v2s_jax.types import FeatureStatistics, Statistics
@@ -31,25 +32,29 @@ SCALE = "_scale"
 
 
 def with_statistics(
-    params: dict[str, Any], model: ModelConfig, statistics: FeatureStatistics
+    params: dict[str, Any], model: ModelConfig, statistics: FeatureStatistics | None
 ) -> dict[str, Any]:
-    """Return the parameters with the training set's statistics where the model standardises."""
-    if model.variant == "unconditional":
+    """Return the parameters with the training set's statistics where the model standardises.
+
+    Raises InputError when it does and there are none.
+    """
+    wanted = _standardized(model)
+    if not wanted:
         return params
-    conditioning = dict(params["params"].get(CONDITIONING, {}))
-    for feature in _standardized(model):
+    if statistics is None:
+        raise InputError(f"the model standardises {' and '.join(wanted)}: give the statistics")
+    conditioning = dict(params["params"][CONDITIONING])
+    for feature in wanted:
         of_feature: Statistics = getattr(statistics, feature)
         conditioning[feature + MEAN] = jnp.asarray(of_feature.mean, jnp.float32)
         conditioning[feature + SCALE] = jnp.asarray(of_feature.scale, jnp.float32)
-    if not conditioning:
-        return params
     return {**params, "params": {**params["params"], CONDITIONING: conditioning}}
 
 
 def _standardized(model: ModelConfig) -> list[str]:
     """Name the features that the model reads and standardises."""
     wanted = {
-        "appearance": model.standardize_appearance,
+        "appearance": model.standardize_appearance and model.variant != "unconditional",
         "motion": model.standardize_motion and model.variant == "flow",
     }
     return [feature for feature, standardize in wanted.items() if standardize]

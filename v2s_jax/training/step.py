@@ -99,8 +99,7 @@ def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> Tra
     """
     config = model.config
     params = init_params(model, jax.random.key(config.training.seed))
-    if statistics is not None:
-        params = with_statistics(params, config.model, statistics)
+    params = with_statistics(params, config.model, statistics)
     opt_state = make_optimizer(config.training).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
 
