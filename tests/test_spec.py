@@ -1,6 +1,7 @@
 """docs/SPEC.md says what the code does: every field, its value, and a test that exists."""
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,12 @@ def test_every_row_has_a_source_a_place_and_a_test_that_exists(cells):
     elif place.isupper():
         package = (path.read_text() for path in (ROOT / "v2s_jax").rglob("*.py"))
         assert any(f"\n{place} = " in text for text in package)
+
+
+@pytest.mark.parametrize("study", ["starvation", "variants"])
+def test_the_studies_tables_are_those_that_the_command_wrote(study):
+    folder = ROOT / "docs" / "probes"
+    assert (folder / f"{study}.md").read_text() in SPEC
+    assert f"(probes/{study}.png)" in SPEC and (folder / f"{study}.png").exists()
+    seeds = {run["seed"] for run in json.loads((folder / f"{study}.json").read_text())}
+    assert len(seeds) >= 3
