@@ -95,10 +95,33 @@ def test_flipped_bytes_are_noticed(tiny, saved):
         middle = len(data) // 2
         data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
         file.write_bytes(data)
-    with Checkpointer(saved, tiny) as checkpoints, pytest.raises(InputError, match="damaged"):
-        checkpoints.restore_latest(a_checkpoint(tiny))
     with pytest.raises(InputError, match=r"4: damaged checkpoint .*delete this folder"):
         load_params(saved)
+    with pytest.raises(InputError, match="no whole checkpoint"), Checkpointer(saved, tiny) as kept:
+        shutil.rmtree(saved / CHECKPOINTS / "2")
+        kept.restore_latest(a_checkpoint(tiny))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "meta"])
+def test_a_run_goes_on_from_the_newest_whole_checkpoint(tiny, saved, caplog, damage):
+    """The damaged one is named and set aside, and its step can be saved again."""
+    newest = saved / CHECKPOINTS / "4"
+    for file in [newest / "meta" / "metadata"] if damage == "meta" else data_files(newest):
+        data = bytearray(file.read_bytes())
+        if damage == "flipped":
+            middle = len(data) // 2
+            data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
+        file.write_bytes(data if damage == "flipped" else data[: len(data) // 2])
+    with Checkpointer(saved, tiny) as checkpoints:
+        found = checkpoints.restore_latest(a_checkpoint(tiny))
+        assert found is not None and int(found.state.step) == 2
+        assert f"{newest}: damaged checkpoint" in caplog.text
+        assert "going on from step 2" in caplog.text
+        assert (saved / "damaged" / "4.0").is_dir()
+        checkpoints.save(a_checkpoint(tiny, 4))
+    with Checkpointer(saved, tiny) as checkpoints:
+        found = checkpoints.restore_latest(a_checkpoint(tiny))
+    assert found is not None and int(found.state.step) == 4
 
 
 def test_cut_files_are_noticed(tiny, saved):

@@ -178,7 +178,9 @@ def test_the_unconditional_model_does_not_see(tiny):
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
-@pytest.mark.parametrize("chunk", [512, 1024, 2048])
+@pytest.mark.parametrize(
+    "chunk", [512, *(pytest.param(size, marks=pytest.mark.slow) for size in (1024, 2048))]
+)
 def test_chunks_with_carry_equal_the_whole(tiny, changes, chunk):
     config = with_model(tiny, **changes)
     params = random_params(config)
@@ -320,7 +322,12 @@ def test_paper_s_encoder_is_as_wide_as_the_coarsest_tier(variant, width):
     assert "conditioning" not in params
 
 
-CELLS_AND_LAYERS = [("gru", 1), ("gru", 3), ("lstm", 1), ("lstm", 2)]
+CELLS_AND_LAYERS = [
+    pytest.param("gru", 1, marks=pytest.mark.slow),
+    pytest.param("lstm", 1, marks=pytest.mark.slow),
+    ("gru", 3),
+    ("lstm", 2),
+]
 TICKS = 12
 
 

@@ -1,5 +1,6 @@
 """The door of training: argv -> config -> one call."""
 
+import sys
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,9 @@ else:
         PRESETS, {name: f"the {name} preset" for name in PRESETS}, prefix_names=False
     )
 """A config, chosen by a preset's name; each field of it is an option."""
+
+
+TERMINATED_CODE = 143  # shells report a program ended by signal 15 as 128 + 15
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,13 @@ def main() -> None:
     samples, _ = padded_size(data, config)
     statistics = feature_statistics(data, config.training.seed)
     finished = train(config, open_batches, samples, statistics, args.workdir)
+    if finished.params_file is None:
+        print(
+            f"stopped at step {finished.step} (SIGTERM): checkpoint saved in {args.workdir}; the "
+            "same words go on from it",
+            file=sys.stderr,
+        )
+        sys.exit(TERMINATED_CODE)
     ended = "finished before" if finished.nll is None else f"{finished.nll:.4f} nats per sample"
     print(f"step {finished.step}: {ended}")
     print(f"checkpoints and logs: {args.workdir}; parameters alone: {finished.params_file}")

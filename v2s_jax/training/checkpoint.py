@@ -5,9 +5,12 @@ A run's folder holds Orbax steps, written in the background and renamed when who
     WORKDIR/checkpoints/STEP/   state (params, optimiser, step), carry in clip order, meta as JSON
     WORKDIR/params.safetensors  parameters and config of the finished run, half precision
 
-Orbax does not notice bytes that flipped inside a file, so meta keeps a CRC of every leaf.
+Orbax does not notice bytes that flipped inside a file, so meta keeps a CRC of every leaf. A run
+goes on from its newest whole checkpoint; damaged ones are set aside in WORKDIR/damaged/.
 """
 
+import itertools
+import logging
 import zlib
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +31,21 @@ from v2s_jax.training.step import TrainState
 
 CHECKPOINTS = "checkpoints"
 PARAMS_FILE = "params.safetensors"
+DAMAGED = "damaged"
 SEPARATOR = "/"
+
+logger = logging.getLogger(__name__)
+
+
+class DamagedCheckpointError(InputError):
+    """A checkpoint that is there and cannot be read, or holds other values than were saved."""
+
+    def __init__(self, place: Path, reason: str) -> None:
+        super().__init__(
+            f"{place}: damaged checkpoint ({reason}): train.py sets it aside and goes on from the "
+            "one before; or delete this folder"
+        )
+        self.place, self.reason = place, reason
 
 
 class Checkpoint(NamedTuple):
@@ -90,13 +107,49 @@ class Checkpointer:
         )
 
     def restore_latest(self, like: Checkpoint) -> Checkpoint | None:
-        """Return the newest checkpoint, or None in a new folder. `like` gives the structure.
+        """Return the newest whole checkpoint, or None in a new folder. `like` gives the structure.
 
-        Raises InputError when the run in the folder has another config, or the files are damaged.
+        Newer ones that are damaged are named in the log and set aside. Raises InputError when the
+        run in the folder has another config, or no checkpoint of it is whole.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
+        damaged: list[DamagedCheckpointError] = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                found = self._restore(step, like)
+            except DamagedCheckpointError as error:
+                damaged.append(error)
+                continue
+            for newer in damaged:
+                self._set_aside(newer, step)
+            return found
+        if damaged:
+            raise InputError(
+                f"{self.folder}: no whole checkpoint; of the newest: {damaged[0].reason}: copy the "
+                "folder again, or use another --workdir"
+            ) from damaged[0]
+        return None
+
+    def _set_aside(self, error: DamagedCheckpointError, going_on_from: int) -> None:
+        """Move a damaged checkpoint away, where no later one of the same step is in its way."""
+        aside = self.folder.parent / DAMAGED
+        aside.mkdir(exist_ok=True)
+        names = (f"{error.place.name}.{number}" for number in itertools.count())
+        target = next(aside / name for name in names if not (aside / name).exists())
+        error.place.rename(target)
+        self._manager.reload()
+        logger.warning(
+            "warning: %s: damaged checkpoint (%s): set aside as %s, going on from step %d",
+            error.place,
+            error.reason,
+            target,
+            going_on_from,
+        )
+
+    def _restore(self, step: int, like: Checkpoint) -> Checkpoint:
+        """Return one checkpoint.
+
+        Raises DamagedCheckpointError, and InputError when it is of another config.
+        """
         meta = _read_meta(self._manager, self.folder, step)
         differing = differing_fields(
             self.config, _config_of(self.folder / str(step), meta["config"])
@@ -122,30 +175,21 @@ def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, args: Any)
         return manager.restore(step, args=args)
     except (ValueError, OSError, KeyError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(
-            f"{folder / str(step)}: damaged checkpoint ({first_line}): delete this folder to go on "
-            "from the one before"
-        ) from error
+        raise DamagedCheckpointError(folder / str(step), first_line) from error
 
 
 def _read_meta(manager: ocp.CheckpointManager, folder: Path, step: int) -> dict[str, Any]:
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
     meta = _restore(manager, folder, step, args)["meta"]
     if not {"config", "crc"} <= set(meta):
-        raise InputError(
-            f"{folder / str(step)}: damaged checkpoint (its meta lacks config or checksums): "
-            "delete this folder to go on from the one before"
-        )
+        raise DamagedCheckpointError(folder / str(step), "its meta lacks config or checksums")
     return meta
 
 
 def _check_crc(tree: Any, expected: dict[str, int], place: Path) -> None:
     for path, crc in _crc_by_leaf(tree).items():
         if expected.get(path) != crc:
-            raise InputError(
-                f"{place}: damaged checkpoint (checksum of {path} differs): delete this folder "
-                "to go on from the one before"
-            )
+            raise DamagedCheckpointError(place, f"checksum of {path} differs")
 
 
 def save_params(path: Path, config: Config, params: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from v2s_jax.training.step import (
     init_state,
     updates_in_call,
 )
+from v2s_jax.training.termination import Termination
 from v2s_jax.types import Batch, FeatureStatistics
 
 OpenBatches = Callable[[int], Generator[Batch]]
@@ -37,7 +38,8 @@ class Finished(NamedTuple):
     step: int
     nll: float | None
     """Nats per sample, mean over the last logged updates; None if no update was left to make."""
-    params_file: Path
+    params_file: Path | None
+    """None if the run was asked to end (SIGTERM) before its last update."""
 
 
 def train(
@@ -53,6 +55,8 @@ def train(
     `clip_samples` is the length of every clip of the batches, `statistics` are those of the
     training set, and may be None for a model that standardises nothing. Stopped and started again,
     a run ends with the same parameters, bit for bit, as one that never stopped (same devices).
+
+    On SIGTERM the run ends after the compiled call at work, with a checkpoint.
 
     Raises InputError when the folder holds a run with another config, or the loss is not finite.
     """
@@ -71,15 +75,18 @@ def train(
     state = init_state(model, statistics)
     carry = initial_carry(model, state.params, training.batch_clips)
     first = jax.tree.map(np.array, Checkpoint(state, carry))
-    with Checkpointer(workdir, config) as checkpoints, MetricsLog(workdir) as log:
+    with Checkpointer(workdir, config) as checkpoints, Termination() as termination:
         start = checkpoints.restore_latest(first) or first
         first_step = step = int(start.state.step)
         state, carry = parallel.replicate(start.state), parallel.split(start.carry)
         meter = _Meter(training.batch_clips * training.chunk_samples, config.clock.sample_rate_hz)
         with (
+            MetricsLog(workdir, step) as log,
             closing(open_batches(step // chunks)) as batches,
             tqdm(initial=step, total=training.steps, unit="step", dynamic_ncols=True) as bar,
         ):
+            if step:
+                bar.write(f"going on from step {step}")
             while step < training.steps:
                 if step % chunks == 0 or step == first_step:
                     clips, on_devices = _next_batch(batches, parallel)
@@ -88,7 +95,8 @@ def train(
                 _stop_unless_finite(metrics, before, clips)
                 meter.add(metrics, updates)
                 bar.update(updates)
-                done = step == training.steps
+                asked = termination.asked  # once: it may turn true at any moment
+                done = step == training.steps or asked
                 if done or _passed(before, step, training.log_every_steps):
                     scalars = meter.read()
                     bar.set_postfix_str(
@@ -100,6 +108,10 @@ def train(
                 if done or _passed(before, step, training.checkpoint_every_steps):
                     host_state = jax.tree.map(np.asarray, state)
                     checkpoints.save(Checkpoint(host_state, parallel.gather(carry)))
+                if asked:
+                    break
+        if step < training.steps:
+            return Finished(step, meter.last_nll, None)
         params_file = workdir / PARAMS_FILE
         save_params(params_file, config, jax.tree.map(np.asarray, state.params))
     return Finished(step, meter.last_nll, params_file)
