@@ -26,7 +26,7 @@ from v2s_jax.commands.door import run_door
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.generate import check_seed
-from v2s_jax.training.checkpoint import save_params
+from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parents[1]
 CASE = SamplingCase(TINY, batch=3, tile=2, clip_sec=0.25, repeats=3, precision="default")

@@ -19,9 +19,9 @@ from v2s_jax.training.checkpoint import (
     Checkpoint,
     Checkpointer,
     load_params,
-    save_params,
 )
-from v2s_jax.training.step import init_state
+from v2s_jax.training.params_file import save_params
+from v2s_jax.training.state import init_state
 from v2s_jax.types import FeatureStatistics, Statistics
 
 OF_APPEARANCE = Statistics(np.linspace(0, 1, 4096, dtype=np.float32), 0.25)

@@ -21,7 +21,8 @@ from v2s_jax.errors import InputError
 from v2s_jax.evaluation import choose_clips, generate_sounds, true_sounds
 from v2s_jax.generate import Generator
 from v2s_jax.records import ClipRecord, open_data_set
-from v2s_jax.training.checkpoint import load_params, save_params
+from v2s_jax.training.checkpoint import load_params
+from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parent.parent
 MINI = Preset("mini", train_clips=1, test_clips=3, video_frames=16, categories=CATEGORIES)

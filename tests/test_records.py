@@ -24,6 +24,7 @@ from v2s_jax.records import (
     Metadata,
     batches,
     clip_order,
+    held_out_batches,
     open_data_set,
     waveform_from_int16,
     waveform_to_int16,
@@ -415,6 +416,39 @@ def test_two_hosts_feed_the_rows_of_one(written):
     two = [next(batches(data, config(), 2, rows)) for rows in (range(2), slice(2, 4))]
     for whole, low, high in zip(one, *two, strict=True):
         np.testing.assert_array_equal(whole, np.concatenate([low, high]))
+
+
+def test_held_out_batches_are_the_same_clips_each_time(written):
+    """As many as the config says, rows behind the last masked; two hosts score what one does."""
+    data = open_data_set(written, "train")
+    six = config(batch_clips=4, held_out_clips=6)
+    whole = list(held_out_batches(data, six, range(4)))
+    assert [batch.mask.any(axis=1).tolist() for batch in whole] == [
+        [True] * 4,
+        [True, True, False, False],
+    ]
+    scored = np.concatenate([batch.clip_index[batch.mask.any(axis=1)] for batch in whole])
+    assert len(set(scored.tolist())) == 6
+    np.testing.assert_array_equal(scored, clip_order(7, 10, np.arange(6)))
+    for rows in (range(2), range(2, 4)):
+        for batch, of_host in zip(whole, held_out_batches(data, six, rows), strict=True):
+            for a, b in zip(batch, of_host, strict=True):
+                np.testing.assert_array_equal(a[rows.start : rows.stop], b)
+    assert whole[0].clip_ids[0] == data[int(scored[0])].clip_id
+    assert whole[0].categories[0] == data[int(scored[0])].category
+
+
+def test_fewer_held_out_clips_than_wanted(written):
+    (batch,) = held_out_batches(open_data_set(written, "test"), config(), range(4))
+    assert batch.mask.any(axis=1).tolist() == [True, True, True, False]
+
+
+def test_other_clips_have_another_fingerprint(written):
+    train, test = (open_data_set(written, split) for split in ("train", "test"))
+    assert train.fingerprint == open_data_set(written, "train").fingerprint
+    assert "split train, 10 clips" in train.fingerprint
+    drums = train.of_category("drum")
+    assert len({train.fingerprint, test.fingerprint, drums.fingerprint}) == 3
 
 
 def test_batch_larger_than_the_data_set(written):

@@ -19,7 +19,7 @@ from v2s_jax.commands.door import run_door
 from v2s_jax.config import TINY
 from v2s_jax.media import probe, read_sound, write_clip
 from v2s_jax.sonification import sonify
-from v2s_jax.training.checkpoint import save_params
+from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parents[1]
 FPS = Fraction(25)

@@ -17,7 +17,8 @@ from v2s_jax.generate import Generator, Request, clip_key, content_hash
 from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
 from v2s_jax.media import write_clip
 from v2s_jax.sonification import SHIPPED_CHECKPOINT, sonify
-from v2s_jax.training.checkpoint import load_params, save_params
+from v2s_jax.training.checkpoint import load_params
+from v2s_jax.training.params_file import save_params
 
 FPS = Fraction(5)
 SAMPLE_RATE_HZ = 16_000

@@ -24,6 +24,17 @@ def made(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """Two clips of each of two categories."""
+    out = tmp_path_factory.mktemp("two")
+    preset = Preset(
+        "two", train_clips=2, test_clips=1, video_frames=4, categories=("drum", "water_flowing")
+    )
+    make_synthetic(out, preset, seed=0, workers=1, overwrite=False)
+    return out
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command in this process; return exit code, stdout and stderr."""
@@ -59,6 +70,53 @@ def test_a_run_trains_and_is_not_begun_again(run, made, tmp_path):
     assert kept["appearance_scale"] == np.float32(statistics.scale)
 
 
+def test_a_run_is_scored_and_heard(run, made, tmp_path):
+    """On the split that it was told; the best parameters lie beside the last."""
+    words = ["tiny", "--data", made, "--workdir", tmp_path / "run", *QUICK]
+    words += ["--training.evaluate-every-steps", 4, "--training.held-out-clips", 1]
+    words += ["--training.sound-sec", 0.1]
+    code, told, err = run(*words)
+    assert code == 0, err
+    assert "step 8: " in told and "bits per held-out sample" in told
+    logged = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert logged.count('"held_out/bits_per_sample"') == 2
+    load_params(tmp_path / "run" / "best.safetensors")
+    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    assert b"sound/drum-test-00000" in events.read_bytes()
+    other = ["tiny", "--data", made, "--workdir", tmp_path / "other", *QUICK]
+    code, _, err = run(*other, "--training.held-out-split", "tset")
+    assert code == 2
+    assert "no split 'tset': choose from" in err
+
+
+def test_each_category_is_trained_by_one_command(run, two, tmp_path):
+    words = ["tiny", "--data", two, "--workdir", tmp_path / "runs", *QUICK, "--run.each-category"]
+    code, told, err = run(*words)
+    assert code == 0, err
+    for category in ("drum", "water_flowing"):
+        assert f"2 clips of {category} from" in told
+        assert load_params(tmp_path / "runs" / category)[0].training.category == category
+    code, told, _ = run(*words)
+    assert code == 0
+    assert told.count("step 8: finished before") == 2
+
+
+def test_a_run_on_other_data_is_refused(run, made, two, tmp_path):
+    for data, expected in ((made, 0), (two, 2)):
+        words = ["tiny", "--data", data, "--workdir", tmp_path / "run", *QUICK]
+        code, _, err = run(*words, "--training.category", "drum")
+        assert code == expected, err
+    assert "was trained on other data" in err and "4 clips" in err and "2 clips" in err
+
+
+def test_a_profile_is_written(run, made, tmp_path):
+    words = ["tiny", "--data", made, "--workdir", tmp_path / "run", "--run.profile"]
+    code, _, err = run(*words, "--training.steps", 40, "--training.batch-clips", 8)
+    assert code == 0, err
+    (trace,) = (tmp_path / "run" / "profile").rglob("*.xplane.pb")
+    assert trace.stat().st_size > 10_000
+
+
 def test_flow_is_trained_on_one_category_and_sounds(run, made, tmp_path):
     words = ["tiny", "--data", made, "--workdir", tmp_path / "run", *QUICK]
     words += ["--model.variant", "flow", "--training.category", "drum"]
@@ -90,6 +148,12 @@ def test_another_config_is_refused_with_the_difference(run, made, tmp_path):
         (["--training.category", "drun"], "did you mean drum"),
         (["--model.variant", "seqq"], "seq"),
         (["--device", "abacus"], "use cpu, gpu, tpu"),
+        (["--training.ema-decay", 1], "ema_decay is 1.0: use 0 (none) or more, below 1"),
+        (["--training.micro-batches", 3], "8 devices x 3 micro-batches: use a multiple of 24"),
+        (["--run.processes", 2], "--run.process belong together"),
+        (["--run.heartbeat-sec", 0], "use at least 1"),
+        (["--run.distributed"], "cannot be joined"),
+        (["--run.each-category", "--training.category", "drum"], "leave --training.category out"),
         (["--data", "nowhere"], "nowhere"),
     ],
 )

@@ -12,6 +12,17 @@ import optax
 import pytest
 
 from tests.conftest import random_params, with_model
+from tests.training_clips import (
+    APPEARANCE_DIM,
+    OF_APPEARANCE,
+    SAMPLES,
+    STATISTICS,
+    VIDEO_FRAMES,
+    Clips,
+    data_of,
+    losses,
+    small,
+)
 from v2s_jax.config import PAPER, Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import Carry, VideoToSound, encode, forward, initial_carry
@@ -19,65 +30,16 @@ from v2s_jax.training.checkpoint import CHECKPOINTS, load_params
 from v2s_jax.training.loop import train
 from v2s_jax.training.loss import masked_nll
 from v2s_jax.training.metrics import METRICS_FILE, MetricsLog
+from v2s_jax.training.state import init_state, make_optimizer
 from v2s_jax.training.step import (
     DeviceBatch,
     UpdateMetrics,
     chunks_per_clip,
     first_window,
-    init_state,
-    make_optimizer,
     train_step,
     updates_in_call,
 )
 from v2s_jax.types import Batch, FeatureStatistics, Statistics
-
-VIDEO_FRAMES = 2
-SAMPLES = VIDEO_FRAMES * 1024
-APPEARANCE_DIM = 12
-OF_APPEARANCE = Statistics(np.full(APPEARANCE_DIM, 0.5, np.float32), 0.3)
-STATISTICS = FeatureStatistics(OF_APPEARANCE, OF_APPEARANCE)
-
-
-def small(tiny: Config, **training) -> Config:
-    """The tiny preset on very short clips, eight to a batch."""
-    defaults = {"batch_clips": 8, "updates_per_call": 2, "precision": "highest"}
-    return dataclasses.replace(
-        tiny,
-        model=dataclasses.replace(tiny.model, appearance_dim=APPEARANCE_DIM),
-        training=dataclasses.replace(tiny.training, **{**defaults, **training}),
-    )
-
-
-class Clips:
-    """An endless run of seeded batches that remembers which were read."""
-
-    def __init__(self, config: Config, stop_before: int | None = None) -> None:
-        self.clips = config.training.batch_clips
-        self.width = config.model.feature_dim
-        self.stop_before = stop_before
-        self.read: list[list[int]] = []
-
-    def __call__(self, first: int) -> Generator[Batch]:
-        number = first
-        while number != self.stop_before:
-            index = np.arange(self.clips) + number * self.clips
-            self.read.append(index.tolist())
-            yield self.batch(number, index)
-            number += 1
-        raise ConnectionAbortedError("the machine went away")
-
-    def batch(self, number: int, index: np.ndarray) -> Batch:
-        random = np.random.default_rng(number)
-        noise = random.normal(128, 12, (self.clips, SAMPLES))
-        mask = np.ones((self.clips, SAMPLES), bool)
-        mask[0, 1500:] = False  # a shorter clip: device means of means would not be the mean
-        features = random.random((self.clips, VIDEO_FRAMES, self.width))
-        return Batch(noise.clip(0, 255).astype(np.uint8), features.astype(np.float16), mask, index)
-
-
-def losses(workdir) -> list[float]:
-    lines = (workdir / METRICS_FILE).read_text().splitlines()
-    return [json.loads(line)["nats_per_sample"] for line in lines]
 
 
 @pytest.fixture
@@ -89,16 +51,16 @@ def workdir(tmp_path):
 
 def test_eight_devices_equal_one(tiny, tmp_path):
     config = small(tiny, steps=100, log_every_steps=2, checkpoint_every_steps=100)
-    read, logged = {}, {}
+    read, nats = {}, {}
     for count in (1, 8):
         clips = Clips(config)
         folder = tmp_path / str(count)
         folder.mkdir()
-        train(config, clips, SAMPLES, STATISTICS, folder, jax.devices()[:count])
-        read[count], logged[count] = clips.read, losses(folder)
-    assert len(logged[1]) == 50
+        train(config, data_of(clips), folder, jax.devices()[:count])
+        read[count], nats[count] = clips.read, losses(folder)
+    assert len(nats[1]) == 50
     assert read[1] == read[8]
-    np.testing.assert_allclose(logged[8], logged[1], rtol=1e-5)
+    np.testing.assert_allclose(nats[8], nats[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
@@ -109,12 +71,12 @@ def test_resume_equals_never_stopped(tiny, tmp_path, devices):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    train(config, Clips(config), SAMPLES, STATISTICS, whole, used)
+    train(config, data_of(Clips(config)), whole, used)
     with pytest.raises(ConnectionAbortedError):
-        train(config, Clips(config, stop_before=2), SAMPLES, STATISTICS, stopped, used)
+        train(config, data_of(Clips(config, stop_before=2)), stopped, used)
     assert sorted(p.name for p in (stopped / CHECKPOINTS).iterdir()) == ["3", "6"]
     again = Clips(config)
-    train(config, again, SAMPLES, STATISTICS, stopped, used)
+    train(config, data_of(again), stopped, used)
     assert again.read[0][0] == 1 * config.training.batch_clips  # step 6 lies in batch 1
     for a, b in zip(
         jax.tree.leaves(load_params(whole)[1]),
@@ -139,11 +101,11 @@ def test_resume_on_another_number_of_devices(tiny, tmp_path):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     whole.mkdir()
     moved.mkdir()
-    train(config, Clips(config), SAMPLES, STATISTICS, whole, jax.devices())
+    train(config, data_of(Clips(config)), whole, jax.devices())
     with pytest.raises(ConnectionAbortedError):
         stopping = Clips(config, stop_before=2)
-        train(config, stopping, SAMPLES, STATISTICS, moved, jax.devices())
-    train(config, Clips(config), SAMPLES, STATISTICS, moved, jax.devices()[:1])
+        train(config, data_of(stopping), moved, jax.devices())
+    train(config, data_of(Clips(config)), moved, jax.devices()[:1])
     np.testing.assert_allclose(losses(moved)[-6:], losses(whole)[-6:], rtol=1e-5)
 
 
@@ -155,13 +117,15 @@ def test_one_batch_is_overfitted(tiny, workdir):
     tones = [60 * np.sin(2 * np.pi * time / period) for period in (16, 20, 25, 32, 40, 50, 64, 80)]
     levels = np.rint(128 + np.array(tones)).astype(np.uint8)
     appearance = np.eye(8, APPEARANCE_DIM, dtype=np.float16)[:, None].repeat(VIDEO_FRAMES, 1)
-    batch = Batch(levels, appearance, np.ones(levels.shape, bool), np.arange(8))
+    batch = Batch(
+        levels, appearance, np.ones(levels.shape, bool), np.arange(8), ("",) * 8, ("",) * 8
+    )
 
-    def same_batch(first: int) -> Generator[Batch]:
+    def same_batch(first: int, rows: range) -> Generator[Batch]:
         while True:
             yield batch
 
-    train(config, same_batch, SAMPLES, STATISTICS, workdir, jax.devices()[:1])
+    train(config, data_of(same_batch), workdir, jax.devices()[:1])
     counts = np.bincount(levels.ravel(), minlength=256) / levels.size
     unigram = -np.sum(counts[counts > 0] * np.log(counts[counts > 0]))
     assert losses(workdir)[-1] < unigram / 2
@@ -171,35 +135,37 @@ def test_not_a_number_stops_the_run(tiny, workdir):
     config = small(tiny, steps=8, checkpoint_every_steps=2)
     clips = Clips(config)
 
-    def poisoned(first: int) -> Generator[Batch]:
-        for number, batch in enumerate(clips(first), first):
+    def poisoned(first: int, rows: range) -> Generator[Batch]:
+        for number, batch in enumerate(clips(first, rows), first):
             if number == 2:
                 batch.features[3, 1] = np.nan
             yield batch
 
-    with pytest.raises(InputError, match=r"nan at step 6 \(clips \[16, 17, .*learning-rate"):
-        train(config, poisoned, SAMPLES, STATISTICS, workdir, jax.devices()[:1])
+    with pytest.raises(
+        InputError, match=r"nan at step 6 \(clips clip-16, clip-17, .*not_finite.*learning-rate"
+    ):
+        train(config, data_of(poisoned), workdir, jax.devices()[:1])
     assert sorted(p.name for p in (workdir / CHECKPOINTS).iterdir()) == ["2", "4"]
 
 
 def test_another_config_is_refused(tiny, workdir):
     config = small(tiny, steps=2)
-    train(config, Clips(config), SAMPLES, STATISTICS, workdir, jax.devices()[:1])
+    train(config, data_of(Clips(config)), workdir, jax.devices()[:1])
     other = small(tiny, steps=4, learning_rate=0.5)
     with pytest.raises(InputError, match=r"training.steps: 4 != 2; training.learning_rate: 0.5"):
-        train(other, Clips(other), SAMPLES, STATISTICS, workdir, jax.devices()[:1])
+        train(other, data_of(Clips(other)), workdir, jax.devices()[:1])
 
 
 def test_batch_must_fit_the_devices(tiny, workdir):
     config = small(tiny, batch_clips=6, steps=2)
     with pytest.raises(InputError, match="batch_clips 6 cannot be split over 8 devices"):
-        train(config, Clips(config), SAMPLES, STATISTICS, workdir, jax.devices())
+        train(config, data_of(Clips(config)), workdir, jax.devices())
 
 
 def test_steps_must_fill_calls(tiny, workdir):
     config = small(tiny, steps=3)
     with pytest.raises(InputError, match="steps 3 is not a multiple of the 2 updates"):
-        train(config, Clips(config), SAMPLES, STATISTICS, workdir, jax.devices()[:1])
+        train(config, data_of(Clips(config)), workdir, jax.devices()[:1])
 
 
 def test_updates_in_call_divides_the_clip(tiny):
@@ -216,7 +182,7 @@ def test_masked_nll_is_the_sum_over_the_mask():
     logits = random.normal(size=(2, 5, 7)).astype(np.float32)
     levels = random.integers(0, 7, (2, 5)).astype(np.int32)
     mask = random.random((2, 5)) < 0.6
-    nll = masked_nll(jnp.asarray(logits), jnp.asarray(levels), jnp.asarray(mask))
+    nll = masked_nll(jnp.asarray(logits), jnp.asarray(levels), jnp.asarray(mask)).sum()
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     chosen = np.take_along_axis(probabilities, levels[..., None], -1)[..., 0]
     assert float(nll) == pytest.approx(-np.log(chosen[mask]).sum(), rel=1e-6)
@@ -250,7 +216,7 @@ def one_window(config: Config, batch: Batch, params) -> tuple[float, dict]:
         carry = encode(model, params, carry, jnp.asarray(batch.features), seen)
         levels = jnp.asarray(batch.levels, jnp.int32)
         _, logits = forward(model, params, carry, levels, jnp.asarray(batch.features))
-        return masked_nll(logits, levels, jnp.asarray(batch.mask)) / batch.mask.sum()
+        return masked_nll(logits, levels, jnp.asarray(batch.mask)).sum() / batch.mask.sum()
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(params)
     return float(value), gradient
@@ -272,7 +238,7 @@ def test_a_first_window_over_the_clip_is_plain_back_propagation(tiny, variant):
     """Chunk by chunk with recomputation: the same loss and gradient as in one piece."""
     config = small(tiny, chunk_samples=512, first_window_chunks=4, steps=4)
     config = with_model(config, variant=variant, motion_dim=APPEARANCE_DIM)
-    batch = Clips(config).batch(0, np.arange(8))
+    batch = Clips(config).batch(0)
     params = random_params(config)
     _, metrics = first_update(config, batch, params)
     loss, gradient = one_window(config, batch, params)
@@ -302,7 +268,7 @@ def test_the_update_after_a_first_window_goes_on_from_the_first_chunk(tiny):
     ahead = dataclasses.replace(
         plain, training=dataclasses.replace(plain.training, first_window_chunks=3)
     )
-    batch, params = Clips(plain).batch(0, np.arange(8)), random_params(plain)
+    batch, params = Clips(plain).batch(0), random_params(plain)
     (after_plain, one), (after_ahead, three) = (
         first_update(config, batch, params) for config in (plain, ahead)
     )
@@ -319,7 +285,7 @@ def test_the_encoder_hears_of_later_chunks_through_the_first_window_only(tiny):
     for window in (1, 4):
         config = small(tiny, chunk_samples=512, steps=4, first_window_chunks=window)
         config = with_model(config, variant="seq")
-        batch = Clips(config).batch(0, np.arange(8))
+        batch = Clips(config).batch(0)
         batch.mask[:, :512] = False
         _, metrics = first_update(config, batch, random_params(config))
         norms[window] = float(metrics.gradient_norm["encoder"][0])
@@ -358,8 +324,8 @@ def test_variants_resume_bit_for_bit_and_over_eight_devices(tiny, tmp_path, chan
         used = jax.devices()[:devices]
         if stops is not None:
             with pytest.raises(ConnectionAbortedError):
-                train(config, Clips(config, stops), SAMPLES, STATISTICS, folder, used)
-        train(config, Clips(config), SAMPLES, STATISTICS, folder, used)
+                train(config, data_of(Clips(config, stops)), folder, used)
+        train(config, data_of(Clips(config)), folder, used)
     for a, b in zip(
         jax.tree.leaves(load_params(folders["whole"])[1]),
         jax.tree.leaves(load_params(folders["stopped"])[1]),

@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 Variant = Literal["frame", "seq", "flow", "unconditional"]
 Cell = Literal["gru", "lstm"]
 ExtractorName = Literal["pixels"]
-Precision = Literal["default", "high", "highest"]
+Precision = Literal["default", "high", "highest", "bfloat16"]
 
 TWO_TIERS = 2
 THREE_TIERS = 3
@@ -210,10 +210,21 @@ class TrainingConfig:
     """Updates in the whole run."""
     learning_rate: float = 1e-3
     """Adam's learning rate."""
+    warmup_steps: int = 0
+    """First updates, over which the learning rate rises from 0 (at most those before its fall)."""
     decay_steps: int = 0
     """Last updates, over which the learning rate falls to 0 (at most all); 0 keeps it constant."""
     gradient_clip: float = 1.0
     """Bound on each element of the gradient."""
+    ema_decay: float = 0.0
+    """Decay per update of an exponential moving average of the parameters, which is then what is
+    evaluated, heard and written; 0 for none."""
+    micro_batches: int = 1
+    """Parts that a device's clips are gone through in, one after the other, their gradients added
+    up before the update: less memory, the same updates to rounding."""
+    rematerialize: bool = False
+    """Keep only the recurrent layers' states for the way back and compute the rest again: less
+    memory, more time, the same updates."""
     seed: int = 0
     """Seed of the initial parameters and of the order of clips."""
     log_every_steps: int = 100
@@ -221,9 +232,21 @@ class TrainingConfig:
     checkpoint_every_steps: int = 1_000
     """Updates between checkpoints; the last update is always saved."""
     keep_checkpoints: int = 3
-    """How many of the newest checkpoints stay on disk."""
+    """How many of the newest checkpoints stay on disk, beside the best."""
+    evaluate_every_steps: int = 5_000
+    """Updates between evaluations on clips that are not trained on, each with a checkpoint; 0 for
+    none."""
+    held_out_split: str = "test"
+    """The split that those clips are of."""
+    held_out_clips: int = 128
+    """How many of them, chosen by the seed; all if there are fewer."""
+    sound_clips: int = 2
+    """How many of them are sounded for TensorBoard after each evaluation."""
+    sound_sec: float = 4.0
+    """Seconds of each that are sounded, at most."""
     precision: Precision = "default"
-    """Precision of matrix products: `highest` is exact float32 on every device."""
+    """Precision of matrix products: `highest` is exact float32 on every device, `bfloat16` rounds
+    their factors and keeps parameters and sums in float32."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -234,6 +257,8 @@ class TrainingConfig:
             "log_every_steps",
             "checkpoint_every_steps",
             "keep_checkpoints",
+            "micro_batches",
+            "held_out_clips",
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
@@ -244,9 +269,19 @@ class TrainingConfig:
             raise InputError(f"learning_rate is {self.learning_rate}: it must be above 0")
         if not self.gradient_clip > 0:
             raise InputError(f"gradient_clip is {self.gradient_clip}: it must be above 0")
-        for name in ("decay_steps", "first_window_chunks"):
+        for name in (
+            "decay_steps",
+            "warmup_steps",
+            "first_window_chunks",
+            "evaluate_every_steps",
+            "sound_clips",
+        ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"ema_decay is {self.ema_decay}: use 0 (none) or more, below 1")
+        if not self.sound_sec > 0:
+            raise InputError(f"sound_sec is {self.sound_sec}: it must be above 0")
 
 
 @dataclass(frozen=True)
@@ -354,6 +389,8 @@ DEMO = Config(
         steps=3_600,
         decay_steps=1_800,
         learning_rate=1e-3,
+        evaluate_every_steps=600,
+        held_out_clips=64,
     ),
 )
 """The sizes of the shipped checkpoint: outruns real time on two CPU cores."""
@@ -377,6 +414,10 @@ TINY = Config(
         steps=40,
         log_every_steps=4,
         checkpoint_every_steps=20,
+        evaluate_every_steps=20,
+        held_out_clips=8,
+        sound_clips=1,
+        sound_sec=1.0,
     ),
 )
 """The sizes of the tests."""

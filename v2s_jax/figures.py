@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
@@ -59,6 +60,27 @@ def key_frame_figure(
 
     Raises InputError when `path` cannot be written.
     """
+    figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def sound_picture(
+    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int, title: str
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draw a waveform and its spectrogram; return the picture's pixels."""
+    canvas = FigureCanvasAgg(_draw([], [], waveform, sample_rate_hz, title))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _draw(
+    frames: Sequence[UInt8[np.ndarray, "height width 3"]],
+    frame_times_sec: Sequence[float],
+    waveform: Float32[np.ndarray, "samples"],
+    sample_rate_hz: int,
+    title: str,
+) -> Figure:
     if len(frames) != len(frame_times_sec):
         raise ValueError(f"{len(frames)} frames but {len(frame_times_sec)} times")
     if not len(waveform):
@@ -81,8 +103,7 @@ def key_frame_figure(
     labels = [f"{time:.{decimals}f} s" for time in frame_times_sec]
     _draw_frames(panels.pictures, frames, sizes_inches, wanted_inches, labels)
     panels.pictures.set_title(_printable(title), loc="left", color=_INK, parse_math=False)
-    with whole_file(path) as temporary:
-        panels.figure.savefig(temporary, format="png")
+    return panels.figure
 
 
 class _Panels(NamedTuple):

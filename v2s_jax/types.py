@@ -45,11 +45,14 @@ class Batch(NamedTuple):
 
     `features` are what the model reads of a video frame (`ModelConfig.feature_dim`): appearance,
     or appearance and motion side by side. `mask` is False where a clip shorter than the batch was
-    padded; `clip_index` is the record's index in the split, for messages and for the test of the
-    global order.
+    padded; `clip_index` is the record's index in the split, for the test of the global order.
     """
 
     levels: UInt8[np.ndarray, "batch samples"]
     features: Float[np.ndarray, "batch video_frames feature_dim"]
     mask: Bool[np.ndarray, "batch samples"]
     clip_index: np.ndarray
+    clip_ids: tuple[str, ...]
+    """Names of the clips, for messages."""
+    categories: tuple[str, ...]
+    """The category of each."""

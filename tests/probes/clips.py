@@ -79,4 +79,5 @@ def make_batch(
     levels = sound(codes)
     index = np.arange(clips) + number * clips
     seen = features(probe, codes, random)
-    return Batch(levels, seen, np.ones(levels.shape, bool), index), codes
+    unnamed = ("",) * len(index)
+    return Batch(levels, seen, np.ones(levels.shape, bool), index, unnamed, unnamed), codes

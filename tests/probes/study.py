@@ -23,7 +23,7 @@ from tests.probes.clips import (
 from v2s_jax.config import Config, ModelConfig, TrainingConfig, Variant
 from v2s_jax.evaluation.likelihood import Scorer, Sound
 from v2s_jax.training.checkpoint import load_params
-from v2s_jax.training.loop import train
+from v2s_jax.training.loop import TrainingData, train
 from v2s_jax.training.metrics import METRICS_FILE
 from v2s_jax.types import Batch
 
@@ -93,8 +93,8 @@ def seen_by(variant: Variant, batch: Batch) -> Batch:
     return batch._replace(features=batch.features[..., :width])
 
 
-def batches(run: Run, first: int) -> Generator[Batch]:
-    """Yield endless fresh clips."""
+def batches(run: Run, first: int, rows: range) -> Generator[Batch]:
+    """Yield endless fresh clips; one process trains, on all rows."""
     number = first
     while True:
         batch, _ = make_batch(run.probe, "train", run.seed, number, run.config.training.batch_clips)
@@ -108,7 +108,7 @@ def carry_out(run: Run) -> Outcome:
         workdir = Path(folder)
         began = time.perf_counter()
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar: many runs have one
-            train(run.config, partial(batches, run), SAMPLES, None, workdir)
+            train(run.config, TrainingData(partial(batches, run), SAMPLES, None), workdir)
         train_sec = time.perf_counter() - began
         _, params = load_params(workdir)
         lines = [json.loads(line) for line in (workdir / METRICS_FILE).read_text().splitlines()]

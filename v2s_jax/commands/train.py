@@ -1,19 +1,33 @@
-"""The door of training: argv -> config -> one call."""
+"""The door of training: argv -> config -> one call, or one for each category."""
 
 import sys
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import tyro
 
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.config import PRESETS, Config
-from v2s_jax.records import batches, check_fits, feature_statistics, open_data_set, padded_size
-from v2s_jax.training.loop import train
+from v2s_jax.errors import InputError
+from v2s_jax.evaluation import Listener
+from v2s_jax.records import (
+    DataSet,
+    batches,
+    check_fits,
+    clip_order,
+    feature_statistics,
+    held_out_batches,
+    open_data_set,
+    padded_size,
+)
+from v2s_jax.training.held_out import HeldOut
+from v2s_jax.training.loop import Finished, TrainingData, train
+from v2s_jax.training.parallel import connect
 from v2s_jax.types import Batch
 
 if TYPE_CHECKING:
@@ -29,15 +43,54 @@ TERMINATED_CODE = 143  # shells report a program ended by signal 15 as 128 + 15
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How a run goes, which changes nothing of what it computes."""
+
+    each_category: bool = False
+    """Train one model after the other, on each category alone, in WORKDIR/CATEGORY: the paper's
+    ten models of a variant. Those that are finished are left as they are."""
+    profile: bool = False
+    """Write a profile of five compiled calls to WORKDIR/profile."""
+    distributed: bool = False
+    """One of several processes of a TPU pod, which tells each its place."""
+    coordinator: str | None = None
+    """Elsewhere: HOST:PORT of the first process, the same words for all but --run.process."""
+    processes: int | None = None
+    """How many processes there are."""
+    process: int | None = None
+    """Which one this is, from 0."""
+    heartbeat_sec: int = 60
+    """Seconds of silence after which a process counts as lost, and the others end."""
+
+    def __post_init__(self) -> None:
+        given = [self.coordinator, self.processes, self.process]
+        if any(value is not None for value in given) and None in given:
+            raise InputError(
+                "--run.coordinator, --run.processes and --run.process belong together: give all "
+                "three, or on a TPU pod --run.distributed alone"
+            )
+        if self.processes is not None and not 0 <= (self.process or 0) < self.processes:
+            raise InputError(
+                f"--run.process {self.process}: use 0 to {self.processes - 1} of the "
+                f"{self.processes} processes"
+            )
+        if self.heartbeat_sec < 1:
+            raise InputError(f"--run.heartbeat-sec {self.heartbeat_sec}: use at least 1")
+
+
+@dataclass(frozen=True)
 class TrainArgs:
     """Train a model; run again with the same words, it goes on where it stopped."""
 
     data: str
     """Folder that `python -m data.prepare` wrote, or the gs:// URL of its copy."""
     workdir: Path
-    """Folder of the run: checkpoints, metrics.jsonl, TensorBoard events, params.safetensors."""
+    """Folder of the run: checkpoints, metrics.jsonl, TensorBoard events, params.safetensors. Of
+    several processes only the first needs it."""
     config: Annotated[Preset, tyro.conf.arg(name="")]
     """The preset."""
+    run: RunOptions = field(default_factory=RunOptions)
+    """How the run goes."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
@@ -55,29 +108,78 @@ def parse() -> TrainArgs:
 def main() -> None:
     """Train as the command line says."""
     args = parse()
+    if args.run.distributed or args.run.coordinator:
+        run = args.run
+        connect(run.coordinator, run.processes, run.process, run.heartbeat_sec)
     use_device(args.device)
-    data = open_data_set(args.data, "train")
-    config = args.config
-    check_fits(data, config)
+    if not args.run.each_category:
+        _train(args.config, args)
+        return
+    if args.config.training.category is not None:
+        raise InputError("--run.each-category trains all of them: leave --training.category out")
+    for category in open_data_set(args.data, "train").categories:
+        training = replace(args.config.training, category=category)
+        config = replace(args.config, training=training)
+        _train(config, replace(args, workdir=args.workdir / category))
+
+
+def _train(config: Config, args: TrainArgs) -> None:
+    """Make one run, or what is left of it; exits when it was asked to end."""
+    data = _open(config, args.data, "train")
     category = config.training.category
-    if category is not None:
-        data = data.of_category(category)
     print(f"{len(data)} clips{f' of {category}' if category else ''} from {data.directory}")
     print(config.to_json())
 
-    def open_batches(first_batch: int) -> Generator[Batch]:
-        return batches(data, config, first_batch, slice(None))
+    def open_batches(first_batch: int, rows: range) -> Generator[Batch]:
+        return batches(data, config, first_batch, rows)
 
     samples, _ = padded_size(data, config)
     statistics = feature_statistics(data, config.training.seed)
-    finished = train(config, open_batches, samples, statistics, args.workdir)
+    held_out, listener = _held_out(config, args.data)
+    finished = train(
+        config,
+        TrainingData(open_batches, samples, statistics, data.fingerprint),
+        args.workdir,
+        held_out=held_out,
+        listen=listener,
+        profile=args.run.profile,
+    )
+    _tell(finished, args.workdir)
+
+
+def _open(config: Config, directory: str, split: str) -> DataSet:
+    data = open_data_set(directory, split)
+    check_fits(data, config)
+    category = config.training.category
+    return data if category is None else data.of_category(category)
+
+
+def _held_out(config: Config, directory: str) -> tuple[HeldOut | None, Listener | None]:
+    """Return the clips that the run is scored on, and what sounds some of them."""
+    training = config.training
+    if not training.evaluate_every_steps:
+        return None, None
+    data = _open(config, directory, training.held_out_split)
+
+    def open_held_out(rows: range) -> Iterable[Batch]:
+        return held_out_batches(data, config, rows)
+
+    held_out = HeldOut(open_held_out, data.categories)
+    if not training.sound_clips:
+        return held_out, None
+    first = np.arange(min(training.sound_clips, len(data)))
+    records = [data[int(clip)] for clip in clip_order(training.seed, len(data), first)]
+    return held_out, Listener(config, records)
+
+
+def _tell(finished: Finished, workdir: Path) -> None:
     if finished.params_file is None:
         print(
-            f"stopped at step {finished.step} (SIGTERM): checkpoint saved in {args.workdir}; the "
+            f"stopped at step {finished.step} (SIGTERM): checkpoint saved in {workdir}; the "
             "same words go on from it",
             file=sys.stderr,
         )
         sys.exit(TERMINATED_CODE)
     ended = "finished before" if finished.nll is None else f"{finished.nll:.4f} nats per sample"
     print(f"step {finished.step}: {ended}")
-    print(f"checkpoints and logs: {args.workdir}; parameters alone: {finished.params_file}")
+    print(f"checkpoints and logs: {workdir}; parameters alone: {finished.params_file}")

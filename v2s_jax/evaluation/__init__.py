@@ -7,6 +7,7 @@ Out: scores with their controls and uncertainty. Synchrony of onsets is what the
 from v2s_jax.evaluation.bootstrap import Interval, difference_interval
 from v2s_jax.evaluation.clips import LabelledClip, choose_clips, generate_sounds, true_sounds
 from v2s_jax.evaluation.detector import onsets
+from v2s_jax.evaluation.listening import Listener
 from v2s_jax.evaluation.report import sync_report, sync_table
 from v2s_jax.evaluation.sync import (
     Counts,
@@ -24,6 +25,7 @@ __all__ = [
     "Counts",
     "Interval",
     "LabelledClip",
+    "Listener",
     "Synchrony",
     "choose_clips",
     "difference_interval",

@@ -153,8 +153,7 @@ def _chunk_nats(
     """Return the carry after a chunk and each clip's sum of nats over it."""
     known = levels.astype(jnp.int32)
     carry, logits = forward(model, params, carry, known, features)
-    by_clip = jax.vmap(lambda *clip: masked_nll(*(x[None] for x in clip)))
-    return carry, by_clip(logits, known, mask)
+    return carry, masked_nll(logits, known, mask)
 
 
 def _check(sound: Sound, config: Config) -> None:

@@ -74,9 +74,14 @@ class Generator:
         self.config = config
         self.tile = tile
         self.model = VideoToSound(without_weight_norm(config), precision)
-        self.folded = jax.jit(partial(fold, self.model))(params)
+        self._fold = jax.jit(partial(fold, self.model))
+        self.use(params)
         self._encode = jax.jit(partial(encode, self.model), donate_argnums=1)
         self._block = jax.jit(partial(_generate_block, self.model), donate_argnums=1)
+
+    def use(self, params: dict[str, Any]) -> None:
+        """Go on with other parameters of the same config, as training has them after a while."""
+        self.folded = self._fold(params)
 
     @property
     def block_ticks(self) -> int:

@@ -2,6 +2,7 @@
 
 from v2s_jax.model.conditioning import with_statistics
 from v2s_jax.model.linear import fold_weight_norm
+from v2s_jax.model.recurrent import HIDDEN
 from v2s_jax.model.sample_rnn import Carry
 from v2s_jax.model.video_to_sound import (
     VideoToSound,
@@ -13,6 +14,7 @@ from v2s_jax.model.video_to_sound import (
 )
 
 __all__ = [
+    "HIDDEN",
     "Carry",
     "VideoToSound",
     "encode",

@@ -6,6 +6,8 @@ Weight normalisation (Salimans and Kingma 2016) writes a kernel as
 
 with the gain starting at ||V||, so the effective kernel at initialisation is the plain one
 (sampleRNN_ICLR2017, lib/ops.py). `fold_weight_norm` computes every W once, for generation.
+
+Every matrix product of the model is `product`, which knows the precisions.
 """
 
 from collections.abc import Mapping
@@ -19,12 +21,54 @@ from jaxtyping import Array, Float
 
 GAIN_SUFFIX = "_gain"
 
+BFLOAT16 = "bfloat16"
+"""The precision that rounds both factors of every product, in both directions."""
+
 HE: Initializer = jax.nn.initializers.he_uniform()
 """He et al. 2015, uniform: input and output maps and hidden layers of the MLP."""
 LECUN: Initializer = jax.nn.initializers.lecun_uniform()
 """LeCun et al. 1998, uniform: maps into gates and logits."""
 ORTHOGONAL: Initializer = jax.nn.initializers.orthogonal()
 """Saxe et al. 2014: square recurrent maps."""
+
+
+def product(
+    x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs outputs"], precision: str
+) -> Float[Array, "*batch outputs"]:
+    """Return x times kernel: float32 in, float32 out.
+
+    `precision` is JAX's ("default" leaves it to the device, "highest" is exact float32), or
+    "bfloat16": the factors are rounded to it and their products summed in float32.
+    """
+    if precision == BFLOAT16:
+        return _bfloat16_product(x, kernel)
+    return jnp.matmul(x, kernel, precision=precision)
+
+
+@jax.custom_vjp
+def _bfloat16_product(x: Array, kernel: Array) -> Array:
+    return _rounded_product(x, kernel)[0]
+
+
+def _rounded_product(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    """Return the product, and its factors as the way back reads them: at half their size."""
+    x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    return jnp.matmul(x, kernel, preferred_element_type=jnp.float32), (x, kernel)
+
+
+def _gradients_of_product(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    """Return the factors' gradients in float32.
+
+    JAX's own rule would round each to its factor's bfloat16, and so the sum over all ticks.
+    """
+    x, kernel = factors
+    gradient = gradient.astype(jnp.bfloat16)
+    of_x = jnp.matmul(gradient, kernel.T, preferred_element_type=jnp.float32)
+    rows, columns = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    return of_x, jnp.matmul(rows.T, columns, preferred_element_type=jnp.float32)
+
+
+_bfloat16_product.defvjp(_rounded_product, _gradients_of_product)
 
 
 def _column_norm(kernel: Float[Array, "inputs outputs"]) -> Float[Array, "outputs"]:
@@ -79,4 +123,4 @@ class Linear(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (self.outputs,))
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        return jnp.matmul(x, self.kernel, precision=self.precision) + self.bias
+        return product(x, self.kernel, self.precision) + self.bias

@@ -23,11 +23,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Bool, Float
 
 from v2s_jax.config import ModelConfig
-from v2s_jax.model.linear import LECUN, ORTHOGONAL, kernel_param
+from v2s_jax.model.linear import LECUN, ORTHOGONAL, kernel_param, product
+
+HIDDEN = "hidden"
+"""What rematerialisation keeps: a layer's h at every tick."""
 
 LSTM_FORGET_BIAS = 3.0
 """sampleRNN_ICLR2017, lib/ops.py: a cell begins by remembering."""
@@ -68,7 +72,7 @@ class GRU(nn.Module):
         self, h: Float[Array, "batch dim"], gates: Float[Array, "batch gates"]
     ) -> Float[Array, "batch dim"]:
         """Advance one tick; `gates` is the input's product, bias included."""
-        recurrent = jnp.matmul(h, self.recurrent_kernel, precision=self.precision)
+        recurrent = product(h, self.recurrent_kernel, self.precision)
         reset = nn.sigmoid(gates[:, : self.dim] + recurrent[:, : self.dim])
         update = nn.sigmoid(
             gates[:, self.dim : 2 * self.dim] + recurrent[:, self.dim : 2 * self.dim]
@@ -103,7 +107,7 @@ class LSTM(nn.Module):
     ) -> Float[Array, "batch state"]:
         """Advance one tick; `gates` is the input's product, bias included."""
         h, c = jnp.split(state, self.STATES, axis=-1)
-        recurrent = jnp.matmul(h, self.recurrent_kernel, precision=self.precision)
+        recurrent = product(h, self.recurrent_kernel, self.precision)
         into, forget, new, out = jnp.split(gates + recurrent, self.GATES, axis=-1)
         c = nn.sigmoid(forget) * c + nn.sigmoid(into) * nn.tanh(new)
         return jnp.concatenate([nn.sigmoid(out) * nn.tanh(c), c], axis=-1)
@@ -171,7 +175,7 @@ class Recurrent(nn.Module):
     ) -> Float[Array, "*batch gates"]:
         """Return the product of a layer's input, bias included."""
         cell = self.layers[layer]
-        return jnp.matmul(x, cell.input_kernel, precision=self.precision) + cell.input_bias
+        return product(x, cell.input_kernel, self.precision) + cell.input_bias
 
     def __call__(
         self,
@@ -210,4 +214,4 @@ def _run(
         return state, state[:, : cell.dim]
 
     state, by_tick = jax.lax.scan(tick, state, (jnp.swapaxes(gates, 0, 1), mask))
-    return state, jnp.swapaxes(by_tick, 0, 1)
+    return state, checkpoint_name(jnp.swapaxes(by_tick, 0, 1), HIDDEN)

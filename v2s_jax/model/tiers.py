@@ -11,11 +11,12 @@ frame tier is left out, and big frames condition samples.
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import TWO_TIERS, ModelConfig
-from v2s_jax.model.linear import HE, LECUN, Linear, kernel_param
+from v2s_jax.model.linear import HE, LECUN, Linear, kernel_param, product
 from v2s_jax.model.recurrent import Recurrent
 
 INPUT_SCALE = 2.0
@@ -60,7 +61,7 @@ class BigFrameTier(nn.Module):
         repeated at each of the ticks that share a video frame.
         """
         kernel = self.rnn.input_kernel[self.config.big_frame_size :]
-        return jnp.matmul(vision, kernel, precision=self.precision)
+        return product(vision, kernel, self.precision)
 
     def __call__(
         self,
@@ -69,7 +70,7 @@ class BigFrameTier(nn.Module):
         vision_gates: Float[Array, "batch ticks gates"] | None,
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below below_dim"]]:
         kernel = self.rnn.input_kernel[: self.config.big_frame_size]
-        gates = jnp.matmul(frames, kernel, precision=self.precision) + self.rnn.input_bias
+        gates = product(frames, kernel, self.precision) + self.rnn.input_bias
         if vision_gates is not None:
             gates = gates + vision_gates
         state, after_ticks = self.rnn(state, gates)
@@ -101,7 +102,7 @@ class FrameTier(nn.Module):
 
     def frame_kernel(self) -> Float[Array, "frame_size gates"]:
         """Return W W_x, the map from the tick's own samples to its gates."""
-        return jnp.matmul(self.expand.kernel, self.rnn.input_kernel, precision=self.precision)
+        return product(self.expand.kernel, self.rnn.input_kernel, self.precision)
 
     def __call__(
         self,
@@ -110,7 +111,7 @@ class FrameTier(nn.Module):
         conditioning_gates: Float[Array, "batch ticks gates"],
         frame_kernel: Float[Array, "frame_size gates"],
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below mlp_dim"]]:
-        gates = jnp.matmul(frames, frame_kernel, precision=self.precision) + conditioning_gates
+        gates = product(frames, frame_kernel, self.precision) + conditioning_gates
         state, after_ticks = self.rnn(state, gates)
         return state, _upsample(self.upsampling, after_ticks, self.config.frame_size)
 
@@ -143,7 +144,7 @@ class SampleLevelMLP(nn.Module):
         """
         c = self.config
         kernels = self.expand_kernel.reshape(c.frame_size, c.embedding_dim, c.mlp_dim)
-        return jnp.einsum("qe,fed->fqd", self.embedding, kernels, precision=self.precision)
+        return jax.vmap(lambda kernel: product(self.embedding, kernel, self.precision))(kernels)
 
     def expand(
         self, levels: Int[Array, "batch samples_and_window"]
@@ -158,7 +159,7 @@ class SampleLevelMLP(nn.Module):
         windows = jnp.concatenate(
             [embedded[:, place : place + samples] for place in range(frame_size)], axis=-1
         )
-        return jnp.matmul(windows, self.expand_kernel, precision=self.precision)
+        return product(windows, self.expand_kernel, self.precision)
 
     def __call__(
         self,

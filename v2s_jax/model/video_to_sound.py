@@ -23,7 +23,8 @@ class VideoToSound(nn.Module):
     """The whole model.
 
     `precision` is that of every matrix product: "highest" is float32 arithmetic on every device,
-    "default" lets a TPU use bfloat16 passes and a recent NVIDIA GPU TF32.
+    "default" lets a TPU use bfloat16 passes and a recent NVIDIA GPU TF32, "bfloat16" rounds the
+    factors everywhere (`linear.product`).
     """
 
     config: Config

@@ -5,7 +5,14 @@ Out: NumPy arrays, one `ClipRecord` at a time or as `Batch`. Reading never impor
 writing lives in `data/shards.py`.
 """
 
-from v2s_jax.records.batches import batches, check_fits, clip_order, model_features, padded_size
+from v2s_jax.records.batches import (
+    batches,
+    check_fits,
+    clip_order,
+    held_out_batches,
+    model_features,
+    padded_size,
+)
 from v2s_jax.records.data_set import DataSet, open_data_set
 from v2s_jax.records.schema import (
     ClipRecord,
@@ -24,6 +31,7 @@ __all__ = [
     "check_fits",
     "clip_order",
     "feature_statistics",
+    "held_out_batches",
     "model_features",
     "open_data_set",
     "padded_size",

@@ -120,6 +120,8 @@ def _read_ahead(
 
 def read_batch(data: DataSet, config: Config, positions: Int64[np.ndarray, "batch"]) -> Batch:
     """Read the clips at these global positions into one padded batch."""
+    ids: list[str] = []
+    categories: list[str] = []
     clips = clip_order(config.training.seed, len(data), positions)
     samples, video_frames = padded_size(data, config)
     levels = np.full((len(clips), samples), q_zero(config.model.q_levels), np.uint8)
@@ -139,7 +141,24 @@ def read_batch(data: DataSet, config: Config, positions: Int64[np.ndarray, "batc
         check_features(seen, own_frames, config.model.feature_dim, f"clip {record.clip_id}")
         features[row, :own_frames] = seen
         mask[row, :own] = True
-    return Batch(levels, features, mask, clips)
+        ids.append(record.clip_id)
+        categories.append(record.category)
+    return Batch(levels, features, mask, clips, tuple(ids), tuple(categories))
+
+
+def held_out_batches(data: DataSet, config: Config, rows: range) -> Generator[Batch, None, None]:
+    """Yield the batches of an evaluation while training, always the same.
+
+    They hold as many clips as the config says, chosen by its seed; `rows` are those that this
+    host scores. Rows beyond the last clip repeat it, all of it masked.
+    """
+    count = min(len(data), config.training.held_out_clips)
+    own_rows = np.array(rows, np.int64)
+    for first in range(0, count, config.training.batch_clips):
+        positions = first + own_rows
+        batch = read_batch(data, config, np.minimum(positions, count - 1))
+        batch.mask[positions >= count] = False
+        yield batch
 
 
 def model_features(

@@ -2,16 +2,22 @@
 
 A run's folder holds Orbax steps, written in the background and renamed when whole:
 
-    WORKDIR/checkpoints/STEP/   state (params, optimiser, step), carry in clip order, meta as JSON
+    WORKDIR/checkpoints/STEP/   state (params, optimiser, average, step), carry in clip order,
+                                meta as JSON, bits on held-out clips where they were measured
     WORKDIR/params.safetensors  parameters and config of the finished run, half precision
 
-Orbax does not notice bytes that flipped inside a file, so meta keeps a CRC of every leaf. A run
-goes on from its newest whole checkpoint; damaged ones are set aside in WORKDIR/damaged/.
+The newest ones are kept, and the one with the fewest held-out bits. Orbax does not notice bytes
+that flipped inside a file, so meta keeps a CRC of every leaf. A run goes on from its newest whole
+checkpoint; damaged ones are set aside in WORKDIR/damaged/. Of several processes the first alone
+reads and writes; the folder need not be there for the others.
 """
 
 import itertools
 import logging
+import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -19,22 +25,37 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from orbax.checkpoint import checkpoint_managers as policies
 
 from v2s_jax.config import Config, differing_fields
 from v2s_jax.errors import InputError
-from v2s_jax.files import reading, whole_file
-from v2s_jax.model import Carry, VideoToSound, init_params
-from v2s_jax.training.step import TrainState
+from v2s_jax.files import reading
+from v2s_jax.model import Carry
+from v2s_jax.training.params_file import config_of, fitting, load_params_file
+from v2s_jax.training.state import TrainState
 
 CHECKPOINTS = "checkpoints"
 PARAMS_FILE = "params.safetensors"
+BEST_PARAMS_FILE = "best.safetensors"
 DAMAGED = "damaged"
-SEPARATOR = "/"
+NOT_FINITE = "not_finite"
+BITS = "bits_per_sample"
+NOT_MEASURED = float("inf")
+"""The bits of a checkpoint that was not scored: it is nobody's best."""
+
+LOOP_CLOSED = "Event loop is closed"  # asyncio's words
 
 logger = logging.getLogger(__name__)
+
+
+def _is_told_once(record: logging.LogRecord) -> bool:
+    """Leave out what a thread or task of Orbax logs and what is raised in ours too."""
+    of_thread = record.exc_info and "orbax" in record.pathname
+    return not of_thread and "exception was never retrieved" not in record.getMessage()
+
+
+for name in ("absl", "asyncio"):  # Orbax's loggers
+    logging.getLogger(name).addFilter(_is_told_once)
 
 
 class DamagedCheckpointError(InputError):
@@ -55,6 +76,10 @@ class Checkpoint(NamedTuple):
     carry: Carry
 
 
+def _bits(metrics: dict[str, float]) -> float:
+    return metrics[BITS]
+
+
 def _crc_by_leaf(tree: Any) -> dict[str, int]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
@@ -64,10 +89,13 @@ def _crc_by_leaf(tree: Any) -> dict[str, int]:
 
 
 class Checkpointer:
-    """The checkpoints of one run."""
+    """The checkpoints of one run, for the first process.
 
-    def __init__(self, workdir: Path, config: Config) -> None:
-        self.config = config
+    `data` says what the run is trained on; a run on other data does not go on.
+    """
+
+    def __init__(self, workdir: Path, config: Config, data: str = "") -> None:
+        self.config, self.data = config, data
         self.folder = (workdir / CHECKPOINTS).absolute()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -75,15 +103,30 @@ class Checkpointer:
             raise InputError(
                 f"{self.folder}: cannot be made ({error.strerror}): choose another --workdir"
             ) from error
+        newest = policies.LatestN(config.training.keep_checkpoints)
+        # The last of the sorted ones stays.
+        best = policies.BestN(get_metric_fn=_bits, reverse=True, n=1)
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=config.training.keep_checkpoints, cleanup_tmp_directories=True
+                best_fn=_bits,  # without it no metrics are written
+                best_mode="min",
+                preservation_policy=policies.AnyPreservationPolicy([newest, best]),
+                create=False,  # it has been, above
+                cleanup_tmp_directories=True,
+                multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0}),
             ),
         )
 
     def __enter__(self) -> "Checkpointer":
+        self._hook_before = sys.unraisablehook
+        sys.unraisablehook = self._hook
         return self
+
+    def _hook(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Leave out what TensorStore's threads tell of all the writes after one that failed."""
+        if str(unraisable.exc_value) != LOOP_CLOSED:
+            self._hook_before(unraisable)
 
     def __exit__(
         self,
@@ -91,26 +134,56 @@ class Checkpointer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            with self._writing():
+                self._manager.wait_until_finished()
+            self._manager.close()
+        finally:
+            sys.unraisablehook = self._hook_before
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Save in the background; the arrays are copied before this returns."""
-        meta = {"config": self.config.to_json(), "crc": _crc_by_leaf(checkpoint)}
-        self._manager.save(
-            int(checkpoint.state.step),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(checkpoint.state._asdict()),
-                carry=ocp.args.StandardSave(checkpoint.carry._asdict()),
-                meta=ocp.args.JsonSave(meta),
-            ),
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what Orbax's threads met while they wrote into an InputError."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.folder}: a checkpoint could not be written ({_last_reason(error)}): free "
+                "space or mend the disk; the same words go on from the newest whole one"
+            ) from error
+
+    def save(self, checkpoint: Checkpoint, bits: float = NOT_MEASURED) -> None:
+        """Save in the background; the arrays are copied before this returns.
+
+        `bits` are those per held-out sample. Raises InputError when this
+        checkpoint, or the one before, cannot be written.
+        """
+        meta = {
+            "config": self.config.to_json(),
+            "data": self.data,
+            "crc": _crc_by_leaf(checkpoint),
+        }
+        with self._writing():
+            self._manager.save(
+                int(checkpoint.state.step),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(checkpoint.state._asdict()),
+                    carry=ocp.args.StandardSave(checkpoint.carry._asdict()),
+                    meta=ocp.args.JsonSave(meta),
+                ),
+                metrics={BITS: bits},
+            )
+
+    def fewest_bits(self) -> float:
+        """Return the fewest held-out bits of the checkpoints that are there."""
+        metrics = (self._manager.metrics(step) for step in self._manager.all_steps())
+        return min((_bits(kept) for kept in metrics if kept), default=NOT_MEASURED)
 
     def restore_latest(self, like: Checkpoint) -> Checkpoint | None:
         """Return the newest whole checkpoint, or None in a new folder. `like` gives the structure.
 
         Newer ones that are damaged are named in the log and set aside. Raises InputError when the
-        run in the folder has another config, or no checkpoint of it is whole.
+        run in the folder has another config or data, or no checkpoint of it is whole.
         """
         damaged: list[DamagedCheckpointError] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -148,16 +221,21 @@ class Checkpointer:
     def _restore(self, step: int, like: Checkpoint) -> Checkpoint:
         """Return one checkpoint.
 
-        Raises DamagedCheckpointError, and InputError when it is of another config.
+        Raises DamagedCheckpointError, and InputError when it is of another config or other data.
         """
         meta = _read_meta(self._manager, self.folder, step)
         differing = differing_fields(
-            self.config, _config_of(self.folder / str(step), meta["config"])
+            self.config, config_of(self.folder / str(step), meta["config"])
         )
         if differing:
             raise InputError(
                 f"{self.folder}: the run there has another config ({'; '.join(differing)}): "
                 "use its config, or another --workdir"
+            )
+        if meta["data"] != self.data:
+            raise InputError(
+                f"{self.folder}: the run there was trained on other data ({meta['data']}; these "
+                f"are {self.data}): give its data, or another --workdir"
             )
         like = jax.tree.map(np.asarray, like)
         args = ocp.args.Composite(
@@ -168,6 +246,12 @@ class Checkpointer:
         found = Checkpoint(TrainState(**read["state"]), Carry(**read["carry"]))
         _check_crc(found, meta["crc"], self.folder / str(step))
         return found
+
+
+def _last_reason(error: Exception) -> str:
+    """Return what lies at the bottom of an error that names every layer it came through."""
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line.rsplit(": ", 1)[-1][:200]
 
 
 def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, args: Any) -> Any:
@@ -181,8 +265,8 @@ def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, args: Any)
 def _read_meta(manager: ocp.CheckpointManager, folder: Path, step: int) -> dict[str, Any]:
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
     meta = _restore(manager, folder, step, args)["meta"]
-    if not {"config", "crc"} <= set(meta):
-        raise DamagedCheckpointError(folder / str(step), "its meta lacks config or checksums")
+    if not {"config", "data", "crc"} <= set(meta):
+        raise DamagedCheckpointError(folder / str(step), "its meta lacks config, data or checksums")
     return meta
 
 
@@ -192,64 +276,16 @@ def _check_crc(tree: Any, expected: dict[str, int], place: Path) -> None:
             raise DamagedCheckpointError(place, f"checksum of {path} differs")
 
 
-def save_params(path: Path, config: Config, params: dict[str, Any]) -> None:
-    """Write parameters and config to one safetensors file, parameters in half precision."""
-    flat = flatten_dict(params["params"], sep=SEPARATOR)
-    halves = {name: np.asarray(value, np.float16) for name, value in flat.items()}
-    with whole_file(path) as temporary:
-        save_file(halves, temporary, metadata={"config": config.to_json()})
-
-
 def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
     """Return config and float32 parameters from a safetensors file or a run's folder.
 
-    Of a run's folder the newest checkpoint is read. Raises InputError when nothing is there, or
-    it is damaged, or of another version.
+    Of a run's folder the newest checkpoint is read; of a run that averages, the average. Raises
+    InputError when nothing is there, or it is damaged, or of another version.
     """
     with reading(path):
         if path.is_dir():
             return _load_run(path)
-        return _load_file(path)
-
-
-def _load_file(path: Path) -> tuple[Config, dict[str, Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint: give a .safetensors file or a --workdir")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = list(file.keys())
-            flat = {name: file.get_tensor(name).astype(np.float32) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable checkpoint ({error}): give a .safetensors file that "
-            "train.py wrote, or its --workdir"
-        ) from error
-    if "config" not in metadata:
-        raise InputError(f"{path}: holds no v2s_jax config: give a file that train.py wrote")
-    config, params = _config_of(path, metadata["config"]), unflatten_dict(flat, sep=SEPARATOR)
-    return config, _fitting(path, config, {"params": params})
-
-
-def _config_of(path: Path, text: str) -> Config:
-    try:
-        return Config.from_json(text)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _fitting(path: Path, config: Config, params: dict[str, Any]) -> dict[str, Any]:
-    """Return `params` if they are those of the config's model, by name and shape."""
-    wanted = jax.eval_shape(lambda: init_params(VideoToSound(config), jax.random.key(0)))
-    shapes = {name: leaf.shape for name, leaf in flatten_dict(wanted, sep=SEPARATOR).items()}
-    found = {name: leaf.shape for name, leaf in flatten_dict(params, sep=SEPARATOR).items()}
-    for name in sorted(shapes.keys() | found.keys()):
-        if shapes.get(name) != found.get(name):
-            raise InputError(
-                f"{path}: {name} has shape {found.get(name)}, the config's model wants "
-                f"{shapes.get(name)}: the file is of another version or damaged"
-            )
-    return params
+        return load_params_file(path)
 
 
 def _load_run(workdir: Path) -> tuple[Config, dict[str, Any]]:
@@ -263,14 +299,16 @@ def _load_run(workdir: Path) -> tuple[Config, dict[str, Any]]:
     with ocp.CheckpointManager(folder) as manager:
         step = max(steps)
         meta = _read_meta(manager, folder, step)
-        config = _config_of(folder / str(step), meta["config"])
+        config = config_of(folder / str(step), meta["config"])
         args = ocp.args.Composite(state=ocp.args.StandardRestore())
         state = _restore(manager, folder, step, args)["state"]
-    params = jax.tree.map(np.asarray, state["params"])
+    kept = "params" if state.get("average") is None else "average"
+    params = jax.tree.map(np.asarray, state[kept])
+    prefix = f".state.{kept}"
     expected = {
-        path.removeprefix(".state.params"): crc
+        path.removeprefix(prefix): crc
         for path, crc in meta["crc"].items()
-        if path.startswith(".state.params")
+        if path.startswith(prefix)
     }
     _check_crc(params, expected, folder / str(step))
-    return config, _fitting(folder / str(step), config, params)
+    return config, fitting(folder / str(step), config, params)

@@ -1,10 +1,9 @@
-"""The training loop as a linear story: open, resume, update, log, save."""
+"""The training loop as a linear story: open, resume, update, log, evaluate, save."""
 
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,23 +12,49 @@ from tqdm import tqdm
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound, initial_carry
-from v2s_jax.training.checkpoint import PARAMS_FILE, Checkpoint, Checkpointer, save_params
-from v2s_jax.training.loss import BITS_PER_NAT
-from v2s_jax.training.metrics import MetricsLog
-from v2s_jax.training.parallel import DataParallel
-from v2s_jax.training.step import (
-    ALL,
-    DeviceBatch,
-    UpdateMetrics,
-    chunks_per_clip,
-    init_state,
-    updates_in_call,
+from v2s_jax.training.checkpoint import (
+    BEST_PARAMS_FILE,
+    NOT_FINITE,
+    NOT_MEASURED,
+    PARAMS_FILE,
+    Checkpoint,
+    Checkpointer,
 )
+from v2s_jax.training.held_out import HELD_OUT_BITS, HeldOut, evaluate
+from v2s_jax.training.meter import Meter
+from v2s_jax.training.metrics import Heard, MetricsLog
+from v2s_jax.training.parallel import (
+    DataParallel,
+    all_devices,
+    any_process_ends,
+    from_first_process,
+    is_first_process,
+    is_only_process,
+)
+from v2s_jax.training.params_file import save_params
+from v2s_jax.training.profile import Profile
+from v2s_jax.training.state import init_state
+from v2s_jax.training.step import ALL, DeviceBatch, UpdateMetrics, chunks_per_clip, updates_in_call
 from v2s_jax.training.termination import Termination
 from v2s_jax.types import Batch, FeatureStatistics
 
-OpenBatches = Callable[[int], Generator[Batch]]
-"""Return the endless batches of a run, from the given one on."""
+OpenBatches = Callable[[int, range], Generator[Batch]]
+"""Return the endless batches of a run, from the given one on: the rows that this process feeds."""
+
+Listen = Callable[[dict[str, Any]], Iterable[Heard]]
+"""Return what parameters sound like."""
+
+
+class TrainingData(NamedTuple):
+    """The clips that are trained on."""
+
+    open: OpenBatches
+    clip_samples: int
+    """Length of every clip of the batches."""
+    statistics: FeatureStatistics | None
+    """Those of the training set; None for a model that standardises nothing."""
+    fingerprint: str = ""
+    """What tells these data from others; a run goes on with the same only."""
 
 
 class Finished(NamedTuple):
@@ -44,137 +69,165 @@ class Finished(NamedTuple):
 
 def train(
     config: Config,
-    open_batches: OpenBatches,
-    clip_samples: int,
-    statistics: FeatureStatistics | None,
+    data: TrainingData,
     workdir: Path,
     devices: Sequence[jax.Device] | None = None,
+    *,
+    held_out: HeldOut | None = None,
+    listen: Listen | None = None,
+    profile: bool = False,
 ) -> Finished:
     """Train until `config.training.steps`, going on from the newest checkpoint in `workdir`.
 
-    `clip_samples` is the length of every clip of the batches, `statistics` are those of the
-    training set, and may be None for a model that standardises nothing. Stopped and started again,
-    a run ends with the same parameters, bit for bit, as one that never stopped (same devices).
+    Stopped and started again, a run ends with the same parameters, bit for bit, as one that never
+    stopped (same devices). With several processes each calls this alike, and the first alone
+    reads and writes `workdir`. After every `evaluate_every_steps` updates it is scored on
+    `held_out` and heard with `listen`.
 
     On SIGTERM the run ends after the compiled call at work, with a checkpoint.
 
-    Raises InputError when the folder holds a run with another config, or the loss is not finite.
+    Raises InputError when the folder holds a run with another config or other data, when it
+    cannot be written, or when the loss is not finite.
     """
     training = config.training
-    devices = jax.local_devices() if devices is None else devices
     model = VideoToSound(config, training.precision)
-    chunks = chunks_per_clip(config, clip_samples)
-    updates = updates_in_call(config, clip_samples)
+    chunks = chunks_per_clip(config, data.clip_samples)
+    updates = updates_in_call(config, data.clip_samples)
     if training.steps % updates:
         raise InputError(
             f"steps {training.steps} is not a multiple of the {updates} updates of one call: "
             f"use {training.steps - training.steps % updates + updates}"
         )
-    parallel = DataParallel(model, updates, devices)
+    parallel = DataParallel(model, updates, all_devices() if devices is None else devices)
+    writes = is_first_process()
 
-    state = init_state(model, statistics)
+    state = init_state(model, data.statistics)
     carry = initial_carry(model, state.params, training.batch_clips)
     first = jax.tree.map(np.array, Checkpoint(state, carry))
-    with Checkpointer(workdir, config) as checkpoints, Termination() as termination:
-        start = checkpoints.restore_latest(first) or first
+    with ExitStack() as open_things:
+        enter = open_things.enter_context
+        checkpoints = enter(Checkpointer(workdir, config, data.fingerprint)) if writes else None
+        # Several processes have a handler already, with which they agree on a step.
+        termination = enter(Termination()) if is_only_process() else None
+        start = _restored(checkpoints, first)
         first_step = step = int(start.state.step)
-        state, carry = parallel.replicate(start.state), parallel.split(start.carry)
-        meter = _Meter(training.batch_clips * training.chunk_samples, config.clock.sample_rate_hz)
-        with (
-            MetricsLog(workdir, step) as log,
-            closing(open_batches(step // chunks)) as batches,
-            tqdm(initial=step, total=training.steps, unit="step", dynamic_ncols=True) as bar,
-        ):
-            if step:
-                bar.write(f"going on from step {step}")
-            while step < training.steps:
-                if step % chunks == 0 or step == first_step:
-                    clips, on_devices = _next_batch(batches, parallel)
-                state, carry, metrics = parallel(state, carry, on_devices)
-                before, step = step, step + updates
-                _stop_unless_finite(metrics, before, clips)
-                meter.add(metrics, updates)
-                bar.update(updates)
-                asked = termination.asked  # once: it may turn true at any moment
-                done = step == training.steps or asked
-                if done or _passed(before, step, training.log_every_steps):
-                    scalars = meter.read()
-                    bar.set_postfix_str(
-                        f"{scalars['bits_per_sample']:.3f} bits, "
-                        f"{scalars['nats_per_sample']:.3f} nats, "
-                        f"{scalars['x_real_time']:.1f} x real time"
-                    )
-                    log.write(step, scalars)
-                if done or _passed(before, step, training.checkpoint_every_steps):
-                    host_state = jax.tree.map(np.asarray, state)
-                    checkpoints.save(Checkpoint(host_state, parallel.gather(carry)))
-                if asked:
-                    break
+        fewest_bits = checkpoints.fewest_bits() if checkpoints else NOT_MEASURED
+        state = parallel.replicate(start.state)
+        carry = parallel.split(parallel.own(start.carry))
+        log = enter(MetricsLog(workdir, step)) if writes else None
+        batches = enter(closing(data.open(step // chunks, parallel.rows)))
+        bar = enter(
+            tqdm(
+                initial=step,
+                total=training.steps,
+                unit="step",
+                dynamic_ncols=True,
+                disable=not writes,
+            )
+        )
+        trace = enter(Profile(workdir)) if profile else None
+        meter = Meter(config)
+        if step:
+            bar.write(f"going on from step {step}")
+        while step < training.steps:
+            if step % chunks == 0 or step == first_step:
+                clips, on_devices = _next_batch(batches, parallel)
+            state, carry, metrics = parallel(state, carry, on_devices)
+            before, step = step, step + updates
+            problem = _not_finite(metrics, before)
+            if problem:
+                inspected = _set_down(workdir, config, Checkpoint(state, carry), parallel)
+                raise InputError(
+                    f"{problem} (clips {', '.join(clips)}): its state lies in {inspected}; the "
+                    "newest checkpoint is from before; begin again in another --workdir with a "
+                    "lower --training.learning-rate"
+                )
+            meter.add(metrics, updates)
+            bar.update(updates)
+            if trace:
+                trace.called()
+            # Asked once, for the answer may change at any moment.
+            asked = termination.asked if termination else any_process_ends(step // updates)
+            done = step == training.steps or asked
+            evaluates = held_out and _passed(before, step, training.evaluate_every_steps)
+            scalars: dict[str, float] = {}
+            if done or evaluates or _passed(before, step, training.log_every_steps):
+                scalars |= meter.read()
+                bar.set_postfix_str(
+                    f"{scalars['bits_per_sample']:.3f} bits, "
+                    f"{scalars['nats_per_sample']:.3f} nats, "
+                    f"{scalars['x_real_time']:.1f} x real time"
+                )
+            if held_out and evaluates:
+                scalars |= evaluate(parallel, state.result, held_out)
+                bar.write(f"step {step}: {scalars[HELD_OUT_BITS]:.4f} bits per held-out sample")
+                if log:
+                    result = jax.tree.map(np.asarray, state.result)
+                    for heard in listen(result) if listen else ():
+                        log.hear(step, heard)
+                    if scalars[HELD_OUT_BITS] < fewest_bits:
+                        fewest_bits = scalars[HELD_OUT_BITS]
+                        save_params(workdir / BEST_PARAMS_FILE, config, result)
+            if log and scalars:
+                log.write(step, scalars)
+            if done or evaluates or _passed(before, step, training.checkpoint_every_steps):
+                on_host = jax.tree.map(np.asarray, state), parallel.gather(carry)
+                if checkpoints:
+                    bits = scalars.get(HELD_OUT_BITS, NOT_MEASURED)
+                    checkpoints.save(Checkpoint(*on_host), bits)
+                meter.skip()
+            if asked:
+                break
         if step < training.steps:
             return Finished(step, meter.last_nll, None)
-        params_file = workdir / PARAMS_FILE
-        save_params(params_file, config, jax.tree.map(np.asarray, state.params))
-    return Finished(step, meter.last_nll, params_file)
+        if writes:
+            result = jax.tree.map(np.asarray, state.result)
+            save_params(workdir / PARAMS_FILE, config, result)
+    return Finished(step, meter.last_nll, workdir / PARAMS_FILE)
 
 
-def _next_batch(batches: Iterator[Batch], parallel: DataParallel) -> tuple[np.ndarray, DeviceBatch]:
-    """Put the next clips on the devices; return their indices in the data set beside them."""
+def _restored(checkpoints: Checkpointer | None, first: Checkpoint) -> Checkpoint:
+    """Return what the run goes on from; all processes get what the first one reads."""
+    start, problem = first, None
+    if checkpoints:
+        try:
+            start = checkpoints.restore_latest(first) or first
+        except InputError as error:
+            problem = error
+    if from_first_process(np.int32(problem is not None)):
+        raise problem or InputError("the first process could not begin: its own message says why")
+    return from_first_process(start)
+
+
+def _next_batch(
+    batches: Iterator[Batch], parallel: DataParallel
+) -> tuple[tuple[str, ...], DeviceBatch]:
+    """Put the next clips on the devices; return their names beside them."""
     batch = next(batches)
     arrays = parallel.split((batch.levels, batch.features, batch.mask))
-    return batch.clip_index, DeviceBatch(*arrays)
+    return batch.clip_ids, DeviceBatch(*arrays)
 
 
 def _passed(before: int, after: int, every: int) -> bool:
-    """Say whether a multiple of `every` lies in (before, after]."""
-    return after // every > before // every
+    """Say whether a multiple of `every` lies in (before, after]; 0 has none."""
+    return bool(every) and after // every > before // every
 
 
-def _stop_unless_finite(metrics: UpdateMetrics, before: int, clips: np.ndarray) -> None:
+def _not_finite(metrics: UpdateMetrics, before: int) -> str | None:
+    """Return what is not finite, and since which step."""
     for name, values in (("loss", metrics.nll), ("gradient", metrics.gradient_norm[ALL])):
         finite = np.isfinite(np.asarray(values))
         if not finite.all():
             step = before + 1 + int(np.argmin(finite))
-            raise InputError(
-                f"the {name} is {values[step - before - 1]} at step {step} (clips "
-                f"{clips.tolist()}): the newest checkpoint is from before; lower "
-                "--training.learning-rate"
-            )
+            return f"the {name} is {values[step - before - 1]} at step {step}"
+    return None
 
 
-class _Meter:
-    """Means over the updates since the last reading."""
-
-    def __init__(self, samples_per_update: int, sample_rate_hz: int) -> None:
-        self._samples_per_update = samples_per_update
-        self._sample_rate_hz = sample_rate_hz
-        self.last_nll: float | None = None
-        self._clear()
-
-    def _clear(self) -> None:
-        self._metrics: list[UpdateMetrics] = []
-        self._updates = 0
-        self._since = time.perf_counter()
-
-    def add(self, metrics: UpdateMetrics, updates: int) -> None:
-        self._metrics.append(metrics)
-        self._updates += updates
-
-    def read(self) -> dict[str, float]:
-        """Return the means as scalars to log, and start anew."""
-        metrics = jax.tree.map(lambda *calls: np.concatenate(calls), *self._metrics)
-        nll = float(np.sum(metrics.nll * metrics.samples) / max(np.sum(metrics.samples), 1.0))
-        samples_per_sec = (
-            self._updates * self._samples_per_update / (time.perf_counter() - self._since)
-        )
-        self._clear()
-        self.last_nll = nll
-        return {
-            "nats_per_sample": nll,
-            "bits_per_sample": nll * BITS_PER_NAT,
-            **{
-                f"gradient_norm/{part}": float(np.mean(norms))
-                for part, norms in metrics.gradient_norm.items()
-            },
-            "samples_per_sec": samples_per_sec,
-            "x_real_time": samples_per_sec / self._sample_rate_hz,
-        }
+def _set_down(workdir: Path, config: Config, found: Checkpoint, parallel: DataParallel) -> Path:
+    """Write a state that is not finite where no run goes on from it; return the folder."""
+    folder = workdir / NOT_FINITE
+    carry = parallel.gather(found.carry)
+    if is_first_process():
+        with Checkpointer(folder, config) as inspected:
+            inspected.save(Checkpoint(jax.tree.map(np.asarray, found.state), carry))
+    return folder

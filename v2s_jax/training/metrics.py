@@ -1,29 +1,54 @@
 """What a run says while it goes: JSON lines and TensorBoard, in bits and nats."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
-from tensorboardX import SummaryWriter
+import numpy as np
+from jaxtyping import Float32, UInt8
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
 
 METRICS_FILE = "metrics.jsonl"
+EVENTS_PREFIX = "events"
+
+
+class Heard(NamedTuple):
+    """A sound that a run in the middle of training makes of a clip."""
+
+    name: str
+    waveform: Float32[np.ndarray, "samples"]
+    sample_rate_hz: int
+    picture: UInt8[np.ndarray, "height width 3"]
+    """Its waveform and spectrogram."""
 
 
 class MetricsLog:
     """Append scalars to WORKDIR/metrics.jsonl and to TensorBoard events in WORKDIR.
 
     A run that goes on from `step` forgets what it had logged beyond it, so that no update is
-    logged twice.
+    logged twice. Raises InputError when the disk does not take what is logged.
     """
 
     def __init__(self, workdir: Path, step: int) -> None:
         path = workdir / METRICS_FILE
-        if path.exists():
-            _keep_lines(path, step)
-        self._lines = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(workdir), purge_step=step + 1)
+        self._workdir = workdir
+        with self._writing():
+            if path.exists():
+                _keep_lines(path, step)
+            self._lines = path.open("a", encoding="utf-8")
+            # Not the library's usual writer: its thread ends without a word on a full disk, and
+            # the run would wait for it for ever.
+            self._board = EventsWriter(str(workdir / EVENTS_PREFIX))
+            purge = SessionLog(status=SessionLog.START)
+            self._board.write_event(Event(step=step + 1, session_log=purge))
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -34,15 +59,40 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._lines.close()
-        self._board.close()
+        with self._writing():
+            self._lines.close()
+            self._board.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self._workdir}: what is logged cannot be written ({error.strerror}): free "
+                "space or mend the disk; the same words go on from the newest checkpoint"
+            ) from error
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Log scalars under `step`."""
-        self._lines.write(json.dumps({"step": step, **scalars}) + "\n")
-        self._lines.flush()
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
+        with self._writing():
+            self._lines.write(json.dumps({"step": step, **scalars}) + "\n")
+            self._lines.flush()
+            for name, value in scalars.items():
+                self._board.write_event(Event(step=step, summary=summary.scalar(name, value)))
+            self._board.flush()
+
+    def hear(self, step: int, heard: Heard) -> None:
+        """Put a sound and its picture into TensorBoard under `step`."""
+        tag = f"sound/{heard.name}"
+        sound = heard.waveform[:, None]  # one channel
+        with self._writing():
+            for part in (
+                summary.audio(tag, sound, sample_rate=heard.sample_rate_hz),
+                summary.image(tag, heard.picture, dataformats="HWC"),
+            ):
+                self._board.write_event(Event(step=step, summary=part))
+            self._board.flush()
 
 
 def _keep_lines(path: Path, last_step: int) -> None:

@@ -21,38 +21,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from v2s_jax.config import Config, TrainingConfig
+from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.model import (
-    Carry,
-    VideoToSound,
-    encode,
-    forward,
-    init_params,
-    initial_carry,
-    with_statistics,
-)
+from v2s_jax.model import HIDDEN, Carry, VideoToSound, encode, forward, initial_carry
 from v2s_jax.training.loss import masked_nll
-from v2s_jax.types import FeatureStatistics
-
-ADAM_B1 = 0.9
-ADAM_B2 = 0.999
-ADAM_EPSILON = 1e-8
-"""Adam's published defaults, which SampleRNN uses."""
+from v2s_jax.training.state import TrainState, updated
 
 ALL = "all"
 """Name of the whole among the parts of a gradient."""
 
 Total = Callable[[Any], Any]
 """Add every leaf of a pytree up over all devices."""
-
-
-class TrainState(NamedTuple):
-    """What an update changes and a checkpoint keeps, besides the carry."""
-
-    step: Int[Array, ""]
-    params: dict[str, Any]
-    opt_state: Any
 
 
 class DeviceBatch(NamedTuple):
@@ -72,36 +51,6 @@ class UpdateMetrics(NamedTuple):
     """How many samples that is the mean of: those that were not padding."""
     gradient_norm: dict[str, Float[Array, "..."]]
     """Euclidean norm over the parameters of each part, and of all (ALL), before clipping."""
-
-
-def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
-    """Return Adam with elementwise clipping; the rate is constant, then falls to 0 at the end."""
-    rate: float | optax.Schedule = training.learning_rate
-    decay_steps = min(training.decay_steps, training.steps)
-    if decay_steps:
-        rate = optax.join_schedules(
-            [
-                optax.constant_schedule(training.learning_rate),
-                optax.cosine_decay_schedule(training.learning_rate, decay_steps),
-            ],
-            [training.steps - decay_steps],
-        )
-    return optax.chain(
-        optax.clip(training.gradient_clip),
-        optax.adam(rate, b1=ADAM_B1, b2=ADAM_B2, eps=ADAM_EPSILON),
-    )
-
-
-def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> TrainState:
-    """Return the state before the first update, a function of the config's seed and the data.
-
-    `statistics` may be None for a model that standardises nothing.
-    """
-    config = model.config
-    params = init_params(model, jax.random.key(config.training.seed))
-    params = with_statistics(params, config.model, statistics)
-    opt_state = make_optimizer(config.training).init(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
 
 
 def chunks_per_clip(config: Config, samples: int) -> int:
@@ -159,6 +108,20 @@ def _start(model: VideoToSound, params: dict[str, Any], batch: DeviceBatch) -> C
     return encode(model, params, carry, batch.features, seen)
 
 
+def _chunk_nll_by_clip(
+    model: VideoToSound,
+    params: dict[str, Any],
+    carry: Carry,
+    batch: DeviceBatch,
+    index: Int[Array, ""],
+) -> tuple[Float[Array, "batch"], Carry]:
+    """Return each clip's nats in one chunk, and the carry after it."""
+    chunk = _chunk(model.config, batch, index)
+    levels = chunk.levels.astype(jnp.int32)
+    carry, logits = forward(model, params, carry, levels, chunk.features)
+    return masked_nll(logits, levels, chunk.mask), carry
+
+
 def _chunk_nll(
     model: VideoToSound,
     params: dict[str, Any],
@@ -166,11 +129,16 @@ def _chunk_nll(
     batch: DeviceBatch,
     index: Int[Array, ""],
 ) -> tuple[Float[Array, ""], Carry]:
-    """Return the sum of one chunk's nats, and the carry after it."""
-    chunk = _chunk(model.config, batch, index)
-    levels = chunk.levels.astype(jnp.int32)
-    carry, logits = forward(model, params, carry, levels, chunk.features)
-    return masked_nll(logits, levels, chunk.mask), carry
+    """Return the sum of one chunk's nats, and the carry after it, to be differentiated."""
+
+    def nll(params: dict[str, Any], carry: Carry) -> tuple[Array, Carry]:
+        by_clip, carry = _chunk_nll_by_clip(model, params, carry, batch, index)
+        return jnp.sum(by_clip), carry
+
+    if model.config.training.rematerialize:
+        keep = jax.checkpoint_policies.save_only_these_names(HIDDEN)
+        return jax.checkpoint(nll, policy=keep)(params, carry)
+    return nll(params, carry)
 
 
 def _window_nll(
@@ -196,6 +164,57 @@ def _gradient_norms(gradient: dict[str, Any]) -> dict[str, Float[Array, ""]]:
     }
 
 
+def _gradient(
+    model: VideoToSound,
+    params: dict[str, Any],
+    carry: Carry,
+    batch: DeviceBatch,
+    index: Int[Array, ""],
+) -> tuple[tuple[Float[Array, ""], Carry], dict[str, Any]]:
+    """Return ((sum of nats, next carry), gradient) of the update at chunk `index`."""
+    chunks = chunks_per_clip(model.config, batch.levels.shape[1])
+    window = first_window(model.config, chunks)
+
+    def from_start(params: dict[str, Any]) -> tuple[Array, Carry]:
+        return _window_nll(model, params, batch, window)
+
+    def from_carry(params: dict[str, Any]) -> tuple[Array, Carry]:
+        return _chunk_nll(model, params, carry, batch, index)
+
+    def from_either(params: dict[str, Any]) -> tuple[Array, Carry]:
+        start = jax.lax.cond(index == 0, lambda: _start(model, params, batch), lambda: carry)
+        return _chunk_nll(model, params, start, batch, index)
+
+    def differentiate(nll: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.value_and_grad(nll, has_aux=True)
+
+    if window == 1:
+        return differentiate(from_either)(params)
+    return jax.lax.cond(index == 0, differentiate(from_start), differentiate(from_carry), params)
+
+
+def _gradient_of_parts(
+    model: VideoToSound,
+    params: dict[str, Any],
+    carry: Carry,
+    batch: DeviceBatch,
+    index: Int[Array, ""],
+) -> tuple[tuple[Float[Array, ""], Carry], dict[str, Any]]:
+    """Return what `_gradient` does, from one micro-batch after the other."""
+    parts = model.config.training.micro_batches
+    if parts == 1:
+        return _gradient(model, params, carry, batch, index)
+    by_part = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), (carry, batch))
+
+    def add_part(sums: Any, part: tuple[Carry, DeviceBatch]) -> tuple[Any, Carry]:
+        (nll, carry), gradient = _gradient(model, params, *part, index)
+        return jax.tree.map(jnp.add, sums, (nll, gradient)), carry
+
+    nothing = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
+    (nll, gradient), carries = jax.lax.scan(add_part, nothing, by_part)
+    return (nll, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carries)), gradient
+
+
 def train_step(
     model: VideoToSound,
     updates: int,
@@ -211,45 +230,20 @@ def train_step(
     model's initial carry and the encoded video, so that both are learned.
     """
     config = model.config
-    optimizer = make_optimizer(config.training)
     chunks = chunks_per_clip(config, batch.levels.shape[1])
     window = first_window(config, chunks)
-
-    def gradients(params: dict[str, Any], carry: Carry, index: Array) -> tuple[Any, Any]:
-        """Return ((nats, carry), gradient) of the update at chunk `index`."""
-
-        def from_start(params: dict[str, Any]) -> tuple[Array, Carry]:
-            return _window_nll(model, params, batch, window)
-
-        def from_carry(params: dict[str, Any]) -> tuple[Array, Carry]:
-            return _chunk_nll(model, params, carry, batch, index)
-
-        def from_either(params: dict[str, Any]) -> tuple[Array, Carry]:
-            start = jax.lax.cond(index == 0, lambda: _start(model, params, batch), lambda: carry)
-            return _chunk_nll(model, params, start, batch, index)
-
-        def differentiate(nll: Callable[..., Any]) -> Callable[..., Any]:
-            return jax.value_and_grad(nll, has_aux=True)
-
-        if window == 1:
-            return differentiate(from_either)(params)
-        return jax.lax.cond(
-            index == 0, differentiate(from_start), differentiate(from_carry), params
-        )
 
     def update(
         loop: tuple[TrainState, Carry], _: None
     ) -> tuple[tuple[TrainState, Carry], UpdateMetrics]:
         state, carry = loop
         index = state.step % chunks
-        (nll, carry), gradient = gradients(state.params, carry, index)
+        (nll, carry), gradient = _gradient_of_parts(model, state.params, carry, batch, index)
         count = _samples(config, batch, index, window)
         nll, gradient, count = total((nll, gradient, count))
         nll, gradient = jax.tree.map(lambda x: x / jnp.maximum(count, 1.0), (nll, gradient))
-        change, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, change)
         metrics = UpdateMetrics(nll, count, _gradient_norms(gradient))
-        return (TrainState(state.step + 1, params, opt_state), carry), metrics
+        return (updated(config.training, state, gradient), carry), metrics
 
     (state, carry), metrics = jax.lax.scan(update, (state, carry), None, length=updates)
     return state, carry, metrics
@@ -263,3 +257,17 @@ def _samples(
     ahead = jnp.where(index == 0, window, 1) * size
     place = jnp.arange(batch.mask.shape[1]) - index * size
     return jnp.sum((batch.mask & (place >= 0) & (place < ahead)).astype(jnp.float32))
+
+
+def clip_nll(
+    model: VideoToSound, params: dict[str, Any], batch: DeviceBatch
+) -> Float[Array, "batch"]:
+    """Return the nats of each whole clip, with the forward pass of training."""
+
+    def chunk(carry: Carry, index: Array) -> tuple[Carry, Array]:
+        nll, carry = _chunk_nll_by_clip(model, params, carry, batch, index)
+        return carry, nll
+
+    chunks = chunks_per_clip(model.config, batch.levels.shape[1])
+    _, nlls = jax.lax.scan(chunk, _start(model, params, batch), jnp.arange(chunks))
+    return jnp.sum(nlls, axis=0)

@@ -1,0 +1,91 @@
+"""Very short seeded clips for tests of training, and the tiny preset made for them."""
+
+import dataclasses
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+
+from v2s_jax.config import Config
+from v2s_jax.training.held_out import HeldOut
+from v2s_jax.training.loop import TrainingData
+from v2s_jax.training.metrics import METRICS_FILE
+from v2s_jax.types import Batch, FeatureStatistics, Statistics
+
+VIDEO_FRAMES = 2
+SAMPLES = VIDEO_FRAMES * 1024
+APPEARANCE_DIM = 12
+CATEGORIES = ("drum", "water")
+OF_APPEARANCE = Statistics(np.full(APPEARANCE_DIM, 0.5, np.float32), 0.3)
+STATISTICS = FeatureStatistics(OF_APPEARANCE, OF_APPEARANCE)
+
+
+def small(tiny: Config, **training) -> Config:
+    """The tiny preset on very short clips, eight to a batch."""
+    defaults = {
+        "batch_clips": 8,
+        "updates_per_call": 2,
+        "precision": "highest",
+        "evaluate_every_steps": 0,
+    }
+    return dataclasses.replace(
+        tiny,
+        model=dataclasses.replace(tiny.model, appearance_dim=APPEARANCE_DIM),
+        training=dataclasses.replace(tiny.training, **{**defaults, **training}),
+    )
+
+
+class Clips:
+    """An endless run of seeded batches that remembers which clips were read."""
+
+    def __init__(self, config: Config, stop_before: int | None = None) -> None:
+        self.clips = config.training.batch_clips
+        self.width = config.model.feature_dim
+        self.stop_before = stop_before
+        self.read: list[list[int]] = []
+
+    def __call__(self, first: int, rows: range) -> Generator[Batch]:
+        number = first
+        while number != self.stop_before:
+            batch = self.batch(number, rows)
+            self.read.append(batch.clip_index.tolist())
+            yield batch
+            number += 1
+        raise ConnectionAbortedError("the machine went away")
+
+    def batch(self, number: int, rows: range | None = None) -> Batch:
+        """The rows of a batch; all of them unless they are named."""
+        own = slice(None) if rows is None else slice(rows.start, rows.stop)
+        random = np.random.default_rng(number)
+        noise = random.normal(128, 12, (self.clips, SAMPLES))
+        mask = np.ones((self.clips, SAMPLES), bool)
+        mask[0, 1500:] = False  # a shorter clip: device means of means would not be the mean
+        features = random.random((self.clips, VIDEO_FRAMES, self.width)).astype(np.float16)
+        index = np.arange(self.clips) + number * self.clips
+        return Batch(
+            noise.clip(0, 255).astype(np.uint8)[own],
+            features[own],
+            mask[own],
+            index[own],
+            tuple(f"clip-{i}" for i in index[own]),
+            tuple(CATEGORIES[i % 2] for i in index[own]),
+        )
+
+    @property
+    def held_out(self) -> HeldOut:
+        """Two batches that are not trained on."""
+        numbers = (10_000, 10_001)
+        return HeldOut(lambda rows: (self.batch(number, rows) for number in numbers), CATEGORIES)
+
+
+def data_of(clips) -> TrainingData:
+    return TrainingData(clips, SAMPLES, STATISTICS, "seeded noise")
+
+
+def logged(workdir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (workdir / METRICS_FILE).read_text().splitlines()]
+
+
+def losses(workdir: Path) -> list[float]:
+    return [line["nats_per_sample"] for line in logged(workdir)]

@@ -1,0 +1,85 @@
+"""What training changes: parameters, optimiser, their average; and how a gradient changes them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from v2s_jax.config import TrainingConfig
+from v2s_jax.model import VideoToSound, init_params, with_statistics
+from v2s_jax.types import FeatureStatistics
+
+ADAM_B1 = 0.9
+ADAM_B2 = 0.999
+ADAM_EPSILON = 1e-8
+"""Adam's published defaults, which SampleRNN uses."""
+
+
+class TrainState(NamedTuple):
+    """What an update changes and a checkpoint keeps, besides the carry."""
+
+    step: Int[Array, ""]
+    params: dict[str, Any]
+    opt_state: Any
+    average: dict[str, Any] | None
+    """Exponential moving average of the parameters, where the config wants one."""
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The parameters that the run is for: their average, where there is one."""
+        return self.params if self.average is None else self.average
+
+
+def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
+    """Return Adam with elementwise clipping.
+
+    Its rate rises from 0, is constant, then falls to 0 at the end; the paper's is constant.
+    """
+    return optax.chain(
+        optax.clip(training.gradient_clip),
+        optax.adam(learning_rate(training), b1=ADAM_B1, b2=ADAM_B2, eps=ADAM_EPSILON),
+    )
+
+
+def learning_rate(training: TrainingConfig) -> float | optax.Schedule:
+    """Return the rate, or what tells it from the number of updates before."""
+    peak = training.learning_rate
+    decay_steps = min(training.decay_steps, training.steps)
+    warmup_steps = min(training.warmup_steps, training.steps - decay_steps)
+    if not decay_steps and not warmup_steps:
+        return peak
+    parts: list[optax.Schedule] = [optax.constant_schedule(peak)]
+    boundaries: list[int] = []
+    if warmup_steps:
+        parts.insert(0, optax.linear_schedule(0.0, peak, warmup_steps))
+        boundaries.append(warmup_steps)
+    if decay_steps:
+        parts.append(optax.cosine_decay_schedule(peak, decay_steps))
+        boundaries.append(training.steps - decay_steps)
+    return optax.join_schedules(parts, boundaries)
+
+
+def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> TrainState:
+    """Return the state before the first update, a function of the config's seed and the data.
+
+    `statistics` may be None for a model that standardises nothing.
+    """
+    training = model.config.training
+    params = init_params(model, jax.random.key(training.seed))
+    params = with_statistics(params, model.config.model, statistics)
+    average = params if training.ema_decay else None
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, make_optimizer(training).init(params), average
+    )
+
+
+def updated(training: TrainingConfig, state: TrainState, gradient: dict[str, Any]) -> TrainState:
+    """Return the state after one update."""
+    change, opt_state = make_optimizer(training).update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, change)
+    average = state.average
+    if average is not None:
+        average = optax.incremental_update(params, average, step_size=1 - training.ema_decay)
+    return TrainState(state.step + 1, params, opt_state, average)
