@@ -8,17 +8,19 @@ DEV := $(VENV)/.requirements-dev-installed
 PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all soak probes lint clean
+.PHONY: help demo test test-all test-jax soak probes lint clean
 
 help:
 	@echo "make demo      sound the example video with the checkpoint that ships: out/demo"
 	@echo "make test      the tests"
 	@echo "make test-all  the slow ones too"
+	@echo "make test-jax  those of them that hang on the version of JAX"
 	@echo "make soak      the tests that run for long"
 	@echo "make probes    the study of what each variant can use (half an hour): docs/probes"
 	@echo "make lint      style, types, and who may import whom"
 	@echo "make clean     remove out/ and caches; .venv, data sets and runs stay"
-	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer)"
+	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer),"
+	@echo "VENV=.venv-3.12 another place for it"
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -47,6 +49,10 @@ test: $(DEV)
 
 test-all: $(DEV)
 	$(RUN) -m pytest -m "not soak"
+
+test-jax: $(DEV)
+	$(RUN) -m pytest tests/test_lowering.py tests/test_training.py tests/test_training_options.py \
+	  tests/test_held_out.py tests/test_generate.py
 
 soak: $(DEV)
 	$(RUN) -m pytest -m soak
