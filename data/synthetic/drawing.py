@@ -218,3 +218,14 @@ def rounded(
 ) -> UInt8[np.ndarray, "video_frames height width 3"]:
     """Round a canvas to bytes."""
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+
+
+def box(left: Px, top: Px, right: Px, bottom: Px) -> Coverage:
+    """Cover an upright rectangle whose sides may move."""
+    place = np.arange(PICTURE_PX, dtype=np.float64)
+
+    def within(low: Px, high: Px) -> Float64[np.ndarray, "*lead px"]:
+        low, high = np.asarray(low)[..., None], np.asarray(high)[..., None]
+        return np.clip(np.minimum(place - low, high - place) + 0.5, 0.0, 1.0)
+
+    return within(top, bottom)[..., :, None] * within(left, right)[..., None, :]
