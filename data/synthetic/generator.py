@@ -4,7 +4,18 @@ import difflib
 
 import numpy as np
 
-from data.synthetic import drum, water_flowing
+from data.synthetic import (
+    baby_crying,
+    chainsaw,
+    dog,
+    drum,
+    fireworks,
+    helicopter,
+    printer,
+    rail_transport,
+    snoring,
+    water_flowing,
+)
 from data.synthetic.clip import SyntheticClip
 from data.synthetic.randomness import Draws
 from data.synthetic.scene import Setting
@@ -13,7 +24,15 @@ from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 
 _SCENES = {
+    "baby_crying": baby_crying.make,
+    "chainsaw": chainsaw.make,
+    "dog": dog.make,
     "drum": drum.make,
+    "fireworks": fireworks.make,
+    "helicopter": helicopter.make,
+    "printer": printer.make,
+    "rail_transport": rail_transport.make,
+    "snoring": snoring.make,
     "water_flowing": water_flowing.make,
 }
 
