@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from data.prepare import make_synthetic
+from data.synthetic.command import make_synthetic
 from data.synthetic.presets import Preset
 from tests.training_clips import Clips, data_of, logged, small
 from v2s_jax.commands.door import run_door

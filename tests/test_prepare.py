@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.clips import read_clip
 from data.pool import in_order
-from data.prepare import make_synthetic
-from data.synthetic.generator import CATEGORIES, make_clip
+from data.synthetic.clip_files import read_clip
+from data.synthetic.command import make_synthetic
+from data.synthetic.generator import make_clip
 from data.synthetic.presets import Preset
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
@@ -23,8 +23,9 @@ from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.records import open_data_set, waveform_to_int16
 
 CLOCK = Clock()
-MINI = Preset("mini", train_clips=2, test_clips=1, video_frames=8, categories=CATEGORIES)
-CLIPS = 3 * len(CATEGORIES)
+TWO = ("drum", "water_flowing")
+MINI = Preset("mini", train_clips=2, test_clips=1, video_frames=8, categories=TWO)
+CLIPS = 3 * len(TWO)
 
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/task").is_dir(), reason="worker processes are listed in /proc, not here"
@@ -72,7 +73,7 @@ def test_metadata_says_how_the_data_were_made(made):
     data = open_data_set(made, "train")
     assert data.name == "synthetic_mini"
     assert data.clock == CLOCK
-    assert data.categories == tuple(sorted(CATEGORIES))
+    assert data.categories == tuple(sorted(TWO))
     assert data.metadata["extractor"] == "pixels"
     assert data.metadata["samples_max"] == 8 * 1_024
     made_by = data.metadata["made_by"]
@@ -80,7 +81,7 @@ def test_metadata_says_how_the_data_were_made(made):
 
 
 def test_categories_take_turns(made):
-    assert [record.category for record in open_data_set(made, "train")] == [*CATEGORIES] * 2
+    assert [record.category for record in open_data_set(made, "train")] == [*TWO] * 2
 
 
 def test_every_clip_is_a_video_with_its_label(made):
@@ -162,7 +163,10 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
     file = tmp_path / "file"
     file.touch()
     for arguments, message in (
-        (("--preset", "tinny", "--out", tmp_path), "did you mean tiny? Known: tiny, demo"),
+        (
+            ("--preset", "tinny", "--out", tmp_path),
+            "did you mean tiny? Known: tiny, small, full, demo",
+        ),
         (("--out", file), "cannot be used as a folder"),
         (("--out", tmp_path, "--workers", "0"), "--workers 0: must be at least 1"),
     ):

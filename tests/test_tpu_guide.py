@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from data.prepare import make_synthetic
+from data.synthetic.command import make_synthetic
 from data.synthetic.presets import Preset
 from v2s_jax.commands import train
 from v2s_jax.commands.door import BAD_INPUT_CODE

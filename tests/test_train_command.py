@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.prepare import make_synthetic
+from data.synthetic.command import make_synthetic
 from data.synthetic.presets import Preset
 from v2s_jax.commands import train
 from v2s_jax.commands.door import run_door

@@ -182,6 +182,26 @@ class Painting:
                 way = 0.0 if motion is None else _displacement(motion, i)[seen[i - 1]]
                 self._flow[i][seen[i - 1]] = way
 
+    def set_back(self, size_px: int, backdrop: float) -> "Painting":
+        """Return the painting as a smaller one, in the middle of the foot of a grey backdrop.
+
+        A pixel is the mean of what it shows; its flow is that of the point in its middle.
+        """
+        place = np.arange(PICTURE_PX)
+        edges = np.linspace(0.0, PICTURE_PX, size_px + 1)
+        overlap = np.minimum(edges[1:, None], place + 1.0) - np.maximum(edges[:-1, None], place)
+        share = np.maximum(overlap, 0.0) * (size_px / PICTURE_PX)
+        left = (PICTURE_PX - size_px) // 2
+        here = np.s_[:, PICTURE_PX - size_px :, left : left + size_px]
+        smaller = Painting(np.full((PICTURE_PX, PICTURE_PX, 3), backdrop), len(self.canvas))
+        rows = np.tensordot(self.canvas, share, (1, 1))  # video_frames width 3 size
+        smaller.canvas[here] = np.tensordot(rows, share, (1, 1)).transpose(0, 2, 3, 1)
+        if self._flow is not None:
+            middle = np.floor(0.5 * (edges[:-1] + edges[1:])).astype(int)
+            smaller._flow = np.zeros_like(self._flow)
+            smaller._flow[here] = self._flow[:, middle][:, :, middle] * (size_px / PICTURE_PX)
+        return smaller
+
     @property
     def frames(self) -> UInt8[np.ndarray, "video_frames height width 3"]:
         """The pictures, rounded to bytes."""

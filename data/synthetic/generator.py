@@ -17,7 +17,7 @@ from data.synthetic import (
     water_flowing,
 )
 from data.synthetic.clip import SyntheticClip
-from data.synthetic.randomness import Draws
+from data.synthetic.probes import PROBES, Probe, changed, roots
 from data.synthetic.scene import Setting
 from data.synthetic.sound import finished
 from v2s_jax.config import Clock
@@ -39,7 +39,10 @@ _SCENES = {
 CATEGORIES: tuple[str, ...] = tuple(_SCENES)
 """Categories that can be made, under their VEGAS folder names."""
 
-SPLITS = ("train", "test")
+EXTRAPOLATION = "extrapolation"
+"""The split whose leading sizes lie just outside the range of all other clips."""
+
+SPLITS = ("train", "test", EXTRAPOLATION)
 """The split enters the key of every draw, so no two splits share a stream."""
 
 
@@ -50,27 +53,32 @@ def make_clip(
     seed: int,
     clock: Clock,
     video_frames: int,
+    probe: Probe = "none",
     with_flow: bool = False,
 ) -> SyntheticClip:
     """Make one clip; a pure function of its arguments.
 
-    Raises InputError for an unknown category or split, and for a negative index or no pictures.
+    Raises InputError for an unknown category, split or probe, for a negative index or no
+    pictures, and for too few of them for the probe.
     """
     _check_known("category", category, CATEGORIES)
     _check_known("split", split, SPLITS)
+    _check_known("probe", probe, PROBES)
     if index < 0 or video_frames < 1:
         raise InputError(
             f"clip {index} of {video_frames} video frames: give an index from 0 on and at least "
             "1 video frame"
         )
-    draws = Draws(seed, category, split, index)
-    setting = Setting(draws, draws, draws, clock, video_frames, with_flow=with_flow)
-    scene = _SCENES[category](setting)
+    look, motion, noise, at_rest = roots(
+        probe, seed, category, split, index, beyond=split == EXTRAPOLATION
+    )
+    setting = Setting(look, motion, noise, clock, video_frames, at_rest, with_flow)
+    scene = changed(probe, _SCENES[category](setting), noise.stream(probe), clock)
     return SyntheticClip(
         clip_id=f"{category}-{split}-{index:05d}",
         category=category,
         frames=scene.painting.frames,
-        waveform=finished(scene.track.sound, draws.stream("background")),
+        waveform=finished(scene.track.sound, noise.stream("background")),
         events_sec=np.asarray(scene.events_sec, np.float64),
         state=scene.state,
         track=scene.track,

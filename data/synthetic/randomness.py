@@ -57,11 +57,8 @@ class Draws:
         """
         part = float(self.uniforms(1)[0])
         if self._beyond:
-            part = (
-                (2.0 * part - 1.0) * OUTER_MARGIN
-                if part < 0.5
-                else (1.0 + (2.0 * part - 1.0) * OUTER_MARGIN)
-            )
+            aside = (2.0 * part - 1.0) * OUTER_MARGIN
+            part = aside if aside < 0.0 else 1.0 + aside
         return low + (high - low) * part
 
     def waiting_time(self, shortest: float, mean_excess: float, longest: float) -> float:

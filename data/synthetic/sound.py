@@ -72,6 +72,23 @@ class Track:
         variance = np.broadcast_to((gain * texture.fresh_std) ** 2, texture.values.shape)
         add_at(self.fresh_variance, start, variance)
 
+    def scaled(self, gain: Float64[np.ndarray, "samples"]) -> "Track":
+        """Return the track times a gain that follows from the state."""
+        return Track.of(gain * self.known, gain * self.fresh, gain**2 * self.fresh_variance)
+
+    def delayed(self, by: int) -> "Track":
+        """Return the track so many samples later; before it there is silence."""
+        parts = (self.known, self.fresh, self.fresh_variance)
+        samples = len(self.known)
+        return Track.of(*(np.concatenate([np.zeros(by), part])[:samples] for part in parts))
+
+    @classmethod
+    def of(cls, known: np.ndarray, fresh: np.ndarray, fresh_variance: np.ndarray) -> "Track":
+        """Return a track of these parts."""
+        track = cls(0)
+        track.known, track.fresh, track.fresh_variance = known, fresh, fresh_variance
+        return track
+
 
 def coloured(
     draws: Draws, samples: int, low_hz: float, high_hz: float, sample_rate_hz: int

@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8
@@ -21,13 +22,24 @@ PCM_SCALE = 2**15
 _AAC_BITS_PER_SEC = 96_000  # the most that AAC takes for one channel at 16 kHz
 _H264_CRF = 18  # x264's "visually lossless"; lower is better
 _CLIP_OUTPUT = (
-    *("-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"),
     *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
     # x264's bytes depend on its number of threads.
-    *("-c:v", "libx264", "-crf", str(_H264_CRF), "-threads", "1", "-c:a", "flac"),
+    *("-c:v", "libx264", "-crf", str(_H264_CRF), "-threads", "1"),
     # No dates, no versions.
-    *("-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact", "-f", "mp4"),
+    *("-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact"),
 )
+_TO_H264 = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
+# MP4 keeps how long pictures last in the order of decoding: only without B-frames is that theirs.
+_AS_THE_FILTER_SAYS = ("-fps_mode", "passthrough", "-enc_time_base", "filter", "-bf", "0")
+
+SoundCodec = Literal["flac", "pcm", "aac"]
+_SOUND_OUTPUT: dict[SoundCodec, tuple[str, ...]] = {
+    "flac": ("-c:a", "flac", "-f", "mp4"),
+    "pcm": ("-c:a", "pcm_s16le", "-f", "mov"),  # MP4 has no place for it that players know
+    "aac": ("-c:a", "aac", "-b:a", str(_AAC_BITS_PER_SEC), "-f", "mp4"),
+}
+CLIP_SUFFIX: dict[SoundCodec, str] = {"flac": ".mp4", "pcm": ".mov", "aac": ".mp4"}
+"""How the name of a clip's file ends."""
 
 
 def _pcm16(waveform: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "samples"]:
@@ -98,11 +110,14 @@ def write_clip(
     fps: Fraction,
     waveform: Float32[np.ndarray, "samples"],
     sample_rate_hz: int,
+    sound_codec: SoundCodec = "flac",
+    picture_filter: str | None = None,
 ) -> None:
     """Write RGB pictures and a waveform as MP4: H.264 pictures, lossless FLAC sound.
 
     The same pictures and sound give the same bytes. `read_sound` gives back the 16-bit sound
-    exactly.
+    exactly, also of PCM, which makes it a QuickTime file; AAC is lossy. An ffmpeg filter may drop
+    pictures or change when they are shown; the file's frame rate then varies as it says.
 
     Raises InputError when there is no picture, sizes are odd or differ, the waveform is not
     finite, or `path` cannot be written.
@@ -124,7 +139,10 @@ def write_clip(
             *("-framerate", f"{fps.numerator}/{fps.denominator}", "-i", "pipe:0"),
             *("-i", url(wav), "-map", "0:v:0", "-map", "1:a:0"),
         )
-        with ffmpeg(*inputs, *_CLIP_OUTPUT, url(temporary), feed=True) as run:
+        filters = ",".join(filter(None, [picture_filter, _TO_H264]))
+        timing = _AS_THE_FILTER_SAYS if picture_filter else ()
+        output = ("-vf", filters, *timing, *_CLIP_OUTPUT, *_SOUND_OUTPUT[sound_codec])
+        with ffmpeg(*inputs, *output, url(temporary), feed=True) as run:
             run.feed(_raw(path, chain([first], pictures), first.shape))
             if run.process.wait():
                 raise InputError(

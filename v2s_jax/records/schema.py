@@ -46,6 +46,9 @@ class Metadata(TypedDict):
     """Samples of the longest clip of all splits."""
     categories: list[str]
     """Sorted names of the categories."""
+    floor_bits: NotRequired[dict[str, float]]
+    """For clips whose cause is known: a lower bound, on average, of what 256 linear levels of each
+    clip cost, by its name."""
     made_by: dict[str, Any]
     """How the clips came to be: data set, preset, seed, versions."""
 

@@ -1,0 +1,182 @@
+"""A synthetic clip's two files, and its record: through the files, or straight in memory."""
+
+import dataclasses
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from data.synthetic.encoding import write_video
+from data.synthetic.floor import floor_bits
+from data.synthetic.recipe import Recipe
+from v2s_jax import media
+from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
+from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
+from v2s_jax.files import whole_file
+from v2s_jax.media.writing import CLIP_SUFFIX
+from v2s_jax.records import ClipRecord, waveform_to_int16
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """A synthetic clip to make, unless its file is there, and to turn into a record."""
+
+    recipe: Recipe
+    folder: Path
+    """Where the clip's two files lie."""
+    overwrite: bool
+    """Whether a file made by another recipe is made again."""
+    extractor: ExtractorSpec
+    """What makes its features."""
+
+    @property
+    def video(self) -> Path:
+        """The clip itself: H.264 and its sound."""
+        recipe = self.recipe
+        name = f"{recipe.category}-{recipe.split}-{recipe.index:05d}"
+        return self.folder / f"{name}{CLIP_SUFFIX[recipe.sound_codec]}"
+
+    @property
+    def label(self) -> Path:
+        """The clip's category, events and recipe; written last, so it marks a finished clip."""
+        return self.video.with_suffix(".json")
+
+
+class Prepared(NamedTuple):
+    """A clip's record, and its floor."""
+
+    record: ClipRecord
+    floor_bits: float
+
+
+def prepare_clip(task: ClipTask) -> Prepared:
+    """Make the clip's file unless it is there, then read it back as a record.
+
+    Raises InputError for a file that another recipe made, and for one that does not hold the
+    clip's whole length.
+    """
+    label = _finished(task) or _write_clip(task)
+    recipe = task.recipe
+    record = read_clip(task.video, recipe.category, recipe.clock, opened(task.extractor))
+    wanted = recipe.video_frames * recipe.clock.samples_per_video_frame
+    if record.waveform.size != wanted:
+        raise InputError(
+            f"{task.video}: {record.waveform.size} samples instead of {wanted}: delete it and run "
+            "again"
+        )
+    return Prepared(record, label["floor_bits"])
+
+
+class DirectTask(NamedTuple):
+    """A synthetic clip to turn into a record without any file."""
+
+    recipe: Recipe
+    extractor: ExtractorSpec
+
+
+def direct_record(task: DirectTask) -> ClipRecord:
+    """Return the record that the clip's file would give, but for the video codec's loss."""
+    clip = task.recipe.make()
+    extractor = opened(task.extractor)
+    size = (extractor.picture_width_px, extractor.picture_height_px)
+    features = extractor.extract(_resized(frame, size) for frame in clip.frames)
+    return ClipRecord(
+        clip_id=clip.clip_id,
+        category=clip.category,
+        waveform=waveform_to_int16(clip.waveform),
+        appearance=features.appearance,
+        motion=features.motion,
+    )
+
+
+def _resized(
+    frame: UInt8[np.ndarray, "height width 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Return a picture at an extractor's size, as reading a file does: bilinear."""
+    if frame.shape[:2] == size[::-1]:
+        return frame
+    return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+
+
+opened = functools.lru_cache(maxsize=1)(open_extractor)
+"""Open once in each process."""
+
+
+def read_clip(video_file: Path, category: str, clock: Clock, extractor: Extractor) -> ClipRecord:
+    """Decode a video with sound into its record, named after the file.
+
+    Raises InputError for a file that cannot be read in full.
+    """
+    video = media.probe(video_file)
+    if video.warnings:
+        raise InputError(f"{video.warnings[0]}: replace or delete it and run again")
+    frames = media.read_video_frames(
+        video, clock, extractor.picture_height_px, extractor.picture_width_px
+    )
+    features = extractor.extract(frames)
+    return ClipRecord(
+        clip_id=video_file.stem,
+        category=category,
+        waveform=waveform_to_int16(media.read_sound(video, clock)),
+        appearance=features.appearance,
+        motion=features.motion,
+    )
+
+
+def _finished(task: ClipTask) -> dict[str, Any] | None:
+    """Return the label of a clip whose files are there and from this recipe."""
+    if not (task.label.exists() and task.video.exists()):
+        return None
+    try:
+        label: dict[str, Any] = json.loads(task.label.read_text())
+        made: dict[str, Any] = label["recipe"]
+        label["floor_bits"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{task.label}: not a clip's label: delete it and run again") from error
+    wanted = dataclasses.asdict(task.recipe)
+    differing = [f"{name} {made.get(name)}" for name in wanted if made.get(name) != wanted[name]]
+    if differing and not task.overwrite:
+        raise InputError(
+            f"{task.video}: made with {', '.join(differing)}: use --overwrite to make it again, "
+            "or another --out"
+        )
+    return None if differing else label
+
+
+def _write_clip(task: ClipTask) -> dict[str, Any]:
+    recipe = task.recipe
+    task.label.unlink(missing_ok=True)
+    clip = recipe.make()
+    write_video(task.video, clip, recipe.clock, recipe.probe, recipe.sound_codec)
+    label = {
+        "clip_id": clip.clip_id,
+        "category": clip.category,
+        "data_set": "synthetic",
+        "events_sec": clip.events_sec.tolist(),
+        "state": {
+            name: value if isinstance(value, float) else list(value)
+            for name, value in clip.state.items()
+        },
+        "floor_bits": floor_bits(clip.track),
+        "recipe": dataclasses.asdict(recipe),
+    }
+    with whole_file(task.label) as temporary:
+        temporary.write_text(json.dumps(label, indent=2) + "\n")
+    return label
+
+
+def write_flow(task: ClipTask) -> Path:
+    """Write the clip's exact flow beside its video, float32 [video_frames height width 2]."""
+    path = task.video.with_suffix(".flow.npz")
+    if not path.exists() or task.overwrite:
+        flow = task.recipe.make(with_flow=True).flow
+        assert flow is not None
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, flow=flow)
+    return path

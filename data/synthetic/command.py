@@ -1,0 +1,196 @@
+"""`python -m data.prepare synthetic`: clips as video files, and the data set made of them."""
+
+import dataclasses
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+from data.extractor_words import ExtractorWords
+from data.locking import CORES, only_one_writer
+from data.pool import in_order
+from data.shards import write_data_set
+from data.synthetic.clip_files import ClipTask, prepare_clip, write_flow
+from data.synthetic.presets import PRESETS, Preset
+from data.synthetic.probes import PROBES, Probe
+from data.synthetic.recipe import Order, generator_digest
+from v2s_jax import __version__
+from v2s_jax.errors import InputError, unknown
+from v2s_jax.features.extractor import ExtractorSpec, feature_dims, resolved
+from v2s_jax.media.writing import SoundCodec
+from v2s_jax.records import ClipRecord, Metadata, open_data_set
+from v2s_jax.records.schema import FORMAT_VERSION
+
+VERSION = "1.0.0"
+"""Version of the data sets, as TFDS wants one."""
+
+PIXELS = ExtractorSpec()
+
+
+@dataclass(frozen=True)
+class SyntheticArgs:
+    """Make the synthetic set: generated clips whose causes are known."""
+
+    out: Path
+    """Folder that gets the clips and the data set."""
+    preset: str = "tiny"
+    """How many clips: tiny, small, full or demo."""
+    probe: str = "none"
+    """What alone decides the sound, or what disturbs the pictures (data/README.md): appearance,
+    motion, foresight, delay, silence, counterfactual, distractor, frame_rate_other,
+    frame_rate_variable, frame_rate_dropped."""
+    sound_codec: SoundCodec = "flac"
+    """How the clips' sound is stored; aac changes it, which voids the floor."""
+    flow: bool = False
+    """Write the exact optical flow beside each clip."""
+    seed: int = 0
+    """Seed of every clip."""
+    workers: int = CORES
+    """Processes at work; one for each core unless given."""
+    overwrite: bool = False
+    """Replace a data set, or clips, made before."""
+    features: Annotated[ExtractorWords, tyro.conf.arg(name="")] = field(
+        default_factory=ExtractorWords
+    )
+    """What turns video frames into features."""
+
+    def run(self) -> None:
+        """Make the set and say what is in it."""
+        order = Order(
+            preset_named(self.preset),
+            seed=self.seed,
+            probe=probe_named(self.probe),
+            sound_codec=self.sound_codec,
+        )
+        folder = make_set(
+            self.out, order, self.workers, self.overwrite, self.features.spec, self.flow
+        )
+        counts = [f"{len(open_data_set(folder, split))} {split}" for split in order.preset.splits]
+        size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        listed = f"{', '.join(counts[:-1])} and {counts[-1]}" if counts[1:] else counts[0]
+        print(f"{folder}: {listed} clips, {size_mb:.0f} MB")
+        print(f"{self.out / 'clips'}: the same clips as videos")
+
+
+def preset_named(name: str) -> Preset:
+    """Return a preset; raise InputError, with the nearest name, for one that is unknown."""
+    if name not in PRESETS:
+        raise unknown("--preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def probe_named(name: str) -> Probe:
+    """Return a probe's name; raise InputError, with the nearest, for one that is unknown."""
+    for probe in PROBES:
+        if name == probe:
+            return probe
+    raise unknown("--probe", name, PROBES)
+
+
+def make_synthetic(
+    out: Path,
+    preset: Preset,
+    seed: int,
+    workers: int,
+    overwrite: bool,
+    extractor: ExtractorSpec = PIXELS,
+) -> Path:
+    """Make an ordinary set; see `make_set`."""
+    return make_set(out, Order(preset, seed), workers, overwrite, extractor)
+
+
+def make_set(
+    out: Path,
+    order: Order,
+    workers: int,
+    overwrite: bool,
+    extractor: ExtractorSpec = PIXELS,
+    with_flow: bool = False,
+) -> Path:
+    """Make the clips of an order under `out`, and of them the data set; return its folder.
+
+    Raises InputError when the data set is there and not to be overwritten, when clips there were
+    made otherwise, and when something cannot be written.
+    """
+    if workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    check_order(order)
+    extractor = resolved(extractor)
+    folder = out / order.name / VERSION
+    with only_one_writer(out):
+        if folder.exists() and not overwrite:
+            raise InputError(f"{folder}: there already: use --overwrite to replace it")
+        tasks = clip_tasks(order, out / "clips", overwrite, extractor)
+        metadata = data_set_metadata(order, extractor)
+        with closing(_records(tasks, workers, order, metadata)) as records:
+            write_data_set(folder, metadata, order.preset.splits, records, overwrite=overwrite)
+        if with_flow:
+            for _ in tqdm(in_order(write_flow, tasks, workers), total=len(tasks), desc="flow"):
+                pass
+    return folder
+
+
+def check_order(order: Order) -> None:
+    """Raise InputError for an order of nothing."""
+    preset = order.preset
+    if not preset.categories or "train" not in preset.splits or preset.test_clips < 1:
+        raise InputError(f"preset {preset.name}: give at least one category, train and test clip")
+    if order.preset.longest_video_frames(order.clock) < 1:
+        raise InputError(f"preset {preset.name}: give clips of at least 1 video frame")
+
+
+def _records(
+    tasks: list[ClipTask], workers: int, order: Order, metadata: Metadata
+) -> Generator[tuple[str, ClipRecord], None, None]:
+    """Yield each clip with its split, behind a progress bar that starts with the first one.
+
+    Floors join the metadata, which are written when all clips have come.
+    """
+    prepared = in_order(prepare_clip, tasks, workers)
+    shown = tqdm(prepared, total=len(tasks), unit="clip", desc=order.name)
+    for task, (record, floor) in zip(tasks, shown, strict=True):
+        if order.sound_codec != "aac":
+            metadata.setdefault("floor_bits", {})[record.clip_id] = floor
+        yield task.recipe.split, record
+
+
+def clip_tasks(
+    order: Order, clips: Path, overwrite: bool, extractor: ExtractorSpec
+) -> list[ClipTask]:
+    """List the clips, split after split."""
+    return [
+        ClipTask(recipe, clips / recipe.category, overwrite, extractor)
+        for split in order.preset.splits
+        for recipe in order.recipes(split)
+    ]
+
+
+def data_set_metadata(order: Order, extractor: ExtractorSpec) -> Metadata:
+    """Return what holds for every clip of an order."""
+    clock = order.clock
+    appearance_dim, motion_dim = feature_dims(extractor.name)
+    longest = order.preset.longest_video_frames(clock)
+    return Metadata(
+        format_version=FORMAT_VERSION,
+        extractor=extractor.name,
+        extraction=dataclasses.asdict(extractor.extraction),
+        appearance_dim=appearance_dim,
+        motion_dim=motion_dim,
+        sample_rate_hz=clock.sample_rate_hz,
+        samples_per_video_frame=clock.samples_per_video_frame,
+        samples_max=longest * clock.samples_per_video_frame,
+        categories=sorted(order.preset.categories),
+        made_by={
+            "data_set": "synthetic",
+            "preset": order.preset.name,
+            "seed": order.seed,
+            "probe": order.probe,
+            "sound_codec": order.sound_codec,
+            "generator": generator_digest(),
+            "v2s_jax": __version__,
+        },
+    )

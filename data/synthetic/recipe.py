@@ -1,0 +1,86 @@
+"""Recipes: everything that one clip depends on, as a value."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.synthetic.clip import SyntheticClip
+from data.synthetic.generator import make_clip
+from data.synthetic.presets import Preset
+from data.synthetic.probes import Probe
+from v2s_jax.config import Clock
+from v2s_jax.media.writing import SoundCodec
+
+GENERATOR_FILES = "*.py"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a synthetic clip's file depends on; kept beside it."""
+
+    category: str
+    split: str
+    index: int
+    seed: int
+    video_frames: int
+    clock: Clock
+    probe: Probe
+    sound_codec: SoundCodec
+    generator: str
+    """Digest of the generator's source files."""
+
+    def make(self, with_flow: bool = False) -> SyntheticClip:
+        """Make the clip."""
+        return make_clip(
+            self.category,
+            self.split,
+            self.index,
+            self.seed,
+            self.clock,
+            self.video_frames,
+            self.probe,
+            with_flow,
+        )
+
+
+@dataclass(frozen=True)
+class Order:
+    """A set of clips: which, how many, and how they are stored."""
+
+    preset: Preset
+    seed: int = 0
+    probe: Probe = "none"
+    sound_codec: SoundCodec = "flac"
+    clock: Clock = dataclasses.field(default_factory=Clock)
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        probe = "" if self.probe == "none" else f"_{self.probe}"
+        sound = "" if self.sound_codec == "flac" else f"_{self.sound_codec}"
+        return f"synthetic_{self.preset.name}{probe}{sound}"
+
+    def recipes(self, split: str) -> Iterator[Recipe]:
+        """Yield a split's clips in their order."""
+        generator = generator_digest()
+        for category, index in self.preset.clips(split):
+            frames = self.preset.clip_video_frames(self.clock, self.seed, category, split, index)
+            yield Recipe(
+                category=category,
+                split=split,
+                index=index,
+                seed=self.seed,
+                video_frames=frames,
+                clock=self.clock,
+                probe=self.probe,
+                sound_codec=self.sound_codec,
+                generator=generator,
+            )
+
+
+def generator_digest() -> str:
+    """Return a short digest of the generator's sources, which changes when they do."""
+    sources = sorted(Path(__file__).parent.glob(GENERATOR_FILES))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
