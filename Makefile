@@ -16,7 +16,7 @@ help:
 	@echo "make test-all  the slow ones too"
 	@echo "make test-jax  those of them that hang on the version of JAX"
 	@echo "make soak      the tests that run for long"
-	@echo "make probes    the study of what each variant can use (half an hour): docs/probes"
+	@echo "make probes    studies: variants, first windows, bfloat16 (three quarters of an hour): docs/probes"
 	@echo "make lint      style, types, and who may import whom"
 	@echo "make clean     remove out/ and caches; .venv, data sets and runs stay"
 	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer),"
@@ -60,6 +60,7 @@ soak: $(DEV)
 probes: $(DEV)
 	$(RUN) -m tests.probes starvation
 	$(RUN) -m tests.probes variants
+	$(RUN) -m tests.probes precision --seeds 1 --steps 400
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .
