@@ -6,17 +6,20 @@ leaves DIR/clips/CATEGORY/CLIP.mp4 with a .json beside each (category, event tim
 folder DIR/synthetic_tiny/1.0.0, which training opens. Run again, it takes up where it stopped.
 """
 
+import dataclasses
 import fcntl
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from tqdm import tqdm
 
 from data.clips import ClipTask, Recipe, generator_digest, prepare_clip
+from data.extractor_words import ExtractorWords
 from data.pool import in_order
 from data.shards import write_data_set
 from data.synthetic.generator import SPLITS
@@ -26,7 +29,7 @@ from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError, unknown
-from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.features.extractor import ExtractorSpec, feature_dims, resolved
 from v2s_jax.records import ClipRecord, Metadata, open_data_set
 from v2s_jax.records.schema import FORMAT_VERSION
 
@@ -34,6 +37,8 @@ VERSION = "1.0.0"
 """Version of the data sets, as TFDS wants one."""
 
 CORES = os.cpu_count() or 1
+
+PIXELS = ExtractorSpec()
 
 app = tyro.extras.SubcommandApp()
 
@@ -53,19 +58,37 @@ class SyntheticArgs:
     """Processes at work; one for each core unless given."""
     overwrite: bool = False
     """Replace a data set, or clips, made before."""
+    features: Annotated[ExtractorWords, tyro.conf.arg(name="")] = field(
+        default_factory=ExtractorWords
+    )
+    """What turns video frames into features."""
 
 
 def main() -> None:
     """Make the data set that the command line names."""
     args: SyntheticArgs = read_words(app.cli, prog="python -m data.prepare", description=__doc__)
-    folder = make_synthetic(args.out, _preset(args.preset), args.seed, args.workers, args.overwrite)
+    folder = make_synthetic(
+        args.out,
+        _preset(args.preset),
+        args.seed,
+        args.workers,
+        args.overwrite,
+        args.features.spec,
+    )
     counts = {split: len(open_data_set(folder, split)) for split in SPLITS}
     size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     print(f"{folder}: {counts['train']} train and {counts['test']} test clips, {size_mb:.0f} MB")
     print(f"{args.out / 'clips'}: the same clips as videos")
 
 
-def make_synthetic(out: Path, preset: Preset, seed: int, workers: int, overwrite: bool) -> Path:
+def make_synthetic(
+    out: Path,
+    preset: Preset,
+    seed: int,
+    workers: int,
+    overwrite: bool,
+    extractor: ExtractorSpec = PIXELS,
+) -> Path:
     """Make the clips of a preset under `out`, and of them the data set; return its folder.
 
     Raises InputError when the data set is there and not to be overwritten, when clips there were
@@ -73,13 +96,15 @@ def make_synthetic(out: Path, preset: Preset, seed: int, workers: int, overwrite
     """
     if workers < 1:
         raise InputError(f"--workers {workers}: must be at least 1")
+    extractor = resolved(extractor)
     folder = out / f"synthetic_{preset.name}" / VERSION
     with _only_one_writer(out):
         if folder.exists() and not overwrite:
             raise InputError(f"{folder}: there already: use --overwrite to replace it")
-        tasks = _tasks(preset, seed, out / "clips", overwrite)
+        tasks = _tasks(preset, seed, out / "clips", overwrite, extractor)
         with closing(_records(tasks, workers, preset.name)) as records:
-            write_data_set(folder, _metadata(preset, seed), SPLITS, records, overwrite=overwrite)
+            metadata = _metadata(preset, seed, extractor)
+            write_data_set(folder, metadata, SPLITS, records, overwrite=overwrite)
     return folder
 
 
@@ -99,7 +124,9 @@ def _preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def _tasks(preset: Preset, seed: int, clips: Path, overwrite: bool) -> list[ClipTask]:
+def _tasks(
+    preset: Preset, seed: int, clips: Path, overwrite: bool, extractor: ExtractorSpec
+) -> list[ClipTask]:
     """List the clips, categories taking turns, so that readers in file order see a mixture."""
     generator = generator_digest()
     counts = {"train": preset.train_clips, "test": preset.test_clips}
@@ -108,6 +135,7 @@ def _tasks(preset: Preset, seed: int, clips: Path, overwrite: bool) -> list[Clip
             Recipe(category, split, index, seed, preset.video_frames, Clock(), generator),
             folder=clips / category,
             overwrite=overwrite,
+            extractor=extractor,
         )
         for split, count in counts.items()
         for index in range(count)
@@ -115,13 +143,15 @@ def _tasks(preset: Preset, seed: int, clips: Path, overwrite: bool) -> list[Clip
     ]
 
 
-def _metadata(preset: Preset, seed: int) -> Metadata:
+def _metadata(preset: Preset, seed: int, extractor: ExtractorSpec) -> Metadata:
     clock = Clock()
+    appearance_dim, motion_dim = feature_dims(extractor.name)
     return Metadata(
         format_version=FORMAT_VERSION,
-        extractor=PixelsExtractor.name,
-        appearance_dim=PixelsExtractor.appearance_dim,
-        motion_dim=PixelsExtractor.motion_dim,
+        extractor=extractor.name,
+        extraction=dataclasses.asdict(extractor.extraction),
+        appearance_dim=appearance_dim,
+        motion_dim=motion_dim,
         sample_rate_hz=clock.sample_rate_hz,
         samples_per_video_frame=clock.samples_per_video_frame,
         samples_max=0,  # counted by the writer

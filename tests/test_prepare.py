@@ -93,7 +93,7 @@ def test_every_clip_is_a_video_with_its_label(made):
         assert label["category"] == video.parent.name
         assert label["clip_id"] == video.stem == clip.clip_id
         assert label["events_sec"] == clip.events_sec.tolist()
-    record = read_clip(videos[0], "any", CLOCK)
+    record = read_clip(videos[0], "any", CLOCK, PixelsExtractor())
     assert len(record.appearance) == 8
 
 

@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
 from data.shards import write_data_set
-from v2s_jax.config import TINY, Clock
+from v2s_jax.config import TINY, Clock, Extraction
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import q_zero, quantize
 from v2s_jax.records import (
@@ -739,3 +739,28 @@ def test_data_of_another_extractor(copy):
     (copy / "metadata.json").write_text(json.dumps(changed))
     with pytest.raises(InputError, match="extractor is vgg19, the config wants pixels"):
         batches(open_data_set(copy, "train"), config(), 0, range(4))
+
+
+def test_data_made_with_other_weights(copy):
+    made = Extraction("after_relu", "float32", "a" * 64, "dis", "b" * 64, "cross_modality")
+    described = metadata(extractor="vgg19", extraction=dataclasses.asdict(made))
+    (copy / "metadata.json").write_text(json.dumps(described))
+    data = open_data_set(copy, "train")
+    assert data.extraction == made
+    for wanted in (Extraction(), made, dataclasses.replace(made, motion_weights_sha256="c" * 64)):
+        same = dataclasses.replace(config(), extractor="vgg19", extraction=wanted)
+        batches(data, same, 0, range(4)).close()  # a Frame model does not read motion
+    wanted = dataclasses.replace(made, appearance_weights_sha256="c" * 64)
+    other = dataclasses.replace(config(), extractor="vgg19", extraction=wanted)
+    with pytest.raises(InputError, match=r"_sha256 is a+, wanted is c+: ") as caught:
+        batches(data, other, 0, range(4))
+    one_line(caught)
+
+
+@pytest.mark.parametrize("extraction", [{"flow": "smooth"}, {"size": "224"}])
+def test_an_extraction_of_another_version(copy, extraction):
+    described = metadata(extractor="vgg19", extraction=extraction)
+    (copy / "metadata.json").write_text(json.dumps(described))
+    with pytest.raises(InputError, match=r"metadata\.json: its extraction is not known") as caught:
+        open_data_set(copy, "train")
+    one_line(caught)

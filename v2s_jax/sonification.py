@@ -17,7 +17,7 @@ from jaxtyping import Float16, UInt8
 
 from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError
-from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.features.extractor import Extractor, ExtractorSpec, WeightFiles, open_extractor
 from v2s_jax.figures import key_frame_figure, key_frame_indices
 from v2s_jax.files import check_writable, reading
 from v2s_jax.generate import (
@@ -65,6 +65,7 @@ KEY_FRAMES = 10
 """Pictures above the waveform, as many as the paper's figure 4 has seconds."""
 KEY_FRAME_HEIGHT_PX = 160
 """Height of those pictures; more than the page shows them at."""
+NO_FILES = WeightFiles()
 HASH_READ_BYTES = 2**20
 """Bytes of a video read at once for its content's hash."""
 
@@ -118,6 +119,7 @@ def sonify(
     temperature: float = 1.0,
     overwrite: bool = False,
     tile: int = DEFAULT_TILE,
+    weights: WeightFiles = NO_FILES,
 ) -> Report:
     """Sound each video (or each one of a folder): a wav, the video with it, and a picture.
 
@@ -125,7 +127,10 @@ def sonify(
     seed, the temperature, the checkpoint and the tile: not on the other clips. A video that fails
     is told in the report and the others go on.
 
-    Raises InputError for what concerns them all: no such video, options, checkpoint, folder.
+    `weights` are those of the checkpoint's extractor, where it has any that are not found without.
+
+    Raises InputError for what concerns them all: no such video, options, checkpoint, folder, and
+    weights that are missing or are not those that the checkpoint was trained with.
     """
     check_seed(seed)
     check_temperature(temperature)
@@ -136,13 +141,17 @@ def sonify(
     if not clips:
         return report
     check_writable(Path(out))
+    extractor = open_extractor(
+        ExtractorSpec(config.extractor, config.extraction, weights),
+        motion=config.model.variant == "flow",
+    )
     generator = Generator(config, params, tile=tile)
     with sounding_bar(generator, sum(clip.samples for clip in clips)) as on_samples:
         # Clips of similar length share a tile; each tile's files are written as it ends.
         clips.sort(key=lambda clip: -clip.samples)
         for first in range(0, len(clips), tile):
             together = clips[first : first + tile]
-            _sound_tile(generator, together, seed, temperature, on_samples, report)
+            _sound_tile(generator, extractor, together, seed, temperature, on_samples, report)
     report.sounded.sort(key=lambda made: sources.index(made.source))
     return report
 
@@ -231,6 +240,7 @@ def _output(stem: Path, suffix: str) -> Path:
 
 def _sound_tile(
     generator: Generator,
+    extractor: Extractor,
     clips: Sequence[_Clip],
     seed: int,
     temperature: float,
@@ -240,7 +250,7 @@ def _sound_tile(
     """Generate a tile of clips and write their files."""
     config = generator.config
     requests = [
-        Request(clip_key(seed, clip.content_hash), clip.samples, _features(clip, config))
+        Request(clip_key(seed, clip.content_hash), clip.samples, _features(clip, config, extractor))
         for clip in clips
     ]
     began = time.perf_counter()
@@ -256,12 +266,13 @@ def _sound_tile(
             report.failed[clip.video.path] = str(error)
 
 
-def _features(clip: _Clip, config: Config) -> Iterator[Float16[np.ndarray, "feature_dim"]]:
+def _features(
+    clip: _Clip, config: Config, extractor: Extractor
+) -> Iterator[Float16[np.ndarray, "feature_dim"]]:
     """Decode a video as generation asks for it.
 
     A failure is kept, and zeros follow: the other clips of the tile go on.
     """
-    extractor = PixelsExtractor()
     frames = read_video_frames(
         clip.video, config.clock, extractor.picture_height_px, extractor.picture_width_px
     )

@@ -4,15 +4,17 @@ The model's sizes are read from the checkpoint. Without --checkpoint the one tha
 program is used: it knows the drums of the synthetic data set, and nothing else.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
+from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.generate import DEFAULT_TILE
 from v2s_jax.sonification import SHIPPED_CHECKPOINT, Report, sonify
 
@@ -37,6 +39,8 @@ class SampleArgs:
     """Replace outputs that are there already."""
     tile: int = DEFAULT_TILE
     """Clips computed side by side; a clip's sound is repeatable for the same tile."""
+    weights: Annotated[WeightFiles, tyro.conf.arg(name="")] = field(default_factory=WeightFiles)
+    """Weights of a checkpoint's vgg19 extractor, if they are not where they were looked for."""
 
 
 def main() -> None:
@@ -51,6 +55,7 @@ def main() -> None:
         temperature=args.temperature,
         overwrite=args.overwrite,
         tile=args.tile,
+        weights=args.weights,
     )
     _tell(report)
 

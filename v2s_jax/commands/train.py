@@ -126,6 +126,7 @@ def main() -> None:
 def _train(config: Config, args: TrainArgs) -> None:
     """Make one run, or what is left of it; exits when it was asked to end."""
     data = _open(config, args.data, "train")
+    config = replace(config, extraction=config.extraction.completed(data.extraction))
     category = config.training.category
     print(f"{len(data)} clips{f' of {category}' if category else ''} from {data.directory}")
     print(config.to_json())

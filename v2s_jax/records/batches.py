@@ -50,7 +50,7 @@ def _permutation(seed: int, clips: int, epoch: int) -> Int64[np.ndarray, "clips"
 
 
 def check_fits(data: DataSet, config: Config) -> None:
-    """Raise InputError when the data were made for another clock, extractor or width."""
+    """Raise InputError when the data were made for another clock, extractor, weights or width."""
     made_with = {
         "extractor": data.metadata["extractor"],
         "clock.sample_rate_hz": data.clock.sample_rate_hz,
@@ -71,6 +71,8 @@ def check_fits(data: DataSet, config: Config) -> None:
         for name in wanted
         if made_with[name] != wanted[name]
     ]
+    motion = config.model.variant == "flow"
+    differing += config.extraction.differing(data.extraction, motion=motion)
     if differing:
         raise InputError(
             f"{data.directory}: {'; '.join(differing)}: choose another config, or make the data "

@@ -14,7 +14,7 @@ from jaxtyping import Float16, Int64
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 from tqdm import tqdm
 
-from v2s_jax.config import Clock
+from v2s_jax.config import Clock, Extraction
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.records.schema import FORMAT_VERSION, ClipRecord, Metadata, record_features
 from v2s_jax.records.tfrecord import (
@@ -52,6 +52,11 @@ class DataSet:
     def clock(self) -> Clock:
         """The clock that the clips were made with."""
         return Clock(self.metadata["sample_rate_hz"], self.metadata["samples_per_video_frame"])
+
+    @property
+    def extraction(self) -> Extraction:
+        """How the features were made."""
+        return _extraction(self.directory, self.metadata)
 
     @property
     def fingerprint(self) -> str:
@@ -258,7 +263,8 @@ def _folders(directory: epath.Path) -> list[epath.Path]:
 
 def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata:
     path = folder / "metadata.json"
-    missing = [key for key in Metadata.__annotations__ if key not in metadata]
+    wanted = (key for key in Metadata.__annotations__ if key in Metadata.__required_keys__)
+    missing = [key for key in wanted if key not in metadata]
     if missing:
         raise InputError(f"{path}: lacks {', '.join(missing)}: {MEND}")
     if metadata["format_version"] != FORMAT_VERSION:
@@ -266,4 +272,16 @@ def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata
             f"{path}: format {metadata['format_version']}, this program reads format "
             f"{FORMAT_VERSION}: make the data set again (python -m data.prepare, --overwrite)"
         )
-    return cast(Metadata, metadata)
+    checked = cast(Metadata, metadata)
+    _extraction(folder, checked)
+    return checked
+
+
+def _extraction(folder: epath.Path, metadata: Metadata) -> Extraction:
+    try:
+        return Extraction(**metadata.get("extraction", {}))
+    except (TypeError, InputError) as error:
+        raise InputError(
+            f"{folder / 'metadata.json'}: its extraction is not known to this version "
+            f"({reason(error)}): {MEND}"
+        ) from error
