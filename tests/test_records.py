@@ -790,7 +790,7 @@ def test_data_of_another_extractor(copy):
 
 
 def test_data_made_with_other_weights(copy):
-    made = Extraction("after_relu", "a" * 64, "dis", "b" * 64, "cross_modality")
+    made = Extraction("after_relu", "float32", "a" * 64, "dis", "b" * 64, "cross_modality")
     described = metadata(extractor="vgg19", extraction=dataclasses.asdict(made))
     (copy / "metadata.json").write_text(json.dumps(described))
     data = open_data_set(copy, "train")

@@ -4,7 +4,7 @@ A specification is a value: it can be compared, and sent to another process, whi
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -84,16 +84,20 @@ class ExtractorSpec:
 def resolved(spec: ExtractorSpec) -> ExtractorSpec:
     """Return the specification with nothing left open: its weights found, read and digested.
 
-    JAX is not touched. Raises InputError when weights are missing, cannot be read, or are not
+    No device is touched. Raises InputError when weights are missing, cannot be read, or are not
     those that are wanted.
     """
     match spec.name:
         case "pixels":
-            if spec.extraction != Extraction():
-                raise InputError("pixels leaves no choice of flow or fc6: use --extractor vgg19")
+            _check_pixels(spec)
             return spec
         case "vgg19":
-            raise InputError("vgg19: not in this version yet: use pixels")
+            # Here, since pixels needs neither JAX nor the readers of weights.
+            from v2s_jax.features.vgg19 import extraction_with, find_vgg19_weights
+
+            files = spec.weights
+            found = find_vgg19_weights(spec.extraction, files.vgg19_weights, files.motion_weights)
+            return replace(spec, extraction=extraction_with(spec.extraction, found))
 
 
 def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
@@ -101,12 +105,26 @@ def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
 
     Raises InputError as `resolved` does.
     """
-    spec = resolved(spec)
     match spec.name:
         case "pixels":
+            _check_pixels(spec)
             return PixelsExtractor()
         case "vgg19":
-            raise InputError("vgg19: not in this version yet: use pixels")
+            from v2s_jax.features.vgg19 import Vgg19Extractor, find_vgg19_weights
+
+            files, wanted = spec.weights, spec.extraction
+            if not motion:
+                wanted = replace(wanted, flow=None, motion_weights_sha256=None, motion_origin=None)
+            found = find_vgg19_weights(wanted, files.vgg19_weights, files.motion_weights)
+            return Vgg19Extractor(wanted, found, motion=motion)
+
+
+def _check_pixels(spec: ExtractorSpec) -> None:
+    if spec.extraction != Extraction() or spec.weights != WeightFiles():
+        raise InputError(
+            "pixels leaves no choice of flow, fc6, precision or weights: use vgg19, or leave them "
+            "out"
+        )
 
 
 def feature_dims(name: ExtractorName) -> tuple[int, int]:
@@ -115,4 +133,6 @@ def feature_dims(name: ExtractorName) -> tuple[int, int]:
         case "pixels":
             return PixelsExtractor.appearance_dim, PixelsExtractor.motion_dim
         case "vgg19":
-            return 4_096, 4_096
+            from v2s_jax.features.vgg import FC6_DIM
+
+            return FC6_DIM, FC6_DIM

@@ -299,6 +299,6 @@ def _extraction(folder: epath.Path, metadata: Metadata) -> Extraction:
         return Extraction(**metadata.get("extraction", {}))
     except (TypeError, InputError) as error:
         raise InputError(
-            f"{folder / 'metadata.json'}: its extraction is not known to this version ({reason(error)}): "
-            f"{MEND}"
+            f"{folder / 'metadata.json'}: its extraction is not known to this version "
+            f"({reason(error)}): {MEND}"
         ) from error
