@@ -812,3 +812,16 @@ def test_an_extraction_of_another_version(copy, extraction):
     with pytest.raises(InputError, match=r"metadata\.json: its extraction is not known") as caught:
         open_data_set(copy, "train")
     one_line(caught)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_every_value_that_is_not_finite_is_found(dtype):
+    """All 65,536 half-precision values, against NumPy."""
+    from v2s_jax.checks import check_features
+
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(dtype)
+    for value in values[~np.isfinite(values)][::97]:
+        with pytest.raises(InputError, match="1 of 2 video frames, first in number 1"):
+            check_features(np.array([[0, 1], [0, value]], dtype), 2, 2, "a")
+    finite = values[np.isfinite(values)][:, None]
+    check_features(finite, len(finite), 1, "a")

@@ -1,8 +1,8 @@
 """Video files in (pictures, sound), sound and video files out. The only user of ffmpeg.
 
 `probe` says what a file holds, `read_video_frames` and `read_sound` (`read_sounding`: only until
-it ends) bring it onto the clock, `write_wav`, `mux`, `write_clip` and `write_part` write. All times count from
-the moment at which the first picture of the file appears.
+it ends) bring it onto the clock, `write_wav`, `mux`, `write_clip` and `write_part` write. All times
+count from the moment at which the first picture of the file appears.
 
 ffmpeg is the binary that imageio-ffmpeg brings. It gets every path as a `file:` URL in an
 argument list, so no character in a name means anything to it or to a shell.
