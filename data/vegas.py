@@ -8,7 +8,9 @@ finds the files (`layout`), chooses the held-out ones (`split`), extracts featur
 this and puts the finished folder in its place.
 """
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,11 +73,10 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
         settings = self._settings
         sources, ignored = find_sources(settings.source)
         splits = split_of(sources, settings.rule)
-        rows_folder = epath.Path(self.data_dir) / ".rows"
-        found, self.counts = extract(
-            sources, settings.extraction, settings.beam_options, rows_folder
-        )
-        rows_folder.rmtree()
+        with self._rows_folder() as folder:
+            found, self.counts = extract(
+                sources, settings.extraction, settings.beam_options, folder
+            )
         self.rows = decide(sources, splits, found)
         write_manifest(epath.Path(settings.manifest), [*self.rows, *map(_ignored_row, ignored)])
         used = [row for row in self.rows if row.status == "used"]
@@ -91,6 +92,17 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
             split: self._generate_examples([row for row in used if row.split == split])
             for split in SPLITS
         }
+
+    @contextmanager
+    def _rows_folder(self) -> Iterator[epath.Path]:
+        """Give a folder that all workers can write, and remove it."""
+        if is_local(self._settings.beam_options):
+            with tempfile.TemporaryDirectory() as folder:
+                yield epath.Path(folder)
+            return
+        shared = epath.Path(self.data_dir) / ".rows"
+        yield shared
+        shared.rmtree()
 
     def _generate_examples(
         self, rows: list[Row]

@@ -267,6 +267,41 @@ def test_a_cache_that_cannot_be_written_ends_the_run(videos, tmp_path):
     assert not (tmp_path / "out" / "vegas" / "1.0.0").exists()
 
 
+def test_videos_cache_and_manifest_may_lie_in_a_bucket(videos, tmp_path):
+    """A store in memory takes the place of Google's; shards and Beam's own files are local here."""
+    program = f"""
+from pathlib import Path
+import fsspec
+from fsspec.implementations.memory import MemoryFileSystem
+from etils import epath
+
+class Bucket(MemoryFileSystem):
+    protocol = ("gs", "gcs")
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return "/" + path.removeprefix("gs://").strip("/")
+
+fsspec.register_implementation("gcs", Bucket, clobber=True)
+import v2s_jax.records
+from data.folder import FolderArgs
+from data.making import make_folder, _build, settings
+import dataclasses
+root = Path({str(videos)!r})
+for path in root.rglob("*.mp4"):
+    Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())
+args = FolderArgs("gs://bucket/v", {str(tmp_path)!r}, cache="gs://bucket/cache", workers=1,
+                  test_clips=1, video_frames=20)
+wanted = dataclasses.replace(settings(args, ()), manifest="gs://bucket/out/manifest.jsonl")
+for counts in ((6, 0, 0), (0, 6, 0)):
+    builder = _build(wanted, {str(tmp_path)!r} + f"/{{counts[0]}}", overwrite=False)
+    assert dataclasses.astuple(builder.counts) == counts, builder.counts
+assert len(epath.Path("gs://bucket/out/manifest.jsonl").read_text().splitlines()) == 6
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(open_data_set(tmp_path / "6", "train")) == 4
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
