@@ -94,8 +94,8 @@ def main() -> None:
     for option in ("clips", "batch", "repeats"):
         if getattr(args, option) < 1:
             raise InputError(f"--{option} {getattr(args, option)}: must be at least 1")
-    if args.videos < 0:
-        raise InputError(f"--videos {args.videos}: must be at least 0")
+    if args.videos < 0 or args.videos == 1:
+        raise InputError(f"--videos {args.videos}: use 0 or at least 2, one of which is held out")
     machine = describe_machine()
     with results_file(args.json) as file, tempfile.TemporaryDirectory() as folder:
         data = _data(args.data, args.clips, Path(folder))

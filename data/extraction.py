@@ -115,7 +115,8 @@ def extract(
 def _run(pipeline: beam.Pipeline, is_quiet: bool) -> beam.runners.runner.PipelineResult:
     """Run to the end; what a worker said of bad input is raised here as such."""
     if is_quiet:
-        logging.disable(logging.WARNING)  # Beam's workers report every step of theirs
+        # Workers report each step; what goes wrong is in the exception, tracebacks included.
+        logging.disable(logging.ERROR)
     try:
         result = pipeline.run()
         result.wait_until_finish()

@@ -314,7 +314,7 @@ def test_ctrl_c_ends_both_processes(wait_sec):
 @pytest.mark.slow
 def test_input_is_measured_on_random_clips(tmp_path):
     report = tmp_path / "input.json"
-    words = ["--clips=6", "--videos=1", "--batch=2", "--repeats=2", f"--json={report}"]
+    words = ["--clips=6", "--videos=2", "--batch=2", "--repeats=2", f"--json={report}"]
     command = [sys.executable, "benchmark.py", "input", *words]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert ended.returncode == 0, ended.stderr

@@ -27,7 +27,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "--clips", type=int, default=256, help="how many of these random clips (default: 256)"
     )
     parser.add_argument(
-        "--videos", type=int, default=12, help="videos to extract from; 0 for none (default: 12)"
+        "--videos",
+        type=int,
+        default=12,
+        help="videos to extract from, 0 or at least 2 (default: 12)",
     )
     parser.add_argument("--batch", type=int, default=128, help="clips in a batch (default: 128)")
     parser.add_argument("--repeats", type=int, default=5, help="timed batches (default: 5)")
