@@ -4,14 +4,22 @@
 
 leaves DIR/clips/CATEGORY/CLIP.mp4 with a .json beside each (category, event times), and the TFDS
 folder DIR/synthetic_tiny/1.0.0, which training opens. Run again, it takes up where it stopped.
+
+    python -m data.prepare folder VIDEOS --out DIR
+
+makes a data set of videos in class folders (docs/data.md), DIR/vegas/1.0.0, and
+
+    python -m data.prepare stats DIR/vegas
+
+tells how many clips of which length it holds.
 """
 
 import dataclasses
-import fcntl
-import os
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+import sys
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +28,11 @@ from tqdm import tqdm
 
 from data.clips import ClipTask, Recipe, generator_digest, prepare_clip
 from data.extractor_words import ExtractorWords
+from data.folder import FolderArgs
+from data.locking import CORES, only_one_writer
 from data.pool import in_order
 from data.shards import write_data_set
+from data.stats import StatsArgs
 from data.synthetic.generator import SPLITS
 from data.synthetic.presets import PRESETS, Preset
 from v2s_jax import __version__
@@ -35,8 +46,6 @@ from v2s_jax.records.schema import FORMAT_VERSION
 
 VERSION = "1.0.0"
 """Version of the data sets, as TFDS wants one."""
-
-CORES = os.cpu_count() or 1
 
 PIXELS = ExtractorSpec()
 
@@ -63,22 +72,49 @@ class SyntheticArgs:
     )
     """What turns video frames into features."""
 
+    def run(self) -> None:
+        """Make the set and say what is in it."""
+        folder = make_synthetic(
+            self.out,
+            _preset(self.preset),
+            self.seed,
+            self.workers,
+            self.overwrite,
+            self.features.spec,
+        )
+        counts = {split: len(open_data_set(folder, split)) for split in SPLITS}
+        size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        print(
+            f"{folder}: {counts['train']} train and {counts['test']} test clips, {size_mb:.0f} MB"
+        )
+        print(f"{self.out / 'clips'}: the same clips as videos")
+
+
+app.command(name="folder")(FolderArgs)
+app.command(name="stats")(StatsArgs)
+
 
 def main() -> None:
-    """Make the data set that the command line names."""
-    args: SyntheticArgs = read_words(app.cli, prog="python -m data.prepare", description=__doc__)
-    folder = make_synthetic(
-        args.out,
-        _preset(args.preset),
-        args.seed,
-        args.workers,
-        args.overwrite,
-        args.features.spec,
+    """Make the data set that the command line names, or tell of one."""
+    words, beam_words = _parted(sys.argv[1:])
+    parser = partial(app.cli, args=words)
+    args: SyntheticArgs | FolderArgs | StatsArgs = read_words(
+        parser, prog="python -m data.prepare", description=__doc__
     )
-    counts = {split: len(open_data_set(folder, split)) for split in SPLITS}
-    size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    print(f"{folder}: {counts['train']} train and {counts['test']} test clips, {size_mb:.0f} MB")
-    print(f"{args.out / 'clips'}: the same clips as videos")
+    if isinstance(args, FolderArgs):
+        args.run(beam_words)
+        return
+    if beam_words:
+        raise InputError("words after -- are Beam's, which runs `folder` alone: leave them out")
+    args.run()
+
+
+def _parted(words: list[str]) -> tuple[list[str], list[str]]:
+    """Part our words from Beam's, which follow a lone --."""
+    if "--" not in words:
+        return words, []
+    place = words.index("--")
+    return words[:place], words[place + 1 :]
 
 
 def make_synthetic(
@@ -98,7 +134,7 @@ def make_synthetic(
         raise InputError(f"--workers {workers}: must be at least 1")
     extractor = resolved(extractor)
     folder = out / f"synthetic_{preset.name}" / VERSION
-    with _only_one_writer(out):
+    with only_one_writer(out):
         if folder.exists() and not overwrite:
             raise InputError(f"{folder}: there already: use --overwrite to replace it")
         tasks = _tasks(preset, seed, out / "clips", overwrite, extractor)
@@ -164,28 +200,6 @@ def _metadata(preset: Preset, seed: int, extractor: ExtractorSpec) -> Metadata:
             "v2s_jax": __version__,
         },
     )
-
-
-@contextmanager
-def _only_one_writer(out: Path) -> Iterator[None]:
-    """Hold a lock on the folder, which ends with this process however that ends."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be used as a folder ({error.strerror}): choose another --out"
-        ) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{out}: another data.prepare is at work there: wait for it or choose another --out"
-            ) from error
-        yield
-    finally:
-        os.close(handle)
 
 
 if __name__ == "__main__":

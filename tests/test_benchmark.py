@@ -309,3 +309,32 @@ def test_ctrl_c_ends_both_processes(wait_sec):
             return
         time.sleep(0.01)
     raise AssertionError(f"process {child} still lives")
+
+
+@pytest.mark.slow
+def test_input_is_measured_on_random_clips(tmp_path):
+    report = tmp_path / "input.json"
+    words = ["--clips=6", "--videos=2", "--batch=2", "--repeats=2", f"--json={report}"]
+    command = [sys.executable, "benchmark.py", "input", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert ended.returncode == 0, ended.stderr
+    assert "29.6 clips/s; target 20 times that: 592 clips/s" in ended.stdout
+    rows = json.loads(report.read_text())["rows"]
+    assert [(row["stage"].split()[0], row["workers"]) for row in rows] == [
+        ("shards", 1),
+        ("shards", 2),
+        ("videos", 1),
+        ("videos", 2),
+    ]
+    assert all(row["clips_per_sec"] > 0 and row["mb_per_sec"] > 0 for row in rows)
+    assert rows[0]["needed_clips_per_sec"] == pytest.approx(29.57, abs=0.01)
+
+
+def test_input_with_bad_words():
+    ended = subprocess.run(
+        [sys.executable, "benchmark.py", "input", "--batch", "0"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert (ended.returncode, ended.stderr) == (2, "error: --batch 0: must be at least 1\n")

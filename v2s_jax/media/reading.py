@@ -100,6 +100,18 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
 
     Raises InputError when there is no sound, or none of it can be decoded.
     """
+    waveform = np.zeros(clock.samples(video.duration_sec), np.float32)
+    sounding = read_sounding(video, clock)[: len(waveform)]
+    waveform[: len(sounding)] = sounding
+    return waveform
+
+
+def read_sounding(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
+    """Read the sound as `read_sound`, but only until it ends.
+
+    Fewer samples than `clock.samples(video.duration_sec)` say that the sound ends before the
+    pictures; one more sample than that, that it goes on after them.
+    """
     if not video.has_sound:
         raise InputError(f"{video.path}: holds no sound: give a video with sound")
     start = video.first_picture_sec
@@ -109,11 +121,11 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
         ":rematrix_maxval=1,"  # a mean of the channels, which cannot clip
         "aformat=sample_fmts=flt:channel_layouts=mono"
     )
-    waveform = np.zeros(clock.samples(video.duration_sec), np.float32)
+    size = (clock.samples(video.duration_sec) + 1) * np.dtype(np.float32).itemsize
     arguments = (*SOURCE_OPTIONS, "-i", url(video.path), "-map", "0:a:0", "-af", filters)
     with ffmpeg(*arguments, "-c:a", "pcm_f32le", "-f", "f32le", "-") as run:
-        data = run.output.read(waveform.nbytes)
-        if len(data) < waveform.nbytes:
+        data = run.output.read(size)
+        if len(data) < size:
             run.process.wait()
         if not data:
             raise InputError(
@@ -123,5 +135,4 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
     sounding = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
     if not np.isfinite(sounding).all():
         raise InputError(f"{video.path}: its sound holds NaN or infinity: encode it again")
-    waveform[: len(sounding)] = np.clip(sounding, -1.0, 1.0)
-    return waveform
+    return np.clip(sounding, -1.0, 1.0)

@@ -141,3 +141,47 @@ def _raw(path: Path, pictures: Iterable[np.ndarray], shape: tuple[int, ...]) -> 
                 f"{path}: pictures of {picture.shape} and {shape}: give all of them one size"
             )
         yield picture.tobytes()
+
+
+def write_part(
+    video: Video,
+    start_sec: float,
+    end_sec: float,
+    path: Path,
+    *,
+    picture_width_px: int | None = None,
+    sound: bool = True,
+    picture: bool = True,
+) -> None:
+    """Write a part of a video, encoded anew: H.264 and AAC, or one of them.
+
+    Times count from the first picture's appearance, in picture and sound alike. Pictures keep
+    their size, but for one pixel of an odd width or height, unless a smaller width is given.
+
+    Raises InputError when nothing can be decoded there or `path` cannot be written.
+    """
+    start = float(video.first_picture_sec) + start_sec
+    end = float(video.first_picture_sec) + end_sec
+    wanted: list[str] = []
+    if picture:
+        width = "iw" if picture_width_px is None else f"min({picture_width_px}\\,iw)"
+        filters = (
+            f"trim=start={start:.6f}:end={end:.6f},setpts=PTS-{start:.6f}/TB,"
+            f"scale='trunc({width}/2)*2':'trunc(ow/dar/2)*2',setsar=1"
+        )
+        wanted += ["-map", VIDEO_STREAM, "-vf", filters, "-c:v", "libx264", "-pix_fmt", "yuv420p"]
+    if sound:
+        filters = (
+            f"atrim=start={start:.6f}:end={end:.6f},asetpts=PTS-{start:.6f}/TB,"
+            "aresample=async=1:first_pts=0"
+        )
+        wanted += ["-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC)]
+    with (
+        whole_file(path) as temporary,
+        ffmpeg(*SOURCE_OPTIONS, "-i", url(video.path), *wanted, url(temporary)) as run,
+    ):
+        if run.process.wait() or not temporary.stat().st_size:
+            raise InputError(
+                f"{path}: {start_sec:g} to {end_sec:g} s of {video.path} cannot be written "
+                f"({run.first_fault() or 'no data'}): leave that file out, or free space"
+            )
