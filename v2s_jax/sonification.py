@@ -3,15 +3,14 @@
 decode -> features -> generate -> wav, the video with its new sound, a picture of both
 """
 
-import hashlib
 import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib.resources import files
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import jax
 import numpy as np
 from jaxtyping import Float16, UInt8
 
@@ -19,22 +18,24 @@ from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.figures import key_frame_figure, key_frame_indices
-from v2s_jax.files import check_writable, reading
+from v2s_jax.files import check_writable, file_hash, reading
 from v2s_jax.generate import (
     DEFAULT_TILE,
     Generator,
+    Options,
     Request,
     check_seed,
     check_temperature,
     clip_key,
+    find_faults,
+    generate_each,
+    on_each_device,
 )
 from v2s_jax.generate.progress import sounding_bar
+from v2s_jax.live import SHIPPED_CHECKPOINT, picture_features
 from v2s_jax.media import Video, mux, probe, read_video_frames, write_wav
 from v2s_jax.quantize import dequantize
 from v2s_jax.training.checkpoint import load_params
-
-SHIPPED_CHECKPOINT = Path(str(files("v2s_jax") / "checkpoints" / "demo.safetensors"))
-"""The demo preset, trained on drawn drums; the README says how."""
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -65,8 +66,6 @@ KEY_FRAMES = 10
 """Pictures above the waveform, as many as the paper's figure 4 has seconds."""
 KEY_FRAME_HEIGHT_PX = 160
 """Height of those pictures; more than the page shows them at."""
-HASH_READ_BYTES = 2**20
-"""Bytes of a video read at once for its content's hash."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,7 @@ def sonify(
     temperature: float = 1.0,
     overwrite: bool = False,
     tile: int = DEFAULT_TILE,
+    redraws: int = 0,
 ) -> Report:
     """Sound each video (or each one of a folder): a wav, the video with it, and a picture.
 
@@ -136,13 +136,13 @@ def sonify(
     if not clips:
         return report
     check_writable(Path(out))
-    generator = Generator(config, params, tile=tile)
-    with sounding_bar(generator, sum(clip.samples for clip in clips)) as on_samples:
-        # Clips of similar length share a tile; each tile's files are written as it ends.
-        clips.sort(key=lambda clip: -clip.samples)
-        for first in range(0, len(clips), tile):
-            together = clips[first : first + tile]
-            _sound_tile(generator, together, seed, temperature, on_samples, report)
+    wanted = min(len(jax.local_devices()), -(-len(clips) // tile))
+    generators = on_each_device(
+        lambda: Generator(config, params, tile=tile), jax.local_devices()[:wanted]
+    )
+    options = Options(temperature, redraws=redraws)
+    with sounding_bar(generators[0], sum(clip.samples for clip in clips)) as on_samples:
+        _sound(generators, clips, seed, options, on_samples, report)
     report.sounded.sort(key=lambda made: sources.index(made.source))
     return report
 
@@ -209,7 +209,7 @@ def _open_clip(source: Path, stem: Path, config: Config) -> _Clip:
             "of sound: give a longer video"
         )
     with reading(source):
-        return _Clip(video, stem, samples, _file_hash(source))
+        return _Clip(video, stem, samples, file_hash(source))
 
 
 def _check_outputs(stem: Path, overwrite: bool, sources: set[Path]) -> None:
@@ -229,29 +229,36 @@ def _output(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _sound_tile(
-    generator: Generator,
+def _sound(
+    generators: Sequence[Generator],
     clips: Sequence[_Clip],
     seed: int,
-    temperature: float,
+    options: Options,
     on_samples: Callable[[int], None],
     report: Report,
 ) -> None:
-    """Generate a tile of clips and write their files."""
-    config = generator.config
+    """Generate the clips, and write the files of each as it ends."""
+    config = generators[0].config
     requests = [
         Request(clip_key(seed, clip.content_hash), clip.samples, _features(clip, config))
         for clip in clips
     ]
-    began = time.perf_counter()
-    rows = generator.generate(requests, temperature, on_samples)
-    report.generation_sec += time.perf_counter() - began
-    report.sounded_sec += sum(clip.samples for clip in clips) / config.clock.sample_rate_hz
-    for clip, levels in zip(clips, rows, strict=True):
+    made = generate_each(generators, requests, options, on_samples)
+    while True:
+        began = time.perf_counter()
+        number, sound = next(made, (None, None))
+        report.generation_sec += time.perf_counter() - began
+        if number is None or sound is None:
+            return
+        clip = clips[number]
+        report.sounded_sec += clip.samples / config.clock.sample_rate_hz
         try:
             if clip.error is not None:
                 raise InputError(clip.error)
-            report.sounded.append(_write(clip, levels, config))
+            faults = sound.faults if options.redraws else find_faults(sound.levels, config)
+            written = _write(clip, sound.levels, config)
+            told = tuple(f"{clip.video.path}: {fault}" for fault in faults)
+            report.sounded.append(replace(written, warnings=written.warnings + told))
         except InputError as error:
             report.failed[clip.video.path] = str(error)
 
@@ -266,22 +273,10 @@ def _features(clip: _Clip, config: Config) -> Iterator[Float16[np.ndarray, "feat
         clip.video, config.clock, extractor.picture_height_px, extractor.picture_width_px
     )
     try:
-        if config.model.variant == "flow":
-            yield from (np.concatenate(features) for features in extractor.stream(frames))
-        else:
-            yield from extractor.stream_appearance(frames)
+        yield from picture_features(frames, config)
     except InputError as error:
         clip.error = str(error)
         yield from itertools.repeat(np.zeros(config.model.feature_dim, np.float16))
-
-
-def _file_hash(path: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASH_READ_BYTES):
-            digest.update(block)
-    return digest.digest()
 
 
 def _write(clip: _Clip, levels: UInt8[np.ndarray, "samples"], config: Config) -> Sounded:

@@ -4,6 +4,7 @@ The model's sizes are read from the checkpoint. Without --checkpoint the one tha
 program is used: it knows the drums of the synthetic data set, and nothing else.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.generate import DEFAULT_TILE
-from v2s_jax.sonification import SHIPPED_CHECKPOINT, Report, sonify
+from v2s_jax.live import SHIPPED_CHECKPOINT, stream_video
+from v2s_jax.sonification import Report, sonify
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class SampleArgs:
     video: tuple[Path, ...]
     """Videos, or folders of videos; they are sounded together."""
     out: Path
-    """Folder for NAME_sound.wav, NAME_sound.mp4 (or .mkv) and NAME_sound.png."""
+    """Folder for NAME_sound.wav, NAME_sound.mp4 (or .mkv) and NAME_sound.png; with --stream a wav
+    that grows, or - for raw PCM (s16le, mono) on standard output."""
     checkpoint: Path = SHIPPED_CHECKPOINT
     """A .safetensors file, or the --workdir of a training run."""
     seed: int = 0
@@ -37,12 +40,19 @@ class SampleArgs:
     """Replace outputs that are there already."""
     tile: int = DEFAULT_TILE
     """Clips computed side by side; a clip's sound is repeatable for the same tile."""
+    redraws: int = 0
+    """How often runaway noise or dead silence may be drawn again, with the next seed."""
+    stream: bool = False
+    """Sound one video as it is read, be it a file or - for standard input."""
 
 
 def main() -> None:
     """Sound the videos that the command line names."""
     args = read_words(partial(tyro.cli, SampleArgs), prog="sample.py", description=__doc__)
     use_device(args.device)
+    if args.stream:
+        _stream(args)
+        return
     report = sonify(
         args.video,
         args.out,
@@ -51,8 +61,28 @@ def main() -> None:
         temperature=args.temperature,
         overwrite=args.overwrite,
         tile=args.tile,
+        redraws=args.redraws,
     )
     _tell(report)
+
+
+def _stream(args: SampleArgs) -> None:
+    """Sound one video as it is read; what there is to say goes to stderr."""
+    if len(args.video) != 1:
+        raise InputError(f"--stream with {len(args.video)} videos: it sounds one, name one")
+    samples, faults = stream_video(
+        args.video[0],
+        args.out,
+        checkpoint=args.checkpoint,
+        seed=args.seed,
+        temperature=args.temperature,
+        overwrite=args.overwrite,
+        tile=args.tile,
+        redraws=args.redraws,
+    )
+    for fault in faults:
+        print(f"warning: {fault}", file=sys.stderr)
+    print(f"{samples} samples streamed", file=sys.stderr)
 
 
 def _tell(report: Report) -> None:

@@ -177,9 +177,16 @@ class Generator:
         stream = self.start(np.zeros((self.tile, 2), np.uint32))
         if self.config.model.encodes_video:
             stream = self.encode(stream, *self.no_features())
-        features, _ = self.no_features()
-        if self.config.model.encodes_video:
-            features = features[..., :0]
+        self._compile_block(stream, BLOCK_VIDEO_FRAMES)
+
+    def compile_for(self, video_frames: int) -> None:
+        """Compile the program of blocks of so many video frames, as a stream uses them."""
+        self._compile_block(self.start(np.zeros((self.tile, 2), np.uint32)), video_frames)
+
+    def _compile_block(self, stream: Stream, video_frames: int) -> None:
+        model = self.config.model
+        width = 0 if model.encodes_video else model.feature_dim
+        features = np.zeros((self.tile, video_frames, width), np.float32)
         self.block(stream, features, temperature=1.0)
 
     def generate(

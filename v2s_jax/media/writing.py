@@ -30,7 +30,7 @@ _CLIP_OUTPUT = (
 )
 
 
-def _pcm16(waveform: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "samples"]:
+def pcm16(waveform: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "samples"]:
     """Round amplitudes to 16-bit PCM; those outside [-1, 1] are clipped."""
     if not np.isfinite(waveform).all():
         raise InputError("waveform holds NaN or infinity: mend the sound before writing it")
@@ -43,7 +43,7 @@ def write_wav(path: Path, waveform: Float32[np.ndarray, "samples"], sample_rate_
 
     Raises InputError when the waveform is not finite or `path` cannot be written.
     """
-    pcm = _pcm16(waveform)
+    pcm = pcm16(waveform)
     with whole_file(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(pcm.itemsize)
