@@ -17,6 +17,7 @@ from typing import Any, get_args
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import Machine, describe_machine
 from v2s_jax.benchmarks.sampling import SamplingCase, SamplingRow, measure_sampling
+from v2s_jax.benchmarks.streaming import measure_ragged, measure_streaming
 from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, SAMPLING_NOTES, header_lines, row_line
 from v2s_jax.commands.device import PLATFORMS, use_device
 from v2s_jax.config import PRESETS, Config, Precision
@@ -41,7 +42,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     benchmarks = parser.add_subparsers(title="benchmarks", required=True)
     _add_sampling(benchmarks.add_parser("sampling", help="the sampler: samples per second"))
+    _add_streaming(
+        benchmarks.add_parser("streaming", help="latency of a stream; clips of many lengths")
+    )
     return parser
+
+
+def _add_streaming(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Time the blocks of a stream, and clips of 2 to 10 s in refilled rows."
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--preset", default="demo", help="config with random weights")
+    model.add_argument("--checkpoint", type=Path, help="a .safetensors file or a --workdir instead")
+    parser.add_argument("--tile", type=int, default=DEFAULT_TILE, help="rows computed at once")
+    parser.add_argument("--video-frames", type=int, default=156, help="length of the stream")
+    parser.add_argument("--clips", type=int, default=16, help="clips of many lengths")
+    parser.add_argument("--device", help=f"{', '.join(PLATFORMS)}")
+    parser.set_defaults(run=_run_streaming)
+
+
+def _run_streaming(args: argparse.Namespace) -> None:
+    for option, value in (("--video-frames", args.video_frames), ("--clips", args.clips)):
+        if value < 1:
+            raise InputError(f"{option} {value}: must be at least 1")
+    use_device(args.device)
+    model = args.checkpoint or _preset(args.preset)
+    streamed = measure_streaming(model, args.tile, args.video_frames)
+    print(
+        f"stream, {streamed.preset}, tile {streamed.tile}: first block after "
+        f"{streamed.first_block_ms:.0f} ms; blocks {streamed.block_ms_median:.1f} ms (median), "
+        f"{streamed.block_ms_max:.1f} ms (longest); {streamed.x_real_time:.1f} x real time"
+    )
+    ragged = measure_ragged(model, args.tile, args.clips)
+    rates = (ragged.samples / ragged.refilled_sec, ragged.samples / ragged.tiles_sec)
+    print(
+        f"{ragged.clips} clips of 2 to 10 s: {rates[0]:,.0f} samples/s with refilled rows, "
+        f"{rates[1]:,.0f} a tile of similar lengths at a time"
+    )
 
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:

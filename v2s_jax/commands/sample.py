@@ -16,6 +16,7 @@ from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.generate import DEFAULT_TILE
 from v2s_jax.live import SHIPPED_CHECKPOINT, stream_video
+from v2s_jax.media import Original
 from v2s_jax.sonification import Report, sonify
 
 
@@ -42,6 +43,14 @@ class SampleArgs:
     """Clips computed side by side; a clip's sound is repeatable for the same tile."""
     redraws: int = 0
     """How often runaway noise or dead silence may be drawn again, with the next seed."""
+    takes: int = 1
+    """Sounds for each video, of this seed and the next ones: NAME_sound_1 is the likeliest."""
+    prefix: Path | None = None
+    """A sound file that every sound begins with, and goes on from."""
+    original: Original = "drop"
+    """The video's own sound: drop it, keep it as a second track, or mix it in."""
+    original_gain_db: float = 0.0
+    """Gain of the video's own sound where it is mixed in."""
     stream: bool = False
     """Sound one video as it is read, be it a file or - for standard input."""
 
@@ -62,6 +71,10 @@ def main() -> None:
         overwrite=args.overwrite,
         tile=args.tile,
         redraws=args.redraws,
+        takes=args.takes,
+        prefix=args.prefix,
+        original=args.original,
+        original_gain_db=args.original_gain_db,
     )
     _tell(report)
 
@@ -70,6 +83,8 @@ def _stream(args: SampleArgs) -> None:
     """Sound one video as it is read; what there is to say goes to stderr."""
     if len(args.video) != 1:
         raise InputError(f"--stream with {len(args.video)} videos: it sounds one, name one")
+    if args.takes != 1 or args.prefix is not None or args.original != "drop":
+        raise InputError("--stream with --takes, --prefix or --original: leave these out")
     samples, faults = stream_video(
         args.video[0],
         args.out,
@@ -91,6 +106,8 @@ def _tell(report: Report) -> None:
         for warning in made.warnings:
             print(f"warning: {warning}")
         print(f"{made.source}:\n  {made.wav}\n  {made.video}\n  {made.figure}")
+        if made.bits_per_sample is not None:
+            print(f"  seed {made.seed}: {made.bits_per_sample:.4f} bits per sample")
     if report.sounded:
         print(f"{len(report.sounded)} sounded at {report.x_real_time:.1f} x real time")
     failures = list(report.failed.values())

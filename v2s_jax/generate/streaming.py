@@ -74,10 +74,11 @@ def stream(
     if window < 1:
         raise InputError(f"window of {window} video frames: use at least 1")
     guard, healthy, heard = Guard(generator.config), carry.tiers, list[np.ndarray]()
+    empty = generator.start(np.zeros((generator.tile, 2), np.uint32)).carry
     for vector, begins in _in_windows(generator, features, window):
         if begins is not None:
             carry = carry._replace(tiers=_encode(generator, carry, begins))
-        now, levels = _block(generator, carry, vector, temperature)
+        now, levels = _block(generator, empty, carry, vector, temperature)
         carry, fault = carry._replace(tiers=now, video_frame=carry.video_frame + 1), None
         heard.append(levels)
         if len(heard) == WINDOW_VIDEO_FRAMES:
@@ -109,23 +110,23 @@ def _in_windows(
             yield vector[:0], np.stack(seen) if place == 0 else None
 
 
-def _stream(generator: Generator, carry: StreamCarry) -> Stream:
-    """Put the stream in the first row of a tile; the others stay empty."""
+def _block(
+    generator: Generator,
+    empty: Carry,
+    carry: StreamCarry,
+    vector: Float[np.ndarray, "_"],
+    temperature: float,
+) -> tuple[Carry, UInt8[np.ndarray, "samples"]]:
+    """Put the stream in the first row of a tile, whose others stay empty, and run one block."""
     keys = np.zeros((generator.tile, 2), np.uint32)
     keys[0] = carry.key
-    fresh = generator.start(keys)
     began = np.zeros(generator.tile, np.int32)
     began[0] = -carry.video_frame
-    tiers = put_row(0, carry.tiers, fresh.carry)
-    return fresh._replace(carry=tiers, began=jnp.asarray(began))
-
-
-def _block(
-    generator: Generator, carry: StreamCarry, vector: np.ndarray, temperature: float
-) -> tuple[Carry, UInt8[np.ndarray, "samples"]]:
     features = np.zeros((generator.tile, 1, len(vector)), np.float32)
     features[0, 0] = vector
-    after, levels = generator.block(_stream(generator, carry), features, temperature)
+    tiers = put_row(0, carry.tiers, empty)
+    before = Stream(tiers, jnp.asarray(keys), jnp.int32(0), jnp.asarray(began))
+    after, levels = generator.block(before, features, temperature)
     return _on_host(after.carry), levels[0]
 
 

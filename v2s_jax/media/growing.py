@@ -25,6 +25,7 @@ class GrowingWav:
         self._path = path
         self._bytes = 0
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("wb" if overwrite else "xb")
         except FileExistsError as error:
             raise InputError(f"{path}: there already: use --overwrite or another --out") from error

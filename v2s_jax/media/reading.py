@@ -9,6 +9,7 @@ appears exactly at its instant.
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -130,3 +131,21 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
         raise InputError(f"{video.path}: its sound holds NaN or infinity: encode it again")
     waveform[: len(sounding)] = np.clip(sounding, -1.0, 1.0)
     return waveform
+
+
+def read_sound_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, "samples"]:
+    """Read the first sound of any file, in mono within [-1, 1]; for a prefix.
+
+    Raises InputError when there is none.
+    """
+    filters = f"aresample={sample_rate_hz}:rematrix_maxval=1,aformat=channel_layouts=mono"
+    arguments = (*SOURCE_OPTIONS, "-i", url(path), "-map", "0:a:0", "-af", filters)
+    with ffmpeg(*arguments, "-c:a", "pcm_f32le", "-f", "f32le", "-") as run:
+        data = run.output.read()
+        run.process.wait()
+        if not data:
+            raise InputError(
+                f"{path}: no sound can be decoded ({run.first_fault() or 'no data'}): give a file "
+                "with sound"
+            )
+    return np.clip(np.frombuffer(data, "<f4"), -1.0, 1.0)
