@@ -5,7 +5,12 @@ It parses with argparse because machines with accelerators may lack tyro.
 
 import argparse
 
-from v2s_jax.commands import benchmark_input, benchmark_sampling, benchmark_training
+from v2s_jax.commands import (
+    benchmark_input,
+    benchmark_sampling,
+    benchmark_streaming,
+    benchmark_training,
+)
 
 
 def main() -> None:
@@ -21,6 +26,9 @@ def _parser() -> argparse.ArgumentParser:
     benchmarks = parser.add_subparsers(title="benchmarks", required=True)
     benchmark_sampling.add_to(
         benchmarks.add_parser("sampling", help="the sampler: samples per second")
+    )
+    benchmark_streaming.add_to(
+        benchmarks.add_parser("streaming", help="latency of a stream; clips of many lengths")
     )
     benchmark_training.add_to(
         benchmarks.add_parser("training", help="the training step: samples per second")

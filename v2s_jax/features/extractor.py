@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float16, UInt8
 
-from v2s_jax.config import Extraction, ExtractorName
+from v2s_jax.config import Config, Extraction, ExtractorName
 from v2s_jax.errors import InputError
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.types import Features, FrameFeatures
@@ -71,6 +71,10 @@ class WeightFiles:
     initialisation from the VGG19 weights unless given."""
 
 
+NO_FILES = WeightFiles()
+"""What is not given is looked for where it usually lies."""
+
+
 @dataclass(frozen=True)
 class ExtractorSpec:
     """What to open."""
@@ -117,6 +121,26 @@ def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
                 wanted = replace(wanted, flow=None, motion_weights_sha256=None, motion_origin=None)
             found = find_vgg19_weights(wanted, files.vgg19_weights, files.motion_weights)
             return Vgg19Extractor(wanted, found, motion=motion)
+
+
+def extractor_for(config: Config, weights: WeightFiles) -> Extractor:
+    """Return the extractor that a model's features are made with.
+
+    Raises InputError when its weights are missing, or are not those of its training set.
+    """
+    spec = ExtractorSpec(config.extractor, config.extraction, weights)
+    return open_extractor(spec, motion=config.model.variant == "flow")
+
+
+def model_features(
+    extractor: Extractor,
+    pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
+    config: Config,
+) -> Iterator[Float16[np.ndarray, "feature_dim"]]:
+    """Yield what the model reads of each picture: appearance, for Flow motion too."""
+    if config.model.variant == "flow":
+        return (np.concatenate(features) for features in extractor.stream(pictures))
+    return extractor.stream_appearance(pictures)
 
 
 def _check_pixels(spec: ExtractorSpec) -> None:

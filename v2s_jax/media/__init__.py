@@ -8,15 +8,27 @@ ffmpeg is the binary that imageio-ffmpeg brings. It gets every path as a `file:`
 argument list, so no character in a name means anything to it or to a shell.
 """
 
+from v2s_jax.media.growing import GrowingWav
+from v2s_jax.media.piping import PipedVideo
 from v2s_jax.media.probing import Video, probe
-from v2s_jax.media.reading import read_sound, read_sounding, read_video_frames
-from v2s_jax.media.writing import mux, write_clip, write_part, write_wav
+from v2s_jax.media.reading import (
+    read_sound,
+    read_sound_file,
+    read_sounding,
+    read_video_frames,
+)
+from v2s_jax.media.writing import Original, mux, pcm16, write_clip, write_part, write_wav
 
 __all__ = [
+    "GrowingWav",
+    "Original",
+    "PipedVideo",
     "Video",
     "mux",
+    "pcm16",
     "probe",
     "read_sound",
+    "read_sound_file",
     "read_sounding",
     "read_video_frames",
     "write_clip",
