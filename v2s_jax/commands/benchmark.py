@@ -5,7 +5,7 @@ It parses with argparse because machines with accelerators may lack tyro.
 
 import argparse
 
-from v2s_jax.commands import benchmark_sampling, benchmark_training
+from v2s_jax.commands import benchmark_features, benchmark_sampling, benchmark_training
 
 
 def main() -> None:
@@ -24,5 +24,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     benchmark_training.add_to(
         benchmarks.add_parser("training", help="the training step: samples per second")
+    )
+    benchmark_features.add_to(
+        benchmarks.add_parser("features", help="VGG19: frames per second; optical flow: pairs")
     )
     return parser
