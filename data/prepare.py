@@ -60,7 +60,7 @@ class SyntheticArgs:
     out: Path
     """Folder that gets the clips and the data set."""
     preset: str = "tiny"
-    """How many clips: tiny or demo."""
+    """How many clips: tiny, demo or pair."""
     seed: int = 0
     """Seed of every clip."""
     workers: int = CORES

@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import random_params
+from tests.vgg_weights import SMALL
+from v2s_jax.benchmarks.features import FeaturesCase, measure_features
+from v2s_jax.benchmarks.flow import measure_flow
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import describe_machine, host_peak_mb
 from v2s_jax.benchmarks.peer import FILES, Peer, measure_peer, peer_work
 from v2s_jax.benchmarks.sampling import RANDOM_WEIGHTS, SamplingCase, measure_sampling
-from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, header_lines, row_line
+from v2s_jax.benchmarks.table import FEATURES_COLUMNS, SAMPLING_COLUMNS, header_lines, row_line
 from v2s_jax.benchmarks.training import TrainingCase, measure_training
 from v2s_jax.commands.benchmark import main
 from v2s_jax.commands.door import run_door
@@ -338,3 +341,49 @@ def test_input_with_bad_words():
         cwd=Path(__file__).parents[1],
     )
     assert (ended.returncode, ended.stderr) == (2, "error: --batch 0: must be at least 1\n")
+
+
+FEATURES_CASE = FeaturesCase(repeats=2, precision="float32", batch=3, network=SMALL)
+
+
+def test_features_figures_fit_together():
+    row = in_fresh_process(measure_features, FEATURES_CASE)
+    assert (row.network, row.devices, row.batch, len(row.run_secs)) == ("small", 1, 3, 2)
+    median = sum(row.run_secs) / 2
+    assert row.frames_per_sec == pytest.approx(3 / median)
+    assert row.flop_per_frame == SMALL.flops(3)
+    reached = row.frames_per_sec * row.flop_per_frame
+    assert row.share_of_peak == pytest.approx(reached / row.peak_flop_per_sec)
+    assert 0 < row.share_of_peak < 1
+    assert "small" not in row_line(FEATURES_COLUMNS, row) and row.host_peak_mb > 0
+
+
+def test_flow_s_figures():
+    row = measure_flow("dis", 3)
+    assert len(row.run_secs) == 3
+    assert row.pairs_per_sec == pytest.approx(1 / sorted(row.run_secs)[1])
+
+
+@pytest.mark.slow
+def test_features_run_where_little_is_installed(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(ABSENT)
+    file = tmp_path / "out.json"
+    words = "features --batch 1 --repeats 1 --device cpu"
+    done = run_benchmark(*words.split(), "--json", str(file), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "cv2 is not installed here" in done.stdout
+    report = json.loads(file.read_text())
+    (row,) = report["rows"]
+    assert (row["network"], row["batch"], report["flow_rows"]) == ("VGG19", 1, [])
+    assert f"{row['frames_per_sec']:.2f}" in done.stdout
+
+
+def test_words_of_features_that_cannot_be():
+    for words, message in (
+        (("features", "--precision", "high"), "--precision high: use one of default"),
+        (("features", "--batch", "0"), "--batch 0: must be at least 1"),
+        (("features", "--repeats", "0"), "--repeats 0: must be at least 1"),
+    ):
+        done = run_benchmark(*words)
+        assert done.returncode == 2 and message in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -162,7 +162,7 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
     file = tmp_path / "file"
     file.touch()
     for arguments, message in (
-        (("--preset", "tinny", "--out", tmp_path), "did you mean tiny? Known: tiny, demo"),
+        (("--preset", "tinny", "--out", tmp_path), "did you mean tiny? Known: tiny, demo, pair"),
         (("--out", file), "cannot be used as a folder"),
         (("--out", tmp_path, "--workers", "0"), "--workers 0: must be at least 1"),
     ):

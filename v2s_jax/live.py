@@ -69,8 +69,9 @@ def stream(
     """Yield the sound of each picture as it comes; memory does not grow.
 
     `pictures` are RGB, one for each video frame (15.625 a second by default), of the size that the
-    checkpoint's extractor reads (128 x 128 px for `pixels`, 224 x 224 for `vgg19`). `carry`, from an earlier block, goes on there; the
-    motion that Flow reads of a first picture is none. Seq and Flow sound a window at a time.
+    checkpoint's extractor reads (128 x 128 px for `pixels`, 224 x 224 for `vgg19`). `carry`, from
+    an earlier block, goes on there; the motion that Flow reads of a first picture is none. Seq and
+    Flow sound a window at a time.
     `content` is the hash that noise depends on beside the seed. Raises InputError for options, the
     checkpoint, and pictures of another size.
     """

@@ -83,6 +83,30 @@ PEER_COLUMNS = (
 """Of a pair: our row, and that of samplernn-pytorch."""
 
 
+FEATURES_COLUMNS = (
+    Column("batch", "pictures", lambda row: str(row.batch)),
+    Column("compile", "s", lambda row: f"{row.compile_sec:.1f}"),
+    Column("VGG19", "frames/s", lambda row: f"{row.frames_per_sec:,.2f}"),
+    Column(
+        "reached", "TFLOP/s", lambda row: f"{row.frames_per_sec * row.flop_per_frame / 1e12:.4g}"
+    ),
+    Column("peak", "TFLOP/s", lambda row: f"{row.peak_flop_per_sec / 1e12:.4g}"),
+    Column("share", "of peak", lambda row: f"{row.share_of_peak:.0%}"),
+    Column("host", "peak MB", lambda row: _megabytes(row.host_peak_mb)),
+    Column("device", "peak MB", lambda row: _megabytes(row.device_peak_mb)),
+)
+
+FLOW_COLUMNS = (
+    Column("method", "of flow", lambda row: row.method),
+    Column("picture", "px", lambda row: str(row.picture_px)),
+    Column("flow", "pairs/s", lambda row: f"{row.pairs_per_sec:,.1f}"),
+)
+
+FEATURES_NOTES = """\
+VGG19: pictures in host memory to vectors in host memory, compilation left out; medians.
+peak: of the fastest square product in the same precision, measured just before."""
+
+
 def header_lines(columns: Sequence[Column]) -> list[str]:
     """Return the names and, below them, the units."""
     return [

@@ -6,6 +6,7 @@ It parses with argparse because machines with accelerators may lack tyro.
 import argparse
 
 from v2s_jax.commands import (
+    benchmark_features,
     benchmark_input,
     benchmark_sampling,
     benchmark_streaming,
@@ -32,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     benchmark_training.add_to(
         benchmarks.add_parser("training", help="the training step: samples per second")
+    )
+    benchmark_features.add_to(
+        benchmarks.add_parser("features", help="VGG19: frames per second; optical flow: pairs")
     )
     benchmark_input.add_to(
         benchmarks.add_parser("input", help="from videos to shards, and from shards to batches")
