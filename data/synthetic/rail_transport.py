@@ -2,7 +2,7 @@
 
 The car goes round: it leaves one tunnel, passes, enters the other. Its speed moves smoothly from
 one level to the next, down to a stop. The motor's tone is proportional to the speed, and its
-level to speed over distance; a shorter car whines higher. Sound takes its time: what is heard at
+level to speed over distance; a lower car, and so a lower tunnel, whines higher. Sound takes its time: what is heard at
 t left the car at t_e with t = t_e + r(t_e) / c, which shifts an oncoming tone by the Doppler
 factor c / (c - v_r). Each of the two bogies knocks at each rail joint; joints are marked by white
 posts, so a knock can be seen coming. The part of the car outside the tunnels is the part of the
@@ -28,15 +28,16 @@ TURN_SEC = 0.6  # from one speed to the next: a toy's brakes
 HOLD_SEC = (0.65, 0.35, 1.60)  # from one change to the next: shortest, mean excess, longest
 
 DISTANCE_M = (8.0, 14.0)  # of the track from the viewer
-FOCAL_PX = 48.0  # px per metre = this / distance: 6 to 3.4
+FOCAL_PX = 60.0  # px per metre = this / distance: 7.5 to 4.3
 CAR_M = (10.0, 14.0)  # length
-CAR_HEIGHT_M = 4.2
+CAR_HEIGHT_M = (3.2, 4.8)
+PORTAL_HEIGHTS = 1.2  # height of a tunnel's mouth over the car's
 BOGIE_SHARE = 0.33  # of the length: a bogie's place before and behind the middle
-JOINT_M = 14.0  # from one rail joint to the next
+JOINT_M = 12.0  # from one rail joint to the next
 MIDDLE_PX = 63.5  # of the picture
 PORTAL_PX = 12.0  # from the picture's edge to a tunnel's mouth
 
-TONE_M = 180.0  # motor turns per metre of way, times the car's length: 540 Hz at the most
+TONE_TURNS = 60.0  # motor turns per way of the car's height: 560 Hz at the most
 TONE_PARTIALS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18)
 TONE_PEAK = 0.2  # at the highest speed and the nearest distance
 ROLL_RMS = 0.035  # likewise
@@ -64,6 +65,7 @@ class Look(NamedTuple):
 
     distance_m: float
     car_m: float
+    height_m: float
     track_y_px: float
     car: drawing.Colour
     sky: drawing.Colour
@@ -100,6 +102,7 @@ def make(setting: Setting) -> Scene:
     state = {
         "distance_m": look.distance_m,
         "car_m": look.car_m,
+        "height_m": look.height_m,
         "place_m": place_m(look, ride, setting.picture_times_sec).tolist(),
         "speed_m_sec": ride.speed.value(setting.picture_times_sec).tolist(),
     }
@@ -157,7 +160,7 @@ def heard(
     x_m = place_m(look, ride, left_sec)
     near = DISTANCE_M[0] / distance_m(look, x_m)
     speed = np.maximum(ride.speed.value(left_sec), 0.0) / SPEED_M_SEC[1]
-    turns = ride.speed.integral(left_sec) * (TONE_M / look.car_m)
+    turns = ride.speed.integral(left_sec) * (TONE_TURNS / look.height_m)
     return speed * near * outside(look, x_m), turns
 
 
@@ -204,7 +207,8 @@ def choose_look(draws: Draws) -> Look:
     """Draw distance, length and colours; the car is dark before a light sky."""
     return Look(
         distance_m=draws.between(*DISTANCE_M),
-        car_m=draws.leading(*CAR_M),
+        car_m=draws.between(*CAR_M),
+        height_m=draws.leading(*CAR_HEIGHT_M),
         track_y_px=96.0 + draws.between(-4.0, 4.0),
         car=drawing.colour(draws.between(0.0, 1.0), 0.75, draws.between(0.35, 0.50)),
         sky=drawing.colour(draws.between(0.5, 0.65), 0.20, draws.between(0.80, 0.92)),
@@ -234,7 +238,7 @@ def render(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.ndar
     """Paint the car, and the tunnels before it."""
     scale, track_y = look.px_per_m, look.track_y_px
     x = MIDDLE_PX + scale * place_m(look, ride, time_sec)
-    half, top = 0.5 * look.car_m * scale, track_y - CAR_HEIGHT_M * scale
+    half, top = 0.5 * look.car_m * scale, track_y - look.height_m * scale
     floor = track_y - 0.9 * scale
     motion = drawing.pose(x, track_y)
     painting.paint(drawing.box(x - half, top, x + half, floor), look.car, motion)
@@ -255,5 +259,7 @@ def render(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.ndar
         painting.paint(frame, black, motion)
     stone = drawing.colour(0.08, 0.20, 0.35)
     for left, right in ((-1.0, PORTAL_PX), (128.0 - PORTAL_PX, 129.0)):
-        portal = drawing.rectangle(left, track_y - 5.2 * scale, right, track_y + 8.0)
+        portal = drawing.rectangle(
+            left, track_y - PORTAL_HEIGHTS * look.height_m * scale, right, track_y + 8.0
+        )
         painting.paint(portal, stone)
