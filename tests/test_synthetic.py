@@ -31,7 +31,7 @@ GOLDEN = {
     },
     "water_flowing": {
         "frames": "a32bcb6731816750f098154c63a0feb228f4d9b330230a7dda84f8148e93dfab",
-        "waveform": "a66f64e8c6d2d9e03cd6ab36d39e7eece06b730e52f672205608c4f4acc16d21",
+        "waveform": "39c3e6dd9436193c956982e7a2f79eeb435887ab01aa8db69a8960b8f4f73a40",
         "events_sec": hashlib.sha256(b"").hexdigest(),
     },
 }
