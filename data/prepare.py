@@ -5,27 +5,54 @@
 leaves DIR/clips/CATEGORY/CLIP.mp4 with a .json beside each (category, event times), and the TFDS
 folder DIR/synthetic_tiny/1.0.0, which training opens. Run again, it takes up where it stopped.
 
-    python -m data.prepare baselines --data DIR
+    python -m data.prepare folder VIDEOS --out DIR
 
-tells what its sounds cost models that see nothing, beside what they cost one who knows all.
+makes a data set of videos in class folders (docs/data.md), DIR/vegas/1.0.0, and
+
+    python -m data.prepare stats DIR/vegas
+
+tells how many clips of which length it holds.
 """
+
+import sys
+from functools import partial
 
 import tyro
 
-from data.synthetic.command import SyntheticArgs, make_synthetic
+from data.folder import FolderArgs
+from data.stats import StatsArgs
+from data.synthetic.command import SyntheticArgs
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
-
-__all__ = ["main", "make_synthetic"]
+from v2s_jax.errors import InputError
 
 app = tyro.extras.SubcommandApp()
 app.command(name="synthetic")(SyntheticArgs)
+app.command(name="folder")(FolderArgs)
+app.command(name="stats")(StatsArgs)
 
 
 def main() -> None:
     """Make the data set that the command line names, or tell of one."""
-    args: SyntheticArgs = read_words(app.cli, prog="python -m data.prepare", description=__doc__)
+    words, beam_words = _parted(sys.argv[1:])
+    parser = partial(app.cli, args=words)
+    args: SyntheticArgs | FolderArgs | StatsArgs = read_words(
+        parser, prog="python -m data.prepare", description=__doc__
+    )
+    if isinstance(args, FolderArgs):
+        args.run(beam_words)
+        return
+    if beam_words:
+        raise InputError("words after -- are Beam's, which runs `folder` alone: leave them out")
     args.run()
+
+
+def _parted(words: list[str]) -> tuple[list[str], list[str]]:
+    """Part our words from Beam's, which follow a lone --."""
+    if "--" not in words:
+        return words, []
+    place = words.index("--")
+    return words[:place], words[place + 1 :]
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def test_a_config_from_before_extractors_left_a_choice():
 
 
 def test_what_an_extraction_leaves_open_is_taken_over_and_what_it_fixes_is_compared():
-    made = Extraction("after_relu", "a" * 64, "dis", "b" * 64, "cross_modality")
+    made = Extraction("after_relu", "float32", "a" * 64, "dis", "b" * 64, "cross_modality")
     assert Extraction().completed(made) == made
     assert Extraction(flow="tvl1").completed(made) == dataclasses.replace(made, flow="tvl1")
     assert not Extraction().differing(made, motion=True)

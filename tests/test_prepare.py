@@ -165,7 +165,7 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
     for arguments, message in (
         (
             ("--preset", "tinny", "--out", tmp_path),
-            "did you mean tiny? Known: tiny, small, full, demo",
+            "did you mean tiny? Known: tiny, small, full, demo, pair",
         ),
         (("--out", file), "cannot be used as a folder"),
         (("--out", tmp_path, "--workers", "0"), "--workers 0: must be at least 1"),

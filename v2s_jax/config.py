@@ -26,6 +26,7 @@ Cell = Literal["gru", "lstm"]
 ExtractorName = Literal["pixels", "vgg19"]
 FlowMethod = Literal["dis", "farneback", "tvl1"]
 Fc6 = Literal["after_relu", "before_relu"]
+VggPrecision = Literal["float32", "bfloat16"]
 MotionOrigin = Literal["flow_weights", "cross_modality"]
 Precision = Literal["default", "high", "highest", "bfloat16"]
 
@@ -287,7 +288,7 @@ class TrainingConfig:
             raise InputError(f"sound_sec is {self.sound_sec}: it must be above 0")
 
 
-OF_APPEARANCE = ("fc6", "appearance_weights_sha256")
+OF_APPEARANCE = ("fc6", "precision", "appearance_weights_sha256")
 """Fields of `Extraction` that appearance depends on; motion does on all."""
 
 
@@ -301,6 +302,8 @@ class Extraction:
 
     fc6: Fc6 | None = None
     """fc6 after its ReLU, as Caffe's and Keras's layer of that name, or before it."""
+    precision: VggPrecision | None = None
+    """What the networks' products are computed in."""
     appearance_weights_sha256: str | None = None
     """Digest of the network that makes appearance."""
     flow: FlowMethod | None = None
@@ -311,7 +314,12 @@ class Extraction:
     """Whether that network was trained on flow, or on pictures and given flow."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("fc6", Fc6), ("flow", FlowMethod), ("motion_origin", MotionOrigin)):
+        for name, choices in (
+            ("fc6", Fc6),
+            ("precision", VggPrecision),
+            ("flow", FlowMethod),
+            ("motion_origin", MotionOrigin),
+        ):
             if getattr(self, name) is not None:
                 _check_choice(f"extraction.{name}", getattr(self, name), choices)
 

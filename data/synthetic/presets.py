@@ -134,4 +134,7 @@ FULL = Preset("full", None, 128, video_frames=None, categories=CATEGORIES, extra
 DEMO = Preset("demo", train_clips=1_024, test_clips=64, video_frames=32, categories=("drum",))
 """For the checkpoint that ships: one category, which two CPU cores learn in half an hour."""
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, SMALL, FULL, DEMO)}
+PAIR = Preset("pair", train_clips=1, test_clips=1, video_frames=12, categories=("drum",))
+"""Two short clips, to try a slow extractor."""
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, SMALL, FULL, DEMO, PAIR)}

@@ -2,11 +2,11 @@
 
 The car goes round: it leaves one tunnel, passes, enters the other. Its speed moves smoothly from
 one level to the next, down to a stop. The motor's tone is proportional to the speed, and its
-level to speed over distance; a lower car, and so a lower tunnel, whines higher. Sound takes its time: what is heard at
-t left the car at t_e with t = t_e + r(t_e) / c, which shifts an oncoming tone by the Doppler
-factor c / (c - v_r). Each of the two bogies knocks at each rail joint; joints are marked by white
-posts, so a knock can be seen coming. The part of the car outside the tunnels is the part of the
-sound that is heard. A standing car is silent.
+level to speed over distance; a lower car, and so a lower tunnel, whines higher. Sound takes its
+time: what is heard at t left the car at t_e with t = t_e + r(t_e) / c, which shifts an oncoming
+tone by the Doppler factor c / (c - v_r). Each of the two bogies knocks at each rail joint; joints
+are marked by white posts, so a knock can be seen coming. The part of the car outside the tunnels
+is the part of the sound that is heard. A standing car is silent.
 """
 
 from typing import NamedTuple
@@ -259,5 +259,7 @@ def render(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.ndar
         painting.paint(frame, black, motion)
     stone = drawing.colour(0.08, 0.20, 0.35)
     for left, right in ((-1.0, PORTAL_PX), (128.0 - PORTAL_PX, 129.0)):
-        portal = drawing.rectangle(left, track_y - PORTAL_HEIGHTS * look.height_m * scale, right, track_y + 8.0)
+        portal = drawing.rectangle(
+            left, track_y - PORTAL_HEIGHTS * look.height_m * scale, right, track_y + 8.0
+        )
         painting.paint(portal, stone)

@@ -107,7 +107,7 @@ def measure_sampling(case: SamplingCase) -> SamplingRow:
 
 
 def _measure(case: SamplingCase) -> SamplingRow:
-    config, params = _load(case.model)
+    config, params = load_model(case.model)
     samples = config.clock.samples(case.clip_sec)
     if samples < 1:
         raise InputError(f"--seconds {case.clip_sec}: shorter than one sample: use more")
@@ -143,7 +143,8 @@ def _measure(case: SamplingCase) -> SamplingRow:
     )
 
 
-def _load(model: Config | Path) -> tuple[Config, dict[str, Any]]:
+def load_model(model: Config | Path) -> tuple[Config, dict[str, Any]]:
+    """Return a config with random weights, or a checkpoint."""
     if isinstance(model, Config):
         return model, _random_params(model)
     # Only checkpoints need Orbax and safetensors.

@@ -4,14 +4,14 @@ A specification is a value: it can be compared, and sent to another process, whi
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float16, UInt8
 
-from v2s_jax.config import Extraction, ExtractorName
+from v2s_jax.config import Config, Extraction, ExtractorName
 from v2s_jax.errors import InputError
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.types import Features, FrameFeatures
@@ -71,6 +71,10 @@ class WeightFiles:
     initialisation from the VGG19 weights unless given."""
 
 
+NO_FILES = WeightFiles()
+"""What is not given is looked for where it usually lies."""
+
+
 @dataclass(frozen=True)
 class ExtractorSpec:
     """What to open."""
@@ -84,16 +88,20 @@ class ExtractorSpec:
 def resolved(spec: ExtractorSpec) -> ExtractorSpec:
     """Return the specification with nothing left open: its weights found, read and digested.
 
-    JAX is not touched. Raises InputError when weights are missing, cannot be read, or are not
+    No device is touched. Raises InputError when weights are missing, cannot be read, or are not
     those that are wanted.
     """
     match spec.name:
         case "pixels":
-            if spec.extraction != Extraction():
-                raise InputError("pixels leaves no choice of flow or fc6: use --extractor vgg19")
+            _check_pixels(spec)
             return spec
         case "vgg19":
-            raise InputError("vgg19: not in this version yet: use pixels")
+            # Here, since pixels needs neither JAX nor the readers of weights.
+            from v2s_jax.features.vgg19 import extraction_with, find_vgg19_weights
+
+            files = spec.weights
+            found = find_vgg19_weights(spec.extraction, files.vgg19_weights, files.motion_weights)
+            return replace(spec, extraction=extraction_with(spec.extraction, found))
 
 
 def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
@@ -101,12 +109,46 @@ def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
 
     Raises InputError as `resolved` does.
     """
-    spec = resolved(spec)
     match spec.name:
         case "pixels":
+            _check_pixels(spec)
             return PixelsExtractor()
         case "vgg19":
-            raise InputError("vgg19: not in this version yet: use pixels")
+            from v2s_jax.features.vgg19 import Vgg19Extractor, find_vgg19_weights
+
+            files, wanted = spec.weights, spec.extraction
+            if not motion:
+                wanted = replace(wanted, flow=None, motion_weights_sha256=None, motion_origin=None)
+            found = find_vgg19_weights(wanted, files.vgg19_weights, files.motion_weights)
+            return Vgg19Extractor(wanted, found, motion=motion)
+
+
+def extractor_for(config: Config, weights: WeightFiles) -> Extractor:
+    """Return the extractor that a model's features are made with.
+
+    Raises InputError when its weights are missing, or are not those of its training set.
+    """
+    spec = ExtractorSpec(config.extractor, config.extraction, weights)
+    return open_extractor(spec, motion=config.model.variant == "flow")
+
+
+def model_features(
+    extractor: Extractor,
+    pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
+    config: Config,
+) -> Iterator[Float16[np.ndarray, "feature_dim"]]:
+    """Yield what the model reads of each picture: appearance, for Flow motion too."""
+    if config.model.variant == "flow":
+        return (np.concatenate(features) for features in extractor.stream(pictures))
+    return extractor.stream_appearance(pictures)
+
+
+def _check_pixels(spec: ExtractorSpec) -> None:
+    if spec.extraction != Extraction() or spec.weights != WeightFiles():
+        raise InputError(
+            "pixels leaves no choice of flow, fc6, precision or weights: use vgg19, or leave them "
+            "out"
+        )
 
 
 def feature_dims(name: ExtractorName) -> tuple[int, int]:
@@ -115,4 +157,6 @@ def feature_dims(name: ExtractorName) -> tuple[int, int]:
         case "pixels":
             return PixelsExtractor.appearance_dim, PixelsExtractor.motion_dim
         case "vgg19":
-            return 4_096, 4_096
+            from v2s_jax.features.vgg import FC6_DIM
+
+            return FC6_DIM, FC6_DIM

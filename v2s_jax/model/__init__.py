@@ -1,7 +1,7 @@
 """The model: a SampleRNN whose coarsest tier sees the video, or starts from what it showed."""
 
 from v2s_jax.model.conditioning import with_statistics
-from v2s_jax.model.linear import fold_weight_norm
+from v2s_jax.model.linear import fold_weight_norm, product
 from v2s_jax.model.recurrent import HIDDEN
 from v2s_jax.model.sample_rnn import Carry
 from v2s_jax.model.video_to_sound import (
@@ -22,6 +22,7 @@ __all__ = [
     "forward",
     "init_params",
     "initial_carry",
+    "product",
     "vision_gates",
     "with_statistics",
 ]
