@@ -201,7 +201,7 @@ def test_place_that_cannot_be_written(tmp_path, in_the_way):
 def test_tiny_from_the_command_line(tmp_path):
     ended = run("synthetic", "--preset", "tiny", "--out", tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert "24 train and 8 test clips" in ended.stdout
+    assert "70 train, 20 test and 10 extrapolation clips" in ended.stdout
     assert str(tmp_path / "synthetic_tiny" / "1.0.0") in ended.stdout
     again = run("synthetic", "--preset", "tiny", "--out", tmp_path)
     assert again.returncode == 2

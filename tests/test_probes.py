@@ -143,9 +143,9 @@ def test_the_command_writes_tables_and_pictures(tmp_path):
 
 @pytest.mark.slow
 def test_a_precision_s_curve_is_that_of_its_run(tmp_path):
-    """Two updates: the first loss hardly differs, and all is drawn."""
-    exact, rounded = curves = [precision.carry_out(name, 0, 2) for name in precision.PRECISIONS]
-    assert [step for step, _ in exact.train] == [1, 2]
+    """Two calls of eight updates: the first loss hardly differs, and all is drawn."""
+    exact, rounded = curves = [precision.carry_out(name, 0, 16) for name in precision.PRECISIONS]
+    assert [step for step, _ in exact.train] == [8, 16]
     (_, first), (_, rounded_first) = exact.train[0], rounded.train[0]
     assert first != rounded_first
     assert rounded_first == pytest.approx(first, rel=1e-3)

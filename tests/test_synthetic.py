@@ -167,15 +167,15 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 
 
 def test_presets_name_categories_that_exist() -> None:
-    assert PRESETS["tiny"].train_clips == 8
+    assert PRESETS["tiny"].train_clips == 7
     assert PRESETS["demo"].test_clips == 64
     for name, preset in PRESETS.items():
         assert preset.name == name
         assert set(preset.categories) <= set(CATEGORIES)
-        assert preset.video_frames == (12 if name == "pair" else VIDEO_FRAMES)
+        assert preset.video_frames == {"pair": 12, "full": None}.get(name, VIDEO_FRAMES)
     with pytest.raises(dataclasses.FrozenInstanceError):
         PRESETS["tiny"].train_clips = 1  # type: ignore[misc]
-    assert SPLITS == ("train", "test")
+    assert SPLITS == ("train", "test", "extrapolation")
 
 
 # --- drum

@@ -38,14 +38,14 @@ class SyntheticArgs:
     out: Path
     """Folder that gets the clips and the data set."""
     preset: str = "tiny"
-    """How many clips: tiny, small, full or demo."""
+    """How many clips: tiny, small, full, demo or pair."""
     probe: str = "none"
     """What alone decides the sound, or what disturbs the pictures (data/README.md): appearance,
     motion, foresight, delay, silence, counterfactual, distractor, frame_rate_other,
     frame_rate_variable, frame_rate_dropped."""
     sound_codec: SoundCodec = "flac"
     """How the clips' sound is stored; aac changes it, which voids the floor."""
-    flow: bool = False
+    exact_flow: bool = False
     """Write the exact optical flow beside each clip."""
     seed: int = 0
     """Seed of every clip."""
@@ -67,7 +67,7 @@ class SyntheticArgs:
             sound_codec=self.sound_codec,
         )
         folder = make_set(
-            self.out, order, self.workers, self.overwrite, self.features.spec, self.flow
+            self.out, order, self.workers, self.overwrite, self.features.spec, self.exact_flow
         )
         counts = [f"{len(open_data_set(folder, split))} {split}" for split in order.preset.splits]
         size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
