@@ -1,6 +1,7 @@
 # Every target that runs Python makes .venv itself, and installs again when requirements change.
 
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 RUNTIME := $(VENV)/.requirements-installed
@@ -20,7 +21,7 @@ help:
 	@echo "make lint      style, types, and who may import whom"
 	@echo "make clean     remove out/ and caches; .venv, data sets and runs stay"
 	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer),"
-	@echo "VENV=.venv-3.12 another place for it"
+	@echo "VENV=.venv-3.12 another place for it, JOBS=2 how many processes test"
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -44,14 +45,17 @@ $(DEV): requirements-dev.txt requirements.txt | $(RUN)
 demo: $(RUNTIME)
 	$(RUN) sample.py --video examples/drum.mp4 --out out/demo --overwrite
 
+# The tests of one file stay in one process; what is computed does not depend on how many there are.
+PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
+
 test: $(DEV)
-	$(RUN) -m pytest
+	$(PYTEST)
 
 test-all: $(DEV)
-	$(RUN) -m pytest -m "not soak"
+	$(PYTEST) -m "not soak"
 
 test-jax: $(DEV)
-	$(RUN) -m pytest tests/test_lowering.py tests/test_training.py tests/test_training_options.py \
+	$(PYTEST) tests/test_lowering.py tests/test_training.py tests/test_training_options.py \
 	  tests/test_held_out.py tests/test_generate.py tests/test_synthetic.py
 
 soak: $(DEV)
