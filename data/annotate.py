@@ -39,14 +39,16 @@ from data.annotation.votes import decide, read_votes
 from data.layout import INFO_FILE, VIDEO_FOLDER, YOUTUBE_COLUMN, Source, find_sources
 from data.locking import CORES
 from data.pool import in_order
+from data.shards import whole_folder
 from v2s_jax import media
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
 
-_YOUTUBE_STEM = re.compile(r"([\w-]{11})(?:_\d+.*)?")
-"""Names that downloaders give to AudioSet's clips: the id, then often the start."""
+_YOUTUBE_STEM = re.compile(r"(?=[\w-]{0,10}[A-Z0-9-])([\w-]{11})(?:_\d+.*)?")
+"""Names that downloaders give to AudioSet's clips: the id, then often the start. Eleven small
+letters are more likely words: of random ids one in 13,000 is so."""
 
 app = tyro.extras.SubcommandApp()
 
@@ -106,16 +108,17 @@ class MergeArgs:
 
     def run(self) -> None:
         """Write the clips and the counts, and print these."""
-        if (self.out / "counts.json").exists():
-            raise InputError(f"{self.out}: holds clips already: choose another --out")
+        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            raise InputError(f"{self.out}: is not an empty folder: choose another --out")
         segments = list(read_segments(self.work / SEGMENTS_FILE))
         ids = [segment.segment_id for segment in segments]
         decisions = decide(ids, read_votes(self.votes, ids), one_no_removes=self.one_no_removes)
         clips = merge(segments, decisions)
-        write_clips(self.raw, clips, self.out)
         rows = count(segments, decisions, clips)
-        with whole_file(self.out / "counts.json") as temporary:
-            temporary.write_text(json.dumps([vars(row) for row in rows], indent=2) + "\n")
+        with whole_folder(self.out) as temporary:
+            write_clips(self.raw, clips, temporary)
+            told = json.dumps([vars(row) for row in rows], indent=2) + "\n"
+            (temporary / "counts.json").write_text(told)
         print("\n".join(table(rows)))
         print(f"{self.out}: {len(clips)} clips; python -m data.prepare folder {self.out} --out DIR")
 

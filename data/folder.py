@@ -10,7 +10,7 @@ import tyro
 from etils import epath
 
 from data.extractor_words import ExtractorWords
-from data.manifest import MANIFEST
+from data.manifest import FAILED_MANIFEST, MANIFEST
 from data.one_pass import CLIP_VIDEO_FRAMES, MIN_SEC
 from data.split import TEST_CLIPS
 from v2s_jax.config import Clock
@@ -74,3 +74,8 @@ class FolderArgs:
     def manifest(self) -> epath.Path:
         """Where the manifest lies."""
         return epath.Path(self.out) / self.name / MANIFEST
+
+    @property
+    def failed_manifest(self) -> epath.Path:
+        """Where it lies when no data set came of it."""
+        return epath.Path(self.out) / self.name / FAILED_MANIFEST

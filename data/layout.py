@@ -21,17 +21,12 @@ from hashlib import sha256
 from etils import epath
 
 from v2s_jax.errors import InputError
+from v2s_jax.media import VIDEO_SUFFIXES
 
 VIDEO_FOLDER = "videos"
 INFO_FILE = "video_info.csv"
 YOUTUBE_COLUMN = "YTID"
 """Column of VEGAS's video_info.csv; its row i, from 0, belongs to video_i."""
-
-SUFFIXES = frozenset(
-    {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
-    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
-)
-"""Names that count as videos; what they hold is found out when they are read."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def find_sources(root: str) -> tuple[list[Source], list[Ignored]]:
     for parts, path in _walk(folder, (), ignored, frozenset()):
         name = "/".join(parts)
         classes = [part for part in parts[:-1] if part != VIDEO_FOLDER]
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
             if parts[-1] != INFO_FILE:
                 ignored.append(Ignored(name, "its name is not that of a video"))
         elif len(classes) != 1:

@@ -15,6 +15,7 @@ from data.extraction import Extraction, is_local, local_options
 from data.feature_cache import FeatureCache
 from data.folder import FolderArgs
 from data.locking import CORES, only_one_writer
+from data.manifest import write_manifest
 from data.one_pass import Shape
 from data.remote import is_remote
 from data.shards import import_tensorflow, whole_folder
@@ -38,7 +39,9 @@ def make_folder(args: FolderArgs, beam_words: Sequence[str] = ()) -> tuple[epath
     folder = epath.Path(args.out) / args.name / VERSION
     if is_remote(args.out):
         _check_absent(folder, args.overwrite)
-        return folder, _build(wanted, args.out, args.overwrite)
+        builder = _build(wanted, args.out, args.overwrite)
+        _write_manifests(args, builder)
+        return folder, builder
     with only_one_writer(Path(args.out)):
         _check_absent(folder, args.overwrite)
         with whole_folder(Path(folder)) as temporary:
@@ -51,6 +54,7 @@ def make_folder(args: FolderArgs, beam_words: Sequence[str] = ()) -> tuple[epath
                 path.rename(temporary / path.name)
             for left in beside:  # of TFDS: the emptied folder, and one for downloads
                 shutil.rmtree(left)
+        _write_manifests(args, builder)
     return folder, builder
 
 
@@ -71,8 +75,14 @@ def settings(args: FolderArgs, beam_words: Sequence[str]) -> FolderSettings:
             cache=FeatureCache(cache),
         ),
         beam_options=options,
-        manifest=str(args.manifest),
+        failed_manifest=str(args.failed_manifest),
     )
+
+
+def _write_manifests(args: FolderArgs, builder: Vegas) -> None:
+    """Write the manifest of the data set that is there now; a failed run's is past."""
+    write_manifest(args.manifest, builder.manifest)
+    args.failed_manifest.unlink(missing_ok=True)
 
 
 def _check_absent(folder: epath.Path, overwrite: bool) -> None:

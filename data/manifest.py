@@ -12,6 +12,7 @@ from data.remote import write_whole
 from v2s_jax.errors import InputError
 
 MANIFEST = "manifest.jsonl"
+FAILED_MANIFEST = "manifest.failed.jsonl"
 
 Status = Literal["used", "rejected"]
 

@@ -4,11 +4,12 @@
     builder.download_and_prepare(...)
 
 finds the files (`layout`), chooses the held-out ones (`split`), extracts features on Beam
-(`extraction`), writes the manifest, and leaves the shards to TFDS. `data.prepare folder` does all
+(`extraction`), and leaves the shards to TFDS. `data.prepare folder` does all
 this and puts the finished folder in its place.
 """
 
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -44,8 +45,8 @@ class FolderSettings:
     rule: SplitRule
     extraction: Extraction
     beam_options: tuple[str, ...]
-    manifest: str
-    """Where the manifest is written, also when no file could be used."""
+    failed_manifest: str
+    """Where the manifest is written when a split gets no clip."""
 
 
 class Vegas(tfds.core.GeneratorBasedBuilder):
@@ -58,6 +59,8 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
         self.name = settings.name
         self.counts: Counts | None = None
         self.rows: list[Row] = []
+        self.manifest: list[Row] = []
+        """Every file, those too that cannot be a clip."""
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -78,14 +81,15 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
                 sources, settings.extraction, settings.beam_options, folder
             )
         self.rows = decide(sources, splits, found)
-        write_manifest(epath.Path(settings.manifest), [*self.rows, *map(_ignored_row, ignored)])
+        self.manifest = [*self.rows, *map(_ignored_row, ignored)]
         used = [row for row in self.rows if row.status == "used"]
         empty = [split for split in SPLITS if all(row.split != split for row in used)]
         if empty:
+            write_manifest(epath.Path(settings.failed_manifest), self.manifest)
             raise InputError(
                 f"{settings.source}: no clip for split {empty[0]}: {len(used)} of "
-                f"{len(self.rows)} files can be used; the manifest gives each reason: "
-                f"{settings.manifest}"
+                f"{len(self.rows)} files can be used: add files, or hold out others with "
+                f"--test-clips or --split-seed; {settings.failed_manifest} gives each reason"
             )
         self.info.metadata.update(_metadata(settings, used))
         return {
@@ -100,9 +104,12 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
             with tempfile.TemporaryDirectory() as folder:
                 yield epath.Path(folder)
             return
-        shared = epath.Path(self.data_dir) / ".rows"
-        yield shared
-        shared.rmtree()
+        shared = epath.Path(self.data_dir) / f".rows-{uuid.uuid4().hex}"  # no other run's
+        try:
+            yield shared
+        finally:
+            if shared.exists():
+                shared.rmtree()
 
     def _generate_examples(
         self, rows: list[Row]

@@ -249,8 +249,24 @@ def test_votes_make_clips_that_prepare_reads(raw, work, tmp_path, capsys):
         loud = int(np.argmax(np.abs(read_sound(video, Clock())) > 0.1))
         assert abs(white - (3 - start) * 16_000) < 1_100
         assert abs(loud - (3 - start) * 16_000) < 100
-    with pytest.raises(InputError, match="holds clips already"):
+    with pytest.raises(InputError, match="is not an empty folder"):
         annotate.MergeArgs(raw, work, (path,), out).run()
+
+
+@pytest.mark.parametrize(
+    ("stem", "video"),
+    [
+        ("dQw4w9WgXcQ", "dQw4w9WgXcQ"),
+        ("dQw4w9WgXcQ_30", "dQw4w9WgXcQ"),
+        ("--PJHxphWEs_30.000", "--PJHxphWEs"),
+        ("my_holidays_2", None),
+        ("my_holidays", None),
+        ("a dog", None),
+    ],
+)
+def test_names_that_hold_the_id_of_a_youtube_video(stem, video):
+    found = annotate._YOUTUBE_STEM.fullmatch(stem)
+    assert (found[1] if found else None) == video
 
 
 def test_nothing_to_judge(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,11 +254,35 @@ def test_a_data_set_is_not_replaced_unasked(videos, tmp_path):
 def test_a_folder_of_rejects_leaves_its_manifest(tmp_path):
     for name in ("a", "b"):
         touch(tmp_path, f"in/dog/{name}.mp4")
-    with pytest.raises(InputError, match=r"no clip for split train: 0 of 2 files.*manifest\.jsonl"):
+    with pytest.raises(InputError, match=r"no clip for split train: 0 of 2 files.*failed\.jsonl"):
         make(tmp_path / "in", tmp_path / "out")
-    rows = list(read_manifest(epath.Path(tmp_path) / "out" / "vegas" / "manifest.jsonl"))
+    rows = list(read_manifest(epath.Path(tmp_path) / "out" / "vegas" / "manifest.failed.jsonl"))
     assert [row.reason for row in rows] == ["is empty: copy or record it again"] * 2
-    assert [path.name for path in (tmp_path / "out" / "vegas").iterdir()] == ["manifest.jsonl"]
+    assert [path.name for path in (tmp_path / "out" / "vegas").iterdir()] == [
+        "manifest.failed.jsonl"
+    ]
+
+
+def test_a_run_that_fails_leaves_the_data_set_and_its_manifest(videos, tmp_path):
+    """Of the last clips, which are held out, none can be read: then they are mended."""
+    source = tmp_path / "in"
+    shutil.copytree(videos, source)
+    make(source, tmp_path / "out")
+    made = tmp_path / "out" / "vegas"
+    before = (made / "manifest.jsonl").read_bytes()
+    held_out = [source / category / "videos/video_00002.mp4" for category in ("dog", "drum")]
+    for path in held_out:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"no clip for split test.*--test-clips or --split-seed"):
+        make(source, tmp_path / "out", overwrite=True)
+    assert (made / "manifest.jsonl").read_bytes() == before
+    assert len(open_data_set(made, "test")) == 2
+    rows = list(read_manifest(epath.Path(made) / "manifest.failed.jsonl"))
+    assert sum(row.status == "rejected" for row in rows) == 2
+    for path in held_out:
+        shutil.copy(videos / path.relative_to(source), path)
+    make(source, tmp_path / "out", overwrite=True)
+    assert sorted(path.name for path in made.iterdir()) == ["1.0.0", "manifest.jsonl"]
 
 
 def test_a_cache_that_cannot_be_written_ends_the_run(videos, tmp_path):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from data.synthetic.generator import make_clip
-from tests.conftest import with_model
+from tests.conftest import random_params, with_model
 from v2s_jax.config import TINY
-from v2s_jax.generate import Generator, clip_key, find_faults
+from v2s_jax.generate import Generator, Options, Request, clip_key, find_faults
+from v2s_jax.generate import guard as guarding
+from v2s_jax.generate.many import generate_all
 from v2s_jax.generate.streaming import first_carry, stream
 from v2s_jax.live import SHIPPED_CHECKPOINT
 from v2s_jax.quantize import quantize
@@ -52,6 +54,27 @@ def test_noise_over_all_levels_is_runaway(quantization):
     levels = np.random.default_rng(0).integers(0, 256, 3 * SEC).astype(np.uint8)
     (fault,) = find_faults(levels, config)
     assert (fault.kind, fault.start_sec, fault.end_sec) == ("noise", 0.0, 3.0)
+
+
+def test_a_guard_that_begins_behind_a_prefix_tells_the_time_of_the_clip(tiny):
+    """The prefix itself is not looked at: it is not the model's."""
+    generator = Generator(tiny, random_params(tiny), tile=1)
+    noise = np.random.default_rng(0).integers(0, 256, 8_000).astype(np.uint8)
+    features = np.zeros((40, tiny.model.feature_dim), np.float32)
+    request = Request(clip_key(0, b"prefix"), 40 * 1_024, features, noise)
+    looked: list[np.ndarray] = []
+
+    def kind(levels, config):
+        looked.append(levels)
+        return "noise" if len(looked) == 1 else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guarding, "_kind", kind)
+        (made,) = generate_all([generator], [request], Options(redraws=1))
+    (fault,) = made.faults
+    window = guarding.WINDOW_VIDEO_FRAMES * 1_024
+    assert (fault.start_sec, fault.end_sec) == (8_000 / SEC, window / SEC)
+    assert len(looked[0]) == window - 8_000
 
 
 def test_stuck_and_silent():

@@ -142,6 +142,7 @@ def test_a_pipe_that_holds_no_video(tmp_path, checkpoint):
 def test_a_growing_wav_is_whole_at_every_instant(tmp_path):
     path = tmp_path / "growing.wav"
     with GrowingWav(path, 16_000, overwrite=False) as wav:
+        assert len(samples_of(path)) == 0
         for blocks in range(1, 4):
             wav.write(np.full(1024, 0.5, np.float32))
             assert len(samples_of(path)) == 2 * 1024 * blocks

@@ -120,6 +120,14 @@ def test_weights_are_converted_once_and_found_again_without_their_file(folder):
     assert [found.parent for found in cache_folder().iterdir()] == [first.path.parent]
 
 
+def test_a_damaged_neighbour_hides_no_weights(folder, caplog):
+    found = find(write_weights(folder / "w.npz", TORCH))
+    damaged = found.path.with_name("0.safetensors")
+    damaged.write_bytes(b"damaged")
+    assert find(None, found.sha256) == found
+    assert str(damaged) in caplog.text and "delete it" in caplog.text
+
+
 def test_other_weights_than_those_wanted_are_refused(folder):
     path = write_weights(folder / "w.npz", TORCH)
     told = refused(path, r"w\.npz: weights with SHA-256 \w{64}, wanted are a{64}", "a" * 64)

@@ -143,7 +143,13 @@ def stream_video(
     rate_hz = config.clock.sample_rate_hz
     with (
         _sink(out, rate_hz, overwrite) as write,
-        tqdm(desc="streaming", unit=" samples", unit_scale=True, dynamic_ncols=True) as bar,
+        tqdm(
+            desc="streaming",
+            total=samples if isinstance(samples, int) else None,
+            unit=" samples",
+            unit_scale=True,
+            dynamic_ncols=True,
+        ) as bar,
     ):
         sounded = sound_pictures(generator, extractor, pictures, key, temperature, redraws)
         done = 0
@@ -153,7 +159,7 @@ def stream_video(
             done += len(waveform)
             bar.update(len(waveform))
             rate = done / max(bar.format_dict["elapsed"], 1e-9)
-            bar.set_postfix_str(f"{rate / rate_hz:.1f} x real time")
+            bar.set_postfix_str(f"{rate / rate_hz:.1f} x real time", refresh=False)
     return done, faults
 
 

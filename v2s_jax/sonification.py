@@ -42,6 +42,7 @@ from v2s_jax.generate import (
 from v2s_jax.generate.progress import sounding_bar
 from v2s_jax.live import SHIPPED_CHECKPOINT
 from v2s_jax.media import (
+    VIDEO_SUFFIXES,
     Original,
     Video,
     mux,
@@ -53,28 +54,6 @@ from v2s_jax.media import (
 from v2s_jax.quantize import dequantize, quantize
 from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.loss import BITS_PER_NAT
-
-VIDEO_SUFFIXES = frozenset(
-    {
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".gif",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".ts",
-        ".webm",
-        ".wmv",
-    }
-)
-"""What counts as a video in a folder; a file that is named is tried whatever its suffix."""
 
 OUTPUT_SUFFIXES = (".wav", ".mp4", ".mkv", ".png")
 """What may be written for a video; one of mp4 and mkv."""

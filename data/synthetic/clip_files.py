@@ -1,4 +1,4 @@
-"""A synthetic clip's two files, and its record: through the files, or straight in memory."""
+"""A synthetic clip's two files, and the record that is read from them."""
 
 import dataclasses
 import functools
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from data.synthetic.encoding import write_video
 from data.synthetic.floor import floor_bits
@@ -71,37 +69,6 @@ def prepare_clip(task: ClipTask) -> Prepared:
             "again"
         )
     return Prepared(record, label["floor_bits"])
-
-
-class DirectTask(NamedTuple):
-    """A synthetic clip to turn into a record without any file."""
-
-    recipe: Recipe
-    extractor: ExtractorSpec
-
-
-def direct_record(task: DirectTask) -> ClipRecord:
-    """Return the record that the clip's file would give, but for the video codec's loss."""
-    clip = task.recipe.make()
-    extractor = opened(task.extractor)
-    size = (extractor.picture_width_px, extractor.picture_height_px)
-    features = extractor.extract(_resized(frame, size) for frame in clip.frames)
-    return ClipRecord(
-        clip_id=clip.clip_id,
-        category=clip.category,
-        waveform=waveform_to_int16(clip.waveform),
-        appearance=features.appearance,
-        motion=features.motion,
-    )
-
-
-def _resized(
-    frame: UInt8[np.ndarray, "height width 3"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """Return a picture at an extractor's size, as reading a file does: bilinear."""
-    if frame.shape[:2] == size[::-1]:
-        return frame
-    return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
 
 
 opened = functools.lru_cache(maxsize=1)(open_extractor)

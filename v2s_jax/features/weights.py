@@ -11,6 +11,7 @@ the file they came from, or by their own.
 """
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -31,6 +32,8 @@ KERAS_MD5 = "cbe5617147190e668d6c5d5026f83318"
 
 ARCHITECTURES = {architecture.name: architecture for architecture in (VGG19, VGG16)}
 READ_BYTES = 2**20
+
+logger = logging.getLogger(__name__)
 
 
 class Weights(NamedTuple):
@@ -113,8 +116,15 @@ def converted_before(sha256: str | None, known: tuple[Architecture, ...]) -> Wei
     """Return the converted weights of this digest, if they are there."""
     if sha256 is None:
         return None
-    there = (_described(path, known) for path in sorted(cache_folder().glob("[!.]*.safetensors")))
-    return next((weights for weights in there if weights.sha256 == sha256), None)
+    for path in sorted(cache_folder().glob("[!.]*.safetensors")):
+        try:
+            weights = _described(path, known)
+        except InputError as error:
+            logger.warning("warning: %s", error)
+            continue
+        if weights.sha256 == sha256:
+            return weights
+    return None
 
 
 def _described(path: Path, known: tuple[Architecture, ...]) -> Weights:

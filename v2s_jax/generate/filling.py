@@ -263,9 +263,7 @@ class Tile:
     def _look(self, stream: Stream, row: int, clip: Clip) -> None:
         """Look at a clip's last window; go back to the healthy one before it, or go on from it."""
         assert clip.guard is not None and clip.healthy is not None
-        length = clip.guard.window_samples
-        start = max((clip.done - 1) // length * length, 0)
-        fault = clip.guard.look(clip.levels[start : clip.done])
+        fault = clip.guard.look(clip.levels[clip.guard.seen : clip.done])
         if fault is not None and clip.redrawn < self._options.redraws:
             join_fault(clip.faults, dataclasses.replace(fault, redrawn=True))
             clip.redrawn += 1

@@ -77,6 +77,11 @@ class Guard:
         """Whether the last window was neither at fault nor silent."""
         return self._healthy
 
+    @property
+    def seen(self) -> int:
+        """Samples of the clip up to which the guard has looked, or need not look."""
+        return self._samples
+
     def look(self, levels: UInt8[np.ndarray, "samples"]) -> Fault | None:
         """Return what is wrong with the next window; a last one may be shorter."""
         start = self._samples

@@ -10,7 +10,7 @@ argument list, so no character in a name means anything to it or to a shell.
 
 from v2s_jax.media.growing import GrowingWav
 from v2s_jax.media.piping import PipedVideo
-from v2s_jax.media.probing import Video, probe
+from v2s_jax.media.probing import VIDEO_SUFFIXES, Video, probe
 from v2s_jax.media.reading import (
     read_sound,
     read_sound_file,
@@ -20,6 +20,7 @@ from v2s_jax.media.reading import (
 from v2s_jax.media.writing import Original, mux, pcm16, write_clip, write_part, write_wav
 
 __all__ = [
+    "VIDEO_SUFFIXES",
     "GrowingWav",
     "Original",
     "PipedVideo",

@@ -35,6 +35,7 @@ class GrowingWav:
         self._wav.setnchannels(1)
         self._wav.setsampwidth(2)
         self._wav.setframerate(sample_rate_hz)
+        self.write(np.zeros(0, np.float32))  # the header
 
     def __enter__(self) -> "GrowingWav":
         return self

@@ -41,6 +41,13 @@ _ROUNDED_TICK_SEC = Fraction(1, 1_000)  # Matroska, FLV and ASF round times to 1
 _TEXT_CODECS = {"ansi", "bintext", "idf", "xbin"}  # ffmpeg "plays" text files of some names
 
 
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
+)
+"""What counts as a video in a folder; what a file holds is found out when it is read."""
+
+
 @dataclass(frozen=True)
 class Video:
     """What a video file holds, as found by `probe`."""

@@ -263,7 +263,8 @@ def _find(directory: epath.Path) -> epath.Path:
     if not found:
         raise InputError(
             f"{directory}: no data set there: make one with "
-            f"`python -m data.prepare synthetic --out {directory}`"
+            f"`python -m data.prepare synthetic --out {directory}`, or of your own videos with "
+            "`data.prepare folder`, and check --data"
         )
     if len(found) > 1:
         names = ", ".join(sorted(str(folder) for folder in found))
