@@ -162,7 +162,7 @@ def test_videos_and_categories_are_never_joined_and_are_counted():
 def raw(tmp_path_factory) -> Path:
     """5.4 s of two categories; the picture turns white as a tone begins, at 3 s."""
     root = tmp_path_factory.mktemp("raw")
-    for category, name in (("dog", "abcdefghijk_30"), ("water, flowing", "other")):
+    for category, name in (("dog", "AbCdEfGhIjK_30"), ("water, flowing", "other")):
         (root / category).mkdir()
         run_ffmpeg(
             *("-f", "lavfi", "-i", "color=black:size=64x48:rate=25:duration=5.4,"),
@@ -184,7 +184,7 @@ def work(raw, tmp_path_factory) -> Path:
 
 def test_whole_segments_alone(raw):
     source = Source("p", "dog/a", "dog", "dog-a", 0)
-    segments = segments_of(source, probe(raw / "dog" / "abcdefghijk_30.mp4"))
+    segments = segments_of(source, probe(raw / "dog" / "AbCdEfGhIjK_30.mp4"))
     assert [(segment.start_sec, segment.end_sec) for segment in segments] == [(0, 2), (2, 4)]
     assert "dog" not in segments[0].segment_id
 
@@ -237,7 +237,7 @@ def test_votes_make_clips_that_prepare_reads(raw, work, tmp_path, capsys):
     assert (counts["segments"], counts["removed"], counts["clips"]) == (4, 1, 2)
     sources, ignored = find_sources(str(out))
     assert [(source.name, source.youtube_id) for source in sources] == [
-        ("dog/videos/video_00000.mp4", "abcdefghijk"),
+        ("dog/videos/video_00000.mp4", "AbCdEfGhIjK"),
         ("water, flowing/videos/video_00000.mp4", "other"),
     ]
     assert [entry.name for entry in ignored] == ["counts.json"]
