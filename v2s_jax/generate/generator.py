@@ -20,9 +20,19 @@ from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 from v2s_jax.checks import check_features
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
-from v2s_jax.generate.noise import check_temperature, inverse_cdf, uniforms
-from v2s_jax.generate.scan import Folded, fold, run_big_frame, without_weight_norm
-from v2s_jax.model import Carry, VideoToSound, encode, initial_carry, vision_gates
+from v2s_jax.generate.engines import make_engine
+from v2s_jax.generate.noise import check_temperature, uniforms
+from v2s_jax.kernels.interface import Drawn, Engine, EngineName, Given, Keep
+from v2s_jax.kernels.packing import WeightFormat
+from v2s_jax.model import (
+    Carry,
+    VideoToSound,
+    encode,
+    fold,
+    initial_carry,
+    vision_gates,
+    without_weight_norm,
+)
 
 BLOCK_VIDEO_FRAMES = 8
 """Video frames per compiled call: half a second at 15.625 fps between two progress reports."""
@@ -68,20 +78,30 @@ class Generator:
         *,
         tile: int = DEFAULT_TILE,
         precision: Precision = "default",
+        engine: EngineName = "scan",
+        weights: WeightFormat = "float32",
     ) -> None:
         if tile < 1:
             raise InputError(f"batch tile of {tile} rows: it must be at least 1")
         self.config = config
         self.tile = tile
         self.model = VideoToSound(without_weight_norm(config), precision)
+        self.engine = make_engine(engine, self.model, weights)
         self._fold = jax.jit(partial(fold, self.model))
+        self._pack = jax.jit(self.engine.pack)
         self.use(params)
-        self._encode = jax.jit(partial(encode, self.model), donate_argnums=1)
-        self._block = jax.jit(partial(_generate_block, self.model), donate_argnums=1)
+        run = partial(_encode, self.model, self.engine.same_in_any_tile)
+        self._encode = jax.jit(run, donate_argnums=1)
+        self._block = jax.jit(
+            partial(_generate_block, self.model, self.engine),
+            donate_argnums=2,
+            static_argnames="keep",
+        )
 
     def use(self, params: dict[str, Any]) -> None:
         """Go on with other parameters of the same config, as training has them after a while."""
         self.folded = self._fold(params)
+        self._weights = self._pack(self.folded)
 
     @property
     def block_ticks(self) -> int:
@@ -120,15 +140,54 @@ class Generator:
         `stream` is used up: its buffers become those of the stream that is returned. Raises
         InputError for more big frames than the features cover.
         """
+        stream, drawn, ticks = self._run(stream, features, temperature, ticks, None, "levels")
+        return stream, np.asarray(drawn.levels)[: ticks * self.config.model.big_frame_size].T
+
+    def drawn(
+        self,
+        stream: Stream,
+        features: Float[np.ndarray, "tile block_video_frames feature_dim"],
+        temperature: float,
+        ticks: int | None = None,
+        *,
+        forced: Int[np.ndarray, "tile samples"] | None = None,
+        keep: Keep = "nats",
+    ) -> tuple[Stream, Drawn]:
+        """Generate as `block` does, and give the likelihood of each level too.
+
+        With `forced` levels, as many as the features cover, those are taken instead of drawn:
+        teacher forcing by the engine's own arithmetic.
+        """
+        stream, drawn, ticks = self._run(stream, features, temperature, ticks, forced, keep)
+        samples = ticks * self.config.model.big_frame_size
+        return stream, jax.tree.map(lambda by_sample: np.asarray(by_sample)[:samples], drawn)
+
+    def _run(
+        self,
+        stream: Stream,
+        features: Float[np.ndarray, "tile block_video_frames feature_dim"],
+        temperature: float,
+        ticks: int | None,
+        forced: Int[np.ndarray, "tile samples"] | None,
+        keep: Keep,
+    ) -> tuple[Stream, Drawn, int]:
+        """Return the stream, a buffer of samples, and how many big frames of it are filled."""
         per_frame = self.block_ticks // BLOCK_VIDEO_FRAMES
         most = self.block_ticks - int(stream.tick) % per_frame
         ticks = most if ticks is None else ticks
         if not 0 <= ticks <= most:
             raise InputError(f"{ticks} big frames in one block: use 0 to {most}")
-        stream, levels = self._block(
-            self.folded, stream, features, jnp.float32(temperature), jnp.int32(ticks)
+        stream, drawn = self._block(
+            self.folded.params,
+            self._weights,
+            stream,
+            features,
+            jnp.float32(temperature),
+            jnp.int32(ticks),
+            None if forced is None else jnp.asarray(forced, jnp.int32).T,
+            keep=keep,
         )
-        return stream, np.asarray(levels)[:, : ticks * self.config.model.big_frame_size]
+        return stream, drawn, ticks
 
     def compile(self) -> None:
         """Compile the program, which the first block would do otherwise."""
@@ -254,45 +313,64 @@ class _Source:
         return features
 
 
+def _encode(
+    model: VideoToSound,
+    row_by_row: bool,
+    params: dict[str, Any],
+    carry: Carry,
+    features: Float[Array, "tile video_frames feature_dim"],
+    seen: Bool[Array, "tile video_frames"],
+) -> Carry:
+    """Let the encoder read; row by row where a row may not depend on the size of its tile."""
+    if not row_by_row:
+        return encode(model, params, carry, features, seen)
+
+    def of_row(inputs: Any) -> Carry:
+        row = jax.tree.map(lambda x: x[None], inputs)
+        return jax.tree.map(lambda x: x[0], encode(model, params, *row))
+
+    return jax.lax.map(of_row, (carry, features, seen))
+
+
 def _generate_block(
     model: VideoToSound,
-    folded: Folded,
+    engine: Engine,
+    params: dict[str, Any],
+    weights: Any,
     stream: Stream,
     features: Float[Array, "tile video_frames feature_dim"],
     temperature: Float[Array, ""],
     ticks: Int[Array, ""],
-) -> tuple[Stream, UInt8[Array, "tile samples"]]:
+    forced: Int[Array, "samples tile"] | None,
+    *,
+    keep: Keep,
+) -> tuple[Stream, Drawn]:
     """Generate `ticks` big frames into a buffer that holds those of all the video frames.
 
-    Noise and gates are computed for one video frame at a time, whichever the block begins with,
-    and the loop's body is the same for any number of big frames: so is every rounding.
+    Noise and gates are computed for one video frame at a time, whichever the block begins with, so
+    their rounding does not depend on where it begins.
     """
     tile, video_frames, _ = features.shape
     samples, size = model.config.clock.samples_per_video_frame, model.config.model.big_frame_size
     per_frame = samples // size
     first_frame, offset = stream.tick // per_frame, stream.tick % per_frame
 
+    def of_rows(features_now: Array) -> Array | None:
+        gates = vision_gates(model, params, features_now[:, None])
+        return None if gates is None else gates[:, 0]
+
+    def of_row(features_now: Array) -> Array | None:
+        gates = of_rows(features_now[None])
+        return None if gates is None else gates[0]
+
     def of_video_frame(inputs: tuple[Array, Array]) -> tuple[Array | None, Array]:
-        index, features_now = inputs
-        gates = vision_gates(model, folded.params, features_now[:, None])
+        index, now = inputs
+        gates = jax.lax.map(of_row, now) if engine.same_in_any_tile else of_rows(now)
         noise = uniforms(stream.keys, first_frame + index, samples)
-        return None if gates is None else gates[:, 0], noise.reshape(tile, per_frame, size)
+        return gates, noise.reshape(tile, per_frame, size)
 
     by_frame = (jnp.arange(video_frames), jnp.swapaxes(features, 0, 1))
     gates, noise = jax.lax.map(of_video_frame, by_frame)
-
-    def pick(logits: Array, uniform: Array) -> tuple[Array, Array]:
-        level = inverse_cdf(logits / temperature, uniform)
-        return level, level.astype(jnp.uint8)
-
-    def tick(done: Array, loop: tuple[Carry, Array]) -> tuple[Carry, Array]:
-        carry, levels = loop
-        video_frame, place = jnp.divmod(offset + done, per_frame)
-        gates_now = None if gates is None else gates[video_frame]
-        noise_now = jax.lax.dynamic_index_in_dim(noise[video_frame], place, 1, keepdims=False)
-        carry, picked = run_big_frame(model, folded, carry, gates_now, noise_now, pick)
-        return carry, jax.lax.dynamic_update_slice_in_dim(levels, picked, done * size, axis=0)
-
-    levels = jnp.zeros((video_frames * samples, tile), jnp.uint8)
-    carry, levels = jax.lax.fori_loop(0, ticks, tick, (stream.carry, levels))
-    return Stream(carry, stream.keys, stream.tick + ticks), levels.T
+    given = Given(gates, noise, forced, temperature, offset, ticks)
+    carry, drawn = engine.big_frames(weights, stream.carry, given, keep)
+    return Stream(carry, stream.keys, stream.tick + ticks), drawn
