@@ -14,9 +14,9 @@ help:
 	@echo "make demo      sound the example video with the checkpoint that ships: out/demo"
 	@echo "make test      the tests"
 	@echo "make test-all  the slow ones too"
-	@echo "make test-jax  those of them that hang on the version of JAX"
+	@echo "make test-jax  those of them that hang on the versions of JAX and NumPy"
 	@echo "make soak      the tests that run for long"
-	@echo "make probes    the study of what each variant can use (half an hour): docs/probes"
+	@echo "make probes    studies: variants, first windows, bfloat16 (three quarters of an hour): docs/probes"
 	@echo "make lint      style, types, and who may import whom"
 	@echo "make clean     remove out/ and caches; .venv, data sets and runs stay"
 	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer),"
@@ -52,7 +52,7 @@ test-all: $(DEV)
 
 test-jax: $(DEV)
 	$(RUN) -m pytest tests/test_lowering.py tests/test_training.py tests/test_training_options.py \
-	  tests/test_held_out.py tests/test_generate.py
+	  tests/test_held_out.py tests/test_generate.py tests/test_synthetic.py
 
 soak: $(DEV)
 	$(RUN) -m pytest -m soak
@@ -60,6 +60,7 @@ soak: $(DEV)
 probes: $(DEV)
 	$(RUN) -m tests.probes starvation
 	$(RUN) -m tests.probes variants
+	$(RUN) -m tests.probes precision --seeds 1 --steps 400
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .

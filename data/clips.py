@@ -1,6 +1,7 @@
 """One clip from its file to its record, and one synthetic clip to its file."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from data.synthetic.generator import make_clip
 from v2s_jax import media
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
-from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
 from v2s_jax.files import whole_file
 from v2s_jax.records import ClipRecord, waveform_to_int16
 
@@ -39,6 +40,8 @@ class ClipTask:
     """Where the clip's two files lie."""
     overwrite: bool
     """Whether a file made by another recipe is made again."""
+    extractor: ExtractorSpec
+    """What makes its features."""
 
     @property
     def video(self) -> Path:
@@ -66,7 +69,8 @@ def prepare_clip(task: ClipTask) -> ClipRecord:
     """
     if not _is_finished(task):
         _write_clip(task)
-    record = read_clip(task.video, task.recipe.category, task.recipe.clock)
+    extractor = _opened(task.extractor)
+    record = read_clip(task.video, task.recipe.category, task.recipe.clock, extractor)
     wanted = task.recipe.video_frames * task.recipe.clock.samples_per_video_frame
     if record.waveform.size != wanted:
         raise InputError(
@@ -76,7 +80,11 @@ def prepare_clip(task: ClipTask) -> ClipRecord:
     return record
 
 
-def read_clip(video_file: Path, category: str, clock: Clock) -> ClipRecord:
+_opened = functools.lru_cache(maxsize=1)(open_extractor)
+"""Open once in each process."""
+
+
+def read_clip(video_file: Path, category: str, clock: Clock, extractor: Extractor) -> ClipRecord:
     """Decode a video with sound into its record, named after the file.
 
     Raises InputError for a file that cannot be read in full.
@@ -84,7 +92,6 @@ def read_clip(video_file: Path, category: str, clock: Clock) -> ClipRecord:
     video = media.probe(video_file)
     if video.warnings:
         raise InputError(f"{video.warnings[0]}: replace or delete it and run again")
-    extractor = PixelsExtractor()
     frames = media.read_video_frames(
         video, clock, extractor.picture_height_px, extractor.picture_width_px
     )

@@ -4,21 +4,35 @@
 
 leaves DIR/clips/CATEGORY/CLIP.mp4 with a .json beside each (category, event times), and the TFDS
 folder DIR/synthetic_tiny/1.0.0, which training opens. Run again, it takes up where it stopped.
+
+    python -m data.prepare folder VIDEOS --out DIR
+
+makes a data set of videos in class folders (docs/data.md), DIR/vegas/1.0.0, and
+
+    python -m data.prepare stats DIR/vegas
+
+tells how many clips of which length it holds.
 """
 
-import fcntl
-import os
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+import dataclasses
+import sys
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from tqdm import tqdm
 
 from data.clips import ClipTask, Recipe, generator_digest, prepare_clip
+from data.extractor_words import ExtractorWords
+from data.folder import FolderArgs
+from data.locking import CORES, only_one_writer
 from data.pool import in_order
 from data.shards import write_data_set
+from data.stats import StatsArgs
 from data.synthetic.generator import SPLITS
 from data.synthetic.presets import PRESETS, Preset
 from v2s_jax import __version__
@@ -26,14 +40,14 @@ from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError, unknown
-from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.features.extractor import ExtractorSpec, feature_dims, resolved
 from v2s_jax.records import ClipRecord, Metadata, open_data_set
 from v2s_jax.records.schema import FORMAT_VERSION
 
 VERSION = "1.0.0"
 """Version of the data sets, as TFDS wants one."""
 
-CORES = os.cpu_count() or 1
+PIXELS = ExtractorSpec()
 
 app = tyro.extras.SubcommandApp()
 
@@ -46,26 +60,71 @@ class SyntheticArgs:
     out: Path
     """Folder that gets the clips and the data set."""
     preset: str = "tiny"
-    """How many clips: tiny or demo."""
+    """How many clips: tiny, demo or pair."""
     seed: int = 0
     """Seed of every clip."""
     workers: int = CORES
     """Processes at work; one for each core unless given."""
     overwrite: bool = False
     """Replace a data set, or clips, made before."""
+    features: Annotated[ExtractorWords, tyro.conf.arg(name="")] = field(
+        default_factory=ExtractorWords
+    )
+    """What turns video frames into features."""
+
+    def run(self) -> None:
+        """Make the set and say what is in it."""
+        folder = make_synthetic(
+            self.out,
+            _preset(self.preset),
+            self.seed,
+            self.workers,
+            self.overwrite,
+            self.features.spec,
+        )
+        counts = {split: len(open_data_set(folder, split)) for split in SPLITS}
+        size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        print(
+            f"{folder}: {counts['train']} train and {counts['test']} test clips, {size_mb:.0f} MB"
+        )
+        print(f"{self.out / 'clips'}: the same clips as videos")
+
+
+app.command(name="folder")(FolderArgs)
+app.command(name="stats")(StatsArgs)
 
 
 def main() -> None:
-    """Make the data set that the command line names."""
-    args: SyntheticArgs = read_words(app.cli, prog="python -m data.prepare", description=__doc__)
-    folder = make_synthetic(args.out, _preset(args.preset), args.seed, args.workers, args.overwrite)
-    counts = {split: len(open_data_set(folder, split)) for split in SPLITS}
-    size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    print(f"{folder}: {counts['train']} train and {counts['test']} test clips, {size_mb:.0f} MB")
-    print(f"{args.out / 'clips'}: the same clips as videos")
+    """Make the data set that the command line names, or tell of one."""
+    words, beam_words = _parted(sys.argv[1:])
+    parser = partial(app.cli, args=words)
+    args: SyntheticArgs | FolderArgs | StatsArgs = read_words(
+        parser, prog="python -m data.prepare", description=__doc__
+    )
+    if isinstance(args, FolderArgs):
+        args.run(beam_words)
+        return
+    if beam_words:
+        raise InputError("words after -- are Beam's, which runs `folder` alone: leave them out")
+    args.run()
 
 
-def make_synthetic(out: Path, preset: Preset, seed: int, workers: int, overwrite: bool) -> Path:
+def _parted(words: list[str]) -> tuple[list[str], list[str]]:
+    """Part our words from Beam's, which follow a lone --."""
+    if "--" not in words:
+        return words, []
+    place = words.index("--")
+    return words[:place], words[place + 1 :]
+
+
+def make_synthetic(
+    out: Path,
+    preset: Preset,
+    seed: int,
+    workers: int,
+    overwrite: bool,
+    extractor: ExtractorSpec = PIXELS,
+) -> Path:
     """Make the clips of a preset under `out`, and of them the data set; return its folder.
 
     Raises InputError when the data set is there and not to be overwritten, when clips there were
@@ -73,13 +132,15 @@ def make_synthetic(out: Path, preset: Preset, seed: int, workers: int, overwrite
     """
     if workers < 1:
         raise InputError(f"--workers {workers}: must be at least 1")
+    extractor = resolved(extractor)
     folder = out / f"synthetic_{preset.name}" / VERSION
-    with _only_one_writer(out):
+    with only_one_writer(out):
         if folder.exists() and not overwrite:
             raise InputError(f"{folder}: there already: use --overwrite to replace it")
-        tasks = _tasks(preset, seed, out / "clips", overwrite)
+        tasks = _tasks(preset, seed, out / "clips", overwrite, extractor)
         with closing(_records(tasks, workers, preset.name)) as records:
-            write_data_set(folder, _metadata(preset, seed), SPLITS, records, overwrite=overwrite)
+            metadata = _metadata(preset, seed, extractor)
+            write_data_set(folder, metadata, SPLITS, records, overwrite=overwrite)
     return folder
 
 
@@ -99,7 +160,9 @@ def _preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def _tasks(preset: Preset, seed: int, clips: Path, overwrite: bool) -> list[ClipTask]:
+def _tasks(
+    preset: Preset, seed: int, clips: Path, overwrite: bool, extractor: ExtractorSpec
+) -> list[ClipTask]:
     """List the clips, categories taking turns, so that readers in file order see a mixture."""
     generator = generator_digest()
     counts = {"train": preset.train_clips, "test": preset.test_clips}
@@ -108,6 +171,7 @@ def _tasks(preset: Preset, seed: int, clips: Path, overwrite: bool) -> list[Clip
             Recipe(category, split, index, seed, preset.video_frames, Clock(), generator),
             folder=clips / category,
             overwrite=overwrite,
+            extractor=extractor,
         )
         for split, count in counts.items()
         for index in range(count)
@@ -115,13 +179,15 @@ def _tasks(preset: Preset, seed: int, clips: Path, overwrite: bool) -> list[Clip
     ]
 
 
-def _metadata(preset: Preset, seed: int) -> Metadata:
+def _metadata(preset: Preset, seed: int, extractor: ExtractorSpec) -> Metadata:
     clock = Clock()
+    appearance_dim, motion_dim = feature_dims(extractor.name)
     return Metadata(
         format_version=FORMAT_VERSION,
-        extractor=PixelsExtractor.name,
-        appearance_dim=PixelsExtractor.appearance_dim,
-        motion_dim=PixelsExtractor.motion_dim,
+        extractor=extractor.name,
+        extraction=dataclasses.asdict(extractor.extraction),
+        appearance_dim=appearance_dim,
+        motion_dim=motion_dim,
         sample_rate_hz=clock.sample_rate_hz,
         samples_per_video_frame=clock.samples_per_video_frame,
         samples_max=0,  # counted by the writer
@@ -134,28 +200,6 @@ def _metadata(preset: Preset, seed: int) -> Metadata:
             "v2s_jax": __version__,
         },
     )
-
-
-@contextmanager
-def _only_one_writer(out: Path) -> Iterator[None]:
-    """Hold a lock on the folder, which ends with this process however that ends."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be used as a folder ({error.strerror}): choose another --out"
-        ) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{out}: another data.prepare is at work there: wait for it or choose another --out"
-            ) from error
-        yield
-    finally:
-        os.close(handle)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ def write_data_set(
     """
     if folder.exists() and not overwrite:
         raise InputError(f"{folder}: there already: use --overwrite to replace it")
-    tensorflow = _import_tensorflow()
+    tensorflow = import_tensorflow()
     try:
-        with _whole_folder(folder) as temporary:
+        with whole_folder(folder) as temporary:
             info = _describe(folder, temporary, metadata)
             writer = tfds.core.SequentialWriter(info, max_examples_per_shard=clips_per_shard)
             writer.initialize_splits(list(splits))
@@ -59,7 +59,7 @@ def write_data_set(
         ) from error
 
 
-def _import_tensorflow() -> Any:
+def import_tensorflow() -> Any:
     """Import TensorFlow quietly, with the accelerators left to JAX."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its notice ignores the level above
@@ -87,7 +87,7 @@ def _describe(folder: Path, temporary: Path, metadata: Metadata) -> tfds.core.Da
 
 
 @contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder`; put it in that one's place when the block ends well.
 
     What an interrupted run left under the hidden names is removed.

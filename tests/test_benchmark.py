@@ -17,18 +17,25 @@ import numpy as np
 import pytest
 
 from tests.conftest import random_params
+from tests.vgg_weights import SMALL
+from v2s_jax.benchmarks.features import FeaturesCase, measure_features
+from v2s_jax.benchmarks.flow import measure_flow
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import describe_machine, host_peak_mb
+from v2s_jax.benchmarks.peer import FILES, Peer, measure_peer, peer_work, sampling_work
 from v2s_jax.benchmarks.sampling import RANDOM_WEIGHTS, SamplingCase, measure_sampling
-from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, header_lines, row_line
+from v2s_jax.benchmarks.table import FEATURES_COLUMNS, SAMPLING_COLUMNS, header_lines, row_line
+from v2s_jax.benchmarks.training import TrainingCase, measure_training
 from v2s_jax.commands.benchmark import main
 from v2s_jax.commands.door import run_door
-from v2s_jax.config import TINY
+from v2s_jax.config import PAPER, TINY
 from v2s_jax.errors import InputError
 from v2s_jax.generate import check_seed
+from v2s_jax.kernels.packing import weight_bytes_per_sample
 from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parents[1]
+TRAINING_CASE = TrainingCase(TINY, batch=8, repeats=2, precision="default")
 CASE = SamplingCase(TINY, batch=3, tile=2, clip_sec=0.25, repeats=3, precision="default")
 
 ABSENT = """
@@ -84,6 +91,16 @@ def test_row_says_what_was_measured(row):
     assert (row.batch, row.tile, row.tiles) == (3, 2, 2)
     sizes = [leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: random_params(TINY)))]
     assert row.parameters == sum(sizes)
+    assert (row.engine, row.weight_format) == ("scan", "float32")
+
+
+def test_weights_that_a_sample_reads():
+    """Paper, in M: 10 for each 8 samples, 5 for each 2, 1.25 for each one."""
+    values = (7 * 2**20 + 3 * 2**20) / 8 + 5 * 2**20 / 2 + 1.25 * 2**20
+    assert weight_bytes_per_sample(PAPER.model, "int8") == values
+    assert weight_bytes_per_sample(PAPER.model, "float32") == 4 * values
+    lstm = dataclasses.replace(PAPER.model, cell="lstm")
+    assert weight_bytes_per_sample(lstm, "int8") is None
 
 
 def test_compiling_is_not_in_the_runs(row):
@@ -161,6 +178,73 @@ def test_door_works_where_little_is_installed(tmp_path):
         (1, 1, "random")
     ]
     assert sorted(path.name for path in file.parent.iterdir()) == ["out.json"]
+
+
+def test_training_s_figures_fit_together():
+    row = in_fresh_process(measure_training, TRAINING_CASE)
+    samples = TRAINING_CASE.batch * TINY.training.chunk_samples
+    assert row.samples_per_sec * row.step_sec_median == pytest.approx(samples)
+    assert row.x_real_time * row.step_sec_median == pytest.approx(samples / 16_000)
+    assert len(row.step_secs) == 2 and row.step_sec_min == min(row.step_secs) > 0
+    assert row.updates_per_call == TINY.training.updates_per_call
+    assert row.share_of_peak == pytest.approx(row.flop_per_sec / row.peak_flop_per_sec)
+    assert 0 < row.share_of_peak < 1
+    assert row.compile_sec > row.step_sec_max
+    sizes = [leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: random_params(TINY)))]
+    assert row.parameters == sum(sizes)
+
+
+def test_training_runs_where_little_is_installed(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(ABSENT)
+    file = tmp_path / "out.json"
+    words = "training --preset tiny --variant unconditional --batch 8 --repeats 1 --device cpu"
+    done = run_benchmark(*words.split(), "--json", str(file), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(file.read_text())["rows"]
+    assert (row["batch"], row["variant"], row["precision"]) == (8, "unconditional", "default")
+    assert f"{row['samples_per_sec']:,.0f}" in done.stdout
+
+
+def peer_copy(folder: Path) -> Path:
+    """A folder with the names of a copy of samplernn-pytorch, and nothing in its files."""
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).touch()
+    return folder
+
+
+def test_a_peer_is_refused_before_anything_is_measured(tmp_path):
+    with pytest.raises(InputError, match=r"no model.py there: give a checkout of https://github"):
+        Peer(tmp_path)
+    lstm = dataclasses.replace(
+        TRAINING_CASE,
+        config=dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, cell="lstm")),
+    )
+    with pytest.raises(InputError, match=r"has the cell lstm.*leave --peer out"):
+        peer_work(lstm, "cpu")
+
+
+def test_a_peer_that_cannot_work_is_one_line(tmp_path):
+    work = peer_work(TRAINING_CASE, "cpu")
+    with pytest.raises(InputError, match=r"--peer-python .*/python: cannot be run \(No such file"):
+        measure_peer(Peer(peer_copy(tmp_path / "copy"), str(tmp_path / "python")), work)
+    with pytest.raises(InputError, match=r"ended with: ModuleNotFoundError: .*--peer-python"):
+        measure_peer(Peer(tmp_path / "copy"), work)
+
+
+def test_a_peer_that_generates_has_the_preset_s_sizes():
+    work = sampling_work(PAPER, batch=3, repeats=2)
+    assert (work.ratios, work.dim, work.batch, work.samples) == ([2, 4], 1024, 3, 512)
+
+
+def test_a_peer_s_sizes_are_the_preset_s():
+    """Its frame sizes are ratios, finest first: 2 and 4 are our frames of 2 and 8."""
+    work = peer_work(TrainingCase(PAPER, batch=3, repeats=2, precision="default"), "gpu")
+    assert (work.ratios, work.dim, work.q_levels, work.rnn_layers) == ([2, 4], 1_024, 256, 1)
+    assert (work.batch, work.chunk_samples, work.device) == (3, 512, "cuda")
+    two = dataclasses.replace(PAPER.model, tiers=2, big_frame_size=16, frame_size=16)
+    case = TrainingCase(dataclasses.replace(PAPER, model=two), 1, 1, "default")
+    assert peer_work(case, "cpu").ratios == [16]
 
 
 def test_sitecustomize_takes_libraries_away(tmp_path):
@@ -244,3 +328,78 @@ def test_ctrl_c_ends_both_processes(wait_sec):
             return
         time.sleep(0.01)
     raise AssertionError(f"process {child} still lives")
+
+
+@pytest.mark.slow
+def test_input_is_measured_on_random_clips(tmp_path):
+    report = tmp_path / "input.json"
+    words = ["--clips=6", "--videos=2", "--batch=2", "--repeats=2", f"--json={report}"]
+    command = [sys.executable, "benchmark.py", "input", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert ended.returncode == 0, ended.stderr
+    assert "29.6 clips/s; target 20 times that: 592 clips/s" in ended.stdout
+    rows = json.loads(report.read_text())["rows"]
+    assert [(row["stage"].split()[0], row["workers"]) for row in rows] == [
+        ("shards", 1),
+        ("shards", 2),
+        ("videos", 1),
+        ("videos", 2),
+    ]
+    assert all(row["clips_per_sec"] > 0 and row["mb_per_sec"] > 0 for row in rows)
+    assert rows[0]["needed_clips_per_sec"] == pytest.approx(29.57, abs=0.01)
+
+
+def test_input_with_bad_words():
+    ended = subprocess.run(
+        [sys.executable, "benchmark.py", "input", "--batch", "0"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert (ended.returncode, ended.stderr) == (2, "error: --batch 0: must be at least 1\n")
+
+
+FEATURES_CASE = FeaturesCase(repeats=2, precision="float32", batch=3, network=SMALL)
+
+
+def test_features_figures_fit_together():
+    row = in_fresh_process(measure_features, FEATURES_CASE)
+    assert (row.network, row.devices, row.batch, len(row.run_secs)) == ("small", 1, 3, 2)
+    median = sum(row.run_secs) / 2
+    assert row.frames_per_sec == pytest.approx(3 / median)
+    assert row.flop_per_frame == SMALL.flops(3)
+    reached = row.frames_per_sec * row.flop_per_frame
+    assert row.share_of_peak == pytest.approx(reached / row.peak_flop_per_sec)
+    assert 0 < row.share_of_peak < 1
+    assert "small" not in row_line(FEATURES_COLUMNS, row) and row.host_peak_mb > 0
+
+
+def test_flow_s_figures():
+    row = measure_flow("dis", 3)
+    assert len(row.run_secs) == 3
+    assert row.pairs_per_sec == pytest.approx(1 / sorted(row.run_secs)[1])
+
+
+@pytest.mark.slow
+def test_features_run_where_little_is_installed(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(ABSENT)
+    file = tmp_path / "out.json"
+    words = "features --batch 1 --repeats 1 --device cpu"
+    done = run_benchmark(*words.split(), "--json", str(file), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "cv2 is not installed here" in done.stdout
+    report = json.loads(file.read_text())
+    (row,) = report["rows"]
+    assert (row["network"], row["batch"], report["flow_rows"]) == ("VGG19", 1, [])
+    assert f"{row['frames_per_sec']:.2f}" in done.stdout
+
+
+def test_words_of_features_that_cannot_be():
+    for words, message in (
+        (("features", "--precision", "high"), "--precision high: use one of default"),
+        (("features", "--batch", "0"), "--batch 0: must be at least 1"),
+        (("features", "--repeats", "0"), "--repeats 0: must be at least 1"),
+    ):
+        done = run_benchmark(*words)
+        assert done.returncode == 2 and message in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -1,11 +1,22 @@
 """The config: the clock's arithmetic, JSON, and sizes that do not fit."""
 
 import dataclasses
+import json
 from fractions import Fraction
 
 import pytest
 
-from v2s_jax.config import DEMO, PAPER, PRESETS, TINY, Clock, Config, ModelConfig, TrainingConfig
+from v2s_jax.config import (
+    DEMO,
+    PAPER,
+    PRESETS,
+    TINY,
+    Clock,
+    Config,
+    Extraction,
+    ModelConfig,
+    TrainingConfig,
+)
 from v2s_jax.config import differing_fields as differing
 from v2s_jax.errors import InputError
 
@@ -90,7 +101,8 @@ def test_tiny_is_the_demo_made_small():
         ("{", "not JSON"),
         (TINY.to_json().replace('"frame"', '"sound"'), "'sound'"),
         (TINY.to_json().replace('"gru"', '"rnn"'), "'rnn'"),
-        (TINY.to_json().replace('"pixels"', '"vgg19"'), "'vgg19'"),
+        (TINY.to_json().replace('"pixels"', '"vgg16"'), "'vgg16'"),
+        (TINY.to_json().replace('"flow": null', '"flow": "dis"'), "pixels leaves no choice"),
         (TINY.to_json().replace('"linear"', '"cubic"'), "'cubic'"),
         (TINY.to_json().replace('"format_version": 1', '"format_version": 9'), "format 9"),
     ],
@@ -98,3 +110,24 @@ def test_tiny_is_the_demo_made_small():
 def test_configs_of_other_versions_are_refused(text, message):
     with pytest.raises(InputError, match=message):
         Config.from_json(text)
+
+
+def test_a_config_from_before_extractors_left_a_choice():
+    fields = json.loads(TINY.to_json())
+    del fields["extraction"]
+    assert Config.from_json(json.dumps(fields)) == TINY
+
+
+def test_what_an_extraction_leaves_open_is_taken_over_and_what_it_fixes_is_compared():
+    made = Extraction("after_relu", "float32", "a" * 64, "dis", "b" * 64, "cross_modality")
+    assert Extraction().completed(made) == made
+    assert Extraction(flow="tvl1").completed(made) == dataclasses.replace(made, flow="tvl1")
+    assert not Extraction().differing(made, motion=True)
+    assert not made.differing(made, motion=True)
+    wanted = dataclasses.replace(made, flow="tvl1", appearance_weights_sha256="c" * 64)
+    of_appearance = [f"extraction.appearance_weights_sha256 is {'a' * 64}, wanted is {'c' * 64}"]
+    assert wanted.differing(made, motion=False) == of_appearance
+    assert wanted.differing(made, motion=True) == [
+        *of_appearance,
+        "extraction.flow is dis, wanted is tvl1",
+    ]

@@ -15,8 +15,8 @@ from data.prepare import make_synthetic
 from data.synthetic.generator import CATEGORIES
 from data.synthetic.presets import Preset
 from tests.conftest import random_params
-from v2s_jax.commands.evaluate import main
-from v2s_jax.config import TINY, Clock
+from v2s_jax.commands.evaluate import features_told, main
+from v2s_jax.config import TINY, Clock, Extraction
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import choose_clips, generate_sounds, true_sounds
 from v2s_jax.generate import Generator
@@ -69,8 +69,17 @@ def test_report_holds_the_true_events_and_what_was_printed(made, evaluate, capsy
     assert report["versions"].keys() >= {"v2s_jax", "jax", "librosa", "mir_eval"}
     printed = capsys.readouterr().out
     assert f"3 clips, {sum(map(len, events))} events" in printed
+    assert "features: pixels\n" in printed
     assert "64 ms" in printed
     assert str(path) in printed
+
+
+def test_how_features_were_made_is_told():
+    extraction = Extraction(flow="dis", motion_weights_sha256="ab", motion_origin="cross_modality")
+    config = replace(TINY, extractor="vgg19", extraction=extraction)
+    assert features_told(config) == (
+        "vgg19, flow dis, motion_weights_sha256 ab, motion_origin cross_modality"
+    )
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from v2s_jax.generate import Generator, Request, clip_key
 from v2s_jax.generate.noise import uniforms
 from v2s_jax.model import VideoToSound, encode, forward, init_params, initial_carry
 from v2s_jax.model.recurrent import GRU, LSTM
+from v2s_jax.model.ticks import Layer, over_ticks
 from v2s_jax.training.loss import masked_nll
 
 LOGIT_TOLERANCE = 1e-5
@@ -231,6 +232,12 @@ def reordered(params: dict, order: list[int]) -> tuple[np.ndarray, np.ndarray, n
     )
 
 
+def one_tick(cell, state, gates):
+    weights = cell.recurrent_kernel, cell.recurrent_bias
+    last, _ = over_ticks(Layer(type(cell), cell.precision), weights, state, gates[None], None)
+    return last
+
+
 @pytest.mark.parametrize("kind", [GRU, LSTM])
 def test_cells_equal_keras(kind):
     inputs, dim, ticks = 5, 4, 20
@@ -256,7 +263,7 @@ def test_cells_equal_keras(kind):
     for tick in range(ticks):
         now = jnp.asarray(x[tick : tick + 1], jnp.float32)
         gates = now @ narrow["input_kernel"] + narrow["input_bias"]
-        state = cell.apply({"params": narrow}, state, gates, method="step")
+        state = cell.apply({"params": narrow}, state, gates, method=one_tick)
         plain = step(params, plain, x[tick])
         np.testing.assert_allclose(state[0, :dim], expected[tick], atol=1e-5, rtol=0)
         np.testing.assert_allclose(plain[:dim], expected[tick], atol=1e-5, rtol=0)

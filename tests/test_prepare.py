@@ -93,7 +93,7 @@ def test_every_clip_is_a_video_with_its_label(made):
         assert label["category"] == video.parent.name
         assert label["clip_id"] == video.stem == clip.clip_id
         assert label["events_sec"] == clip.events_sec.tolist()
-    record = read_clip(videos[0], "any", CLOCK)
+    record = read_clip(videos[0], "any", CLOCK, PixelsExtractor())
     assert len(record.appearance) == 8
 
 
@@ -162,7 +162,7 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
     file = tmp_path / "file"
     file.touch()
     for arguments, message in (
-        (("--preset", "tinny", "--out", tmp_path), "did you mean tiny? Known: tiny, demo"),
+        (("--preset", "tinny", "--out", tmp_path), "did you mean tiny? Known: tiny, demo, pair"),
         (("--out", file), "cannot be used as a folder"),
         (("--out", tmp_path, "--workers", "0"), "--workers 0: must be at least 1"),
     ):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.probes import precision
 from tests.probes.clips import (
     AMPLITUDES,
     BEAT_VIDEO_FRAMES,
@@ -138,6 +139,19 @@ def test_the_command_writes_tables_and_pictures(tmp_path):
     assert set(written) == {"starvation.json", "starvation.md", "starvation.png", "encoder.png"}
     assert all(written.values())
     assert (tmp_path / "starvation.md").read_text() in ended.stdout
+
+
+@pytest.mark.slow
+def test_a_precision_s_curve_is_that_of_its_run(tmp_path):
+    """Two updates: the first loss hardly differs, and all is drawn."""
+    exact, rounded = curves = [precision.carry_out(name, 0, 2) for name in precision.PRECISIONS]
+    assert [step for step, _ in exact.train] == [1, 2]
+    (_, first), (_, rounded_first) = exact.train[0], rounded.train[0]
+    assert first != rounded_first
+    assert rounded_first == pytest.approx(first, rel=1e-3)
+    assert exact.held_out_bits < 8
+    precision.draw(curves, tmp_path / "precision.png")
+    assert (tmp_path / "precision.png").stat().st_size > 0
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_commands_run_in_order_as_written(tmp_path):
     )
     long = set(long_commands())
     lines = [line for line in commands(README) if line.startswith("python ")]
-    assert len(lines) == 10 and len(long) == 3
+    assert len(lines) == 15 and len(long) == 3
     for line in lines:
         if line in long:
             line = line.replace("--preset demo", "--preset tiny").replace("py demo", "py tiny")
@@ -76,6 +76,8 @@ def test_commands_run_in_order_as_written(tmp_path):
         assert ended.returncode == 0, f"{line}\n{ended.stdout}\n{ended.stderr}"
     for made in (
         "out/mine/drum_sound.mp4",
+        "out/drum.wav",
+        "out/takes/drum_sound_2.mp4",
         "out/tiny/drum-test-00000_sound.wav",
         "out/flow/drum-test-00001_sound.wav",
         "runs/tiny/params.safetensors",

@@ -16,11 +16,12 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
 from data.shards import write_data_set
-from v2s_jax.config import TINY, Clock
+from v2s_jax.config import TINY, Clock, Extraction
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import q_zero, quantize
 from v2s_jax.records import (
     ClipRecord,
+    DataSet,
     Metadata,
     batches,
     clip_order,
@@ -32,6 +33,8 @@ from v2s_jax.records import (
 from v2s_jax.records.tfrecord import FOOTER, HEADER, masked_crc
 
 CLOCK = Clock()
+# protobuf 6, which apache-beam wants, warns of what TFDS asks it.
+STRICT = ("-W", "error", "-W", "ignore:label() is deprecated:DeprecationWarning")
 DIM = 4_096
 CLIPS = {"train": 10, "test": 3}
 CLIPS_PER_SHARD = 4
@@ -170,7 +173,7 @@ data[3]
 next(batches(data, TINY, 0, range(4)))
 assert "tensorflow" not in sys.modules, "tensorflow was imported"
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+    subprocess.run([sys.executable, *STRICT, "-c", program], check=True)
 
 
 def test_a_bucket_is_read_without_tensorflow(written):
@@ -210,7 +213,7 @@ told = message(lambda: open_data_set("gs://bucket/other", "train"))
 assert told.startswith("gs://bucket/other: no data set there"), told
 assert "tensorflow" not in sys.modules, "tensorflow was imported"
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+    subprocess.run([sys.executable, *STRICT, "-c", program], check=True)
 
 
 def test_masked_crc_equals_tensorflows(written):
@@ -608,6 +611,51 @@ def test_flipped_bit_in_a_header(copy):
     assert str(data.index.shards[0]) in one_line(caught)
 
 
+def damage_body(shard: Path, data: DataSet) -> None:
+    flip_byte(shard, int(data.index.offset[5]) + 9_999)
+
+
+def damage_header(shard: Path, data: DataSet) -> None:
+    flip_byte(shard, int(data.index.offset[5]) - 12)
+
+
+def cut_off(shard: Path, data: DataSet) -> None:
+    shard.write_bytes(shard.read_bytes()[: int(data.index.offset[5]) + 100])
+
+
+@pytest.mark.parametrize("keep_index", [True, False])
+@pytest.mark.parametrize("damage", [damage_body, damage_header, cut_off])
+def test_damage_is_dropped_from_its_record_on(copy, caplog, damage, keep_index):
+    """Record 1 of the second shard, which holds clips 4 to 7."""
+    data = open_data_set(copy, "train")
+    shard = Path(data.index.shards[1])
+    damage(shard, data)
+    if not keep_index:
+        (copy / "noise-train.index.npy").unlink()
+    kept = open_data_set(copy, "train", damaged="drop")
+    assert kept.dropped == 3
+    assert [record.clip_id[-1] for record in kept] == list("0123489")
+    assert f"{shard}: dropped from record 1 on, 3 of 4 records (" in caplog.text
+    assert kept.fingerprint != data.fingerprint
+    assert {record.category for record in kept.of_category("drum")} == {"drum"}
+    with pytest.raises(InputError, match="with what follows 3 of the shard's 4 records") as caught:
+        list(open_data_set(copy, "train"))  # what was dropped is kept nowhere
+    assert str(shard) in one_line(caught) and "--run.damaged drop" in str(caught.value)
+
+
+def test_nothing_is_dropped_of_a_whole_set(copy, caplog):
+    kept = open_data_set(copy, "train", damaged="drop")
+    assert (kept.dropped, len(kept), caplog.text) == (0, 10, "")
+    assert kept.fingerprint == open_data_set(copy, "train").fingerprint
+
+
+def test_a_set_of_damage_alone(copy):
+    for shard in copy.glob("*train.tfrecord*"):
+        flip_byte(shard, 50)
+    with pytest.raises(InputError, match="every shard is damaged"):
+        open_data_set(copy, "train", damaged="drop")
+
+
 def test_features_that_do_not_cover_the_sound(tmp_path):
     short = random_record("train", 1)
     short = short._replace(appearance=short.appearance[:-1])
@@ -739,3 +787,41 @@ def test_data_of_another_extractor(copy):
     (copy / "metadata.json").write_text(json.dumps(changed))
     with pytest.raises(InputError, match="extractor is vgg19, the config wants pixels"):
         batches(open_data_set(copy, "train"), config(), 0, range(4))
+
+
+def test_data_made_with_other_weights(copy):
+    made = Extraction("after_relu", "float32", "a" * 64, "dis", "b" * 64, "cross_modality")
+    described = metadata(extractor="vgg19", extraction=dataclasses.asdict(made))
+    (copy / "metadata.json").write_text(json.dumps(described))
+    data = open_data_set(copy, "train")
+    assert data.extraction == made
+    for wanted in (Extraction(), made, dataclasses.replace(made, motion_weights_sha256="c" * 64)):
+        same = dataclasses.replace(config(), extractor="vgg19", extraction=wanted)
+        batches(data, same, 0, range(4)).close()  # a Frame model does not read motion
+    wanted = dataclasses.replace(made, appearance_weights_sha256="c" * 64)
+    other = dataclasses.replace(config(), extractor="vgg19", extraction=wanted)
+    with pytest.raises(InputError, match=r"_sha256 is a+, wanted is c+: ") as caught:
+        batches(data, other, 0, range(4))
+    one_line(caught)
+
+
+@pytest.mark.parametrize("extraction", [{"flow": "smooth"}, {"size": "224"}])
+def test_an_extraction_of_another_version(copy, extraction):
+    described = metadata(extractor="vgg19", extraction=extraction)
+    (copy / "metadata.json").write_text(json.dumps(described))
+    with pytest.raises(InputError, match=r"metadata\.json: its extraction is not known") as caught:
+        open_data_set(copy, "train")
+    one_line(caught)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_every_value_that_is_not_finite_is_found(dtype):
+    """All 65,536 half-precision values, against NumPy."""
+    from v2s_jax.checks import check_features
+
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(dtype)
+    for value in values[~np.isfinite(values)][::97]:
+        with pytest.raises(InputError, match="1 of 2 video frames, first in number 1"):
+            check_features(np.array([[0, 1], [0, value]], dtype), 2, 2, "a")
+    finite = values[np.isfinite(values)][:, None]
+    check_features(finite, len(finite), 1, "a")

@@ -1,6 +1,8 @@
 """Long runs: every sample is there, memory stays bounded, and one seed is one waveform."""
 
+import os
 import wave
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from v2s_jax.config import TINY, Config
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
 from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
+from v2s_jax.live import sound_pictures
 from v2s_jax.media import write_clip
 from v2s_jax.sonification import SHIPPED_CHECKPOINT, sonify
 from v2s_jax.training.checkpoint import load_params
@@ -119,3 +122,47 @@ def with_pauses(
         parts.append(levels)
         left -= ticks
     return np.concatenate(parts, axis=1)
+
+
+STREAM_GROWTH_MB = 50
+
+
+def streamed_growth_mb(video_frames: int) -> tuple[int, float]:
+    """Stream so many pictures; return the samples, and how resident memory grew after the start."""
+    generator = Generator(TINY, random_params(TINY), tile=1)
+    generator.compile_for(1)
+    picture = np.zeros((128, 128, 3), np.uint8)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for index in range(video_frames):
+            picture[:, index % 128] += 1
+            yield picture
+
+    samples, warm_mb = 0, 0.0
+    blocks = sound_pictures(
+        generator, PixelsExtractor(), pictures(), clip_key(0, b"endless"), 1.0, redraws=0
+    )
+    for index, block in enumerate(blocks):
+        samples += block.waveform.size
+        if index == WARM_VIDEO_FRAMES:
+            warm_mb = resident_mb()
+    return samples, resident_mb() - warm_mb
+
+
+WARM_VIDEO_FRAMES = 200
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.parametrize(
+    "duration_sec", [120, pytest.param(7200, marks=pytest.mark.soak)], ids=["2 min", "2 h"]
+)
+def test_a_long_stream_has_every_sample_and_does_not_grow(duration_sec):
+    video_frames = round(duration_sec * TINY.clock.fps)
+    samples, growth_mb = in_fresh_process(streamed_growth_mb, video_frames)
+    print(f"{duration_sec} s: {samples} samples, {growth_mb:.1f} MB")
+    assert samples == duration_sec * SAMPLE_RATE_HZ
+    assert growth_mb < STREAM_GROWTH_MB

@@ -6,9 +6,8 @@ import re
 import shlex
 import subprocess
 import sys
-from math import prod
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import pytest
 
 from data.prepare import make_synthetic
 from data.synthetic.presets import Preset
+from v2s_jax.benchmarks.arithmetic import product_flop
 from v2s_jax.commands import train
 from v2s_jax.commands.door import BAD_INPUT_CODE
 from v2s_jax.config import PAPER
@@ -338,27 +338,6 @@ def test_ticks_follow_from_the_config():
     assert f"leave {update_sec / ticks * 1e6:.1f} µs to a tick" in text
 
 
-def flop(jaxpr: Any) -> int:
-    """FLOP of all matrix products of a traced function, loops gone through."""
-    total = 0
-    for equation in jaxpr.eqns:
-        name, params = equation.primitive.name, equation.params
-        if name == "dot_general":
-            (contracted, _), _ = params["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            depth = prod(shape[axis] for axis in contracted)
-            total += 2 * depth * equation.outvars[0].aval.size
-        inner = [
-            flop(getattr(value, "jaxpr", value))
-            for param in params.values()
-            for value in (param if isinstance(param, tuple | list) else [param])
-            if hasattr(getattr(value, "jaxpr", value), "eqns")
-        ]
-        assert name != "while" or not any(inner)  # nobody knows how often
-        total += params.get("length", 1) * (max(inner) if name == "cond" else sum(inner))
-    return total
-
-
 def test_the_program_multiplies_as_much_as_the_page_says():
     """Counted in the traced program, at the sizes of `paper`; nothing is computed."""
     clips, chunk = PAPER.training.batch_clips, PAPER.training.chunk_samples
@@ -368,8 +347,7 @@ def test_the_program_multiplies_as_much_as_the_page_says():
     carry = jax.eval_shape(lambda params: initial_carry(model, params, clips), state.params)
     features = jax.ShapeDtypeStruct((clips, 1, PAPER.model.appearance_dim), jnp.float32)
     levels = jax.ShapeDtypeStruct((clips, chunk), jnp.int32)
-    traced = jax.make_jaxpr(lambda *args: forward(model, *args))
-    counted = flop(traced(state.params, carry, levels, features).jaxpr)
+    counted = product_flop(partial(forward, model), state.params, carry, levels, features)
     # Once per chunk, whatever the clips: the frame tier's two input maps as one. The page leaves
     # it out.
     folded = 2 * PAPER.model.frame_size * PAPER.model.dim * 3 * PAPER.model.dim
@@ -380,6 +358,6 @@ def test_the_program_multiplies_as_much_as_the_page_says():
         jax.ShapeDtypeStruct((clips, 1, PAPER.model.appearance_dim), jnp.float16),
         jax.ShapeDtypeStruct((clips, frame_samples), bool),
     )
-    step = jax.make_jaxpr(lambda *args: train_step(model, 1, *args, total=lambda tree: tree))
-    updated = flop(step(state, carry, batch).jaxpr)
+    step = partial(train_step, model, 1, total=lambda tree: tree)
+    updated = product_flop(step, state, carry, batch)
     assert updated == pytest.approx(6 * MULTIPLY_ADDS * clips * chunk, rel=0.01)

@@ -1,5 +1,6 @@
 """train.py: words to config, the data that it opens, and what it refuses."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -175,3 +176,19 @@ def test_an_unknown_preset(run, made, tmp_path):
     code, _, err = run("tinny", "--data", made, "--workdir", tmp_path / "run")
     assert code == 2
     assert "tiny" in err
+
+
+def test_damaged_clips_stop_the_run_or_are_left_out(run, made, tmp_path):
+    data = Path(shutil.copytree(made, tmp_path / "made"))
+    index = open_data_set(data, "train").index
+    shard = Path(index.shards[0])
+    content = bytearray(shard.read_bytes())
+    content[int(index.offset[2]) + 5_000] ^= 1
+    shard.write_bytes(content)
+    words = ["tiny", "--data", data, *QUICK]
+    code, _, told = run(*words, "--workdir", tmp_path / "stop")
+    assert code == 2
+    assert f"{shard}: record 2 is damaged" in told and "2 of the shard's 4 records" in told
+    code, told, _ = run(*words, "--workdir", tmp_path / "drop", "--run.damaged", "drop")
+    assert code == 0
+    assert "2 clips of split train are left out" in told and "2 clips from" in told

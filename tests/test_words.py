@@ -44,7 +44,7 @@ BAD_WORDS = [
     ("train.py", "tiny --data d --workdir w --trainin.steps 4", "--trainin.steps", "--training."),
     ("train.py", "tiny --data d", "Missing from train.py", "--workdir PATH"),
     ("data.prepare", "", "Expected one of", "synthetic"),
-    ("data.prepare", "sinthetic", "Unrecognized options: sinthetic", "synthetic;"),
+    ("data.prepare", "sinthetic", "Unrecognized options: sinthetic", "synthetic, folder"),
     ("data.prepare", "synthetic", "Missing from python -m data.prepare", "--out PATH"),
     ("data.prepare", "synthetic --out o --workers all", "--workers: invalid literal", "all"),
 ]

@@ -3,7 +3,7 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "sonify"]
+__all__ = ["__version__", "sonify", "stream"]
 
 
 def __getattr__(name: str) -> Any:
@@ -12,4 +12,8 @@ def __getattr__(name: str) -> Any:
         from v2s_jax.sonification import sonify
 
         return sonify
+    if name == "stream":
+        from v2s_jax.live import stream
+
+        return stream
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,12 @@
 """What must hold of a clip's features before anything is compiled for it."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from v2s_jax.errors import InputError
+
+HALF_MAGNITUDE = np.uint16(0x7FFF)  # IEEE 754 binary16: all but the sign
+HALF_INFINITY = np.uint16(0x7C00)
 
 
 def check_features(
@@ -20,10 +23,21 @@ def check_features(
             f"{clip}: features of {len(features)} video frames, its samples lie in {video_frames}: "
             "give one vector for each"
         )
-    finite = np.isfinite(features).all(axis=1)
+    finite = _finite(features).all(axis=1)
     if not finite.all():
         raise InputError(
             f"{clip}: NaN or infinite values in the features of {np.count_nonzero(~finite)} of "
             f"{video_frames} video frames, first in number {int(np.argmin(finite))}: extract them "
             "again"
         )
+
+
+def _finite(values: Float[np.ndarray, "rows width"]) -> Bool[np.ndarray, "rows width"]:
+    """Return which values are finite.
+
+    Of half precision by their bits: infinity and NaN are those whose exponent is all ones. NumPy
+    widens each value to tell, which takes ten times as long and most of a batch's time.
+    """
+    if values.dtype != np.float16:
+        return np.isfinite(values)
+    return (values.view(np.uint16) & HALF_MAGNITUDE) < HALF_INFINITY

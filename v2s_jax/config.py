@@ -23,7 +23,11 @@ FORMAT_VERSION = 1
 
 Variant = Literal["frame", "seq", "flow", "unconditional"]
 Cell = Literal["gru", "lstm"]
-ExtractorName = Literal["pixels"]
+ExtractorName = Literal["pixels", "vgg19"]
+FlowMethod = Literal["dis", "farneback", "tvl1"]
+Fc6 = Literal["after_relu", "before_relu"]
+VggPrecision = Literal["float32", "bfloat16"]
+MotionOrigin = Literal["flow_weights", "cross_modality"]
 Precision = Literal["default", "high", "highest", "bfloat16"]
 
 TWO_TIERS = 2
@@ -284,6 +288,56 @@ class TrainingConfig:
             raise InputError(f"sound_sec is {self.sound_sec}: it must be above 0")
 
 
+OF_APPEARANCE = ("fc6", "precision", "appearance_weights_sha256")
+"""Fields of `Extraction` that appearance depends on; motion does on all."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How features were made, where the extractor leaves a choice; `pixels` leaves none.
+
+    None: not fixed. The metadata of a data set made with `vgg19` have every value, and a run takes
+    them over into its config.
+    """
+
+    fc6: Fc6 | None = None
+    """fc6 after its ReLU, as Caffe's and Keras's layer of that name, or before it."""
+    precision: VggPrecision | None = None
+    """What the networks' products are computed in."""
+    appearance_weights_sha256: str | None = None
+    """Digest of the network that makes appearance."""
+    flow: FlowMethod | None = None
+    """The method of optical flow."""
+    motion_weights_sha256: str | None = None
+    """Digest of the network that makes motion, before cross-modality initialisation."""
+    motion_origin: MotionOrigin | None = None
+    """Whether that network was trained on flow, or on pictures and given flow."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("fc6", Fc6),
+            ("precision", VggPrecision),
+            ("flow", FlowMethod),
+            ("motion_origin", MotionOrigin),
+        ):
+            if getattr(self, name) is not None:
+                _check_choice(f"extraction.{name}", getattr(self, name), choices)
+
+    def completed(self, made: "Extraction") -> "Extraction":
+        """Return this with the values of `made` where it fixes none."""
+        fixed = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(made, **fixed)
+
+    def differing(self, made: "Extraction", *, motion: bool) -> list[str]:
+        """List where `made` is not what this fixes: of motion too, or of appearance alone."""
+        found = vars(made)
+        return [
+            f"extraction.{name} is {found[name]}, wanted is {value}"
+            for name, value in vars(self).items()
+            if (motion or name in OF_APPEARANCE) and value not in (None, found[name])
+        ]
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that decides what a run computes."""
@@ -294,6 +348,8 @@ class Config:
     """Rates of picture and sound."""
     extractor: ExtractorName = "pixels"
     """What turns video frames into features."""
+    extraction: Extraction = field(default_factory=Extraction)
+    """How it does; what is not given is taken over from the data set."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Sizes of the model."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -301,6 +357,10 @@ class Config:
 
     def __post_init__(self) -> None:
         _check_choice("extractor", self.extractor, ExtractorName)
+        if self.extractor == "pixels" and self.extraction != Extraction():
+            raise InputError(
+                f"extraction {self.extraction}: pixels leaves no choice: use --extractor vgg19"
+            )
         per_frame = self.clock.samples_per_video_frame
         if per_frame % self.model.big_frame_size:
             nearest = _nearest_divisors(per_frame, self.model.big_frame_size)
@@ -340,6 +400,8 @@ class Config:
             return cls(
                 name=fields.pop("name"),
                 clock=Clock(**fields.pop("clock")),
+                # Older files, all of pixels, have none.
+                extraction=Extraction(**fields.pop("extraction", {})),
                 model=ModelConfig(**fields.pop("model")),
                 training=TrainingConfig(**fields.pop("training")),
                 **fields,

@@ -1,5 +1,6 @@
 """Files appear under their name only when they are whole."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ def _umask() -> int:
 UMASK = _umask()
 """Permissions that new files lack. Read once, on import: while it is being read, files of other
 threads would get the wrong ones."""
+
+HASH_READ_BYTES = 2**20
+"""Bytes read at once for a file's hash."""
 
 
 @contextmanager
@@ -50,6 +54,15 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+
+
+def file_hash(path: Path) -> bytes:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_READ_BYTES):
+            digest.update(block)
+    return digest.digest()
 
 
 def check_writable(folder: Path) -> None:

@@ -7,21 +7,35 @@ Dimension names in annotations
     ticks         time steps of one tier
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float16, UInt8
 
 
+class FrameFeatures(NamedTuple):
+    """What the extractor says of one video frame."""
+
+    appearance: Float16[np.ndarray, "appearance_dim"]
+    motion: Float16[np.ndarray, "motion_dim"]
+
+
 class Features(NamedTuple):
     """What the extractor says of each video frame of one clip.
 
-    Half precision on disk and on the host; the model widens it. `motion[i]` describes the change
-    from video frame i-1 to i, and is zero for the first one.
+    Half precision on disk and on the host; the model widens it. `motion[i]` describes how things
+    move around video frame i: each extractor says from which pictures on to which.
     """
 
     appearance: Float16[np.ndarray, "video_frames appearance_dim"]
     motion: Float16[np.ndarray, "video_frames motion_dim"]
+
+    @classmethod
+    def stacked(cls, frames: Iterable[FrameFeatures]) -> "Features":
+        """Return the features of a whole clip, which must have at least one video frame."""
+        appearance, motion = zip(*frames, strict=True)
+        return cls(np.stack(appearance), np.stack(motion))
 
 
 class Statistics(NamedTuple):

@@ -1,10 +1,12 @@
-"""What the generator gives: one clip, and the scene that a category's file makes of it."""
+"""What the generator gives: one clip."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
+
+from data.synthetic.scene import State
+from data.synthetic.sound import Track
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,10 @@ class SyntheticClip:
     """Amplitudes in [-1, 1), multiples of 1/32768, `samples_per_video_frame` to each picture."""
     events_sec: Float64[np.ndarray, "events"]
     """Rising onset times from the start of the clip; empty where nothing has an onset."""
-
-
-class Scene(NamedTuple):
-    """What one category's physics gives, before background noise and rounding to 16 bits."""
-
-    frames: UInt8[np.ndarray, "video_frames height width 3"]
-    sound: Float64[np.ndarray, "samples"]
-    events_sec: Float64[np.ndarray, "events"]
+    state: State
+    """What can be seen, in numbers."""
+    track: Track
+    """The sound before background noise and rounding, with what an oracle knows of it."""
+    flow: Float32[np.ndarray, "video_frames height width 2"] | None
+    """Exact displacement (right, down) in px of what lies at a pixel of picture i - 1 until
+    picture i, zero for i = 0; None unless asked for."""

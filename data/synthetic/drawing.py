@@ -4,14 +4,19 @@ Coordinates are pixels, x to the right and y down, (0, 0) the centre of the top 
 shape's edge is one pixel wide. Only sums, products and square roots touch the pixels, and the
 canvas is rounded once, so every machine draws the same bytes.
 
+A `Painting` lays coverages over each other, all pictures at once. Told how each layer moves, it
+knows the exact optical flow: at a pixel of picture i - 1, the way until picture i of the topmost
+layer that covers at least half of it.
+
 Leading axes of the arguments lead the coverage: end points [video_frames] give a coverage
 [video_frames height width], plain numbers give [height width].
 """
 
 import colorsys
+from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Float32, Float64, Int, UInt8
 
 PICTURE_PX = 128
 """Height and width of a picture: twice the 64 px that the weight-free features look at."""
@@ -22,6 +27,13 @@ _NEARLY_ZERO = 1e-9  # keeps the quotients at an ellipse's centre and of a one-p
 Px = Float64[np.ndarray, "*lead"] | float
 Coverage = Float64[np.ndarray, "*lead height width"]
 Colour = Float64[np.ndarray, "3"]
+Pose = Float64[np.ndarray, "video_frames 2 3"]
+Field = Float64[np.ndarray, "video_frames height width 2"]
+Motion = Pose | Field
+"""How a layer moves: the pose of its material in each picture, or the displacement (right, down)
+in px of each pixel from picture i - 1 to i."""
+
+HALF_COVERED = 0.5  # from here on a layer, not what is behind it, is what moves at a pixel
 
 
 def colour(hue: float, saturation: float, value: float) -> Colour:
@@ -92,6 +104,95 @@ def dots(
     return covered
 
 
+def dots_motion(
+    video_frames: int,
+    picture: Int[np.ndarray, "dots"],
+    start: Float64[np.ndarray, "dots 2"],
+    end: Float64[np.ndarray, "dots 2"],
+    radius_px: float,
+) -> Field:
+    """Return the motion of discs, each at `start` (x, y) in its picture and at `end` in the next.
+
+    Given the dots of `dots`, in its order; where two meet, the last one counts.
+    """
+    field = np.zeros((video_frames, PICTURE_PX, PICTURE_PX, 2))
+    reach = int(np.ceil(radius_px))
+    for i, (x, y), moved in zip(picture.tolist(), start.tolist(), end - start, strict=True):
+        if i + 1 < video_frames:
+            top, left = max(0, round(y) - reach), max(0, round(x) - reach)
+            here = np.s_[
+                i + 1, top : max(0, round(y) + reach + 1), left : max(0, round(x) + reach + 1)
+            ]
+            field[here] = moved
+    return field
+
+
+def pose(
+    x: Px, y: Px, angle: Px = 0.0, stretch_x: Px = 1.0, stretch_y: Px = 1.0
+) -> Float64[np.ndarray, "*lead 2 3"]:
+    """Return where material is: m goes to (x, y) + R(angle) (stretch_x m_x, stretch_y m_y).
+
+    A positive angle, in radians, turns from x (right) to y (down): clockwise as seen.
+    """
+    x, y, angle, a, b = np.broadcast_arrays(x, y, angle, stretch_x, stretch_y)
+    cos, sin = np.cos(angle), np.sin(angle)
+    rows = [np.stack([cos * a, -sin * b, x], -1), np.stack([sin * a, cos * b, y], -1)]
+    return np.stack(rows, -2)
+
+
+def _displacement(moving: Motion, picture: int) -> Float64[np.ndarray, "height width 2"]:
+    """Return the way of every pixel of the picture before until this one."""
+    if moving.ndim == 4:
+        return moving[picture]
+    bottom = [[0.0, 0.0, 1.0]]
+    before, after = (np.concatenate([moving[i], bottom]) for i in (picture - 1, picture))
+    way = (after @ np.linalg.inv(before))[:2] - np.eye(2, 3)
+    points = np.stack([_COLUMNS_PX, _ROWS_PX, np.ones_like(_ROWS_PX)], -1)
+    return points @ way.T
+
+
+class Painting:
+    """Pictures painted layer by layer, and their flow when it is wanted."""
+
+    def __init__(
+        self,
+        background: Float64[np.ndarray, "height width 3"],
+        video_frames: int,
+        with_flow: bool = False,
+    ) -> None:
+        """Begin every picture with the same background, which stands still."""
+        self.canvas = np.repeat(background[None], video_frames, axis=0)
+        self._flow = np.zeros((*self.canvas.shape[:3], 2)) if with_flow else None
+
+    def paint(
+        self,
+        coverage: Coverage,
+        paint_colour: Colour,
+        motion: Motion | Callable[[], Motion] | None = None,
+    ) -> None:
+        """Lay a colour over the pictures; a coverage without leading axis is that of all.
+
+        A motion that is dear to find may be given as a function, called when flow is wanted.
+        """
+        paint(self.canvas, coverage, paint_colour)
+        if self._flow is not None:
+            seen = np.broadcast_to(coverage >= HALF_COVERED, self.canvas.shape[:3])
+            motion = motion() if callable(motion) else motion
+            for i in range(1, len(seen)):
+                way = 0.0 if motion is None else _displacement(motion, i)[seen[i - 1]]
+                self._flow[i][seen[i - 1]] = way
+
+    @property
+    def frames(self) -> UInt8[np.ndarray, "video_frames height width 3"]:
+        """The pictures, rounded to bytes."""
+        return rounded(self.canvas)
+
+    @property
+    def flow(self) -> Float32[np.ndarray, "video_frames height width 2"] | None:
+        """Displacement (right, down) in px from picture i - 1 to i, zero for i = 0."""
+        return None if self._flow is None else self._flow.astype(np.float32)
+
+
 def shaded(top: Colour, bottom: Colour) -> Float64[np.ndarray, "height width 3"]:
     """Return a canvas that passes evenly from one colour to another, downwards."""
     part = np.linspace(0.0, 1.0, PICTURE_PX)[:, None, None]
@@ -104,7 +205,12 @@ def paint(
     paint_colour: Colour,
 ) -> None:
     """Lay a colour over the canvas, in place; one coverage does for all pictures."""
-    canvas += coverage[..., None] * (paint_colour - canvas)
+    seen = (coverage != 0).reshape(-1, *coverage.shape[-2:]).any(axis=0)
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if rows.size:
+        box = np.s_[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        part = canvas[(*box, slice(None))]
+        part += coverage[box][..., None] * (paint_colour - part)
 
 
 def rounded(
@@ -112,3 +218,14 @@ def rounded(
 ) -> UInt8[np.ndarray, "video_frames height width 3"]:
     """Round a canvas to bytes."""
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+
+
+def box(left: Px, top: Px, right: Px, bottom: Px) -> Coverage:
+    """Cover an upright rectangle whose sides may move."""
+    place = np.arange(PICTURE_PX, dtype=np.float64)
+
+    def within(low: Px, high: Px) -> Float64[np.ndarray, "*lead px"]:
+        low, high = np.asarray(low)[..., None], np.asarray(high)[..., None]
+        return np.clip(np.minimum(place - low, high - place) + 0.5, 0.0, 1.0)
+
+    return within(top, bottom)[..., :, None] * within(left, right)[..., None, :]

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from data.synthetic import drawing
-from data.synthetic.clip import Scene
 from data.synthetic.randomness import Draws
+from data.synthetic.scene import Scene, Setting
 from data.synthetic.sound import add_at, band_noise
 from v2s_jax.config import Clock
 
@@ -68,23 +68,37 @@ class Look(NamedTuple):
     stick: drawing.Colour
 
 
-def make(draws: Draws, clock: Clock, video_frames: int) -> Scene:
-    """Make one clip of a drum."""
-    samples = video_frames * clock.samples_per_video_frame
-    look = choose_look(draws.stream("look"))
-    hits = choose_hits(draws.stream("hits"), clock, samples)
-    time_sec = np.array([float(clock.picture_time_sec(i)) for i in range(video_frames)])
-    frames = render(look, hits, time_sec, clock.sample_rate_hz)
-    sound = strike(look.radius_px, hits, samples, clock.sample_rate_hz, draws.stream("attack"))
-    heard = hits.sample[hits.sample < samples]
-    return Scene(frames, sound, heard / clock.sample_rate_hz)
+def make(setting: Setting) -> Scene:
+    """Make one clip of a drum.
+
+    The stick's click is shaped noise, scaled with the hit it belongs to: the oracle is told it.
+    """
+    clock, samples = setting.clock, setting.samples
+    look = choose_look(setting.look.stream("look"))
+    hits = choose_hits(setting.motion.stream("hits"), clock, samples, setting.at_rest)
+    painting = setting.painting(_still_life(look))
+    render(painting, look, hits, setting.picture_times_sec, clock.sample_rate_hz)
+    track = setting.track()
+    attack = setting.noise.stream("attack")
+    track.add(0, strike(look.radius_px, hits, samples, clock.sample_rate_hz, attack))
+    heard = hits.sample < samples
+    hit_sec = hits.sample[heard] / clock.sample_rate_hz
+    state = {
+        "radius_px": look.radius_px,
+        "hit_sec": hit_sec.tolist(),
+        "strength": hits.strength[heard].tolist(),
+    }
+    return Scene(painting, track, hit_sec, state)
 
 
-def choose_hits(draws: Draws, clock: Clock, samples: int) -> Hits:
-    """Draw hit times and strengths until one lands after the clip; the clip starts at rest."""
+def choose_hits(draws: Draws, clock: Clock, samples: int, at_rest: bool = False) -> Hits:
+    """Draw hit times and strengths until one lands after the clip; the clip starts at rest.
+
+    At rest the first hit comes so long after the clip that not even its wind-up is seen.
+    """
     onsets, strengths = [], []
-    time_sec = 0.0
     end_sec = samples / clock.sample_rate_hz + LONGEST_GAP_SEC
+    time_sec = end_sec - SHORTEST_GAP_SEC if at_rest else 0.0
     while time_sec < end_sec:
         time_sec += draws.waiting_time(SHORTEST_GAP_SEC, MEAN_EXCESS_GAP_SEC, LONGEST_GAP_SEC)
         onsets.append(round(time_sec * clock.sample_rate_hz))
@@ -116,7 +130,7 @@ def choose_look(draws: Draws) -> Look:
     wall_hue = draws.between(0.0, 1.0)
     wall = draws.between(0.71, 0.77)
     return Look(
-        radius_px=draws.between(*RADIUS_PX),
+        radius_px=draws.leading(*RADIUS_PX),
         touch_x_px=50.0 + draws.between(-4.0, 4.0),
         touch_y_px=80.0 + draws.between(-4.0, 4.0),
         body=drawing.colour(draws.between(0.0, 1.0), 0.65, draws.between(0.40, 0.65)),
@@ -142,26 +156,27 @@ def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
     return canvas
 
 
-def render(look: Look, hits: Hits, time_sec: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """Draw the pictures at the given times."""
-    canvas = np.repeat(_still_life(look)[None], len(time_sec), axis=0)
+def render(
+    painting: drawing.Painting, look: Look, hits: Hits, time_sec: np.ndarray, sample_rate_hz: int
+) -> None:
+    """Paint what moves: the head's dent, the stick, the arm."""
     x, y, radius = look.touch_x_px, look.touch_y_px, look.radius_px
     since = time_sec[:, None] - hits.sample / sample_rate_hz
     dents = np.where(since >= 0, np.exp(-np.maximum(since, 0.0) / DENT_SEC), 0.0)
     dent = np.clip(dents @ (hits.strength / STRONGEST), 0.0, 1.0)
     hollow = drawing.ellipse(x, y, 0.6 * radius, 0.6 * radius * HEAD_TILT)
-    drawing.paint(canvas, dent[:, None, None] * hollow, drawing.colour(0.1, 0.2, 0.45))
+    painting.paint(dent[:, None, None] * hollow, drawing.colour(0.1, 0.2, 0.45))
     tip_angle = stick_angle(hits, time_sec, sample_rate_hz) - STICK_SLOPE_RAD
     # The bar's round end, not its axis, touches the head: the axis ends one radius above it.
     hand_x = x + STICK_LENGTH_PX * np.cos(STICK_SLOPE_RAD)
     hand_y = y - STICK_RADIUS_PX - STICK_LENGTH_PX * np.sin(STICK_SLOPE_RAD)
     tip_x = hand_x - STICK_LENGTH_PX * np.cos(tip_angle)
     tip_y = hand_y - STICK_LENGTH_PX * np.sin(tip_angle)
-    drawing.paint(canvas, drawing.bar(hand_x, hand_y, tip_x, tip_y, STICK_RADIUS_PX), look.stick)
+    stick = drawing.bar(hand_x, hand_y, tip_x, tip_y, STICK_RADIUS_PX)
+    painting.paint(stick, look.stick, drawing.pose(hand_x, hand_y, tip_angle))
     skin = drawing.colour(0.07, 0.45, 0.62)
     edge = float(drawing.PICTURE_PX)
-    drawing.paint(canvas, drawing.bar(hand_x, hand_y, edge + 10, hand_y + 14, 6.0), skin)
-    return drawing.rounded(canvas)
+    painting.paint(drawing.bar(hand_x, hand_y, edge + 10, hand_y + 14, 6.0), skin)
 
 
 def ring(

@@ -2,14 +2,39 @@
 
 import difflib
 
-from data.synthetic import drum, water_flowing
+import numpy as np
+
+from data.synthetic import (
+    baby_crying,
+    chainsaw,
+    dog,
+    drum,
+    fireworks,
+    helicopter,
+    printer,
+    rail_transport,
+    snoring,
+    water_flowing,
+)
 from data.synthetic.clip import SyntheticClip
 from data.synthetic.randomness import Draws
+from data.synthetic.scene import Setting
 from data.synthetic.sound import finished
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 
-_SCENES = {"drum": drum.make, "water_flowing": water_flowing.make}
+_SCENES = {
+    "baby_crying": baby_crying.make,
+    "chainsaw": chainsaw.make,
+    "dog": dog.make,
+    "drum": drum.make,
+    "fireworks": fireworks.make,
+    "helicopter": helicopter.make,
+    "printer": printer.make,
+    "rail_transport": rail_transport.make,
+    "snoring": snoring.make,
+    "water_flowing": water_flowing.make,
+}
 
 CATEGORIES: tuple[str, ...] = tuple(_SCENES)
 """Categories that can be made, under their VEGAS folder names."""
@@ -19,7 +44,13 @@ SPLITS = ("train", "test")
 
 
 def make_clip(
-    category: str, split: str, index: int, seed: int, clock: Clock, video_frames: int
+    category: str,
+    split: str,
+    index: int,
+    seed: int,
+    clock: Clock,
+    video_frames: int,
+    with_flow: bool = False,
 ) -> SyntheticClip:
     """Make one clip; a pure function of its arguments.
 
@@ -33,13 +64,17 @@ def make_clip(
             "1 video frame"
         )
     draws = Draws(seed, category, split, index)
-    scene = _SCENES[category](draws, clock, video_frames)
+    setting = Setting(draws, draws, draws, clock, video_frames, with_flow=with_flow)
+    scene = _SCENES[category](setting)
     return SyntheticClip(
         clip_id=f"{category}-{split}-{index:05d}",
         category=category,
-        frames=scene.frames,
-        waveform=finished(scene.sound, draws.stream("background")),
-        events_sec=scene.events_sec,
+        frames=scene.painting.frames,
+        waveform=finished(scene.track.sound, draws.stream("background")),
+        events_sec=np.asarray(scene.events_sec, np.float64),
+        state=scene.state,
+        track=scene.track,
+        flow=scene.painting.flow,
     )
 
 

@@ -21,10 +21,13 @@ class Preset:
     """Categories in the set."""
 
 
-TINY = Preset("tiny", train_clips=12, test_clips=4, video_frames=32, categories=CATEGORIES)
-"""For tests and a first look."""
+TINY = Preset("tiny", train_clips=8, test_clips=2, video_frames=32, categories=CATEGORIES)
+"""For tests and a first look: 100 clips."""
 
 DEMO = Preset("demo", train_clips=1_024, test_clips=64, video_frames=32, categories=("drum",))
 """For the checkpoint that ships: one category, which two CPU cores learn in half an hour."""
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, DEMO)}
+PAIR = Preset("pair", train_clips=1, test_clips=1, video_frames=12, categories=("drum",))
+"""Two short clips, to try a slow extractor."""
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, DEMO, PAIR)}

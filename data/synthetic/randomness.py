@@ -16,17 +16,23 @@ _KEY_BYTES = 16  # Philox-4x64 takes a key of 128 bits
 _MANTISSA_BITS = 53  # of a float64: the most that keeps every step of [0, 1) equally likely
 
 
+OUTER_MARGIN = 0.2
+"""How far the region of extrapolation reaches beyond each end of a range, in its widths."""
+
+
 class Draws:
     """One named stream of random numbers."""
 
-    def __init__(self, *name: str | int) -> None:
+    def __init__(self, *name: str | int, beyond: bool = False) -> None:
+        """Open a stream; `beyond` moves what `leading` draws out of its range."""
         self._name = name
+        self._beyond = beyond
         digest = hashlib.sha256(json.dumps(name).encode()).digest()
         self._bits = np.random.Philox(key=int.from_bytes(digest[:_KEY_BYTES], "little"))
 
     def stream(self, purpose: str) -> "Draws":
         """Return the stream of that name below this one, always from its start."""
-        return Draws(*self._name, purpose)
+        return Draws(*self._name, purpose, beyond=self._beyond)
 
     def uniforms(self, count: int) -> Float64[np.ndarray, "count"]:
         """Draw numbers in [0, 1)."""
@@ -43,6 +49,20 @@ class Draws:
     def between(self, low: float, high: float) -> float:
         """Draw one number, even over [low, high)."""
         return low + (high - low) * float(self.uniforms(1)[0])
+
+    def leading(self, low: float, high: float) -> float:
+        """Draw a category's leading size: over [low, high), or just outside for `beyond` streams.
+
+        Outside are [low - margin, low) and [high, high + margin), equally likely.
+        """
+        part = float(self.uniforms(1)[0])
+        if self._beyond:
+            part = (
+                (2.0 * part - 1.0) * OUTER_MARGIN
+                if part < 0.5
+                else (1.0 + (2.0 * part - 1.0) * OUTER_MARGIN)
+            )
+        return low + (high - low) * part
 
     def waiting_time(self, shortest: float, mean_excess: float, longest: float) -> float:
         """Draw one gap: `shortest` plus an exponential excess, cut at `longest`.

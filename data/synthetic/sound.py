@@ -1,7 +1,19 @@
-"""Sounds that categories share: shaped noise, background noise, the 16-bit grid."""
+"""Sounds that categories share: shaped noise, background noise, the 16-bit grid.
+
+A clip's sound is split, sample by sample, for the sake of the entropy floor (`floor.py`):
+
+    sound_t = known_t + fresh_t,     fresh_t ~ Normal(0, fresh_variance_t), new at t
+
+`known_t` is fixed by the state and by all that was drawn for earlier samples. Noise through a
+causal filter, y_t = h_0 e_t + h_1 e_(t-1) + ..., splits so by itself: h_0 e_t is new, the rest is
+past. A gain that follows from the state scales both.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
+from scipy import signal
 
 from data.synthetic.randomness import Draws
 
@@ -14,6 +26,89 @@ its first thousands of updates on it before it looks at the picture.
 """
 
 _FULL_SCALE = 32_768  # of 16-bit sound
+_WARM_UP_SEC = 0.1  # a filter runs before the clip: ten decay times of a corner at 20 Hz
+_HIGHEST_CORNER = 0.45  # of the sample rate; higher corners are left out
+_POWER_POINTS = 8_192  # frequencies over which a filter's power is averaged
+
+
+class Texture(NamedTuple):
+    """Gaussian noise that knows which part of each sample is new."""
+
+    values: Float64[np.ndarray, "samples"]
+    fresh: Float64[np.ndarray, "samples"]
+    """The part of `values` drawn at the sample itself."""
+    fresh_std: float
+    """Its standard deviation."""
+
+
+class Track:
+    """A clip's sound while it is put together, without the background noise."""
+
+    def __init__(self, samples: int) -> None:
+        self.known = np.zeros(samples)
+        """What an oracle knows before each sample, given the state and the exact past."""
+        self.fresh = np.zeros(samples)
+        """Gaussian and new at each sample."""
+        self.fresh_variance = np.zeros(samples)
+
+    @property
+    def sound(self) -> Float64[np.ndarray, "samples"]:
+        """The whole sound."""
+        return self.known + self.fresh
+
+    def add(self, start: int, part: Float64[np.ndarray, "part"]) -> None:
+        """Add a sound that the oracle is told, from sample `start` on; what sticks out is cut."""
+        add_at(self.known, start, part)
+
+    def add_texture(
+        self,
+        texture: Texture,
+        gain: Float64[np.ndarray, "part"] | float = 1.0,
+        start: int = 0,
+    ) -> None:
+        """Add a noise, drawn for this call alone, times a gain that follows from the state."""
+        add_at(self.known, start, gain * (texture.values - texture.fresh))
+        add_at(self.fresh, start, gain * texture.fresh)
+        variance = np.broadcast_to((gain * texture.fresh_std) ** 2, texture.values.shape)
+        add_at(self.fresh_variance, start, variance)
+
+
+def coloured(
+    draws: Draws, samples: int, low_hz: float, high_hz: float, sample_rate_hz: int
+) -> Texture:
+    """Return stationary noise of RMS 1 between two corners, 12 dB per octave outside.
+
+    Butterworth filters of order 2; corners near half the sample rate or above are left out.
+    """
+    highest_hz = _HIGHEST_CORNER * sample_rate_hz
+    sections = [signal.butter(2, min(low_hz, highest_hz), "highpass", False, "sos", sample_rate_hz)]
+    if high_hz < highest_hz:
+        sections.append(signal.butter(2, high_hz, "lowpass", False, "sos", sample_rate_hz))
+    return _filtered(draws, samples, np.concatenate(sections), sample_rate_hz)
+
+
+def resonance(
+    draws: Draws, samples: int, pitch_hz: float, bandwidth_hz: float, sample_rate_hz: int
+) -> Texture:
+    """Return noise of RMS 1 through one resonance (two poles), such as a formant."""
+    radius = np.exp(-np.pi * bandwidth_hz / sample_rate_hz)
+    middle = -2.0 * radius * np.cos(2.0 * np.pi * pitch_hz / sample_rate_hz)
+    sections = np.array([[1.0, 0.0, 0.0, 1.0, middle, radius**2]])
+    return _filtered(draws, samples, sections, sample_rate_hz)
+
+
+def _filtered(
+    draws: Draws, samples: int, sections: Float64[np.ndarray, "sections 6"], sample_rate_hz: int
+) -> Texture:
+    """Run white noise through second-order sections, scaled to RMS 1."""
+    _, response = signal.sosfreqz(sections, _POWER_POINTS)
+    scale = 1.0 / np.sqrt(np.mean(np.abs(response) ** 2))
+    before = round(_WARM_UP_SEC * sample_rate_hz)
+    white = scale * draws.normals(before + samples)
+    newest = float(np.prod(sections[:, 0]))
+    return Texture(
+        signal.sosfilt(sections, white)[before:], newest * white[before:], scale * newest
+    )
 
 
 def band_noise(

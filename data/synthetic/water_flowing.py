@@ -10,16 +10,16 @@ second while its pitch rises a little (van den Doel 2005, Physically based model
 sounds). A smaller bowl splashes higher.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
 from data.synthetic import drawing
-from data.synthetic.clip import Scene
 from data.synthetic.randomness import Draws
-from data.synthetic.sound import add_at, band_noise
-from v2s_jax.config import Clock
+from data.synthetic.scene import Scene, Setting
+from data.synthetic.sound import add_at, coloured
 
 GRAVITY_M_SEC2 = 9.81
 SPOUT_SPEED_M_SEC = 0.6  # of the water as it leaves the tap
@@ -53,8 +53,14 @@ HANDLE_LENGTH_PX = 18.0
 STREAM_HALF_WIDTH_PX = 7.5  # at the spout and Q = 1
 
 
-Drops = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Picture, x and y of every drop in sight."""
+class Drops(NamedTuple):
+    """Every drop in sight."""
+
+    picture: np.ndarray
+    start: Float64[np.ndarray, "dots 2"]
+    """Its x and y in that picture."""
+    end: Float64[np.ndarray, "dots 2"]
+    """The same in the next."""
 
 
 class Tap(NamedTuple):
@@ -76,24 +82,31 @@ class Look(NamedTuple):
     bowl: drawing.Colour
 
 
-def make(draws: Draws, clock: Clock, video_frames: int) -> Scene:
+def make(setting: Setting) -> Scene:
     """Make one clip of flowing water."""
-    samples = video_frames * clock.samples_per_video_frame
-    end_sec = samples / clock.sample_rate_hz
-    look = choose_look(draws.stream("look"))
-    tap = choose_tap(draws.stream("tap"), end_sec)
-    time_sec = np.array([float(clock.picture_time_sec(i)) for i in range(video_frames)])
-    frames = render(look, tap, time_sec, draws)
-    landing = landing_flux(look, tap, np.arange(samples) / clock.sample_rate_hz)
+    clock = setting.clock
+    look = choose_look(setting.look.stream("look"))
+    tap = choose_tap(setting.motion.stream("tap"), setting.end_sec, setting.at_rest)
+    time_sec = setting.picture_times_sec
+    painting = setting.painting(_still_life(look))
+    render(painting, look, tap, time_sec, setting.motion)
+    landing = landing_flux(look, tap, setting.sample_times_sec)
     low_hz = SPLASH_LOW_HZ_PX / look.bowl_radius_px
     corners_hz = (low_hz, low_hz * 2.0**SPLASH_OCTAVES)
-    noise = band_noise(draws.stream("splash"), samples, *corners_hz, clock.sample_rate_hz)
-    sound = SPLASH_RMS * landing * noise
-    sound += bubbles(draws.stream("bubbles"), landing, clock.sample_rate_hz)
-    return Scene(frames, sound, np.zeros(0))
+    splash = coloured(
+        setting.noise.stream("splash"), setting.samples, *corners_hz, clock.sample_rate_hz
+    )
+    track = setting.track()
+    track.add_texture(splash, SPLASH_RMS * landing)
+    track.add(0, bubbles(setting.noise.stream("bubbles"), landing, clock.sample_rate_hz))
+    state = {
+        "bowl_radius_px": look.bowl_radius_px,
+        "flux_at_pictures": flux(tap, time_sec).tolist(),
+    }
+    return Scene(painting, track, np.zeros(0), state)
 
 
-def choose_tap(draws: Draws, end_sec: float) -> Tap:
+def choose_tap(draws: Draws, end_sec: float, at_rest: bool = False) -> Tap:
     """Draw when the tap is turned, and how far, until the clip is over."""
     turns: list[float] = []
     levels: list[float] = []
@@ -101,7 +114,7 @@ def choose_tap(draws: Draws, end_sec: float) -> Tap:
     while time_sec < end_sec:
         closed = draws.between(0.0, 1.0) < CLOSED_SHARE
         flow = draws.between(LOWEST_FLOW, 1.0)
-        levels.append(0.0 if closed else flow)
+        levels.append(0.0 if closed or at_rest else flow)
         time_sec += draws.waiting_time(SHORTEST_HOLD_SEC, MEAN_EXCESS_HOLD_SEC, LONGEST_HOLD_SEC)
         turns.append(time_sec)
     return Tap(np.array(turns[:-1]), np.array(levels))
@@ -159,7 +172,7 @@ def choose_look(draws: Draws) -> Look:
         x_px=64.0 + draws.between(-6.0, 6.0),
         spout_y_px=44.0 + draws.between(-3.0, 3.0),
         surface_y_px=100.0 + draws.between(-3.0, 3.0),
-        bowl_radius_px=draws.between(26.0, 40.0),
+        bowl_radius_px=draws.leading(26.0, 40.0),
         wall=drawing.colour(wall_hue, 0.35, wall),
         floor=drawing.colour(wall_hue, 0.30, wall + 0.12),
         bowl=drawing.colour(draws.between(0.0, 1.0), 0.45, draws.between(0.45, 0.65)),
@@ -182,33 +195,64 @@ def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
     return canvas
 
 
-def render(look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws) -> np.ndarray:
-    """Draw the pictures at the given times."""
-    canvas = np.repeat(_still_life(look)[None], len(time_sec), axis=0)
+def render(
+    painting: drawing.Painting, look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws
+) -> None:
+    """Paint what moves: handle, foam, stream, drops."""
     x, spout, surface = look.x_px, look.spout_y_px, look.surface_y_px
     handle = 0.2 + 1.2 * flux(tap, time_sec)  # radians from lying along the pipe to upright
     handle_x = x - HANDLE_LENGTH_PX * np.cos(handle)
     handle_y = spout - 20 - HANDLE_LENGTH_PX * np.sin(handle)
     red = drawing.colour(0.0, 0.6, 0.75)
-    drawing.paint(canvas, drawing.bar(x, spout - 20, handle_x, handle_y, 2.5), red)
+    lever = drawing.bar(x, spout - 20, handle_x, handle_y, 2.5)
+    painting.paint(lever, red, drawing.pose(x, spout - 20, handle))
     foam = np.sqrt(landing_flux(look, tap, time_sec))
     white = drawing.colour(0.55, 0.06, 0.96)
     spread = 1.0 + foam * 0.7 * (look.bowl_radius_px - 4.0)
     foam_cover = drawing.ellipse(x, surface + 1, spread, 0.5 + 5.0 * foam)
-    drawing.paint(canvas, 0.75 * foam[:, None, None] * foam_cover, white)
+    painting.paint(0.75 * foam[:, None, None] * foam_cover, white)
     rows = np.arange(drawing.PICTURE_PX)
     fall = fall_time_sec(rows - spout)
-    speed = SPOUT_SPEED_M_SEC + GRAVITY_M_SEC2 * fall
     # Faster water is thinner: the flux through every height is the same.
-    thinning = np.sqrt(SPOUT_SPEED_M_SEC / speed)
+    thinning = np.sqrt(SPOUT_SPEED_M_SEC / _speed_m_sec(fall))
     stream = STREAM_HALF_WIDTH_PX * thinning * np.sqrt(flux(tap, time_sec[:, None] - fall))
     pale = drawing.colour(0.55, 0.22, 0.85)
-    drawing.paint(canvas, 0.9 * drawing.column(x, stream, spout + 1, surface + 1), pale)
-    falling = falling_drops(look, tap, time_sec, draws.stream("drops"))
-    splashed = spray(look, tap, time_sec, draws.stream("spray"))
-    for drops in (falling, splashed):
-        drawing.paint(canvas, drawing.dots(len(time_sec), *drops, DROP_RADIUS_PX), white)
-    return drawing.rounded(canvas)
+    column = 0.9 * drawing.column(x, stream, spout + 1, surface + 1)
+    painting.paint(column, pale, lambda: stream_motion(look, time_sec))
+    for drops in (
+        falling_drops(look, tap, time_sec, draws.stream("drops")),
+        spray(look, tap, time_sec, draws.stream("spray")),
+    ):
+        x_px, y_px = drops.start.T
+        dots = drawing.dots(len(time_sec), drops.picture, x_px, y_px, DROP_RADIUS_PX)
+        painting.paint(dots, white, partial(_drops_motion, drops, len(time_sec)))
+
+
+def _drops_motion(drops: Drops, video_frames: int) -> drawing.Field:
+    return drawing.dots_motion(video_frames, *drops, DROP_RADIUS_PX)
+
+
+def _speed_m_sec(fallen_sec: np.ndarray) -> np.ndarray:
+    return SPOUT_SPEED_M_SEC + GRAVITY_M_SEC2 * fallen_sec
+
+
+def _picture_gaps_sec(time_sec: np.ndarray) -> Float64[np.ndarray, "video_frames"]:
+    """Return the time from each picture to the next; the last one has none."""
+    return np.diff(time_sec, append=time_sec[-1])
+
+
+def stream_motion(look: Look, time_sec: np.ndarray) -> drawing.Field:
+    """Return how the stream's water moves: it falls, and draws together as it gets faster."""
+    field = np.zeros((len(time_sec), drawing.PICTURE_PX, drawing.PICTURE_PX, 2))
+    rows = np.arange(drawing.PICTURE_PX, dtype=np.float64)
+    fallen_sec = fall_time_sec(rows - look.spout_y_px)
+    from_axis_px = np.arange(drawing.PICTURE_PX) - look.x_px
+    for i, gap_sec in enumerate(_picture_gaps_sec(time_sec)[:-1], start=1):
+        before, after = _speed_m_sec(fallen_sec), _speed_m_sec(fallen_sec + gap_sec)
+        narrower = np.sqrt(before / after) - 1.0
+        field[i, ..., 0] = narrower[:, None] * from_axis_px
+        field[i, ..., 1] = (PX_PER_M * gap_sec * 0.5 * (before + after))[:, None]
+    return field
 
 
 def falling_drops(look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws) -> Drops:
@@ -219,10 +263,15 @@ def falling_drops(look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws) -> D
     fall_sec = fall_time_sec(look.surface_y_px - look.spout_y_px)
     age_sec = time_sec[:, None] - release_sec
     picture, drop = np.nonzero((age_sec >= 0.0) & (age_sec < fall_sec) & kept)
+
+    def place(age_sec: np.ndarray) -> np.ndarray:
+        fallen_m = SPOUT_SPEED_M_SEC * age_sec + 0.5 * GRAVITY_M_SEC2 * age_sec**2
+        x = look.x_px + sideways_px[drop] * age_sec / fall_sec
+        return np.stack([x, look.spout_y_px + PX_PER_M * fallen_m], 1)
+
     age_sec = age_sec[picture, drop]
-    fallen_m = SPOUT_SPEED_M_SEC * age_sec + 0.5 * GRAVITY_M_SEC2 * age_sec**2
-    x = look.x_px + sideways_px[drop] * age_sec / fall_sec
-    return picture, x, look.spout_y_px + PX_PER_M * fallen_m
+    gap_sec = _picture_gaps_sec(time_sec)[picture]
+    return Drops(picture, place(age_sec), place(age_sec + gap_sec))
 
 
 def spray(look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws) -> Drops:
@@ -235,10 +284,15 @@ def spray(look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws) -> Drops:
     age_sec = time_sec[:, None] - release_sec
     flying = (age_sec >= 0.0) & (age_sec < 2.0 * up_m_sec / GRAVITY_M_SEC2)
     picture, drop = np.nonzero(flying & kept)
+
+    def place(age_sec: np.ndarray) -> np.ndarray:
+        risen_m = up_m_sec[drop] * age_sec - 0.5 * GRAVITY_M_SEC2 * age_sec**2
+        x = look.x_px + PX_PER_M * drift_m_sec[drop] * age_sec
+        return np.stack([x, look.surface_y_px - PX_PER_M * risen_m], 1)
+
     age_sec = age_sec[picture, drop]
-    risen_m = up_m_sec[drop] * age_sec - 0.5 * GRAVITY_M_SEC2 * age_sec**2
-    x = look.x_px + PX_PER_M * drift_m_sec[drop] * age_sec
-    return picture, x, look.surface_y_px - PX_PER_M * risen_m
+    gap_sec = _picture_gaps_sec(time_sec)[picture]
+    return Drops(picture, place(age_sec), place(age_sec + gap_sec))
 
 
 def _candidates_sec(draws: Draws, time_sec: np.ndarray) -> Float64[np.ndarray, "drops"]:

@@ -1,7 +1,9 @@
-"""Which variant can use which cause, and what a longer first window gives the encoder.
+"""Which variant can use which cause, what a longer first window gives the encoder, and what
+bfloat16 costs.
 
     python -m tests.probes variants      unconditional, Frame, Seq and Flow on the three probes
     python -m tests.probes starvation    Seq on foresight with first windows of 1, 2 and 4 chunks
+    python -m tests.probes precision     products in bfloat16 beside float32, on synthetic drums
 
 Writes a JSON file, a Markdown table and pictures into --out. Runs go side by side, one to a core.
 """
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tests.probes import report
+from tests.probes import precision, report
 from tests.probes.clips import CHANCE_BITS, FLOOR_BITS, PROBES
 from tests.probes.study import (
     CHUNKS,
@@ -144,18 +146,20 @@ def starvation(seeds: Sequence[int], steps: int, out: Path) -> None:
     report.curves({f"first window {w}": table["updates"][w] for w in WINDOWS}, out / "encoder.png")
 
 
+STUDIES = {"variants": variants, "starvation": starvation, "precision": precision.study}
+
+
 def main() -> None:
     """Carry out the study that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.probes", description=__doc__)
-    parser.add_argument("study", choices=["variants", "starvation"])
+    parser.add_argument("study", choices=list(STUDIES))
     parser.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     parser.add_argument("--steps", type=int, default=STEPS, help="updates of a run")
     parser.add_argument("--out", type=Path, default=Path("docs/probes"))
     args = parser.parse_args()
     if args.seeds < 1 or args.steps < CHUNKS or args.steps % CHUNKS:
         parser.error(f"--seeds must be at least 1, --steps a multiple of {CHUNKS}")
-    study = variants if args.study == "variants" else starvation
-    study(range(args.seeds), args.steps, args.out)
+    STUDIES[args.study](range(args.seeds), args.steps, args.out)
 
 
 if __name__ == "__main__":

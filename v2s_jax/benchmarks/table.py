@@ -1,9 +1,7 @@
 """Figures as a table for people: two header lines, name and unit, then a line for each row."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-from v2s_jax.benchmarks.sampling import SamplingRow
+from typing import Any, NamedTuple
 
 GAP = "  "
 FIGURE_WIDTH = 6  # "12.345"
@@ -14,7 +12,7 @@ class Column(NamedTuple):
 
     name: str
     unit: str
-    text: Callable[[SamplingRow], str]
+    text: Callable[[Any], str]
 
     @property
     def width(self) -> int:
@@ -22,11 +20,17 @@ class Column(NamedTuple):
         return max(len(self.name), len(self.unit), FIGURE_WIDTH)
 
 
+def _exact(value: float | None) -> str:
+    return "-" if value is None else f"{value / 1e6:.2f}"
+
+
 def _megabytes(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
 SAMPLING_COLUMNS = (
+    Column("engine", "name", lambda row: row.engine),
+    Column("weights", "format", lambda row: row.weight_format),
     Column("batch", "clips", lambda row: str(row.batch)),
     Column("tile", "rows", lambda row: str(row.tile)),
     Column("compile", "s", lambda row: f"{row.compile_sec:.2f}"),
@@ -37,6 +41,7 @@ SAMPLING_COLUMNS = (
     Column("total", "samples/s", lambda row: f"{row.samples_per_sec_total:,.0f}"),
     Column("per stream", "x real time", lambda row: f"{row.x_real_time_per_stream:.2f}"),
     Column("total", "x real time", lambda row: f"{row.x_real_time_total:.2f}"),
+    Column("weights", "MB/sample", lambda row: _exact(row.weight_bytes_per_sample)),
     Column("host", "peak MB", lambda row: _megabytes(row.host_peak_mb)),
     Column("device", "peak MB", lambda row: _megabytes(row.device_peak_mb)),
 )
@@ -46,7 +51,68 @@ batch: clips side by side. tile: rows that the compiled program computes at once
 takes several tiles, one after the other, and rows without a clip are computed and dropped.
 run: the whole batch, features in host memory to levels in host memory, compilation left out.
 per stream: the samples of one clip over the time of the whole batch.
+MB/sample: weights of the matrix products that one sample reads, once for all rows of a tile.
 peak: of a process of the case's own, compilation included; "-" where the device keeps no count."""
+
+
+TRAINING_COLUMNS = (
+    Column("batch", "clips", lambda row: str(row.batch)),
+    Column("compile", "s", lambda row: f"{row.compile_sec:.1f}"),
+    Column("update", "median s", lambda row: f"{row.step_sec_median:.3f}"),
+    Column("update", "min s", lambda row: f"{row.step_sec_min:.3f}"),
+    Column("update", "max s", lambda row: f"{row.step_sec_max:.3f}"),
+    Column("trained", "samples/s", lambda row: f"{row.samples_per_sec:,.0f}"),
+    Column("trained", "x real time", lambda row: f"{row.x_real_time:.3f}"),
+    Column("products", "TFLOP/s", lambda row: f"{row.flop_per_sec / 1e12:.4g}"),
+    Column("peak", "TFLOP/s", lambda row: f"{row.peak_flop_per_sec / 1e12:.4g}"),
+    Column("share", "of peak", lambda row: f"{row.share_of_peak:.0%}"),
+    Column("host", "peak MB", lambda row: _megabytes(row.host_peak_mb)),
+    Column("device", "peak MB", lambda row: _megabytes(row.device_peak_mb)),
+)
+
+TRAINING_NOTES = """\
+update: forward, backward and Adam over one chunk of every clip; clips on the device, compilation
+left out. compile: the first call, less what a later one takes.
+products: floating-point operations of the matrix products alone, counted in the program.
+peak: of the fastest square product in the same precision, measured just before.
+peak MB: of a process of the case's own, compilation included; "-" where the device keeps no
+count."""
+
+PEER_COLUMNS = (
+    Column("batch", "clips", lambda pair: str(pair[1].batch)),
+    Column("update", "median s", lambda pair: f"{pair[1].step_sec_median:.3f}"),
+    Column("trained", "samples/s", lambda pair: f"{pair[1].samples_per_sec:,.0f}"),
+    Column(
+        "v2s_jax",
+        "times that",
+        lambda pair: f"{pair[0].samples_per_sec / pair[1].samples_per_sec:.2f}",
+    ),
+)
+"""Of a pair: our row, and that of samplernn-pytorch."""
+
+
+FEATURES_COLUMNS = (
+    Column("batch", "pictures", lambda row: str(row.batch)),
+    Column("compile", "s", lambda row: f"{row.compile_sec:.1f}"),
+    Column("VGG19", "frames/s", lambda row: f"{row.frames_per_sec:,.2f}"),
+    Column(
+        "reached", "TFLOP/s", lambda row: f"{row.frames_per_sec * row.flop_per_frame / 1e12:.4g}"
+    ),
+    Column("peak", "TFLOP/s", lambda row: f"{row.peak_flop_per_sec / 1e12:.4g}"),
+    Column("share", "of peak", lambda row: f"{row.share_of_peak:.0%}"),
+    Column("host", "peak MB", lambda row: _megabytes(row.host_peak_mb)),
+    Column("device", "peak MB", lambda row: _megabytes(row.device_peak_mb)),
+)
+
+FLOW_COLUMNS = (
+    Column("method", "of flow", lambda row: row.method),
+    Column("picture", "px", lambda row: str(row.picture_px)),
+    Column("flow", "pairs/s", lambda row: f"{row.pairs_per_sec:,.1f}"),
+)
+
+FEATURES_NOTES = """\
+VGG19: pictures in host memory to vectors in host memory, compilation left out; medians.
+peak: of the fastest square product in the same precision, measured just before."""
 
 
 def header_lines(columns: Sequence[Column]) -> list[str]:
@@ -57,6 +123,6 @@ def header_lines(columns: Sequence[Column]) -> list[str]:
     ]
 
 
-def row_line(columns: Sequence[Column], row: SamplingRow) -> str:
+def row_line(columns: Sequence[Column], row: Any) -> str:
     """Return one row, aligned under the header."""
     return GAP.join(column.text(row).rjust(column.width) for column in columns)

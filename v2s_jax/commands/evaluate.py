@@ -21,6 +21,7 @@ from jaxtyping import Float32
 import v2s_jax
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
+from v2s_jax.config import Config
 from v2s_jax.evaluation import (
     choose_clips,
     generate_sounds,
@@ -97,6 +98,7 @@ def main() -> None:
         f"{args.category}, split {args.split} of {data.name}: {report['clip_count']} clips, "
         f"{report['event_count']} events"
     )
+    print(f"features: {features_told(config)}")
     print(sync_table(report))
     print(path)
 
@@ -108,6 +110,12 @@ def _generate(
     samples = sum(record.waveform.size for record in records)
     with sounding_bar(generator, samples) as on_samples:
         return generate_sounds(generator, records, args.seed, args.temperature, on_samples)
+
+
+def features_told(config: Config) -> str:
+    """Name what the model sees: the extractor, and how its features were made."""
+    made = (f"{name} {value}" for name, value in vars(config.extraction).items() if value)
+    return ", ".join([config.extractor, *made])
 
 
 def _origin(

@@ -4,17 +4,22 @@ The model's sizes are read from the checkpoint. Without --checkpoint the one tha
 program is used: it knows the drums of the synthetic data set, and nothing else.
 """
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
+from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.generate import DEFAULT_TILE
-from v2s_jax.sonification import SHIPPED_CHECKPOINT, Report, sonify
+from v2s_jax.live import SHIPPED_CHECKPOINT, stream_video
+from v2s_jax.media import Original
+from v2s_jax.sonification import Report, sonify
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class SampleArgs:
     video: tuple[Path, ...]
     """Videos, or folders of videos; they are sounded together."""
     out: Path
-    """Folder for NAME_sound.wav, NAME_sound.mp4 (or .mkv) and NAME_sound.png."""
+    """Folder for NAME_sound.wav, NAME_sound.mp4 (or .mkv) and NAME_sound.png; with --stream a wav
+    that grows, or - for raw PCM (s16le, mono) on standard output."""
     checkpoint: Path = SHIPPED_CHECKPOINT
     """A .safetensors file, or the --workdir of a training run."""
     seed: int = 0
@@ -37,12 +43,29 @@ class SampleArgs:
     """Replace outputs that are there already."""
     tile: int = DEFAULT_TILE
     """Clips computed side by side; a clip's sound is repeatable for the same tile."""
+    redraws: int = 0
+    """How often runaway noise or dead silence may be drawn again, with the next seed."""
+    takes: int = 1
+    """Sounds for each video, of this seed and the next ones: NAME_sound_1 is the likeliest."""
+    prefix: Path | None = None
+    """A sound file that every sound begins with, and goes on from."""
+    original: Original = "drop"
+    """The video's own sound: drop it, keep it as a second track, or mix it in."""
+    original_gain_db: float = 0.0
+    """Gain of the video's own sound where it is mixed in."""
+    stream: bool = False
+    """Sound one video as it is read, be it a file or - for standard input."""
+    weights: Annotated[WeightFiles, tyro.conf.arg(name="")] = field(default_factory=WeightFiles)
+    """Weights of a checkpoint's vgg19 extractor, if they are not where they were looked for."""
 
 
 def main() -> None:
     """Sound the videos that the command line names."""
     args = read_words(partial(tyro.cli, SampleArgs), prog="sample.py", description=__doc__)
     use_device(args.device)
+    if args.stream:
+        _stream(args)
+        return
     report = sonify(
         args.video,
         args.out,
@@ -51,8 +74,36 @@ def main() -> None:
         temperature=args.temperature,
         overwrite=args.overwrite,
         tile=args.tile,
+        redraws=args.redraws,
+        takes=args.takes,
+        prefix=args.prefix,
+        original=args.original,
+        original_gain_db=args.original_gain_db,
+        weights=args.weights,
     )
     _tell(report)
+
+
+def _stream(args: SampleArgs) -> None:
+    """Sound one video as it is read; what there is to say goes to stderr."""
+    if len(args.video) != 1:
+        raise InputError(f"--stream with {len(args.video)} videos: it sounds one, name one")
+    if args.takes != 1 or args.prefix is not None or args.original != "drop":
+        raise InputError("--stream with --takes, --prefix or --original: leave these out")
+    samples, faults = stream_video(
+        args.video[0],
+        args.out,
+        checkpoint=args.checkpoint,
+        seed=args.seed,
+        temperature=args.temperature,
+        overwrite=args.overwrite,
+        tile=args.tile,
+        redraws=args.redraws,
+        weights=args.weights,
+    )
+    for fault in faults:
+        print(f"warning: {fault}", file=sys.stderr)
+    print(f"{samples} samples streamed", file=sys.stderr)
 
 
 def _tell(report: Report) -> None:
@@ -61,6 +112,8 @@ def _tell(report: Report) -> None:
         for warning in made.warnings:
             print(f"warning: {warning}")
         print(f"{made.source}:\n  {made.wav}\n  {made.video}\n  {made.figure}")
+        if made.bits_per_sample is not None:
+            print(f"  seed {made.seed}: {made.bits_per_sample:.4f} bits per sample")
     if report.sounded:
         print(f"{len(report.sounded)} sounded at {report.x_real_time:.1f} x real time")
     failures = list(report.failed.values())

@@ -16,6 +16,7 @@ from v2s_jax.config import PRESETS, Config
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import Listener
 from v2s_jax.records import (
+    Damaged,
     DataSet,
     batches,
     check_fits,
@@ -59,6 +60,9 @@ class RunOptions:
     """How many processes there are."""
     process: int | None = None
     """Which one this is, from 0."""
+    damaged: Damaged = "stop"
+    """What to do about damaged shards: stop, or drop each from its first damaged record on. To
+    find these, all records are read at each start."""
     heartbeat_sec: int = 60
     """Seconds of silence after which a process counts as lost, and the others end."""
 
@@ -117,7 +121,7 @@ def main() -> None:
         return
     if args.config.training.category is not None:
         raise InputError("--run.each-category trains all of them: leave --training.category out")
-    for category in open_data_set(args.data, "train").categories:
+    for category in open_data_set(args.data, "train", damaged=args.run.damaged).categories:
         training = replace(args.config.training, category=category)
         config = replace(args.config, training=training)
         _train(config, replace(args, workdir=args.workdir / category))
@@ -125,7 +129,8 @@ def main() -> None:
 
 def _train(config: Config, args: TrainArgs) -> None:
     """Make one run, or what is left of it; exits when it was asked to end."""
-    data = _open(config, args.data, "train")
+    data = _open(config, args, "train")
+    config = replace(config, extraction=config.extraction.completed(data.extraction))
     category = config.training.category
     print(f"{len(data)} clips{f' of {category}' if category else ''} from {data.directory}")
     print(config.to_json())
@@ -135,7 +140,7 @@ def _train(config: Config, args: TrainArgs) -> None:
 
     samples, _ = padded_size(data, config)
     statistics = feature_statistics(data, config.training.seed)
-    held_out, listener = _held_out(config, args.data)
+    held_out, listener = _held_out(config, args)
     finished = train(
         config,
         TrainingData(open_batches, samples, statistics, data.fingerprint),
@@ -147,19 +152,21 @@ def _train(config: Config, args: TrainArgs) -> None:
     _tell(finished, args.workdir)
 
 
-def _open(config: Config, directory: str, split: str) -> DataSet:
-    data = open_data_set(directory, split)
+def _open(config: Config, args: TrainArgs, split: str) -> DataSet:
+    data = open_data_set(args.data, split, damaged=args.run.damaged)
+    if data.dropped:
+        print(f"{data.dropped} clips of split {split} are left out: their shards are damaged")
     check_fits(data, config)
     category = config.training.category
     return data if category is None else data.of_category(category)
 
 
-def _held_out(config: Config, directory: str) -> tuple[HeldOut | None, Listener | None]:
+def _held_out(config: Config, args: TrainArgs) -> tuple[HeldOut | None, Listener | None]:
     """Return the clips that the run is scored on, and what sounds some of them."""
     training = config.training
     if not training.evaluate_every_steps:
         return None, None
-    data = _open(config, directory, training.held_out_split)
+    data = _open(config, args, training.held_out_split)
 
     def open_held_out(rows: range) -> Iterable[Batch]:
         return held_out_batches(data, config, rows)

@@ -6,33 +6,26 @@ i-1 to i, in px per video frame:
     appearance_i = mean of Y_i over 2 x 2 px blocks                    64 x 64 = 4096 values
     motion_i     = mean of max(u, 0), max(-u, 0), max(v, 0), max(-v, 0)
                    over 4 x 4 px blocks: right, left, down, up         4 x 32 x 32 = 4096 values
+                   and zero for the first video frame
 
 Both are laid out row by row, motion map after map. The widths equal those of VGG19's fc6, which
 the paper uses, so either extractor feeds the same model.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Float16, Float32, UInt8
 
-from v2s_jax.config import ExtractorName
-from v2s_jax.types import Features
+from v2s_jax.config import Extraction, ExtractorName
+from v2s_jax.features.optical_flow import luminance, open_flow
+from v2s_jax.types import Features, FrameFeatures
 
 PICTURE_PX = 128  # both maps below divide it
 APPEARANCE_PX = 64  # 64 x 64 = 4096
 MOTION_PX = 32  # 4 x 32 x 32 = 4096
-FLOW_PRESET = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM  # "fast" is off by 0.1 px on a shift of 3 px
 WHITE = 255.0  # largest value of an 8-bit channel
-
-
-class FrameFeatures(NamedTuple):
-    """The features of one video frame."""
-
-    appearance: Float16[np.ndarray, "appearance_dim"]
-    motion: Float16[np.ndarray, "motion_dim"]
 
 
 class PixelsExtractor:
@@ -43,43 +36,36 @@ class PixelsExtractor:
     picture_width_px: ClassVar[int] = PICTURE_PX
     appearance_dim: ClassVar[int] = APPEARANCE_PX**2
     motion_dim: ClassVar[int] = 4 * MOTION_PX**2
+    extraction: ClassVar[Extraction] = Extraction()
 
     def stream(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[FrameFeatures]:
         """Yield each video frame's features; holds two pictures at a time."""
-        flow = cv2.DISOpticalFlow.create(FLOW_PRESET)
+        flow = open_flow("dis")
         previous = None
         for frame in frames:
-            luminance = _luminance(frame)
-            still = np.zeros((*luminance.shape, 2), np.float32)
-            moved = still if previous is None else flow.calc(previous, luminance, still)
-            yield FrameFeatures(_appearance(luminance), _motion(moved))
-            previous = luminance
+            gray = luminance(frame)
+            still = np.zeros((*gray.shape, 2), np.float32)
+            moved = still if previous is None else flow(previous, gray)
+            yield FrameFeatures(_appearance(gray), _motion(moved))
+            previous = gray
 
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[Float16[np.ndarray, "appearance_dim"]]:
         """Yield each video frame's appearance alone, for models that do not read motion."""
-        return (_appearance(_luminance(frame)) for frame in frames)
+        return (_appearance(luminance(frame)) for frame in frames)
 
     def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
         """Return the features of a whole clip, which must have at least one picture."""
-        appearance, motion = zip(*self.stream(frames), strict=True)
-        return Features(np.stack(appearance), np.stack(motion))
-
-
-def _luminance(
-    frame: UInt8[np.ndarray, "height width 3"],
-) -> UInt8[np.ndarray, "height width"]:
-    """Return 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as OpenCV defines gray), rounded."""
-    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        return Features.stacked(self.stream(frames))
 
 
 def _appearance(
-    luminance: UInt8[np.ndarray, "height width"],
+    gray: UInt8[np.ndarray, "height width"],
 ) -> Float16[np.ndarray, "appearance_dim"]:
-    return (_block_means(luminance, APPEARANCE_PX) / WHITE).astype(np.float16).reshape(-1)
+    return (_block_means(gray, APPEARANCE_PX) / WHITE).astype(np.float16).reshape(-1)
 
 
 def _motion(

@@ -6,8 +6,7 @@ program's loop counts big frames and ends after any number of them, so a pause c
 Features are read as they are needed and memory stays bounded, however long the video.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,11 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
-from v2s_jax.checks import check_features
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate.engines import make_engine
-from v2s_jax.generate.noise import check_temperature, uniforms
+from v2s_jax.generate.noise import uniforms
 from v2s_jax.kernels.interface import Drawn, Engine, EngineName, Given, Keep
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model import (
@@ -48,6 +46,9 @@ class Stream(NamedTuple):
     keys: UInt32[Array, "tile 2"]
     tick: Int[Array, ""]
     """The next big frame."""
+    began: Int[Array, "tile"]
+    """Video frame of the stream at which each row's clip began; rows that were refilled began
+    later, and all stand at the same place inside their video frames."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,17 @@ class Request:
     features: Iterable[Float[np.ndarray, "feature_dim"]]
     """One vector for each video frame; Frame reads it as generation goes on, so it may be a
     stream; Seq and Flow read all of it before the first sample."""
+    prefix: UInt8[np.ndarray, "prefix_samples"] | None = None
+    """Levels that the sound begins with, in whole big frames; `samples` counts them too."""
 
 
 class Generator:
     """The compiled sampler of one checkpoint.
 
     `tile` rows are computed at once, whatever the number of clips; a clip's levels are the same
-    for the same tile, precision, device and version. Memory does not grow with the length of the
-    video, but for one byte per sample of the result.
+    for the same tile, precision, device and version, and with an engine that is
+    `same_in_any_tile` for any tile. Memory does not grow with the length of the video, but for one
+    byte per sample of the result.
     """
 
     def __init__(
@@ -112,7 +116,7 @@ class Generator:
     def start(self, keys: UInt32[np.ndarray, "tile 2"]) -> Stream:
         """Return the state before the first video frame of a tile of clips."""
         carry = initial_carry(self.model, self.folded.params, self.tile)
-        return Stream(carry, jnp.asarray(keys), jnp.int32(0))
+        return Stream(carry, jnp.asarray(keys), jnp.int32(0), jnp.zeros(self.tile, jnp.int32))
 
     def encode(
         self,
@@ -173,7 +177,7 @@ class Generator:
     ) -> tuple[Stream, Drawn, int]:
         """Return the stream, a buffer of samples, and how many big frames of it are filled."""
         per_frame = self.block_ticks // BLOCK_VIDEO_FRAMES
-        most = self.block_ticks - int(stream.tick) % per_frame
+        most = features.shape[1] * per_frame - int(stream.tick) % per_frame
         ticks = most if ticks is None else ticks
         if not 0 <= ticks <= most:
             raise InputError(f"{ticks} big frames in one block: use 0 to {most}")
@@ -193,8 +197,18 @@ class Generator:
         """Compile the program, which the first block would do otherwise."""
         stream = self.start(np.zeros((self.tile, 2), np.uint32))
         if self.config.model.encodes_video:
-            stream = self.encode(stream, *self._no_features())
-        self.block(stream, self._block_features([]), temperature=1.0)
+            stream = self.encode(stream, *self.no_features())
+        self._compile_block(stream, BLOCK_VIDEO_FRAMES)
+
+    def compile_for(self, video_frames: int) -> None:
+        """Compile the program of blocks of so many video frames, as a stream uses them."""
+        self._compile_block(self.start(np.zeros((self.tile, 2), np.uint32)), video_frames)
+
+    def _compile_block(self, stream: Stream, video_frames: int) -> None:
+        model = self.config.model
+        width = 0 if model.encodes_video else model.feature_dim
+        features = np.zeros((self.tile, video_frames, width), np.float32)
+        self.block(stream, features, temperature=1.0)
 
     def generate(
         self,
@@ -204,113 +218,28 @@ class Generator:
     ) -> list[UInt8[np.ndarray, "samples"]]:
         """Return the levels of each clip, in the order of `requests`.
 
-        Clips of similar length share a tile. `on_samples` is told after each block how many
-        wanted samples it brought. Raises InputError for a bad temperature, and for features that
-        are not finite, not as wide as the config says, or fewer than the video frames.
+        A row whose clip has ended goes on with the next clip. `on_samples` is told after each
+        block how many wanted samples it brought. Raises InputError for a bad temperature, and for
+        features that are not finite, not as wide as the config says, or fewer than the video
+        frames.
         """
-        check_temperature(temperature)
-        by_length = sorted(range(len(requests)), key=lambda i: -requests[i].samples)
-        levels: list[UInt8[np.ndarray, "samples"]] = [np.empty(0, np.uint8)] * len(requests)
-        for first in range(0, len(requests), self.tile):
-            members = by_length[first : first + self.tile]
-            rows = self._generate_tile(
-                [requests[i] for i in members],
-                [_Source(requests[i], self.config, f"clip {i}") for i in members],
-                temperature,
-                on_samples,
-            )
-            for i, row in zip(members, rows, strict=True):
-                levels[i] = row
-        return levels
+        # These are built on this class.
+        from v2s_jax.generate.filling import Options
+        from v2s_jax.generate.many import generate_all
 
-    def _generate_tile(
-        self,
-        requests: Sequence[Request],
-        sources: Sequence["_Source"],
-        temperature: float,
-        on_samples: Callable[[int], None],
-    ) -> list[UInt8[np.ndarray, "samples"]]:
-        """Generate up to `tile` clips side by side, block by block."""
-        keys = np.zeros((self.tile, 2), np.uint32)
-        keys[: len(requests)] = [request.key for request in requests]
-        stream = self.start(keys)
-        if self.config.model.encodes_video:
-            stream = self._encode_all(stream, sources)
-        rows = [np.empty(request.samples, np.uint8) for request in requests]
-        longest = max(len(row) for row in rows)
-        block_samples = BLOCK_VIDEO_FRAMES * self.config.clock.samples_per_video_frame
-        for first in range(0, longest, block_samples):
-            features = self._block_features(sources)
-            left = -(-(longest - first) // self.config.model.big_frame_size)
-            stream, levels = self.block(stream, features, temperature, min(left, self.block_ticks))
-            brought = 0
-            for row, generated in zip(rows, levels, strict=False):
-                wanted = row[first : first + block_samples]
-                wanted[:] = generated[: len(wanted)]
-                brought += len(wanted)
-            on_samples(brought)
-        return rows
+        made = generate_all([self], requests, Options(temperature), on_samples)
+        return [sound.levels for sound in made]
 
-    def _encode_all(self, stream: Stream, sources: Sequence["_Source"]) -> Stream:
-        """Let the encoder read the whole video of every clip, block by block."""
-        while any(source.left for source in sources):
-            features, seen = self._no_features()
-            for row, source in enumerate(sources):
-                read = source.read()
-                features[row, : len(read)] = read
-                seen[row, : len(read)] = True
-            stream = self.encode(stream, features, seen)
-        return stream
-
-    def _block_features(
-        self, sources: Sequence["_Source"]
-    ) -> Float[np.ndarray, "tile block_video_frames feature_dim"]:
-        """Read the next block of every clip; what lies behind a clip's end is zero and dropped.
-
-        Variants that have seen the video before get vectors of width zero.
-        """
-        features, _ = self._no_features()
-        if self.config.model.encodes_video:
-            return features[..., :0]
-        for row, source in enumerate(sources):
-            read = source.read()
-            features[row, : len(read)] = read
-        return features
-
-    def _no_features(
+    def no_features(
         self,
     ) -> tuple[
         Float[np.ndarray, "tile block_video_frames feature_dim"],
         Bool[np.ndarray, "tile block_video_frames"],
     ]:
+        """Return the arrays of a block, to be filled: no feature, and nothing seen."""
         shape = (self.tile, BLOCK_VIDEO_FRAMES)
         width = self.config.model.feature_dim
         return np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
-
-
-class _Source:
-    """The features of one request, checked as they are read."""
-
-    def __init__(self, request: Request, config: Config, name: str) -> None:
-        self._vectors = iter(request.features)
-        self._width = config.model.feature_dim
-        self._name = name
-        self.left = config.clock.video_frames(request.samples)
-        """Video frames that are still to be read."""
-        if isinstance(request.features, Sized) and len(request.features) != self.left:
-            raise InputError(
-                f"{name}: features of {len(request.features)} video frames, its {request.samples} "
-                f"samples lie in {self.left}: give one vector for each"
-            )
-
-    def read(self) -> Float[np.ndarray, "video_frames feature_dim"]:
-        """Return the next block, shorter at the clip's end."""
-        wanted = min(BLOCK_VIDEO_FRAMES, self.left)
-        read = list(itertools.islice(self._vectors, wanted))
-        features = np.stack(read) if read else np.zeros((0, self._width), np.float32)
-        check_features(features, wanted, self._width, self._name)
-        self.left -= wanted
-        return features
 
 
 def _encode(
@@ -353,7 +282,7 @@ def _generate_block(
     tile, video_frames, _ = features.shape
     samples, size = model.config.clock.samples_per_video_frame, model.config.model.big_frame_size
     per_frame = samples // size
-    first_frame, offset = stream.tick // per_frame, stream.tick % per_frame
+    first_frames, offset = stream.tick // per_frame - stream.began, stream.tick % per_frame
 
     def of_rows(features_now: Array) -> Array | None:
         gates = vision_gates(model, params, features_now[:, None])
@@ -366,11 +295,11 @@ def _generate_block(
     def of_video_frame(inputs: tuple[Array, Array]) -> tuple[Array | None, Array]:
         index, now = inputs
         gates = jax.lax.map(of_row, now) if engine.same_in_any_tile else of_rows(now)
-        noise = uniforms(stream.keys, first_frame + index, samples)
+        noise = uniforms(stream.keys, first_frames + index, samples)
         return gates, noise.reshape(tile, per_frame, size)
 
     by_frame = (jnp.arange(video_frames), jnp.swapaxes(features, 0, 1))
     gates, noise = jax.lax.map(of_video_frame, by_frame)
     given = Given(gates, noise, forced, temperature, offset, ticks)
     carry, drawn = engine.big_frames(weights, stream.carry, given, keep)
-    return Stream(carry, stream.keys, stream.tick + ticks), drawn
+    return stream._replace(carry=carry, tick=stream.tick + ticks), drawn

@@ -50,15 +50,20 @@ def content_hash(*parts: bytes) -> bytes:
 
 
 def uniforms(
-    keys: UInt32[Array, "batch 2"], video_frame: Int[Array, ""], samples: int
+    keys: UInt32[Array, "batch 2"],
+    video_frame: Int[Array, ""] | Int[Array, "batch"],
+    samples: int,
 ) -> Float[Array, "batch samples"]:
-    """Return the noise of one video frame of every row: one number in [0, 1) for each sample."""
+    """Return the noise of one video frame of every row: one number in [0, 1) for each sample.
 
-    def row(words: UInt32[Array, "2"]) -> Float[Array, "samples"]:
+    `video_frame` counts from the start of the row's own clip.
+    """
+
+    def row(words: UInt32[Array, "2"], frame: Int[Array, ""]) -> Float[Array, "samples"]:
         key = jax.random.wrap_key_data(words, impl="threefry2x32")
-        return jax.random.uniform(jax.random.fold_in(key, video_frame), (samples,))
+        return jax.random.uniform(jax.random.fold_in(key, frame), (samples,))
 
-    return jax.vmap(row)(keys)
+    return jax.vmap(row)(keys, jnp.broadcast_to(video_frame, keys.shape[:1]))
 
 
 def inverse_cdf(

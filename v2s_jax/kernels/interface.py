@@ -6,6 +6,7 @@ rule by which a level is drawn are the same for all; how the products are comput
 
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from v2s_jax.model import Carry, Folded
@@ -34,10 +35,10 @@ class Given(NamedTuple):
 class Drawn(NamedTuple):
     """The samples of a block, in their order."""
 
-    levels: UInt8[Array, "samples tile"]
-    nats: Float[Array, "samples tile"] | None
+    levels: UInt8[Array | np.ndarray, "samples tile"]
+    nats: Float[Array | np.ndarray, "samples tile"] | None = None
     """-ln p(level), at the temperature that it was drawn at."""
-    logits: Float[Array, "samples tile q_levels"] | None
+    logits: Float[Array | np.ndarray, "samples tile q_levels"] | None = None
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Int8, Shaped
 
-from v2s_jax.config import ModelConfig
+from v2s_jax.config import THREE_TIERS, ModelConfig
 
 WeightFormat = Literal["float32", "bfloat16", "int8"]
 """How the weights of the products lie in memory; what is small stays float32."""
@@ -123,3 +123,19 @@ def pack(product: Product, weights: WeightFormat, no_bias: float = 0.0) -> Packe
         values.sum(axis=0, dtype=jnp.int32) if weights == "int8" else jnp.zeros_like(scales, int),
         pad_parts(product.bias, product.parts, no_bias),
     )
+
+
+def weight_bytes_per_sample(config: ModelConfig, weights: WeightFormat) -> float | None:
+    """Return the bytes of the products' weights that generating one sample reads.
+
+    A tile reads them once for all of its rows. Tables, small maps and vision, which is read once
+    per video frame, are left out. None for a model that is not three tiers of one GRU layer.
+    """
+    c = config
+    if (c.tiers, c.cell, c.rnn_layers) != (THREE_TIERS, "gru", 1):
+        return None
+    per_big_frame = c.dim * (3 * c.dim + c.ratio * c.dim + 3 * c.dim)
+    per_frame = c.dim * (3 * c.dim + c.frame_size * c.mlp_dim)
+    per_sample = c.mlp_dim * (c.mlp_dim + c.q_levels)
+    read = per_big_frame / c.big_frame_size + per_frame / c.frame_size + per_sample
+    return read * WEIGHT_BYTES[weights]

@@ -1,15 +1,37 @@
 """Video files in (pictures, sound), sound and video files out. The only user of ffmpeg.
 
-`probe` says what a file holds, `read_video_frames` and `read_sound` bring it onto the clock,
-`write_wav`, `mux` and `write_clip` write. All times count from the moment at which the first
-picture of the file appears.
+`probe` says what a file holds, `read_video_frames` and `read_sound` (`read_sounding`: only until
+it ends) bring it onto the clock, `write_wav`, `mux`, `write_clip` and `write_part` write. All times
+count from the moment at which the first picture of the file appears.
 
 ffmpeg is the binary that imageio-ffmpeg brings. It gets every path as a `file:` URL in an
 argument list, so no character in a name means anything to it or to a shell.
 """
 
+from v2s_jax.media.growing import GrowingWav
+from v2s_jax.media.piping import PipedVideo
 from v2s_jax.media.probing import Video, probe
-from v2s_jax.media.reading import read_sound, read_video_frames
-from v2s_jax.media.writing import mux, write_clip, write_wav
+from v2s_jax.media.reading import (
+    read_sound,
+    read_sound_file,
+    read_sounding,
+    read_video_frames,
+)
+from v2s_jax.media.writing import Original, mux, pcm16, write_clip, write_part, write_wav
 
-__all__ = ["Video", "mux", "probe", "read_sound", "read_video_frames", "write_clip", "write_wav"]
+__all__ = [
+    "GrowingWav",
+    "Original",
+    "PipedVideo",
+    "Video",
+    "mux",
+    "pcm16",
+    "probe",
+    "read_sound",
+    "read_sound_file",
+    "read_sounding",
+    "read_video_frames",
+    "write_clip",
+    "write_part",
+    "write_wav",
+]

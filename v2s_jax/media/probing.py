@@ -64,7 +64,7 @@ class Video:
 
 
 @dataclass
-class _Timeline:
+class Timeline:
     """Display times of the pictures of one run, in ticks of `tick_sec`."""
 
     tick_sec: Fraction = Fraction(0)
@@ -162,7 +162,7 @@ def _check_is_file(path: Path) -> None:
 
 
 def _read_head(path: Path) -> _Head:
-    timeline = _Timeline()
+    timeline = Timeline()
     arguments = (*SOURCE_OPTIONS, "-i", url(path), "-map", VIDEO_STREAM, "-frames:v", "1")
     with ffmpeg(
         *arguments, "-vf", "showinfo=checksum=0", *_DECODED_TO_ROWS, log_level="info"
@@ -203,7 +203,7 @@ def _found(run: Run, pattern: re.Pattern[str]) -> re.Match[str] | None:
     return next((found for line in run.log_lines() if (found := pattern.search(line))), None)
 
 
-def _read_timeline(path: Path, container: str) -> tuple[_Timeline, str | None]:
+def _read_timeline(path: Path, container: str) -> tuple[Timeline, str | None]:
     """Return the pictures' times and, for a damaged file, what ffmpeg says of the damage."""
     packets, damage = _times(path, "-c", "copy", *_TO_ROWS)
     if packets.complete and packets.pictures and damage is None and container != "gif":
@@ -214,15 +214,15 @@ def _read_timeline(path: Path, container: str) -> tuple[_Timeline, str | None]:
     return pictures, damage or decoding_damage
 
 
-def _times(path: Path, *output: str) -> tuple[_Timeline, str | None]:
-    timeline = _Timeline()
+def _times(path: Path, *output: str) -> tuple[Timeline, str | None]:
+    timeline = Timeline()
     with ffmpeg(*SOURCE_OPTIONS, "-i", url(path), "-map", VIDEO_STREAM, *output) as run:
         timeline.read(run.output)
         run.process.wait()
         return timeline, run.first_damage()
 
 
-def _duration_sec(head: _Head, timeline: _Timeline) -> Fraction:
+def _duration_sec(head: _Head, timeline: Timeline) -> Fraction:
     """Return the time from the first picture's appearance to the last one's end."""
     last_picture_sec = timeline.last_duration * timeline.tick_sec
     if last_picture_sec <= 0 or head.container == "avi":

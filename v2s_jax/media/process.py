@@ -74,10 +74,17 @@ class Run:
 
 
 @contextmanager
-def ffmpeg(*arguments: str, log_level: str = "warning", feed: bool = False) -> Iterator[Run]:
+def ffmpeg(
+    *arguments: str,
+    log_level: str = "warning",
+    feed: bool = False,
+    source: int = subprocess.DEVNULL,
+    pass_on: tuple[int, ...] = (),
+) -> Iterator[Run]:
     """Run ffmpeg while the block runs; kill it if it is still at work when the block ends.
 
-    Its standard output is a pipe, and with `feed` its standard input too. The log goes to an
+    Its standard output is a pipe, and with `feed` its standard input too, which
+    is otherwise `source`; the descriptors of `pass_on` stay open for it. The log goes to an
     unnamed file: a pipe that nobody empties would stop ffmpeg.
     """
     command = [
@@ -89,9 +96,10 @@ def ffmpeg(*arguments: str, log_level: str = "warning", feed: bool = False) -> I
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
             command,
-            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if feed else source,
             stdout=subprocess.PIPE,
             stderr=log,
+            pass_fds=pass_on,
         ) as process,
     ):
         try:

@@ -9,6 +9,7 @@ appears exactly at its instant.
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -19,7 +20,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.media.probing import VIDEO_STREAM, Video
 from v2s_jax.media.process import SOURCE_OPTIONS, ffmpeg, url
 
-_SCALING = "bilinear+accurate_rnd+full_chroma_int+bitexact"  # the same pixels on every CPU
+SCALING = "bilinear+accurate_rnd+full_chroma_int+bitexact"  # the same pixels on every CPU
 # One filter graph for the whole file: a new one at a change of size would start its clock anew.
 _ONE_GRAPH = ("-reinit_filter", "0")
 _FINEST_RATE_HZ = 90_000  # the highest picture rate that ffmpeg guesses for a stream
@@ -27,7 +28,7 @@ _MAX_TICKS_PER_SEC = 2**31 - 1  # ffmpeg keeps a time base in two 32-bit numbers
 _MIN_COMPENSATION_SEC = 1e-6  # the first sample is placed to the sample; ffmpeg's own is 1 ms
 
 
-def _pick_pictures(video: Video, clock: Clock) -> str:
+def pick_pictures(first_picture_sec: Fraction | None, clock: Clock) -> str:
     """Return the filter that lets through one picture for each video frame.
 
     ffmpeg's `fps` filter gives slot i the last picture with ceil(time * fps) <= i when it rounds
@@ -36,17 +37,20 @@ def _pick_pictures(video: Video, clock: Clock) -> str:
     every such instant a whole number, so a picture that appears exactly then is chosen.
 
     The last instant can lie behind the end of the video, where `fps` gives nothing any more: a
-    tail of copies of the last picture, at the video's own rate, reaches over it.
+    tail of copies of the last picture, at the video's own rate, reaches over it. Where the first
+    picture's time is not known, as in a pipe, there is no tail, and it is taken as it comes.
     """
     half_samples_per_sec = 2 * clock.sample_rate_hz
     ticks_per_sec = half_samples_per_sec * max(1, _MAX_TICKS_PER_SEC // half_samples_per_sec)
-    origin = (video.first_picture_sec + clock.picture_time_sec(0)) * ticks_per_sec
+    origin = ((first_picture_sec or 0) + clock.picture_time_sec(0)) * ticks_per_sec
     moved = math.floor(origin + Fraction(1, 2))  # rounded as settb rounds
     rate = f"{clock.fps.numerator}/{clock.fps.denominator}"
+    on_clock = f"settb=1/{ticks_per_sec},"
+    if first_picture_sec is None:
+        return f"{on_clock}setpts=PTS-STARTPTS-({moved}),fps=fps={rate}:round=up"
     copies = math.ceil(_FINEST_RATE_HZ / clock.fps)
     return (
-        f"tpad=stop={copies}:stop_mode=clone,"
-        f"settb=1/{ticks_per_sec},setpts=PTS-({moved}),fps=fps={rate}:round=up"
+        f"tpad=stop={copies}:stop_mode=clone,{on_clock}setpts=PTS-({moved}),fps=fps={rate}:round=up"
     )
 
 
@@ -60,13 +64,15 @@ def read_video_frames(
 
     Raises InputError when nothing can be decoded any more.
     """
-    filters = f"{_pick_pictures(video, clock)},scale={width}:{height}:flags={_SCALING}"
+    filters = (
+        f"{pick_pictures(video.first_picture_sec, clock)},scale={width}:{height}:flags={SCALING}"
+    )
     source = (*SOURCE_OPTIONS, *_ONE_GRAPH, "-i", url(video.path), "-map", VIDEO_STREAM)
     target = ("-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
     held: np.ndarray | None = None
     with ffmpeg(*source, "-vf", filters, *target) as run:
         for _ in range(max(1, clock.video_frames(clock.samples(video.duration_sec)))):
-            picture = _read_picture(run.output, height, width)
+            picture = read_picture(run.output, height, width)
             if picture is None:
                 if run.process.wait() < 0:
                     raise RuntimeError(f"ffmpeg was killed (signal {-run.process.returncode})")
@@ -80,7 +86,7 @@ def read_video_frames(
             yield picture
 
 
-def _read_picture(
+def read_picture(
     stream: IO[bytes], height: int, width: int
 ) -> UInt8[np.ndarray, "height width 3"] | None:
     """Read one raw picture; None when the stream has ended."""
@@ -100,6 +106,18 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
 
     Raises InputError when there is no sound, or none of it can be decoded.
     """
+    waveform = np.zeros(clock.samples(video.duration_sec), np.float32)
+    sounding = read_sounding(video, clock)[: len(waveform)]
+    waveform[: len(sounding)] = sounding
+    return waveform
+
+
+def read_sounding(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
+    """Read the sound as `read_sound`, but only until it ends.
+
+    Fewer samples than `clock.samples(video.duration_sec)` say that the sound ends before the
+    pictures; one more sample than that, that it goes on after them.
+    """
     if not video.has_sound:
         raise InputError(f"{video.path}: holds no sound: give a video with sound")
     start = video.first_picture_sec
@@ -109,11 +127,11 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
         ":rematrix_maxval=1,"  # a mean of the channels, which cannot clip
         "aformat=sample_fmts=flt:channel_layouts=mono"
     )
-    waveform = np.zeros(clock.samples(video.duration_sec), np.float32)
+    size = (clock.samples(video.duration_sec) + 1) * np.dtype(np.float32).itemsize
     arguments = (*SOURCE_OPTIONS, "-i", url(video.path), "-map", "0:a:0", "-af", filters)
     with ffmpeg(*arguments, "-c:a", "pcm_f32le", "-f", "f32le", "-") as run:
-        data = run.output.read(waveform.nbytes)
-        if len(data) < waveform.nbytes:
+        data = run.output.read(size)
+        if len(data) < size:
             run.process.wait()
         if not data:
             raise InputError(
@@ -123,5 +141,22 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
     sounding = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
     if not np.isfinite(sounding).all():
         raise InputError(f"{video.path}: its sound holds NaN or infinity: encode it again")
-    waveform[: len(sounding)] = np.clip(sounding, -1.0, 1.0)
-    return waveform
+    return np.clip(sounding, -1.0, 1.0)
+
+
+def read_sound_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, "samples"]:
+    """Read the first sound of any file, in mono within [-1, 1]; for a prefix.
+
+    Raises InputError when there is none.
+    """
+    filters = f"aresample={sample_rate_hz}:rematrix_maxval=1,aformat=channel_layouts=mono"
+    arguments = (*SOURCE_OPTIONS, "-i", url(path), "-map", "0:a:0", "-af", filters)
+    with ffmpeg(*arguments, "-c:a", "pcm_f32le", "-f", "f32le", "-") as run:
+        data = run.output.read()
+        run.process.wait()
+        if not data:
+            raise InputError(
+                f"{path}: no sound can be decoded ({run.first_fault() or 'no data'}): give a file "
+                "with sound"
+            )
+    return np.clip(np.frombuffer(data, "<f4"), -1.0, 1.0)

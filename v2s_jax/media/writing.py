@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8
@@ -18,6 +19,10 @@ from v2s_jax.media.process import SOURCE_OPTIONS, ffmpeg, url
 PCM_SCALE = 2**15
 """16-bit PCM steps per unit of amplitude; ffmpeg reads 16-bit sound by the same scale."""
 
+Original = Literal["drop", "keep", "mix"]
+"""What becomes of a video's own sound."""
+
+_MIX_FORMAT = "aformat=sample_fmts=fltp:sample_rates=48000:channel_layouts=stereo"
 _AAC_BITS_PER_SEC = 96_000  # the most that AAC takes for one channel at 16 kHz
 _H264_CRF = 18  # x264's "visually lossless"; lower is better
 _CLIP_OUTPUT = (
@@ -30,7 +35,7 @@ _CLIP_OUTPUT = (
 )
 
 
-def _pcm16(waveform: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "samples"]:
+def pcm16(waveform: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "samples"]:
     """Round amplitudes to 16-bit PCM; those outside [-1, 1] are clipped."""
     if not np.isfinite(waveform).all():
         raise InputError("waveform holds NaN or infinity: mend the sound before writing it")
@@ -43,7 +48,7 @@ def write_wav(path: Path, waveform: Float32[np.ndarray, "samples"], sample_rate_
 
     Raises InputError when the waveform is not finite or `path` cannot be written.
     """
-    pcm = _pcm16(waveform)
+    pcm = pcm16(waveform)
     with whole_file(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(pcm.itemsize)
@@ -51,12 +56,19 @@ def write_wav(path: Path, waveform: Float32[np.ndarray, "samples"], sample_rate_
         file.writeframes(pcm.tobytes())
 
 
-def mux(video: Video, wav: Path, out_stem: Path) -> Path:
+def mux(
+    video: Video,
+    wav: Path,
+    out_stem: Path,
+    original: Original = "drop",
+    original_gain_db: float = 0.0,
+) -> Path:
     """Join a video's pictures, copied bit for bit, with the sound of a wav file.
 
     The sound starts as the first picture appears. The file is `out_stem` with `.mp4` and AAC
     sound where MP4 takes the pictures' codec, otherwise with `.mkv` and lossless FLAC. Rotation
-    is kept, the video's own sound is dropped. Returns the path written.
+    is kept. The video's own sound, where there is one, is dropped, kept bit for bit as a second
+    track, or mixed in after a gain (48 kHz stereo then). Returns the path written.
 
     Raises InputError when the result would replace its source, or neither container can be
     written.
@@ -64,21 +76,35 @@ def mux(video: Video, wav: Path, out_stem: Path) -> Path:
     mp4, mkv = (out_stem.with_name(out_stem.name + suffix) for suffix in (".mp4", ".mkv"))
     if video.path.resolve() in (mp4.resolve(), mkv.resolve()):
         raise InputError(f"{video.path}: is the source itself: choose another name for the result")
-    aac = ("-c:a", "aac", "-b:a", str(_AAC_BITS_PER_SEC))
+    sound = _sound_of(original if video.has_sound else "drop", original_gain_db)
+    aac = ("-c:a:0", "aac", "-b:a:0", str(_AAC_BITS_PER_SEC))
     try:
-        _join(video, wav, mp4, *aac, "-movflags", "+faststart", "-f", "mp4")
+        _join(video, wav, mp4, *sound, *aac, "-movflags", "+faststart", "-f", "mp4")
         return mp4
     except InputError:
         # Asking MP4's writer beats a list of codecs; any other cause stops Matroska as well.
-        _join(video, wav, mkv, "-c:a", "flac", "-f", "matroska")
+        _join(video, wav, mkv, *sound, "-c:a:0", "flac", "-f", "matroska")
         return mkv
+
+
+def _sound_of(original: Original, gain_db: float) -> tuple[str, ...]:
+    """Return the tracks of sound: the new one first."""
+    if original == "drop":
+        return ("-map", "1:a:0")
+    if original == "keep":
+        return ("-map", "1:a:0", "-map", "0:a:0", "-c:a:1", "copy")
+    mixed = (
+        f"[0:a:0]aresample=async=1:first_pts=0,{_MIX_FORMAT},volume={gain_db}dB[own];"
+        f"[1:a:0]{_MIX_FORMAT}[new];[new][own]amix=inputs=2:duration=first:normalize=0[mixed]"
+    )
+    return ("-filter_complex", mixed, "-map", "[mixed]")
 
 
 def _join(video: Video, wav: Path, out: Path, *sound_and_container: str) -> None:
     inputs = (
         *SOURCE_OPTIONS,
         *("-itsoffset", f"{float(-video.first_picture_sec):.6f}", "-i", url(video.path)),
-        *("-i", url(wav), "-map", VIDEO_STREAM, "-map", "1:a:0", "-map_chapters", "-1"),
+        *("-i", url(wav), "-map", VIDEO_STREAM, "-map_chapters", "-1"),
     )
     with (
         whole_file(out) as temporary,
@@ -141,3 +167,47 @@ def _raw(path: Path, pictures: Iterable[np.ndarray], shape: tuple[int, ...]) -> 
                 f"{path}: pictures of {picture.shape} and {shape}: give all of them one size"
             )
         yield picture.tobytes()
+
+
+def write_part(
+    video: Video,
+    start_sec: float,
+    end_sec: float,
+    path: Path,
+    *,
+    picture_width_px: int | None = None,
+    sound: bool = True,
+    picture: bool = True,
+) -> None:
+    """Write a part of a video, encoded anew: H.264 and AAC, or one of them.
+
+    Times count from the first picture's appearance, in picture and sound alike. Pictures keep
+    their size, but for one pixel of an odd width or height, unless a smaller width is given.
+
+    Raises InputError when nothing can be decoded there or `path` cannot be written.
+    """
+    start = float(video.first_picture_sec) + start_sec
+    end = float(video.first_picture_sec) + end_sec
+    wanted: list[str] = []
+    if picture:
+        width = "iw" if picture_width_px is None else f"min({picture_width_px}\\,iw)"
+        filters = (
+            f"trim=start={start:.6f}:end={end:.6f},setpts=PTS-{start:.6f}/TB,"
+            f"scale='trunc({width}/2)*2':'trunc(ow/dar/2)*2',setsar=1"
+        )
+        wanted += ["-map", VIDEO_STREAM, "-vf", filters, "-c:v", "libx264", "-pix_fmt", "yuv420p"]
+    if sound:
+        filters = (
+            f"atrim=start={start:.6f}:end={end:.6f},asetpts=PTS-{start:.6f}/TB,"
+            "aresample=async=1:first_pts=0"
+        )
+        wanted += ["-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC)]
+    with (
+        whole_file(path) as temporary,
+        ffmpeg(*SOURCE_OPTIONS, "-i", url(video.path), *wanted, url(temporary)) as run,
+    ):
+        if run.process.wait() or not temporary.stat().st_size:
+            raise InputError(
+                f"{path}: {start_sec:g} to {end_sec:g} s of {video.path} cannot be written "
+                f"({run.first_fault() or 'no data'}): leave that file out, or free space"
+            )

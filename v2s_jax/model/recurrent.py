@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float
 
 from v2s_jax.config import ModelConfig
 from v2s_jax.model.linear import LECUN, ORTHOGONAL, kernel_param, product
+from v2s_jax.model.ticks import Layer, over_ticks
 
 HIDDEN = "hidden"
 """What rematerialisation keeps: a layer's h at every tick."""
@@ -68,19 +69,24 @@ class GRU(nn.Module):
         self.input_bias = self.param("input_bias", nn.initializers.zeros, (self.GATES * self.dim,))
         self.candidate_bias = self.param("candidate_bias", nn.initializers.zeros, (self.dim,))
 
-    def step(
-        self, h: Float[Array, "batch dim"], gates: Float[Array, "batch gates"]
+    @staticmethod
+    def advance(
+        h: Float[Array, "batch dim"],
+        gates: Float[Array, "batch gates"],
+        recurrent: Float[Array, "batch gates"],
+        candidate_bias: Float[Array, "dim"],
     ) -> Float[Array, "batch dim"]:
         """Advance one tick; `gates` is the input's product, bias included."""
-        recurrent = product(h, self.recurrent_kernel, self.precision)
-        reset = nn.sigmoid(gates[:, : self.dim] + recurrent[:, : self.dim])
-        update = nn.sigmoid(
-            gates[:, self.dim : 2 * self.dim] + recurrent[:, self.dim : 2 * self.dim]
-        )
-        candidate = nn.tanh(
-            gates[:, 2 * self.dim :] + reset * (recurrent[:, 2 * self.dim :] + self.candidate_bias)
-        )
+        reset_in, update_in, candidate_in = jnp.split(gates, GRU.GATES, axis=-1)
+        reset_h, update_h, candidate_h = jnp.split(recurrent, GRU.GATES, axis=-1)
+        reset, update = nn.sigmoid(reset_in + reset_h), nn.sigmoid(update_in + update_h)
+        candidate = nn.tanh(candidate_in + reset * (candidate_h + candidate_bias))
         return candidate + update * (h - candidate)
+
+    @property
+    def recurrent_bias(self) -> Float[Array, "dim"]:
+        """What `advance` needs besides the products."""
+        return self.candidate_bias
 
 
 class LSTM(nn.Module):
@@ -102,15 +108,23 @@ class LSTM(nn.Module):
         bias = jnp.zeros((self.GATES * self.dim,), jnp.float32)
         return bias.at[self.dim : 2 * self.dim].set(LSTM_FORGET_BIAS)
 
-    def step(
-        self, state: Float[Array, "batch state"], gates: Float[Array, "batch gates"]
+    @staticmethod
+    def advance(
+        state: Float[Array, "batch state"],
+        gates: Float[Array, "batch gates"],
+        recurrent: Float[Array, "batch gates"],
+        no_bias: None,
     ) -> Float[Array, "batch state"]:
         """Advance one tick; `gates` is the input's product, bias included."""
-        h, c = jnp.split(state, self.STATES, axis=-1)
-        recurrent = product(h, self.recurrent_kernel, self.precision)
-        into, forget, new, out = jnp.split(gates + recurrent, self.GATES, axis=-1)
+        _, c = jnp.split(state, LSTM.STATES, axis=-1)
+        into, forget, new, out = jnp.split(gates + recurrent, LSTM.GATES, axis=-1)
         c = nn.sigmoid(forget) * c + nn.sigmoid(into) * nn.tanh(new)
         return jnp.concatenate([nn.sigmoid(out) * nn.tanh(c), c], axis=-1)
+
+    @property
+    def recurrent_bias(self) -> None:
+        """What `advance` needs besides the products: nothing."""
+        return None
 
 
 CELLS: dict[str, type[GRU] | type[LSTM]] = {"gru": GRU, "lstm": LSTM}
@@ -206,12 +220,7 @@ def _run(
     mask: Bool[Array, "ticks batch 1"] | None,
 ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks dim"]]:
     """Advance one layer over all ticks; return the state after them and the h of each."""
-
-    def tick(state: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
-        gates_now, advances = inputs
-        stepped = cell.step(state, gates_now)
-        state = stepped if advances is None else jnp.where(advances, stepped, state)
-        return state, state[:, : cell.dim]
-
-    state, by_tick = jax.lax.scan(tick, state, (jnp.swapaxes(gates, 0, 1), mask))
-    return state, checkpoint_name(jnp.swapaxes(by_tick, 0, 1), HIDDEN)
+    layer = Layer(type(cell), cell.precision)
+    weights = (cell.recurrent_kernel, cell.recurrent_bias)
+    state, by_tick = over_ticks(layer, weights, state, jnp.swapaxes(gates, 0, 1), mask)
+    return state, checkpoint_name(jnp.swapaxes(by_tick[..., : cell.dim], 0, 1), HIDDEN)

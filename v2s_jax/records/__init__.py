@@ -13,7 +13,7 @@ from v2s_jax.records.batches import (
     model_features,
     padded_size,
 )
-from v2s_jax.records.data_set import DataSet, open_data_set
+from v2s_jax.records.data_set import Damaged, DataSet, open_data_set
 from v2s_jax.records.schema import (
     ClipRecord,
     Metadata,
@@ -25,6 +25,7 @@ from v2s_jax.records.statistics import feature_statistics
 
 __all__ = [
     "ClipRecord",
+    "Damaged",
     "DataSet",
     "Metadata",
     "batches",

@@ -50,7 +50,7 @@ def _permutation(seed: int, clips: int, epoch: int) -> Int64[np.ndarray, "clips"
 
 
 def check_fits(data: DataSet, config: Config) -> None:
-    """Raise InputError when the data were made for another clock, extractor or width."""
+    """Raise InputError when the data were made for another clock, extractor, weights or width."""
     made_with = {
         "extractor": data.metadata["extractor"],
         "clock.sample_rate_hz": data.clock.sample_rate_hz,
@@ -71,6 +71,8 @@ def check_fits(data: DataSet, config: Config) -> None:
         for name in wanted
         if made_with[name] != wanted[name]
     ]
+    motion = config.model.variant == "flow"
+    differing += config.extraction.differing(data.extraction, motion=motion)
     if differing:
         raise InputError(
             f"{data.directory}: {'; '.join(differing)}: choose another config, or make the data "
@@ -79,7 +81,7 @@ def check_fits(data: DataSet, config: Config) -> None:
 
 
 def batches(
-    data: DataSet, config: Config, first_batch: int, rows: slice | range
+    data: DataSet, config: Config, first_batch: int, rows: slice | range, readers: int = READERS
 ) -> Generator[Batch, None, None]:
     """Yield batches without end, from batch number `first_batch` on.
 
@@ -87,22 +89,26 @@ def batches(
     that this host feeds. Every batch is as long as the longest clip of the data set, rounded up
     to whole video frames and whole chunks; `mask` tells a clip's own samples from the padding.
 
-    The next batches are read meanwhile by a few threads, which end when the iterator is closed.
+    The next batches are read meanwhile by `readers` threads, which end when the iterator is closed.
     Raises InputError here for data that do not fit the config, and later for a damaged clip.
     """
     check_fits(data, config)
     whole_batch = range(config.training.batch_clips)
     own_rows = np.array(whole_batch[rows] if isinstance(rows, slice) else rows, np.int64)
-    return _read_ahead(data, config, first_batch, own_rows)
+    return _read_ahead(data, config, first_batch, own_rows, readers)
 
 
 def _read_ahead(
-    data: DataSet, config: Config, first_batch: int, rows: Int64[np.ndarray, "rows"]
+    data: DataSet,
+    config: Config,
+    first_batch: int,
+    rows: Int64[np.ndarray, "rows"],
+    readers: int,
 ) -> Generator[Batch, None, None]:
     def positions(batch: int) -> Int64[np.ndarray, "rows"]:
         return batch * config.training.batch_clips + rows
 
-    with ThreadPoolExecutor(READERS, thread_name_prefix="v2s-read") as pool:
+    with ThreadPoolExecutor(readers, thread_name_prefix="v2s-read") as pool:
         numbers = itertools.count(first_batch)
         pending = deque(
             pool.submit(read_batch, data, config, positions(batch))

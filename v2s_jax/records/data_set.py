@@ -4,7 +4,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -14,8 +14,9 @@ from jaxtyping import Float16, Int64
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 from tqdm import tqdm
 
-from v2s_jax.config import Clock
+from v2s_jax.config import Clock, Extraction
 from v2s_jax.errors import InputError, unknown
+from v2s_jax.records.damage import without_damage
 from v2s_jax.records.schema import FORMAT_VERSION, ClipRecord, Metadata, record_features
 from v2s_jax.records.tfrecord import (
     MEND,
@@ -27,6 +28,9 @@ from v2s_jax.records.tfrecord import (
 )
 
 os.environ.setdefault("EPATH_USE_TF", "0")  # epath: remote files through fsspec, not TensorFlow
+
+Damaged = Literal["stop", "drop"]
+"""What to do about damaged records: stop there, or leave each shard out from the first one on."""
 
 INFO_FILE = "dataset_info.json"  # TFDS writes it in every folder that holds shards
 
@@ -40,8 +44,10 @@ class DataSet:
     directory: epath.Path
     metadata: Metadata
     index: RecordIndex
-    index_file: epath.Path
-    """Where the index is kept."""
+    index_file: epath.Path | None
+    """Where the index is kept; None: nowhere, since it lacks damaged records."""
+    dropped: int = 0
+    """Records that were left out because of damage."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -52,6 +58,11 @@ class DataSet:
     def clock(self) -> Clock:
         """The clock that the clips were made with."""
         return Clock(self.metadata["sample_rate_hz"], self.metadata["samples_per_video_frame"])
+
+    @property
+    def extraction(self) -> Extraction:
+        """How the features were made."""
+        return _extraction(self.directory, self.metadata)
 
     @property
     def fingerprint(self) -> str:
@@ -185,14 +196,17 @@ def _rows(
     return values.reshape(video_frames, width)
 
 
-def open_data_set(directory: str | os.PathLike[str], split: str) -> DataSet:
+def open_data_set(
+    directory: str | os.PathLike[str], split: str, *, damaged: Damaged = "stop"
+) -> DataSet:
     """Open one split of the data set in `directory`.
 
     `directory` is the TFDS folder itself (NAME/VERSION), or a folder above it that holds no other
     data set: a local path or a gs:// URL. Give a URL as str, for `pathlib.Path` drops one of its
     slashes. It is read through gcsfs; the tests put a store in memory in its place, so Google's
     own is untested. Opening finds every record, so a missing shard or one cut short is reported
-    here.
+    here. A record's own bytes are checked when it is read; with `damaged` "drop" all are checked
+    here, and each shard is left out from its first damaged record on.
 
     Raises InputError when there is no data set, no such split, no clip in it, or damage.
     """
@@ -219,12 +233,20 @@ def open_data_set(directory: str | os.PathLike[str], split: str) -> DataSet:
     if not info.num_examples:
         raise InputError(f"{folder}: split {split!r} holds no clips: make the data set again")
     index_file = folder / f"{builder.name}-{split}.index.npy"
-    index = open_index(info.filepaths, index_file)
+    lengths = info.shard_lengths
+    drop = damaged == "drop"
+    index = open_index(info.filepaths, lengths, index_file, until_damage=drop)
     counts = np.bincount(index.shard, minlength=info.num_shards)
-    for path, found, wanted in zip(info.filepaths, counts, info.shard_lengths, strict=True):
-        if found != wanted:
+    for path, found, wanted in zip(info.filepaths, counts, lengths, strict=True):
+        if found > wanted or (found < wanted and not drop):
             raise InputError(f"{path}: holds {found} records instead of {wanted}: {MEND}")
-    return DataSet(builder.name, split, folder, checked, index, index_file)
+    dropped = 0
+    if drop:
+        index, dropped = without_damage(index, lengths)
+        if not index.offset.size:
+            raise InputError(f"{folder}: split {split!r}: every shard is damaged: {MEND}")
+    kept_in = None if dropped else index_file
+    return DataSet(builder.name, split, folder, checked, index, kept_in, dropped)
 
 
 def _find(directory: epath.Path) -> epath.Path:
@@ -258,7 +280,8 @@ def _folders(directory: epath.Path) -> list[epath.Path]:
 
 def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata:
     path = folder / "metadata.json"
-    missing = [key for key in Metadata.__annotations__ if key not in metadata]
+    wanted = (key for key in Metadata.__annotations__ if key in Metadata.__required_keys__)
+    missing = [key for key in wanted if key not in metadata]
     if missing:
         raise InputError(f"{path}: lacks {', '.join(missing)}: {MEND}")
     if metadata["format_version"] != FORMAT_VERSION:
@@ -266,4 +289,16 @@ def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata
             f"{path}: format {metadata['format_version']}, this program reads format "
             f"{FORMAT_VERSION}: make the data set again (python -m data.prepare, --overwrite)"
         )
-    return cast(Metadata, metadata)
+    checked = cast(Metadata, metadata)
+    _extraction(folder, checked)
+    return checked
+
+
+def _extraction(folder: epath.Path, metadata: Metadata) -> Extraction:
+    try:
+        return Extraction(**metadata.get("extraction", {}))
+    except (TypeError, InputError) as error:
+        raise InputError(
+            f"{folder / 'metadata.json'}: its extraction is not known to this version "
+            f"({reason(error)}): {MEND}"
+        ) from error

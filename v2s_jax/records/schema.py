@@ -3,7 +3,7 @@
 The writer encodes with `record_features`; the reader compares a folder's features.json with it.
 """
 
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -35,6 +35,9 @@ class Metadata(TypedDict):
     format_version: int
     extractor: str
     """Name of what made the features."""
+    extraction: NotRequired[dict[str, Any]]
+    """How it made them: the fields of `v2s_jax.config.Extraction`. Data sets from before there was
+    a choice have none."""
     appearance_dim: int
     motion_dim: int
     sample_rate_hz: int

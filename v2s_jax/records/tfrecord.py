@@ -19,7 +19,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 from etils import epath
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
@@ -28,6 +28,7 @@ HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
 NO_LABEL = -1
 CRC_MASK_DELTA = 0xA282EAD8  # TensorFlow, lib/hash/crc32c.h
+DROP = "or leave out what is lost (train.py --run.damaged drop)"
 MEND = "copy the file again, or make the data set again (python -m data.prepare, --overwrite)"
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,10 @@ class RecordIndex:
 
     def of_label(self, label: int) -> "RecordIndex":
         """Return the index of the records with this label alone."""
-        chosen = self.label == label
+        return self.chosen(self.label == label)
+
+    def chosen(self, chosen: Bool[np.ndarray, "records"]) -> "RecordIndex":
+        """Return the index of these records alone."""
         return replace(
             self,
             shard=self.shard[chosen],
@@ -79,12 +83,19 @@ class RecordIndex:
         except Exception as error:  # remote stores have a type for each way of failing
             raise InputError(f"{path}: cannot be read ({reason(error)}): {MEND}") from error
         if len(framed) < HEADER.size + length + FOOTER.size:
-            raise InputError(f"{self.place(record)} is cut off: {MEND}")
+            raise InputError(f"{self.place(record)} is cut off{self._lost(record)}")
         data = framed[HEADER.size : -FOOTER.size]
         (crc,) = FOOTER.unpack(framed[-FOOTER.size :])
         if _header_length(framed[: HEADER.size]) != length or crc != masked_crc(data):
-            raise InputError(f"{self.place(record)} is damaged (checksum differs): {MEND}")
+            raise InputError(
+                f"{self.place(record)} is damaged (checksum differs){self._lost(record)}"
+            )
         return data
+
+    def _lost(self, record: int) -> str:
+        """Say how many of the shard's records lie from this one on."""
+        beside = self.number[self.shard == self.shard[record]]
+        return lost(int(np.count_nonzero(beside >= self.number[record])), len(beside))
 
 
 def reason(error: Exception) -> str:
@@ -94,37 +105,59 @@ def reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def lost(records: int, of: int) -> str:
+    """Return the end of a message about damage: how much is lost from there on, and the mend."""
+    return f", with what follows {records} of the shard's {of} records: {MEND}, {DROP}"
+
+
 def masked_crc(data: bytes) -> int:
     """Return the checksum that TFRecord files carry."""
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + CRC_MASK_DELTA) & 0xFFFFFFFF
 
 
-def open_index(shards: Sequence[epath.Path], cache: epath.Path) -> RecordIndex:
+def open_index(
+    shards: Sequence[epath.Path],
+    lengths: Sequence[int],
+    cache: epath.Path,
+    *,
+    until_damage: bool = False,
+) -> RecordIndex:
     """Find every record of the shards, from `cache` when it still fits them.
 
-    Raises InputError for a shard that is missing, cut off or damaged in a header.
+    `lengths` are the records that each shard should hold. With `until_damage`, a shard counts up
+    to where it is cut off or its headers are damaged.
+
+    Raises InputError for a shard that is missing, and without `until_damage` for a damaged one.
     """
     stamps = np.array([_stamp(path) for path in shards], np.int64).reshape(-1, 2)
     rows = _read_cache(cache, stamps)
     if rows is None:
-        scanned = [_scan(path) for path in shards]
+        scanned = []
+        for path, length in zip(shards, lengths, strict=True):
+            found, damage = _scan(path)
+            if damage and not until_damage:
+                raise InputError(f"{path}: {damage}{lost(length - len(found), length)}")
+            scanned.append(found)
         rows = np.concatenate(
             [
                 np.insert(found, [0, 2], [shard, NO_LABEL], axis=1)
                 for shard, found in enumerate(scanned)
             ]
         )
-        _write_cache(cache, stamps, rows)
+        if sum(map(len, scanned)) == sum(lengths):
+            _write_cache(cache, stamps, rows)
     shard, offset, length, label = rows.T
     number = np.arange(len(rows)) - np.searchsorted(shard, shard)
     return RecordIndex(tuple(shards), shard, offset, length, number, label)
 
 
 def labelled(
-    index: RecordIndex, labels: Int64[np.ndarray, "records"], cache: epath.Path
+    index: RecordIndex, labels: Int64[np.ndarray, "records"], cache: epath.Path | None
 ) -> RecordIndex:
     """Return a whole index with its records' labels, which `cache` keeps from now on."""
+    if cache is None:
+        return replace(index, label=labels)
     stamps = np.array([_stamp(path) for path in index.shards], np.int64)
     rows = np.stack([index.shard, index.offset, index.length, labels], axis=1)
     _write_cache(cache, stamps, rows)
@@ -137,31 +170,26 @@ def _header_length(header: bytes) -> int | None:
     return length if crc == masked_crc(header[:8]) else None
 
 
-def _scan(path: epath.Path) -> Int64[np.ndarray, "records 2"]:
-    """Walk over one shard's headers; return each record's offset and length."""
+def _scan(path: epath.Path) -> tuple[Int64[np.ndarray, "records 2"], str | None]:
+    """Walk over one shard's headers; return each record's offset and length, and what ended it."""
     size = path.stat().length
     found: list[tuple[int, int]] = []
+    damage = None
     position = 0
     with path.open("rb") as file:
-        while position < size:
+        while position < size and damage is None:
             file.seek(position)
             header = file.read(HEADER.size)
             if len(header) < HEADER.size:
-                raise InputError(f"{path}: record {len(found)} is cut off: {MEND}")
-            length = _header_length(header)
-            if length is None:
-                raise InputError(
-                    f"{path}: record {len(found)} is damaged (checksum of its header differs): "
-                    f"{MEND}"
-                )
-            found.append((position + HEADER.size, length))
-            position += HEADER.size + length + FOOTER.size
-            if position > size:
-                raise InputError(
-                    f"{path}: record {len(found) - 1} is cut off (the file ends {position - size} "
-                    f"bytes early): {MEND}"
-                )
-    return np.array(found, np.int64).reshape(-1, 2)
+                damage = f"record {len(found)} is cut off"
+            elif (length := _header_length(header)) is None:
+                damage = f"record {len(found)} is damaged (checksum of its header differs)"
+            elif (end := position + HEADER.size + length + FOOTER.size) > size:
+                damage = f"record {len(found)} is cut off (the file ends {end - size} bytes early)"
+            else:
+                found.append((position + HEADER.size, length))
+                position = end
+    return np.array(found, np.int64).reshape(-1, 2), damage
 
 
 def _stamp(path: epath.Path) -> tuple[int, int]:

@@ -1,0 +1,174 @@
+"""Clean raw clips as the paper cleaned AudioSet's: segments, votes on sound and picture, clips.
+
+    python -m data.annotate cut RAW --out WORK
+
+cuts the clips of RAW (CLASS/FILE.mp4) into segments of 2 s and writes, in WORK, sheets of
+questions, for sound alone and for picture alone: sound-000.csv and picture-000.csv, and a page
+beside each that shows the segments, takes the answers and gives them out as CSV. Three people
+answer each sheet.
+
+    python -m data.annotate merge RAW --work WORK --votes VOTES --out CLEAN
+
+reads the answers, removes segments, joins neighbours that stay to clips of 2 to 10 s, and writes
+these to CLEAN as VEGAS has them, for `data.prepare folder`.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from data.annotation.merging import Merged, count, merge, table
+from data.annotation.segments import (
+    SEGMENTS_FILE,
+    Segment,
+    read_segments,
+    segments_of,
+    write_media,
+    write_segments,
+)
+from data.annotation.sheets import PAGE_SEGMENTS, write_sheets
+from data.annotation.votes import decide, read_votes
+from data.layout import INFO_FILE, VIDEO_FOLDER, YOUTUBE_COLUMN, Source, find_sources
+from data.locking import CORES
+from data.pool import in_order
+from v2s_jax import media
+from v2s_jax.commands.door import run_door
+from v2s_jax.commands.words import read_words
+from v2s_jax.errors import InputError
+from v2s_jax.files import whole_file
+
+_YOUTUBE_STEM = re.compile(r"([\w-]{11})(?:_\d+.*)?")
+"""Names that downloaders give to AudioSet's clips: the id, then often the start."""
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command(name="cut")
+@dataclass(frozen=True)
+class CutArgs:
+    """Cut raw clips into segments, and write the sheets for those who judge them."""
+
+    raw: tyro.conf.Positional[Path]
+    """Folder of raw clips, CLASS/FILE.mp4."""
+    out: Path
+    """Folder that gets segments and sheets. Run again, it keeps the segments that are there."""
+    page_segments: int = PAGE_SEGMENTS
+    """Segments on each sheet."""
+    workers: int = CORES
+    """Processes at work."""
+
+    def run(self) -> None:
+        """Write everything and say where it is."""
+        for option, value in (("page-segments", self.page_segments), ("workers", self.workers)):
+            if value < 1:
+                raise InputError(f"--{option} {value}: must be at least 1")
+        sources, _ = find_sources(str(self.raw))
+        tasks = [(source, Path(source.path), self.out / "media") for source in sources]
+        shown = tqdm(
+            in_order(_cut, tasks, self.workers), total=len(tasks), unit="video", desc="segments"
+        )
+        segments: list[Segment] = []
+        for source, (found, fault) in zip(sources, shown, strict=True):
+            segments += found
+            if fault:
+                tqdm.write(f"left out: {source.name}: {fault}")
+        if not segments:
+            raise InputError(f"{self.raw}: no video there lasts 2 s: nothing to judge")
+        write_segments(self.out / SEGMENTS_FILE, segments)
+        pages = write_sheets(self.out, segments, self.out / "media", self.page_segments)
+        print(f"{self.out}: {len(segments)} segments of {len(sources)} videos")
+        print(f"{len(pages)} pages, for three people each: {pages[0]} ...")
+
+
+@app.command(name="merge")
+@dataclass(frozen=True)
+class MergeArgs:
+    """Read the votes, and make clips of the segments that stay."""
+
+    raw: tyro.conf.Positional[Path]
+    """The folder of raw clips that was cut."""
+    work: Path
+    """The folder that `cut` wrote."""
+    votes: tuple[Path, ...]
+    """CSV files of answers."""
+    out: Path
+    """Folder that gets the clips, CLASS/videos/video_00000.mp4, and counts.json."""
+    one_no_removes: bool = False
+    """One no in three votes is enough to remove a segment, not only most of them."""
+
+    def run(self) -> None:
+        """Write the clips and the counts, and print these."""
+        if (self.out / "counts.json").exists():
+            raise InputError(f"{self.out}: holds clips already: choose another --out")
+        segments = list(read_segments(self.work / SEGMENTS_FILE))
+        ids = [segment.segment_id for segment in segments]
+        decisions = decide(ids, read_votes(self.votes, ids), one_no_removes=self.one_no_removes)
+        clips = merge(segments, decisions)
+        write_clips(self.raw, clips, self.out)
+        rows = count(segments, decisions, clips)
+        with whole_file(self.out / "counts.json") as temporary:
+            temporary.write_text(json.dumps([vars(row) for row in rows], indent=2) + "\n")
+        print("\n".join(table(rows)))
+        print(f"{self.out}: {len(clips)} clips; python -m data.prepare folder {self.out} --out DIR")
+
+
+def _cut(task: tuple[Source, Path, Path]) -> tuple[list[Segment], str | None]:
+    """Cut one video; return its segments, or what is wrong with it."""
+    source, path, folder = task
+    try:
+        video = media.probe(path)
+        if not video.has_sound:
+            return [], "holds no sound"
+        segments = segments_of(source, video)
+        for segment in segments:
+            write_media(segment, video, folder)
+    except InputError as error:
+        return [], str(error)
+    return segments, None if segments else "shorter than 2 s"
+
+
+def write_clips(raw: Path, clips: Sequence[Merged], out: Path) -> None:
+    """Write the clips of each category in VEGAS's layout, with the video each was cut from."""
+    by_category: dict[str, list[Merged]] = defaultdict(list)
+    for clip in clips:
+        by_category[clip.category].append(clip)
+    with tqdm(total=len(clips), unit="clip", desc="clips") as bar:
+        for category, own in by_category.items():
+            for number, clip in enumerate(own):
+                path = out / category / VIDEO_FOLDER / f"video_{number:05d}.mp4"
+                video = media.probe(raw / clip.source)
+                media.write_part(video, float(clip.start_sec), float(clip.end_sec), path)
+                bar.update()
+            _write_info(out / category / INFO_FILE, own)
+
+
+def _write_info(path: Path, clips: Sequence[Merged]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((YOUTUBE_COLUMN, "start_second", "end_second"))
+    for clip in clips:
+        stem = Path(clip.source).stem
+        found = _YOUTUBE_STEM.fullmatch(stem)
+        writer.writerow((found[1] if found else stem, clip.start_sec, clip.end_sec))
+    with whole_file(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def main() -> None:
+    """Do what the command line says."""
+    args: CutArgs | MergeArgs = read_words(
+        app.cli, prog="python -m data.annotate", description=__doc__
+    )
+    args.run()
+
+
+if __name__ == "__main__":
+    run_door(main)

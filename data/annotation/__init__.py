@@ -1,0 +1,1 @@
+"""The paper's cleaning protocol: segments, two sheets of questions, votes, clips."""

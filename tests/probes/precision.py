@@ -1,0 +1,171 @@
+"""The demo preset on synthetic drums, its products in float32 and in bfloat16."""
+
+import contextlib
+import io
+import json
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from data.synthetic.generator import make_clip
+from tests.probes.report import markdown
+from v2s_jax.config import DEMO, Clock, Config, Precision
+from v2s_jax.features.pixels import PixelsExtractor
+from v2s_jax.quantize import quantize
+from v2s_jax.training.held_out import HELD_OUT_BITS, HeldOut
+from v2s_jax.training.loop import TrainingData, train
+from v2s_jax.training.metrics import METRICS_FILE
+from v2s_jax.types import Batch, FeatureStatistics, Statistics
+
+PRECISIONS: tuple[Precision, ...] = ("highest", "bfloat16")
+VIDEO_FRAMES = 32  # 2 s
+TRAIN_CLIPS = 96
+TEST_CLIPS = 16
+LOGS = 30  # points of a curve
+
+
+class Curve(NamedTuple):
+    """What one run logged."""
+
+    precision: Precision
+    seed: int
+    train: list[tuple[int, float]]
+    """Updates, and bits per sample, the mean since the point before."""
+    held_out_bits: float
+    """Per sample of the clips that it was not trained on, after the last update."""
+    train_sec: float
+
+
+@cache
+def clips(split: str, count: int) -> Batch:
+    """The first drum clips of a split, as one batch."""
+    made = [make_clip("drum", split, index, 0, Clock(), VIDEO_FRAMES) for index in range(count)]
+    levels = [
+        quantize(clip.waveform, DEMO.model.q_levels, DEMO.model.quantization) for clip in made
+    ]
+    extractor = PixelsExtractor()
+    return Batch(
+        np.stack(levels),
+        np.stack([extractor.extract(clip.frames).appearance for clip in made]),
+        np.ones((count, len(levels[0])), bool),
+        np.arange(count),
+        tuple(clip.clip_id for clip in made),
+        ("drum",) * count,
+    )
+
+
+def rows_of(batch: Batch, chosen: np.ndarray) -> Batch:
+    """Some clips of a batch."""
+    ids, categories = ([column[i] for i in chosen] for column in (batch.clip_ids, batch.categories))
+    return Batch(*(column[chosen] for column in batch[:4]), tuple(ids), tuple(categories))
+
+
+def batches(config: Config, first: int, rows: range) -> Generator[Batch]:
+    """Endless batches, each clip once in an epoch; one process trains, on all rows."""
+    known, size = clips("train", TRAIN_CLIPS), config.training.batch_clips
+    per_epoch = TRAIN_CLIPS // size
+    number = first
+    while True:
+        epoch, place = divmod(number, per_epoch)
+        order = np.random.default_rng((config.training.seed, epoch)).permutation(TRAIN_CLIPS)
+        yield rows_of(known, order[place * size : (place + 1) * size])
+        number += 1
+
+
+def statistics() -> FeatureStatistics:
+    """Those of the clips that are trained on; motion is not read."""
+    seen = clips("train", TRAIN_CLIPS).features.astype(np.float64).reshape(-1, 4096)
+    of_appearance = Statistics(
+        seen.mean(0).astype(np.float32), float(np.sqrt(seen.var(axis=0).mean()))
+    )
+    return FeatureStatistics(of_appearance, of_appearance)
+
+
+def carry_out(precision: Precision, seed: int, steps: int) -> Curve:
+    """Train with the package's own loop."""
+    training = replace(
+        DEMO.training,
+        precision=precision,
+        seed=seed,
+        steps=steps,
+        decay_steps=steps // 2,
+        log_every_steps=max(steps // LOGS, 1),
+        checkpoint_every_steps=steps,
+        evaluate_every_steps=steps,
+        sound_clips=0,
+    )
+    config = replace(DEMO, training=training)
+    held_out = HeldOut(lambda rows: [clips("test", TEST_CLIPS)], ("drum",))
+    with tempfile.TemporaryDirectory() as folder:
+        data = TrainingData(
+            lambda first, rows: batches(config, first, rows),
+            VIDEO_FRAMES * config.clock.samples_per_video_frame,
+            statistics(),
+        )
+        began = time.perf_counter()
+        with contextlib.redirect_stderr(io.StringIO()):
+            train(config, data, Path(folder), held_out=held_out)
+        sec = time.perf_counter() - began
+        lines = [
+            json.loads(line) for line in (Path(folder) / METRICS_FILE).read_text().split("\n")[:-1]
+        ]
+    logged = [(line["step"], line["bits_per_sample"]) for line in lines]
+    return Curve(precision, seed, logged, lines[-1][HELD_OUT_BITS], sec)
+
+
+def study(seeds: Sequence[int], steps: int, out: Path) -> None:
+    """Train with both precisions from the same seeds; write the curves and a picture of them."""
+    curves = [carry_out(precision, seed, steps) for seed in seeds for precision in PRECISIONS]
+    out.mkdir(parents=True, exist_ok=True)
+    by_line = ",\n".join(json.dumps(curve._asdict()) for curve in curves)
+    (out / "precision.json").write_text(f"[\n{by_line}\n]\n")
+    rows = [
+        [c.precision, str(c.seed), f"{c.train[-1][1]:.4f}", f"{c.held_out_bits:.4f}",
+         f"{c.train_sec:.0f} s"]
+        for c in curves
+    ]  # fmt: skip
+    text = (
+        f"The demo preset on {TRAIN_CLIPS} synthetic drum clips, {steps} updates; bits per sample "
+        f"over the last ones, and of {TEST_CLIPS} held-out clips.\n\n"
+    )
+    text += markdown(["products in", "seed", "training", "held out", "time"], rows)
+    (out / "precision.md").write_text(text)
+    print(text)
+    draw(curves, out / "precision.png")
+
+
+def draw(curves: Sequence[Curve], path: Path) -> None:
+    """Draw the loss over the updates, a line for each run, and the difference below."""
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(8, 6), sharex=True, height_ratios=[2, 1], layout="constrained"
+    )
+    for curve in curves:
+        color = f"C{PRECISIONS.index(curve.precision)}"
+        style = ("-", "--", ":")[curve.seed % 3]
+        above.plot(
+            *zip(*curve.train, strict=True),
+            color=color,
+            linestyle=style,
+            label=f"{curve.precision}, seed {curve.seed}",
+        )
+    by_run = {(curve.precision, curve.seed): curve for curve in curves}
+    for seed in sorted({curve.seed for curve in curves}):
+        exact, rounded = (by_run[precision, seed] for precision in PRECISIONS)
+        steps = [step for step, _ in exact.train]
+        apart = [b - a for (_, a), (_, b) in zip(exact.train, rounded.train, strict=True)]
+        below.plot(steps, apart, color="black", linestyle=("-", "--", ":")[seed % 3])
+    above.set_yscale("log")
+    above.set_ylabel("bits per sample")
+    above.legend(fontsize="small")
+    below.axhline(0, color="grey", linewidth=0.5)
+    below.set_ylabel("bfloat16 - float32")
+    below.set_xlabel("updates")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,371 @@
+"""`data.annotate`: from raw clips over votes to clips, every case of the votes made up."""
+
+import csv
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+
+from data import annotate
+from data.annotation.merging import Merged, count, merge, table
+from data.annotation.segments import Segment, read_segments, segments_of, write_segments
+from data.annotation.votes import Vote, decide, read_votes
+from data.layout import Source, find_sources
+from tests.test_media import run_ffmpeg
+from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
+from v2s_jax.media import probe, read_sound, read_video_frames
+
+Y, S, N = "yes", "sort of", "no"
+
+CASES = {  # votes on sound, votes on picture, decided by most, decided by one no
+    "all yes": ((Y, Y, Y), (Y, Y, Y), "kept", "kept"),
+    "sort of counts as yes": ((S, S, S), (S, S, Y), "kept", "kept"),
+    "one no of the sound": ((Y, Y, N), (Y, Y, Y), "kept", "removed"),
+    "one no of the picture": ((Y, Y, Y), (N, S, Y), "kept", "removed"),
+    "all three differ": ((Y, S, N), (Y, S, N), "kept", "removed"),
+    "two no of the sound": ((N, Y, N), (Y, Y, Y), "removed", "removed"),
+    "two no of the picture": ((Y, Y, Y), (N, N, S), "removed", "removed"),
+    "all no": ((N, N, N), (N, N, N), "removed", "removed"),
+    "two votes on the sound": ((Y, Y), (Y, Y, Y), "undecided", "undecided"),
+    "none on the picture": ((N, N, N), (), "undecided", "undecided"),
+    "five votes": ((N, N, Y, Y, Y), (Y, Y, Y), "kept", "removed"),
+    "half no of four": ((N, N, Y, Y), (Y, Y, Y), "kept", "removed"),
+}
+
+
+def votes_of(segment_id: str, sound: tuple[str, ...], picture: tuple[str, ...]) -> list[Vote]:
+    return [
+        *(Vote(segment_id, "sound", f"a{n}", answer) for n, answer in enumerate(sound)),
+        *(Vote(segment_id, "picture", f"b{n}", answer) for n, answer in enumerate(picture)),
+    ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_three_votes_on_each_decide(case):
+    sound, picture, most, one = CASES[case]
+    votes = votes_of(case, sound, picture)
+    assert decide([case], votes) == {case: most}
+    assert decide([case], votes, one_no_removes=True) == {case: one}
+
+
+def write_votes(path: Path, votes: list[Vote]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("segment_id", "modality", "annotator", "answer", "category"))
+        for vote in votes:
+            writer.writerow(
+                (vote.segment_id, vote.modality, vote.annotator, vote.answer, "dog, or cat")
+            )
+    return path
+
+
+def test_votes_are_read_from_several_files(tmp_path):
+    votes = votes_of("a", (Y, S, N), (Y, "", N))
+    paths = [write_votes(tmp_path / "1.csv", votes[:3]), write_votes(tmp_path / "2.csv", votes[3:])]
+    (tmp_path / "3.csv").write_text("segment_id,modality,annotator,answer\n")
+    read = read_votes([*paths, tmp_path / "3.csv"], ["a", "b"])
+    assert read == [vote for vote in votes if vote.answer]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("a,sound,me,maybe", "line 2: answer 'maybe': use yes, sort of, no"),
+        ("a,smell,me,yes", "line 2: modality 'smell': use sound or picture"),
+        ("c,sound,me,yes", "line 2: no segment 'c'"),
+        ("a,sound,,yes", "line 2: nobody's vote"),
+        ("a,sound,me,yes\na,sound,me,no", "line 3: me voted on the sound of a before"),
+    ],
+)
+def test_bad_votes_are_named_by_their_line(tmp_path, lines, says):
+    (tmp_path / "v.csv").write_text(f"segment_id,modality,annotator,answer\n{lines}\n")
+    with pytest.raises(InputError) as caught:
+        read_votes([tmp_path / "v.csv"], ["a"])
+    assert str(tmp_path / "v.csv") in str(caught.value) and says in str(caught.value)
+
+
+def test_sheet_without_its_header(tmp_path):
+    (tmp_path / "v.csv").write_text("segment_id,answer\na,yes\n")
+    with pytest.raises(InputError, match="no column modality, annotator"):
+        read_votes([tmp_path / "v.csv"], ["a"])
+
+
+# Merging
+
+
+def row_of(source: str, pattern: str, category: str = "dog") -> tuple[list[Segment], dict]:
+    """Segments of a video and decisions: k kept, r removed, u undecided."""
+    names = {"k": "kept", "r": "removed", "u": "undecided"}
+    segments = [Segment(f"{source}-{n}", category, source, 2 * n) for n in range(len(pattern))]
+    return segments, {
+        segment.segment_id: names[letter] for segment, letter in zip(segments, pattern, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "spans"),
+    [
+        ("k", [(0, 2)]),
+        ("kkkkk", [(0, 10)]),
+        ("kkrkk", [(0, 4), (6, 10)]),
+        ("rkkkr", [(2, 8)]),
+        ("kukrk", [(0, 2), (4, 6), (8, 10)]),
+        ("rrurr", []),
+        ("kkkkkk", [(0, 10), (10, 12)]),
+        ("k" * 11, [(0, 10), (10, 20), (20, 22)]),
+    ],
+)
+def test_neighbours_become_one_clip_of_at_most_ten_seconds(pattern, spans):
+    segments, decisions = row_of("v", pattern)
+    merged = merge(segments[::-1], decisions)
+    assert merged == [Merged("dog", "v", start, end) for start, end in spans]
+
+
+def test_videos_and_categories_are_never_joined_and_are_counted():
+    segments: list[Segment] = []
+    decisions: dict = {}
+    for source, pattern, category in (
+        ("dog/1", "kk", "dog"),
+        ("dog/2", "kr", "dog"),
+        ("drum/1", "rruk", "drum"),
+    ):
+        own, decided = row_of(source, pattern, category)
+        segments += own
+        decisions |= decided
+    clips = merge(segments, decisions)
+    assert [(clip.source, clip.start_sec, clip.end_sec) for clip in clips] == [
+        ("dog/1", 0, 4),
+        ("dog/2", 0, 2),
+        ("drum/1", 6, 8),
+    ]
+    rows = count(segments, decisions, clips)
+    assert [tuple(vars(row).values())[:6] for row in rows] == [
+        ("dog", 2, 4, 4, 1, 2),
+        ("drum", 1, 4, 3, 2, 1),
+        ("all", 3, 8, 7, 3, 3),
+    ]
+    assert rows[-1].hours == pytest.approx(8 / 3_600)
+    assert len(table(rows)) == 4
+
+
+# The whole way
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory) -> Path:
+    """5.4 s of two categories; the picture turns white as a tone begins, at 3 s."""
+    root = tmp_path_factory.mktemp("raw")
+    for category, name in (("dog", "abcdefghijk_30"), ("water, flowing", "other")):
+        (root / category).mkdir()
+        run_ffmpeg(
+            *("-f", "lavfi", "-i", "color=black:size=64x48:rate=25:duration=5.4,"),
+            *("-f", "lavfi", "-i", "aevalsrc='if(gte(t,3),0.5*sin(2764*t),0)':s=44100:d=5.4"),
+            *("-vf", "drawbox=t=fill:color=white:enable='gte(t,3)'"),
+            *("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"),
+            root / category / f"{name}.mp4",
+        )
+    (root / "dog" / "text.mp4").write_text("no video")
+    return root
+
+
+@pytest.fixture(scope="module")
+def work(raw, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    annotate.CutArgs(raw, folder, page_segments=3, workers=1).run()
+    return folder
+
+
+def test_whole_segments_alone(raw):
+    source = Source("p", "dog/a", "dog", "dog-a", 0)
+    segments = segments_of(source, probe(raw / "dog" / "abcdefghijk_30.mp4"))
+    assert [(segment.start_sec, segment.end_sec) for segment in segments] == [(0, 2), (2, 4)]
+    assert "dog" not in segments[0].segment_id
+
+
+def test_segments_survive_their_file(tmp_path):
+    segments = [Segment("a-0", "dog, big", 'dog/"x"\n.mp4', 4)]
+    write_segments(tmp_path / "s.csv", segments)
+    assert list(read_segments(tmp_path / "s.csv")) == segments
+
+
+def test_sheets_ask_about_sound_and_picture_apart(work):
+    for modality in ("sound", "picture"):
+        ids = []
+        for sheet in sorted(work.glob(f"{modality}-*.csv")):
+            with sheet.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            assert {row["modality"] for row in rows} == {modality}
+            assert {row["answer"] for row in rows} == {""}
+            ids += [row["segment_id"] for row in rows]
+        assert sorted(ids) == sorted(
+            segment.segment_id for segment in read_segments(work / "segments.csv")
+        )
+    assert len(list(work.glob("*.html"))) == 4  # two sheets of each, of 3 and 1 segments
+    for page in work.glob("*.html"):
+        text = page.read_text()
+        assert "http" not in text  # nothing is fetched
+        assert "{{" not in text
+        kind = "audio/mp4" if page.name.startswith("sound") else "video/mp4"
+        assert text.count("data:") == text.count(f"data:{kind};base64,") >= 1
+
+
+def test_a_segments_picture_is_silent_and_its_sound_has_no_picture(work):
+    segment = next(read_segments(work / "segments.csv"))
+    picture = probe(work / "media" / f"{segment.segment_id}.mp4")
+    assert not picture.has_sound and picture.duration_sec == 2
+    with pytest.raises(InputError, match="no video stream"):
+        probe(work / "media" / f"{segment.segment_id}.m4a")
+
+
+def test_votes_make_clips_that_prepare_reads(raw, work, tmp_path, capsys):
+    votes = []
+    for segment in read_segments(work / "segments.csv"):
+        sound = (N, N, Y) if (segment.category, segment.start_sec) == ("dog", 0) else (Y, S, N)
+        votes += votes_of(segment.segment_id, sound, (Y, Y, Y))
+    path = write_votes(tmp_path / "votes.csv", votes)
+    out = tmp_path / "clean"
+    annotate.MergeArgs(raw, work, (path,), out).run()
+    assert "all" in capsys.readouterr().out
+    counts = json.loads((out / "counts.json").read_text())[-1]
+    assert (counts["segments"], counts["removed"], counts["clips"]) == (4, 1, 2)
+    sources, ignored = find_sources(str(out))
+    assert [(source.name, source.youtube_id) for source in sources] == [
+        ("dog/videos/video_00000.mp4", "abcdefghijk"),
+        ("water, flowing/videos/video_00000.mp4", "other"),
+    ]
+    assert [entry.name for entry in ignored] == ["counts.json"]
+    for source, start, sec in zip(sources, (2, 0), (2, 4), strict=True):
+        video = probe(Path(source.path))
+        assert video.duration_sec == sec
+        pictures = np.stack(list(read_video_frames(video, Clock(), 8, 8)))
+        white = int(np.argmax(pictures.mean(axis=(1, 2, 3)) > 127)) * 1_024
+        loud = int(np.argmax(np.abs(read_sound(video, Clock())) > 0.1))
+        assert abs(white - (3 - start) * 16_000) < 1_100
+        assert abs(loud - (3 - start) * 16_000) < 100
+    with pytest.raises(InputError, match="holds clips already"):
+        annotate.MergeArgs(raw, work, (path,), out).run()
+
+
+def test_nothing_to_judge(tmp_path):
+    (tmp_path / "raw" / "dog").mkdir(parents=True)
+    (tmp_path / "raw" / "dog" / "a.mp4").write_text("no video")
+    with pytest.raises(InputError, match="no video there lasts 2 s"):
+        annotate.CutArgs(tmp_path / "raw", tmp_path / "out", workers=1).run()
+
+
+# The page, in a browser
+
+
+class Browser:
+    """Headless Chromium, spoken to as W3C's WebDriver has it."""
+
+    def __init__(self, port: int) -> None:
+        self._root = f"http://127.0.0.1:{port}"
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu"]
+        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
+        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._root += f"/session/{session['sessionId']}"
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self._root + path, data, {"Content-Type": "application/json"})
+        request.method = method
+        with urlopen(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    def open(self, path: Path) -> None:
+        self._call("POST", "/url", {"url": path.as_uri()})
+
+    def run(self, script: str) -> Any:
+        return self._call("POST", "/execute/sync", {"script": script, "args": []})
+
+    def press(self, keys: str) -> None:
+        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._call(
+            "POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]}
+        )
+
+    def close(self) -> None:
+        self._call("DELETE", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromedriver") is None, reason="no chromedriver here")
+def test_a_person_annotates_with_the_keyboard(work, tmp_path):
+    import socket
+    import subprocess
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL) as driver:
+        try:
+            browser = connected(port)
+            browser.open(work / "picture-000.html")
+            assert "Do you see what makes this sound" in browser.run(text_of("question"))
+            wait = "return document.getElementById('player').readyState >= 2"
+            wait_until(lambda: browser.run(wait))  # the browser can play what lies in the page
+            browser.press("13")
+            assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
+            browser.press("\ue012")  # left
+            assert "2 of 3" in browser.run(text_of("progress"))
+            browser.press("2")  # changes the second answer
+            browser.open(work / "picture-000.html")  # as if it had been closed
+            assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
+            browser.run("document.getElementById('download').click()")
+            assert "Write your name first." in browser.run(text_of("warning"))
+            browser.press('Ann "A", B')  # the name's field has the focus
+            (tmp_path / "votes.csv").write_text(browser.run("return table()"))
+            browser.close()
+        finally:
+            driver.terminate()
+    ids = [segment.segment_id for segment in read_segments(work / "segments.csv")]
+    votes = read_votes([tmp_path / "votes.csv"], ids)
+    assert [(vote.modality, vote.annotator, vote.answer) for vote in votes] == [
+        ("picture", 'Ann "A", B', "yes"),
+        ("picture", 'Ann "A", B', "sort of"),
+    ]
+
+
+def text_of(element: str) -> str:
+    return f"return document.getElementById('{element}').textContent"
+
+
+def connected(port: int) -> Browser:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return Browser(port)
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("cut nowhere --out o", "no such folder"),
+        ("cut . --out o --page-segments 0", "--page-segments 0: must be at least 1"),
+        ("merge . --work nowhere --votes v --out o", "segments.csv: cannot be read"),
+    ],
+)
+def test_bad_words(monkeypatch, tmp_path, words, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["data.annotate", *words.split()])
+    with pytest.raises(InputError) as caught:
+        annotate.main()
+    assert says in str(caught.value)

@@ -1,0 +1,93 @@
+"""The guard: what is runaway noise or dead silence, and what is only loud."""
+
+import numpy as np
+import pytest
+
+from data.synthetic.generator import make_clip
+from tests.conftest import with_model
+from v2s_jax.config import TINY
+from v2s_jax.generate import Generator, clip_key, find_faults
+from v2s_jax.generate.streaming import first_carry, stream
+from v2s_jax.live import SHIPPED_CHECKPOINT
+from v2s_jax.quantize import quantize
+from v2s_jax.training.checkpoint import load_params
+
+SEC = 16_000
+
+
+def kinds(waveform, config=TINY) -> list[str]:
+    model = config.model
+    levels = quantize(waveform, model.q_levels, model.quantization)
+    return [fault.kind for fault in find_faults(levels, config)]
+
+
+def rain(seconds: int = 6) -> np.ndarray:
+    """Dense drops, each a click that rings off, over a hiss."""
+    random = np.random.default_rng(0)
+    drops = (random.random(seconds * SEC) < 0.02) * random.normal(size=seconds * SEC)
+    fallen = np.convolve(drops, np.exp(-np.arange(60) / 12), "same")
+    return fallen + 0.02 * random.normal(size=seconds * SEC)
+
+
+@pytest.mark.parametrize("quantization", ["linear", "mu_law"])
+@pytest.mark.parametrize("loud", [1.0, 2.0])
+def test_loud_sounds_of_nature_are_no_fault(quantization, loud):
+    """At full scale, and 6 dB too loud, so that they clip."""
+    config = with_model(TINY, quantization=quantization)
+    water = [make_clip("water_flowing", "test", i, 1, TINY.clock, 94).waveform for i in (0, 2, 3)]
+    for sound in (rain(), *water):
+        assert kinds(np.clip(loud * sound / np.abs(sound).max(), -1, 1), config) == []
+    hit = make_clip("drum", "test", 0, 1, TINY.clock, 156).waveform
+    assert kinds(hit, config) == []
+
+
+def test_white_noise_as_loud_as_it_gets_without_clipping_much_is_no_fault():
+    noise = np.random.default_rng(0).normal(size=4 * SEC) / 3
+    assert kinds(np.clip(noise, -1, 1)) == []
+
+
+@pytest.mark.parametrize("quantization", ["linear", "mu_law"])
+def test_noise_over_all_levels_is_runaway(quantization):
+    config = with_model(TINY, quantization=quantization)
+    levels = np.random.default_rng(0).integers(0, 256, 3 * SEC).astype(np.uint8)
+    (fault,) = find_faults(levels, config)
+    assert (fault.kind, fault.start_sec, fault.end_sec) == ("noise", 0.0, 3.0)
+
+
+def test_stuck_and_silent():
+    assert kinds(np.ones(2 * SEC)) == ["rail"]
+    assert kinds(np.sign(np.sin(np.arange(2 * SEC)))) == ["rail"]
+    assert kinds(np.sin(np.arange(2 * SEC))) == []
+    assert kinds(np.zeros(4 * SEC)) == []
+    (fault,) = find_faults(np.full(10 * SEC, 128, np.uint8), TINY)
+    assert (fault.kind, fault.start_sec, fault.end_sec) == ("silence", 0.0, 10.0)
+
+
+@pytest.mark.parametrize("redraws", [0, 1])
+def test_a_corrupted_carry_is_seen_and_a_redraw_heals_it(monkeypatch, redraws):
+    """The shipped model, whose state once turns to NaN: from there on it sticks at full scale,
+    unless the stream goes on from the last healthy carry. (Finite states of any size heal
+    themselves: its cells are bounded.)"""
+    config, params = load_params(SHIPPED_CHECKPOINT)
+    generator = Generator(config, params, tile=1)
+    features = np.tile(np.float16(0.2), (64, config.model.feature_dim))
+    block, calls = generator.block, 0
+
+    def corrupted(stream, *rest):
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            state = stream.carry.big_frame
+            stream = stream._replace(carry=stream.carry._replace(big_frame=state * np.nan))
+        return block(stream, *rest)
+
+    monkeypatch.setattr(generator, "block", corrupted)
+    start = first_carry(generator, clip_key(0, b"drums"))
+    blocks = list(stream(generator, features, start, redraws=redraws))
+    faults = [b.fault for b in blocks if b.fault]
+    if redraws:
+        (fault,) = faults
+        assert (fault.kind, fault.redrawn, fault.start_sec) == ("rail", True, 1.024)
+        assert np.ptp(np.concatenate([b.levels for b in blocks[32:]])) > 1
+    else:
+        assert [fault.kind for fault in faults] == ["rail"] * 3

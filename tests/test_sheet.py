@@ -1,0 +1,45 @@
+"""`python -m data.synthetic.sheet`: pages of pictures and spectrograms."""
+
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from data.synthetic import sheet
+from data.synthetic.generator import CATEGORIES, make_clip
+from v2s_jax.commands.door import run_door
+from v2s_jax.config import Clock
+
+
+def test_every_category_is_on_both_pages():
+    clips = [make_clip(category, "test", 0, 0, Clock(), 6) for category in CATEGORIES]
+    shown = sheet.pictures(clips, Clock())
+    rows = np.array(shown.axes).reshape(len(CATEGORIES), sheet.COLUMNS)
+    for clip, row in zip(clips, rows, strict=True):
+        assert row[0].get_ylabel().replace("\n", "_") == clip.category
+        for axes, frame in zip(row, clip.frames, strict=True):
+            np.testing.assert_array_equal(axes.images[0].get_array(), frame)
+    heard = sheet.spectrograms(clips, Clock())
+    assert [axes.get_title() for axes in heard.axes] == list(CATEGORIES)
+    plt.close("all")
+
+
+@pytest.mark.slow
+def test_the_command_writes_both(tmp_path, monkeypatch):
+    words = ["--out", str(tmp_path / "pages"), "--video-frames", "6"]
+    monkeypatch.setattr(sys, "argv", ["sheet", *words])
+    sheet.main()
+    names = {path.name for path in (tmp_path / "pages").iterdir()}
+    assert names == {sheet.PICTURES, sheet.SPECTROGRAMS}
+
+
+def test_too_few_pictures_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["sheet", "--out", str(tmp_path / "pages"), "--video-frames", "3"]
+    )
+    with pytest.raises(SystemExit) as caught:
+        run_door(sheet.main)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: --video-frames 3: at least 6 are drawn\n"
+    assert not (tmp_path / "pages").exists()

@@ -1,0 +1,158 @@
+"""Endless sound: blocks with carry in and out, pipes, wavs that grow, exact lengths."""
+
+import subprocess
+import sys
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from tests.conftest import random_params, with_model
+from v2s_jax.config import TINY
+from v2s_jax.errors import InputError
+from v2s_jax.generate import Generator, Request, clip_key
+from v2s_jax.generate.streaming import first_carry, stream
+from v2s_jax.live import stream_video
+from v2s_jax.media import GrowingWav, write_clip
+from v2s_jax.sonification import sonify
+from v2s_jax.training.params_file import save_params
+
+ROOT = Path(__file__).parents[1]
+KEY = clip_key(3, b"a stream")
+
+
+def made(variant: str, video_frames: int):
+    config = with_model(TINY, variant=variant)
+    generator = Generator(config, random_params(config), tile=2)
+    random = np.random.default_rng(0)
+    features = random.random((video_frames, config.model.feature_dim)).astype(np.float16)
+    return generator, features
+
+
+@pytest.mark.parametrize("variant", ["frame", "seq", "flow"])
+def test_a_stream_is_the_whole_clip_and_goes_on_from_any_carry(variant):
+    generator, features = made(variant, 11)
+    whole = generator.generate([Request(KEY, 11 * 1024, features)])[0]
+    blocks = list(stream(generator, iter(features), first_carry(generator, KEY)))
+    np.testing.assert_array_equal(np.concatenate([b.levels for b in blocks]), whole)
+    assert {len(b.levels) for b in blocks} == {1024}
+    if variant == "frame":
+        rest = stream(generator, features[4:], blocks[3].carry)
+        np.testing.assert_array_equal(np.concatenate([b.levels for b in rest]), whole[4 * 1024 :])
+
+
+def test_frame_sounds_each_video_frame_as_it_comes():
+    generator, features = made("frame", 3)
+    read = []
+    vectors = (read.append(i) or vector for i, vector in enumerate(features))
+    seen = [len(read) for _ in stream(generator, vectors, first_carry(generator, KEY))]
+    assert seen == [1, 2, 3]
+
+
+def test_what_windows_keep_and_lose():
+    """A window hears nothing of the next one, nor sees the one before; its samples go on."""
+    generator, features = made("seq", 8)
+    start = first_carry(generator, KEY)
+
+    def levels(seen, window=4):
+        blocks = stream(generator, seen, start, window=window)
+        return np.concatenate([b.levels for b in blocks])
+
+    whole, windows = levels(features, 8), levels(features)
+    later, earlier = features.copy(), features.copy()
+    later[4:] = later[4:][::-1]
+    earlier[:4] = earlier[:4][::-1]
+    first = slice(0, 4 * 1024)
+    np.testing.assert_array_equal(levels(later)[first], windows[first])
+    assert (whole[first] != windows[first]).mean() > 0.01, (
+        "the whole video is seen, a window is not"
+    )
+    carried = list(stream(generator, features[:4], start, window=4))[-1].carry
+    cold = start._replace(video_frame=4)
+    warm_again, cold_again = (
+        np.concatenate([b.levels for b in stream(generator, features[4:], c, window=4)])
+        for c in (carried, cold)
+    )
+    np.testing.assert_array_equal(warm_again, windows[4 * 1024 :])
+    assert (cold_again != warm_again).any(), "the middle tier and the last samples are carried"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_params(file, TINY, random_params(TINY))
+    return file
+
+
+def make_video(path: Path, pictures: int, fps: int = 25) -> Path:
+    random = np.random.default_rng(1)
+    frames = random.integers(0, 256, (pictures, 48, 64, 3), np.uint8)
+    silence = np.zeros(round(pictures / fps * 16_000), np.float32)
+    write_clip(path, frames, Fraction(fps), silence, 16_000)
+    return path
+
+
+def samples_of(path: Path) -> bytes:
+    with wave.open(str(path)) as file:
+        return file.readframes(file.getnframes())
+
+
+def test_a_streamed_file_is_the_sonified_one(tmp_path, checkpoint):
+    video = make_video(tmp_path / "v.mp4", 33)
+    report = sonify(video, tmp_path / "out", checkpoint=checkpoint)
+    samples, _ = stream_video(video, tmp_path / "v.wav", checkpoint=checkpoint)
+    assert samples == round(33 / 25 * 16_000)
+    assert samples_of(tmp_path / "v.wav") == samples_of(report.sounded[0].wav)
+    with pytest.raises(InputError, match="there already"):
+        stream_video(video, tmp_path / "v.wav", checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("pictures", [33, 40, 41])
+def test_a_pipe_is_sounded_to_the_sample(tmp_path, checkpoint, pictures):
+    """Through the program: Matroska on stdin, raw PCM on stdout, words on stderr."""
+    video = make_video(tmp_path / "v.mp4", pictures)
+    remux = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", video, "-c", "copy"]
+    data = subprocess.run(
+        [*map(str, remux), "-f", "matroska", "pipe:1"], capture_output=True, check=True
+    ).stdout
+    words = ["--stream", "--video", "-", "--out", "-", "--checkpoint", checkpoint]
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "sample.py"), *map(str, words)], input=data, capture_output=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout) == 2 * round(pictures / 25 * 16_000)
+    assert len(set(ended.stdout)) > 50
+
+
+def test_a_pipe_that_holds_no_video(tmp_path, checkpoint):
+    words = ["--stream", "--video", "-", "--out", str(tmp_path / "o.wav")]
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "sample.py"), *words, "--checkpoint", str(checkpoint)],
+        input=b"this is no video",
+        capture_output=True,
+    )
+    assert ended.returncode == 2
+    assert b"error: standard input: no video" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+def test_a_growing_wav_is_whole_at_every_instant(tmp_path):
+    path = tmp_path / "growing.wav"
+    with GrowingWav(path, 16_000, overwrite=False) as wav:
+        for blocks in range(1, 4):
+            wav.write(np.full(1024, 0.5, np.float32))
+            assert len(samples_of(path)) == 2 * 1024 * blocks
+
+
+def test_bad_options(tmp_path, checkpoint):
+    video = make_video(tmp_path / "v.mp4", 3)
+    with pytest.raises(InputError, match=r"ends in \.wav, or -"):
+        stream_video(video, tmp_path / "v.mp3", checkpoint=checkpoint)
+    generator, features = made("frame", 2)
+    with pytest.raises(InputError, match="window of 0"):
+        list(stream(generator, features, first_carry(generator, KEY), window=0))
+    with pytest.raises(InputError, match="NaN"):
+        list(stream(generator, features * np.float16(np.nan), first_carry(generator, KEY)))

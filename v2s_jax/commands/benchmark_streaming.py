@@ -1,0 +1,43 @@
+"""`benchmark.py streaming`: latency of a stream, and clips of many lengths in refilled rows."""
+
+import argparse
+from pathlib import Path
+
+from v2s_jax.benchmarks.streaming import measure_ragged, measure_streaming
+from v2s_jax.commands.benchmark_report import preset_named
+from v2s_jax.commands.device import PLATFORMS, use_device
+from v2s_jax.errors import InputError
+from v2s_jax.generate import DEFAULT_TILE
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Describe the words of this benchmark."""
+    parser.description = "Time the blocks of a stream, and clips of 2 to 10 s in refilled rows."
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--preset", default="demo", help="config with random weights")
+    model.add_argument("--checkpoint", type=Path, help="a .safetensors file or a --workdir instead")
+    parser.add_argument("--tile", type=int, default=DEFAULT_TILE, help="rows computed at once")
+    parser.add_argument("--video-frames", type=int, default=156, help="length of the stream")
+    parser.add_argument("--clips", type=int, default=16, help="clips of many lengths")
+    parser.add_argument("--device", help=f"{', '.join(PLATFORMS)}")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    for option, value in (("--video-frames", args.video_frames), ("--clips", args.clips)):
+        if value < 1:
+            raise InputError(f"{option} {value}: must be at least 1")
+    use_device(args.device)
+    model = args.checkpoint or preset_named(args.preset)
+    streamed = measure_streaming(model, args.tile, args.video_frames)
+    print(
+        f"stream, {streamed.preset}, tile {streamed.tile}: first block after "
+        f"{streamed.first_block_ms:.0f} ms; blocks {streamed.block_ms_median:.1f} ms (median), "
+        f"{streamed.block_ms_max:.1f} ms (longest); {streamed.x_real_time:.1f} x real time"
+    )
+    ragged = measure_ragged(model, args.tile, args.clips)
+    rates = (ragged.samples / ragged.refilled_sec, ragged.samples / ragged.tiles_sec)
+    print(
+        f"{ragged.clips} clips of 2 to 10 s: {rates[0]:,.0f} samples/s with refilled rows, "
+        f"{rates[1]:,.0f} a tile of similar lengths at a time"
+    )

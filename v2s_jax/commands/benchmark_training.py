@@ -1,0 +1,129 @@
+"""`benchmark.py training`: the training step, and a copy of samplernn-pytorch beside it."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import get_args
+
+from v2s_jax.benchmarks.machine import describe_machine
+from v2s_jax.benchmarks.peer import Peer, PeerRow, measure_peer, peer_work
+from v2s_jax.benchmarks.table import (
+    PEER_COLUMNS,
+    TRAINING_COLUMNS,
+    TRAINING_NOTES,
+    header_lines,
+    row_line,
+)
+from v2s_jax.benchmarks.training import TrainingCase, TrainingRow, measure_training
+from v2s_jax.commands.benchmark_report import (
+    add_common_options,
+    machine_line,
+    measured,
+    preset_named,
+    results_file,
+    write_report,
+)
+from v2s_jax.config import PRESETS, Variant
+from v2s_jax.errors import InputError
+
+GPU_KIND = "gpu"
+CPU_KIND = "cpu"
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Describe the words of this benchmark."""
+    parser.description = (
+        "Measure the training step: compilation, speed, share of what the device can multiply, "
+        "and memory, each batch in a fresh process."
+    )
+    parser.add_argument(
+        "--preset", default="paper", help=f"config: {', '.join(PRESETS)} (default: paper)"
+    )
+    parser.add_argument(
+        "--variant",
+        choices=get_args(Variant),
+        help="of the model (default: the preset's; samplernn-pytorch is unconditional)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        action="append",
+        help="clips per update; give it again for another row (default: the preset's)",
+    )
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        help="a checkout of samplernn-pytorch, which does the same work after each row",
+    )
+    parser.add_argument(
+        "--peer-python", default=sys.executable, help="a Python with PyTorch (default: this one)"
+    )
+    add_common_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    config = preset_named(args.preset)
+    model = dataclasses.replace(config.model, variant=args.variant or config.model.variant)
+    config = dataclasses.replace(config, model=model)
+    batches = args.batch or [config.training.batch_clips]
+    cases = [TrainingCase(config, batch, args.repeats, args.precision) for batch in batches]
+    peer = None if args.peer is None else _peer(args, cases)
+    machine = describe_machine()
+    with results_file(args.json) as file:
+        rows, peer_rows = _measure_and_print(cases, args.device, peer)
+        print(f"\n{TRAINING_NOTES}")
+        if peer_rows:
+            _print_peer(rows, peer_rows)
+        print(machine_line(machine))
+        if file is not None:
+            write_report(file, "training", machine, rows=rows, peer_rows=peer_rows)
+    if args.json is not None:
+        print(f"{args.json}: the same figures")
+
+
+def _peer(args: argparse.Namespace, cases: list[TrainingCase]) -> Peer:
+    """Return the copy, checked before anything is measured."""
+    peer = Peer(args.peer, args.peer_python)
+    for case in cases:
+        peer_work(case, CPU_KIND)
+    if args.device == "tpu":
+        raise InputError("--peer: samplernn-pytorch runs on CPU and GPU: leave it out on a TPU")
+    return peer
+
+
+def _measure_and_print(
+    cases: list[TrainingCase], device: str | None, peer: Peer | None
+) -> tuple[list[TrainingRow], list[PeerRow]]:
+    """Measure each case in turn, the copy right after it; a line is there as soon as it can be."""
+    rows: list[TrainingRow] = []
+    peer_rows: list[PeerRow] = []
+    for case in cases:
+        row = measured(measure_training, case, device)
+        if not rows:
+            print(
+                f"training, preset {row.preset}, variant {row.variant} ({row.parameters:,} "
+                f"parameters), chunks of {row.chunk_samples} samples, {row.updates_per_call} "
+                f"updates per call, {case.repeats} calls, precision {row.precision}, device "
+                f"{row.devices} x {row.device_kind}\n"
+            )
+            print(*header_lines(TRAINING_COLUMNS), sep="\n")
+        print(row_line(TRAINING_COLUMNS, row), flush=True)
+        rows.append(row)
+        if peer:
+            platform = CPU_KIND if row.device_kind == CPU_KIND else GPU_KIND
+            peer_rows.append(measure_peer(peer, peer_work(case, platform)))
+    return rows, peer_rows
+
+
+def _print_peer(rows: list[TrainingRow], peer_rows: list[PeerRow]) -> None:
+    first = peer_rows[0]
+    print(
+        f"\nsamplernn-pytorch, the same sizes without video ({first.parameters:,} parameters), "
+        f"PyTorch {first.torch}, {first.threads} threads; measured after each row above\n"
+    )
+    print(*header_lines(PEER_COLUMNS), sep="\n")
+    for pair in zip(rows, peer_rows, strict=True):
+        print(row_line(PEER_COLUMNS, pair))
+    print()

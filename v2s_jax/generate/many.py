@@ -1,0 +1,133 @@
+"""All requests, over one generator or one for each device of the machine.
+
+Each device runs the same program on a tile of its own and takes the next clip whenever a row is
+free, so none waits for another; which one takes a clip changes nothing of its sound.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import jax
+
+from v2s_jax.errors import InputError
+from v2s_jax.generate.filling import Clip, Made, Options, Tile, open_clip
+from v2s_jax.generate.generator import Generator, Request
+from v2s_jax.generate.noise import check_temperature
+
+_MAX_WAITING = 4
+"""Results of a device that may wait to be taken; then it waits itself: memory is bounded."""
+
+
+def on_each_device(
+    make: Callable[[], Generator], devices: Sequence[Any] | None = None
+) -> list[Generator]:
+    """Make a generator on each local device, or on those given."""
+    generators = []
+    for device in jax.local_devices() if devices is None else devices:
+        with jax.default_device(device):
+            generators.append(make())
+    return generators
+
+
+def generate_all(
+    generators: Sequence[Generator],
+    requests: Sequence[Request],
+    options: Options,
+    on_samples: Callable[[int], None] = lambda samples: None,
+) -> list[Made]:
+    """Return what `generate_each` yields, in the order of `requests`."""
+    made = dict(generate_each(generators, requests, options, on_samples))
+    return [made[number] for number in range(len(requests))]
+
+
+def generate_each(
+    generators: Sequence[Generator],
+    requests: Sequence[Request],
+    options: Options,
+    on_samples: Callable[[int], None] = lambda samples: None,
+) -> Iterator[tuple[int, Made]]:
+    """Yield the number and the sound of each request as it ends.
+
+    `generators` are of one checkpoint and one tile. Long clips begin first, so that no row is left
+    with one at the end. `on_samples` is told after each block how many wanted samples it brought.
+    Raises InputError for a bad temperature, features or prefix.
+    """
+    check_temperature(options.temperature)
+    if options.redraws < 0:
+        raise InputError(f"{options.redraws} redraws: use 0 for none, or more")
+    clips = [open_clip(i, request, generators[0]) for i, request in enumerate(requests)]
+    clips.sort(key=lambda clip: -clip.left)
+    yield from _empty(clips)
+    take = _Queue([clip for clip in clips if clip.left])
+    if len(generators) == 1:
+        steps = Tile(generators[0], take, options).run()
+    else:
+        steps = _side_by_side(generators, take, options)
+    for brought, ended in steps:
+        on_samples(brought)
+        yield from ended
+
+
+def _empty(clips: Sequence[Clip]) -> Iterator[tuple[int, Made]]:
+    for clip in clips:
+        if not clip.left:
+            yield clip.number, Made(clip.levels, 0.0, ())
+
+
+class _Queue:
+    """Hands out clips, to several threads too."""
+
+    def __init__(self, clips: Sequence[Clip]) -> None:
+        self._clips = iter(clips)
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Clip | None:
+        with self._lock:
+            return next(self._clips, None)
+
+
+def _side_by_side(
+    generators: Sequence[Generator], take: _Queue, options: Options
+) -> Iterator[tuple[int, list[tuple[int, Made]]]]:
+    """Run each generator in a thread of its own, on its device; the first fault ends all."""
+    results: queue.Queue[Any] = queue.Queue(_MAX_WAITING * len(generators))
+    stop = threading.Event()
+
+    def put(result: Any) -> None:
+        while not stop.is_set():
+            with suppress(queue.Full):
+                results.put(result, timeout=0.1)
+                return
+
+    def work(generator: Generator) -> None:
+        (device,) = jax.tree.leaves(generator.folded.params)[0].devices()
+        try:
+            with jax.default_device(device):
+                for step in Tile(generator, take, options).run():
+                    put(step)
+                    if stop.is_set():
+                        return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    threads = [threading.Thread(target=work, args=(g,), daemon=True) for g in generators]
+    for thread in threads:
+        thread.start()
+    try:
+        working = len(threads)
+        while working:
+            result = results.get()
+            if isinstance(result, BaseException):
+                raise result
+            if result is None:
+                working -= 1
+            else:
+                yield result
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
