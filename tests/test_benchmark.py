@@ -22,7 +22,7 @@ from v2s_jax.benchmarks.features import FeaturesCase, measure_features
 from v2s_jax.benchmarks.flow import measure_flow
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import describe_machine, host_peak_mb
-from v2s_jax.benchmarks.peer import FILES, Peer, measure_peer, peer_work
+from v2s_jax.benchmarks.peer import FILES, Peer, measure_peer, peer_work, sampling_work
 from v2s_jax.benchmarks.sampling import RANDOM_WEIGHTS, SamplingCase, measure_sampling
 from v2s_jax.benchmarks.table import FEATURES_COLUMNS, SAMPLING_COLUMNS, header_lines, row_line
 from v2s_jax.benchmarks.training import TrainingCase, measure_training
@@ -31,6 +31,7 @@ from v2s_jax.commands.door import run_door
 from v2s_jax.config import PAPER, TINY
 from v2s_jax.errors import InputError
 from v2s_jax.generate import check_seed
+from v2s_jax.kernels.packing import weight_bytes_per_sample
 from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parents[1]
@@ -90,6 +91,16 @@ def test_row_says_what_was_measured(row):
     assert (row.batch, row.tile, row.tiles) == (3, 2, 2)
     sizes = [leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: random_params(TINY)))]
     assert row.parameters == sum(sizes)
+    assert (row.engine, row.weight_format) == ("scan", "float32")
+
+
+def test_weights_that_a_sample_reads():
+    """Paper, in M: 10 for each 8 samples, 5 for each 2, 1.25 for each one."""
+    values = (7 * 2**20 + 3 * 2**20) / 8 + 5 * 2**20 / 2 + 1.25 * 2**20
+    assert weight_bytes_per_sample(PAPER.model, "int8") == values
+    assert weight_bytes_per_sample(PAPER.model, "float32") == 4 * values
+    lstm = dataclasses.replace(PAPER.model, cell="lstm")
+    assert weight_bytes_per_sample(lstm, "int8") is None
 
 
 def test_compiling_is_not_in_the_runs(row):
@@ -219,6 +230,11 @@ def test_a_peer_that_cannot_work_is_one_line(tmp_path):
         measure_peer(Peer(peer_copy(tmp_path / "copy"), str(tmp_path / "python")), work)
     with pytest.raises(InputError, match=r"ended with: ModuleNotFoundError: .*--peer-python"):
         measure_peer(Peer(tmp_path / "copy"), work)
+
+
+def test_a_peer_that_generates_has_the_preset_s_sizes():
+    work = sampling_work(PAPER, batch=3, repeats=2)
+    assert (work.ratios, work.dim, work.batch, work.samples) == ([2, 4], 1024, 3, 512)
 
 
 def test_a_peer_s_sizes_are_the_preset_s():

@@ -10,14 +10,16 @@ import pytest
 from tests.conftest import random_clip, random_params, with_model
 from v2s_jax.config import PAPER, Config
 from v2s_jax.errors import InputError
-from v2s_jax.generate.scan import fold, run_tiers, without_weight_norm
+from v2s_jax.generate.scan import run_tiers
 from v2s_jax.model import (
     VideoToSound,
     encode,
+    fold,
     fold_weight_norm,
     forward,
     init_params,
     initial_carry,
+    without_weight_norm,
 )
 from v2s_jax.model.conditioning import Encoder
 from v2s_jax.model.recurrent import state_dim

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from v2s_jax.benchmarks import peer_program
 from v2s_jax.benchmarks.training import TrainingCase
@@ -20,6 +21,9 @@ from v2s_jax.errors import InputError
 
 FILES = ("model.py", "nn.py", "optim.py", "utils.py")
 """What is used of the copy."""
+
+PEER_SAMPLES = 512
+"""Samples of each clip that the copy generates: it takes equally long for each."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,36 @@ class PeerWork:
 
 
 @dataclass(frozen=True)
+class PeerSamplingWork:
+    """What the copy is to generate, in its own words."""
+
+    ratios: list[int]
+    rnn_layers: int
+    dim: int
+    learn_h0: bool
+    q_levels: int
+    weight_norm: bool
+    batch: int
+    samples: int
+    """Of each clip."""
+    repeats: int
+
+
+@dataclass(frozen=True)
+class PeerSamplingRow:
+    """What was measured of the copy's generator."""
+
+    batch: int
+    samples: int
+    torch: str
+    threads: int
+    parameters: int
+    run_secs: list[float]
+    samples_per_sec: float
+    """In total, from the median run."""
+
+
+@dataclass(frozen=True)
 class PeerRow:
     """What was measured of the copy."""
 
@@ -79,9 +113,8 @@ def peer_work(case: TrainingCase, platform: str) -> PeerWork:
     config = case.config
     model, training = config.model, config.training
     _check(config)
-    two_tiers = model.tiers == TWO_TIERS
     return PeerWork(
-        ratios=[model.frame_size] if two_tiers else [model.frame_size, model.ratio],
+        ratios=_ratios(config),
         rnn_layers=model.rnn_layers,
         dim=model.dim,
         learn_h0=model.learn_h0,
@@ -96,6 +129,28 @@ def peer_work(case: TrainingCase, platform: str) -> PeerWork:
     )
 
 
+def sampling_work(config: Config, batch: int, repeats: int) -> PeerSamplingWork:
+    """Return a batch of clips in the copy's words; raises InputError as `peer_work` does."""
+    _check(config)
+    model = config.model
+    return PeerSamplingWork(
+        ratios=_ratios(config),
+        rnn_layers=model.rnn_layers,
+        dim=model.dim,
+        learn_h0=model.learn_h0,
+        q_levels=model.q_levels,
+        weight_norm=model.weight_norm,
+        batch=batch,
+        samples=PEER_SAMPLES // model.big_frame_size * model.big_frame_size,
+        repeats=repeats,
+    )
+
+
+def _ratios(config: Config) -> list[int]:
+    model = config.model
+    return [model.frame_size] if model.tiers == TWO_TIERS else [model.frame_size, model.ratio]
+
+
 def _check(config: Config) -> None:
     model = config.model
     if model.cell != "gru" or model.mlp_dim != model.dim:
@@ -107,7 +162,31 @@ def _check(config: Config) -> None:
 
 
 def measure_peer(peer: Peer, work: PeerWork) -> PeerRow:
-    """Let the copy work, and return its figures.
+    """Let the copy train, and return its figures; raises InputError as `_answer` does."""
+    figures = _answer(peer, work)
+    median = statistics.median(figures["step_secs"])
+    return PeerRow(
+        batch=work.batch,
+        **figures,
+        step_sec_median=median,
+        samples_per_sec=work.batch * work.chunk_samples / median,
+    )
+
+
+def measure_peer_sampling(peer: Peer, work: PeerSamplingWork) -> PeerSamplingRow:
+    """Let the copy generate, and return its figures; raises InputError as `_answer` does."""
+    figures = _answer(peer, work)
+    median = statistics.median(figures["run_secs"])
+    return PeerSamplingRow(
+        batch=work.batch,
+        samples=work.samples,
+        **figures,
+        samples_per_sec=work.batch * work.samples / median,
+    )
+
+
+def _answer(peer: Peer, work: PeerWork | PeerSamplingWork) -> dict[str, Any]:
+    """Let the copy work.
 
     Raises InputError when its Python cannot run it, with the last line of what it said.
     """
@@ -126,11 +205,4 @@ def measure_peer(peer: Peer, work: PeerWork) -> PeerRow:
             f"--peer {peer.folder}: ended with: {said[-1]}: give a Python with PyTorch, as in "
             "--peer-python /path/to/venv/bin/python, or leave --peer out"
         )
-    figures = json.loads(done.stdout)
-    median = statistics.median(figures["step_secs"])
-    return PeerRow(
-        batch=work.batch,
-        **figures,
-        step_sec_median=median,
-        samples_per_sec=work.batch * work.chunk_samples / median,
-    )
+    return dict(json.loads(done.stdout))

@@ -1,10 +1,10 @@
-"""Time a training update of a copy of samplernn-pytorch; run by a Python that has PyTorch.
+"""Time a copy of samplernn-pytorch, training or generating; run by a Python that has PyTorch.
 
     python peer_program.py DIR < WORK.json > FIGURES.json
 
 A program of its own that imports nothing of this package: that Python need not have JAX. DIR is a
 checkout of https://github.com/deepsound-project/samplernn-pytorch, used as it is; WORK has the
-fields of `peer.PeerWork`.
+fields of `peer.PeerWork`, or of `peer.PeerSamplingWork`.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from typing import Any
 
 
 def main() -> None:
-    """Read what is to be done, do it, and print how long each update took."""
+    """Read what is to be done, do it, and print how long each turn took."""
     warnings.simplefilter("ignore")  # the copy is from 2017, PyTorch is not
     work = json.load(sys.stdin)
     sys.path.insert(0, sys.argv[1])
     with contextlib.redirect_stdout(sys.stderr):
-        figures = _time(work)
+        figures = _time_sampling(work) if "samples" in work else _time(work)
     print(json.dumps(figures))
 
 
@@ -74,6 +74,35 @@ def _time(work: dict[str, Any]) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in predictor.parameters()),
         "step_secs": [update(reset=False) for _ in range(work["repeats"])],
+    }
+
+
+def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
+    import model as peer  # of DIR
+    import torch
+
+    rnn = peer.SampleRNN(
+        frame_sizes=work["ratios"],
+        n_rnn=work["rnn_layers"],
+        dim=work["dim"],
+        learn_h0=work["learn_h0"],
+        q_levels=work["q_levels"],
+        weight_norm=work["weight_norm"],
+    )
+    generator = peer.Generator(rnn)
+
+    def run(samples: int) -> float:
+        start = time.perf_counter()
+        with torch.no_grad():  # its own `volatile` means nothing any more
+            generator(work["batch"], samples)
+        return time.perf_counter() - start
+
+    run(rnn.lookback)  # warms up
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "parameters": sum(parameter.numel() for parameter in rnn.parameters()),
+        "run_secs": [run(work["samples"]) for _ in range(work["repeats"])],
     }
 
 

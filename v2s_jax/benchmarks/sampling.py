@@ -20,6 +20,8 @@ from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
+from v2s_jax.kernels.interface import EngineName
+from v2s_jax.kernels.packing import WeightFormat, weight_bytes_per_sample
 from v2s_jax.model import VideoToSound, init_params
 
 RANDOM_WEIGHTS = "random"
@@ -41,6 +43,8 @@ class SamplingCase:
     repeats: int
     """Timed runs of the whole batch."""
     precision: Precision
+    engine: EngineName = "scan"
+    weights: WeightFormat = "float32"
 
     def __post_init__(self) -> None:
         for option, value in (
@@ -63,6 +67,8 @@ class SamplingRow:
     """"random", or the checkpoint."""
     parameters: int
     precision: Precision
+    engine: EngineName
+    weight_format: WeightFormat
     device_kind: str
     batch: int
     tile: int
@@ -83,6 +89,9 @@ class SamplingRow:
     samples_per_sec_total: float
     x_real_time_per_stream: float
     x_real_time_total: float
+    weight_bytes_per_sample: float | None
+    """Bytes of the seven products' weights that one sample of a tile reads; None for models that
+    have others."""
     host_peak_mb: float
     """Resident memory of the case's own process: interpreter, JAX and compilation included."""
     device_peak_mb: float | None
@@ -122,6 +131,8 @@ def _measure(case: SamplingCase) -> SamplingRow:
         weights=RANDOM_WEIGHTS if isinstance(case.model, Config) else str(case.model),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         precision=case.precision,
+        engine=case.engine,
+        weight_format=case.weights,
         device_kind=device.device_kind,
         batch=case.batch,
         tile=case.tile,
@@ -138,9 +149,15 @@ def _measure(case: SamplingCase) -> SamplingRow:
         samples_per_sec_total=case.batch * samples / median,
         x_real_time_per_stream=samples / median / rate_hz,
         x_real_time_total=case.batch * samples / median / rate_hz,
+        weight_bytes_per_sample=weight_bytes_per_sample(config.model, case.weights),
         host_peak_mb=host_peak_mb(),
         device_peak_mb=device_peak_mb(device),
     )
+
+
+def load_config(model: Config | Path) -> Config:
+    """Return the config of what is measured."""
+    return model if isinstance(model, Config) else load_model(model)[0]
 
 
 def load_model(model: Config | Path) -> tuple[Config, dict[str, Any]]:
@@ -164,7 +181,14 @@ def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tupl
     The first call compiles and runs one block, the second one only runs it.
     """
     start = time.perf_counter()
-    generator = Generator(config, params, tile=case.tile, precision=case.precision)
+    generator = Generator(
+        config,
+        params,
+        tile=case.tile,
+        precision=case.precision,
+        engine=case.engine,
+        weights=case.weights,
+    )
     generator.compile()
     compiled = time.perf_counter()
     generator.compile()

@@ -20,11 +20,17 @@ class Column(NamedTuple):
         return max(len(self.name), len(self.unit), FIGURE_WIDTH)
 
 
+def _exact(value: float | None) -> str:
+    return "-" if value is None else f"{value / 1e6:.2f}"
+
+
 def _megabytes(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
 SAMPLING_COLUMNS = (
+    Column("engine", "name", lambda row: row.engine),
+    Column("weights", "format", lambda row: row.weight_format),
     Column("batch", "clips", lambda row: str(row.batch)),
     Column("tile", "rows", lambda row: str(row.tile)),
     Column("compile", "s", lambda row: f"{row.compile_sec:.2f}"),
@@ -35,6 +41,7 @@ SAMPLING_COLUMNS = (
     Column("total", "samples/s", lambda row: f"{row.samples_per_sec_total:,.0f}"),
     Column("per stream", "x real time", lambda row: f"{row.x_real_time_per_stream:.2f}"),
     Column("total", "x real time", lambda row: f"{row.x_real_time_total:.2f}"),
+    Column("weights", "MB/sample", lambda row: _exact(row.weight_bytes_per_sample)),
     Column("host", "peak MB", lambda row: _megabytes(row.host_peak_mb)),
     Column("device", "peak MB", lambda row: _megabytes(row.device_peak_mb)),
 )
@@ -44,6 +51,7 @@ batch: clips side by side. tile: rows that the compiled program computes at once
 takes several tiles, one after the other, and rows without a clip are computed and dropped.
 run: the whole batch, features in host memory to levels in host memory, compilation left out.
 per stream: the samples of one clip over the time of the whole batch.
+MB/sample: weights of the matrix products that one sample reads, once for all rows of a tile.
 peak: of a process of the case's own, compilation included; "-" where the device keeps no count."""
 
 

@@ -1,10 +1,18 @@
 """`benchmark.py sampling`: the sampler's speed and memory."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import get_args
 
 from v2s_jax.benchmarks.machine import describe_machine
-from v2s_jax.benchmarks.sampling import SamplingCase, SamplingRow, measure_sampling
+from v2s_jax.benchmarks.peer import Peer, PeerSamplingRow, measure_peer_sampling, sampling_work
+from v2s_jax.benchmarks.sampling import (
+    SamplingCase,
+    SamplingRow,
+    load_config,
+    measure_sampling,
+)
 from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, SAMPLING_NOTES, header_lines, row_line
 from v2s_jax.commands.benchmark_report import (
     add_common_options,
@@ -17,10 +25,14 @@ from v2s_jax.commands.benchmark_report import (
 from v2s_jax.config import PRESETS
 from v2s_jax.errors import InputError
 from v2s_jax.generate import DEFAULT_TILE
+from v2s_jax.kernels.interface import EngineName
+from v2s_jax.kernels.packing import WeightFormat
 
 DEFAULT_BATCHES = (1, DEFAULT_TILE)
 """One clip alone, and as many as sample.py computes at once."""
 TILE_OF_BATCH = "batch"
+DEFAULT_ENGINES: tuple[EngineName, ...] = ("scan",)
+DEFAULT_WEIGHTS: tuple[WeightFormat, ...] = ("float32",)
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -51,19 +63,46 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=4.0, help="length of each clip (default: 4)"
     )
+    parser.add_argument(
+        "--engine",
+        choices=get_args(EngineName),
+        action="append",
+        help="what runs the tiers; give it again for more rows (default: scan)",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=get_args(WeightFormat),
+        action="append",
+        help="how the weights lie in memory; give it again for more rows (default: float32)",
+    )
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        help="a checkout of samplernn-pytorch, which generates as many clips after the rows",
+    )
+    parser.add_argument(
+        "--peer-python", default=sys.executable, help="a Python with PyTorch (default: this one)"
+    )
     add_common_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> None:
     cases = _cases(args)
+    peer = None if args.peer is None else Peer(args.peer, args.peer_python)
+    if peer:
+        for case in cases:
+            sampling_work(load_config(case.model), case.batch, case.repeats)
     machine = describe_machine()
     with results_file(args.json) as file:
         rows = _measure_and_print(cases, args.device)
+        peer_rows = _measure_peer(peer, cases) if peer else []
+        if peer_rows:
+            _print_peer(rows, peer_rows)
         print(f"\n{SAMPLING_NOTES}")
         print(machine_line(machine))
         if file is not None:
-            write_report(file, "sampling", machine, rows=rows)
+            write_report(file, "sampling", machine, rows=rows, peer_rows=peer_rows)
     if args.json is not None:
         print(f"{args.json}: the same figures")
 
@@ -78,8 +117,12 @@ def _cases(args: argparse.Namespace) -> list[SamplingCase]:
             clip_sec=args.seconds,
             repeats=args.repeats,
             precision=args.precision,
+            engine=engine,
+            weights=weights,
         )
         for batch in args.batch or DEFAULT_BATCHES
+        for engine in args.engine or DEFAULT_ENGINES
+        for weights in args.weights or DEFAULT_WEIGHTS
     ]
 
 
@@ -105,3 +148,27 @@ def _measure_and_print(cases: list[SamplingCase], device: str | None) -> list[Sa
         print(row_line(SAMPLING_COLUMNS, row), flush=True)
         rows.append(row)
     return rows
+
+
+def _measure_peer(peer: Peer, cases: list[SamplingCase]) -> list[PeerSamplingRow]:
+    """Let the copy generate batches of each size, once for each."""
+    batches = dict.fromkeys(case.batch for case in cases)
+    first = cases[0]
+    config = load_config(first.model)
+    return [
+        measure_peer_sampling(peer, sampling_work(config, batch, first.repeats))
+        for batch in batches
+    ]
+
+
+def _print_peer(rows: list[SamplingRow], peer_rows: list[PeerSamplingRow]) -> None:
+    first = peer_rows[0]
+    print(
+        f"\nsamplernn-pytorch, the same sizes without video ({first.parameters:,} parameters), "
+        f"PyTorch {first.torch}, {first.threads} threads, {first.samples} samples, after the rows"
+    )
+    for peer_row in peer_rows:
+        print(f"batch {peer_row.batch}: {peer_row.samples_per_sec:,.0f} samples/s in total")
+        for row in (row for row in rows if row.batch == peer_row.batch):
+            times = row.samples_per_sec_total / peer_row.samples_per_sec
+            print(f"  {row.engine}, {row.weight_format}: {times:.1f} times that")

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
-from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES, Drawn, Generator, Request, Stream
+from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES, Generator, Request, Stream
 from v2s_jax.generate.guard import Fault, Guard, join_fault, next_seed
 from v2s_jax.generate.prefix import check_prefix, warm
 from v2s_jax.generate.source import Source
+from v2s_jax.kernels.interface import Drawn
 from v2s_jax.model import Carry
 
 

@@ -18,9 +18,19 @@ from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
-from v2s_jax.generate.noise import inverse_cdf, uniforms
-from v2s_jax.generate.scan import Folded, fold, run_big_frame, without_weight_norm
-from v2s_jax.model import Carry, VideoToSound, encode, initial_carry, vision_gates
+from v2s_jax.generate.engines import make_engine
+from v2s_jax.generate.noise import uniforms
+from v2s_jax.kernels.interface import Drawn, Engine, EngineName, Given, Keep
+from v2s_jax.kernels.packing import WeightFormat
+from v2s_jax.model import (
+    Carry,
+    VideoToSound,
+    encode,
+    fold,
+    initial_carry,
+    vision_gates,
+    without_weight_norm,
+)
 
 BLOCK_VIDEO_FRAMES = 8
 """Video frames per compiled call: half a second at 15.625 fps between two progress reports."""
@@ -39,14 +49,6 @@ class Stream(NamedTuple):
     began: Int[Array, "tile"]
     """Video frame of the stream at which each row's clip began; rows that were refilled began
     later, and all stand at the same place inside their video frames."""
-
-
-class Drawn(NamedTuple):
-    """The samples of a block, in their order."""
-
-    levels: UInt8[np.ndarray, "samples tile"]
-    nats: Float[np.ndarray, "samples tile"] | None
-    """-ln p(level), at the temperature that it was drawn at."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ class Generator:
     """The compiled sampler of one checkpoint.
 
     `tile` rows are computed at once, whatever the number of clips; a clip's levels are the same
-    for the same tile, precision, device and version. Memory does not grow with the length of the
-    video, but for one byte per sample of the result.
+    for the same tile, precision, device and version, and with an engine that is
+    `same_in_any_tile` for any tile. Memory does not grow with the length of the video, but for one
+    byte per sample of the result.
     """
 
     def __init__(
@@ -79,22 +82,30 @@ class Generator:
         *,
         tile: int = DEFAULT_TILE,
         precision: Precision = "default",
+        engine: EngineName = "scan",
+        weights: WeightFormat = "float32",
     ) -> None:
         if tile < 1:
             raise InputError(f"batch tile of {tile} rows: it must be at least 1")
         self.config = config
         self.tile = tile
         self.model = VideoToSound(without_weight_norm(config), precision)
+        self.engine = make_engine(engine, self.model, weights)
         self._fold = jax.jit(partial(fold, self.model))
+        self._pack = jax.jit(self.engine.pack)
         self.use(params)
-        self._encode = jax.jit(partial(encode, self.model), donate_argnums=1)
+        run = partial(_encode, self.model, self.engine.same_in_any_tile)
+        self._encode = jax.jit(run, donate_argnums=1)
         self._block = jax.jit(
-            partial(_generate_block, self.model), donate_argnums=1, static_argnames="with_nats"
+            partial(_generate_block, self.model, self.engine),
+            donate_argnums=2,
+            static_argnames="keep",
         )
 
     def use(self, params: dict[str, Any]) -> None:
         """Go on with other parameters of the same config, as training has them after a while."""
         self.folded = self._fold(params)
+        self._weights = self._pack(self.folded)
 
     @property
     def block_ticks(self) -> int:
@@ -133,8 +144,8 @@ class Generator:
         `stream` is used up: its buffers become those of the stream that is returned. Raises
         InputError for more big frames than the features cover.
         """
-        stream, kept = self._run(stream, features, temperature, ticks, with_nats=False)
-        return stream, kept.T
+        stream, drawn, ticks = self._run(stream, features, temperature, ticks, None, "levels")
+        return stream, np.asarray(drawn.levels)[: ticks * self.config.model.big_frame_size].T
 
     def drawn(
         self,
@@ -142,10 +153,18 @@ class Generator:
         features: Float[np.ndarray, "tile block_video_frames feature_dim"],
         temperature: float,
         ticks: int | None = None,
+        *,
+        forced: Int[np.ndarray, "tile samples"] | None = None,
+        keep: Keep = "nats",
     ) -> tuple[Stream, Drawn]:
-        """Generate as `block` does, and give the likelihood of each level too."""
-        stream, kept = self._run(stream, features, temperature, ticks, with_nats=True)
-        return stream, Drawn(kept[..., 0].astype(np.uint8), kept[..., 1])
+        """Generate as `block` does, and give the likelihood of each level too.
+
+        With `forced` levels, as many as the features cover, those are taken instead of drawn:
+        teacher forcing by the engine's own arithmetic.
+        """
+        stream, drawn, ticks = self._run(stream, features, temperature, ticks, forced, keep)
+        samples = ticks * self.config.model.big_frame_size
+        return stream, jax.tree.map(lambda by_sample: np.asarray(by_sample)[:samples], drawn)
 
     def _run(
         self,
@@ -153,24 +172,26 @@ class Generator:
         features: Float[np.ndarray, "tile block_video_frames feature_dim"],
         temperature: float,
         ticks: int | None,
-        *,
-        with_nats: bool,
-    ) -> tuple[Stream, np.ndarray]:
-        """Return the stream, and what was kept of each sample."""
+        forced: Int[np.ndarray, "tile samples"] | None,
+        keep: Keep,
+    ) -> tuple[Stream, Drawn, int]:
+        """Return the stream, a buffer of samples, and how many big frames of it are filled."""
         per_frame = self.block_ticks // BLOCK_VIDEO_FRAMES
         most = features.shape[1] * per_frame - int(stream.tick) % per_frame
         ticks = most if ticks is None else ticks
         if not 0 <= ticks <= most:
             raise InputError(f"{ticks} big frames in one block: use 0 to {most}")
-        stream, kept = self._block(
-            self.folded,
+        stream, drawn = self._block(
+            self.folded.params,
+            self._weights,
             stream,
             features,
             jnp.float32(temperature),
             jnp.int32(ticks),
-            with_nats=with_nats,
+            None if forced is None else jnp.asarray(forced, jnp.int32).T,
+            keep=keep,
         )
-        return stream, np.asarray(kept)[: ticks * self.config.model.big_frame_size]
+        return stream, drawn, ticks
 
     def compile(self) -> None:
         """Compile the program, which the first block would do otherwise."""
@@ -221,54 +242,64 @@ class Generator:
         return np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
 
 
+def _encode(
+    model: VideoToSound,
+    row_by_row: bool,
+    params: dict[str, Any],
+    carry: Carry,
+    features: Float[Array, "tile video_frames feature_dim"],
+    seen: Bool[Array, "tile video_frames"],
+) -> Carry:
+    """Let the encoder read; row by row where a row may not depend on the size of its tile."""
+    if not row_by_row:
+        return encode(model, params, carry, features, seen)
+
+    def of_row(inputs: Any) -> Carry:
+        row = jax.tree.map(lambda x: x[None], inputs)
+        return jax.tree.map(lambda x: x[0], encode(model, params, *row))
+
+    return jax.lax.map(of_row, (carry, features, seen))
+
+
 def _generate_block(
     model: VideoToSound,
-    folded: Folded,
+    engine: Engine,
+    params: dict[str, Any],
+    weights: Any,
     stream: Stream,
     features: Float[Array, "tile video_frames feature_dim"],
     temperature: Float[Array, ""],
     ticks: Int[Array, ""],
+    forced: Int[Array, "samples tile"] | None,
     *,
-    with_nats: bool,
-) -> tuple[Stream, UInt8[Array, "samples tile"] | Float[Array, "samples tile 2"]]:
+    keep: Keep,
+) -> tuple[Stream, Drawn]:
     """Generate `ticks` big frames into a buffer that holds those of all the video frames.
 
-    It holds levels, or with nats a pair for each sample.
-
-    Noise and gates are computed for one video frame at a time, whichever the block begins with,
-    and the loop's body is the same for any number of big frames: so is every rounding.
+    Noise and gates are computed for one video frame at a time, whichever the block begins with, so
+    their rounding does not depend on where it begins.
     """
     tile, video_frames, _ = features.shape
     samples, size = model.config.clock.samples_per_video_frame, model.config.model.big_frame_size
     per_frame = samples // size
     first_frames, offset = stream.tick // per_frame - stream.began, stream.tick % per_frame
 
+    def of_rows(features_now: Array) -> Array | None:
+        gates = vision_gates(model, params, features_now[:, None])
+        return None if gates is None else gates[:, 0]
+
+    def of_row(features_now: Array) -> Array | None:
+        gates = of_rows(features_now[None])
+        return None if gates is None else gates[0]
+
     def of_video_frame(inputs: tuple[Array, Array]) -> tuple[Array | None, Array]:
-        index, features_now = inputs
-        gates = vision_gates(model, folded.params, features_now[:, None])
+        index, now = inputs
+        gates = jax.lax.map(of_row, now) if engine.same_in_any_tile else of_rows(now)
         noise = uniforms(stream.keys, first_frames + index, samples)
-        return None if gates is None else gates[:, 0], noise.reshape(tile, per_frame, size)
+        return gates, noise.reshape(tile, per_frame, size)
 
     by_frame = (jnp.arange(video_frames), jnp.swapaxes(features, 0, 1))
     gates, noise = jax.lax.map(of_video_frame, by_frame)
-
-    def pick(logits: Array, uniform: Array) -> tuple[Array, Array]:
-        cooled = logits / temperature
-        level = inverse_cdf(cooled, uniform)
-        if not with_nats:
-            return level, level.astype(jnp.uint8)
-        nats = -jnp.take_along_axis(jax.nn.log_softmax(cooled), level[:, None], axis=-1)[:, 0]
-        return level, jnp.stack([level.astype(jnp.float32), nats], axis=-1)
-
-    def tick(done: Array, loop: tuple[Carry, Array]) -> tuple[Carry, Array]:
-        carry, kept = loop
-        video_frame, place = jnp.divmod(offset + done, per_frame)
-        gates_now = None if gates is None else gates[video_frame]
-        noise_now = jax.lax.dynamic_index_in_dim(noise[video_frame], place, 1, keepdims=False)
-        carry, picked = run_big_frame(model, folded, carry, gates_now, noise_now, pick)
-        return carry, jax.lax.dynamic_update_slice_in_dim(kept, picked, done * size, axis=0)
-
-    shape = (video_frames * samples, tile)
-    empty = jnp.zeros((*shape, 2), jnp.float32) if with_nats else jnp.zeros(shape, jnp.uint8)
-    carry, kept = jax.lax.fori_loop(0, ticks, tick, (stream.carry, empty))
-    return stream._replace(carry=carry, tick=stream.tick + ticks), kept
+    given = Given(gates, noise, forced, temperature, offset, ticks)
+    carry, drawn = engine.big_frames(weights, stream.carry, given, keep)
+    return stream._replace(carry=carry, tick=stream.tick + ticks), drawn

@@ -1,7 +1,8 @@
 """The model: a SampleRNN whose coarsest tier sees the video, or starts from what it showed."""
 
 from v2s_jax.model.conditioning import with_statistics
-from v2s_jax.model.linear import fold_weight_norm, product
+from v2s_jax.model.folding import Folded, fold, without_weight_norm
+from v2s_jax.model.linear import SCALE_SUFFIX, fold_weight_norm, product
 from v2s_jax.model.recurrent import HIDDEN
 from v2s_jax.model.sample_rnn import Carry
 from v2s_jax.model.video_to_sound import (
@@ -15,9 +16,12 @@ from v2s_jax.model.video_to_sound import (
 
 __all__ = [
     "HIDDEN",
+    "SCALE_SUFFIX",
     "Carry",
+    "Folded",
     "VideoToSound",
     "encode",
+    "fold",
     "fold_weight_norm",
     "forward",
     "init_params",
@@ -25,4 +29,5 @@ __all__ = [
     "product",
     "vision_gates",
     "with_statistics",
+    "without_weight_norm",
 ]

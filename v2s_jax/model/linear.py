@@ -11,18 +11,25 @@ Every matrix product of the model is `product`, which knows the precisions.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int8
 
 GAIN_SUFFIX = "_gain"
+SCALE_SUFFIX = "_scale"
+"""A kernel of int8 has a scale for each of its outputs beside it (generation only)."""
 
 BFLOAT16 = "bfloat16"
 """The precision that rounds both factors of every product, in both directions."""
+
+DIGIT = 128
+"""Base of the two digits that an activation is written in, where the kernel is int8."""
+INT8_INPUT_MOST = 127 * DIGIT + DIGIT // 2 - 1
+"""The largest activation of a row in units: 15 bits."""
 
 HE: Initializer = jax.nn.initializers.he_uniform()
 """He et al. 2015, uniform: input and output maps and hidden layers of the MLP."""
@@ -32,17 +39,45 @@ ORTHOGONAL: Initializer = jax.nn.initializers.orthogonal()
 """Saxe et al. 2014: square recurrent maps."""
 
 
+class ScaledKernel(NamedTuple):
+    """A kernel as integers, and what one of them is worth in each column."""
+
+    values: Int8[Array, "inputs outputs"]
+    scale: Float[Array, "outputs"]
+
+
 def product(
-    x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs outputs"], precision: str
+    x: Float[Array, "*batch inputs"],
+    kernel: Float[Array, "inputs outputs"] | ScaledKernel,
+    precision: str,
 ) -> Float[Array, "*batch outputs"]:
     """Return x times kernel: float32 in, float32 out.
 
     `precision` is JAX's ("default" leaves it to the device, "highest" is exact float32), or
-    "bfloat16": the factors are rounded to it and their products summed in float32.
+    "bfloat16": the factors are rounded to it and their products summed in float32, as they are for
+    a kernel of bfloat16. For an int8 kernel x is rounded to 15 bits, and the sums are exact.
     """
-    if precision == BFLOAT16:
+    if isinstance(kernel, ScaledKernel):
+        return _int8_product(x, kernel)
+    if precision == BFLOAT16 or kernel.dtype == jnp.bfloat16:
         return _bfloat16_product(x, kernel)
     return jnp.matmul(x, kernel, precision=precision)
+
+
+def _int8_product(
+    x: Float[Array, "*batch inputs"], kernel: ScaledKernel
+) -> Float[Array, "*batch outputs"]:
+    """Return x times kernel by products of integers, which no order of summing changes.
+
+    x = unit * (128 high + low), high in -127..127, low in -64..63: one product of int8 for both.
+    """
+    peak = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
+    whole = jnp.round(x * jnp.where(peak > 0, INT8_INPUT_MOST / peak, 0.0)).astype(jnp.int32)
+    high = jnp.floor_divide(whole + DIGIT // 2, DIGIT)
+    digits = jnp.stack([high, whole - DIGIT * high]).astype(jnp.int8)
+    sums = jnp.matmul(digits, kernel.values, preferred_element_type=jnp.int32)
+    of_high, of_low = sums.astype(jnp.float32)
+    return (DIGIT * of_high + of_low) * (peak / INT8_INPUT_MOST) * kernel.scale
 
 
 @jax.custom_vjp
@@ -83,9 +118,14 @@ def _normalised(
 
 def kernel_param(
     module: nn.Module, name: str, shape: tuple[int, int], init: Initializer, weight_norm: bool
-) -> Float[Array, "inputs outputs"]:
-    """Declare a kernel of `module`, with its gain if wanted, and return the effective kernel."""
+) -> Any:
+    """Declare a kernel of `module`, with its gain if wanted, and return the effective kernel.
+
+    That is an array, or a ScaledKernel where the parameters hold integers.
+    """
     kernel = module.param(name, init, shape)
+    if module.has_variable("params", name + SCALE_SUFFIX):
+        return ScaledKernel(kernel, module.get_variable("params", name + SCALE_SUFFIX))
     if not weight_norm:
         return kernel
     gain = module.param(name + GAIN_SUFFIX, lambda _: _column_norm(kernel))

@@ -130,7 +130,7 @@ class LSTM(nn.Module):
 CELLS: dict[str, type[GRU] | type[LSTM]] = {"gru": GRU, "lstm": LSTM}
 
 
-def _kernels(cell: GRU | LSTM, gates: int) -> tuple[Array, Array]:
+def _kernels(cell: GRU | LSTM, gates: int) -> tuple[Any, Any]:
     """Declare the kernels of a cell's input and of its state."""
     width = gates * cell.dim
     return (
@@ -175,8 +175,8 @@ class Recurrent(nn.Module):
         ]
 
     @property
-    def input_kernel(self) -> Float[Array, "inputs gates"]:
-        """The first layer's kernel of its input."""
+    def input_kernel(self) -> Any:
+        """The first layer's kernel of its input, as `kernel_param` gives it."""
         return self.layers[0].input_kernel
 
     @property

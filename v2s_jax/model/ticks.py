@@ -37,7 +37,7 @@ class Layer(NamedTuple):
         return state[..., : state.shape[-1] // self.cell.STATES]
 
     def recurrent(
-        self, kernel: Float[Array, "dim gates"], state: Float[Array, "*batch state"]
+        self, kernel: Any, state: Float[Array, "*batch state"]
     ) -> Float[Array, "*batch gates"]:
         """Return the product of h."""
         return product(self.h(state), kernel, self.precision)
@@ -55,8 +55,8 @@ class Layer(NamedTuple):
         return stepped if advances is None else jnp.where(advances, stepped, state)
 
 
-Weights = tuple[Array, Any]
-"""The recurrent kernel, and what else the cell needs."""
+Weights = tuple[Any, Any]
+"""The recurrent kernel, as `linear.kernel_param` gives it, and what else the cell needs."""
 
 
 class Kept(NamedTuple):

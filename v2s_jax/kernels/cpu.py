@@ -1,0 +1,154 @@
+"""The cpu engine: sampler.cc behind JAX's foreign function interface.
+
+It is built by `python -m v2s_jax.kernels.build`, and runs three tiers of one GRU layer each. With
+float32 weights its levels are the scan's but for near-ties; a row sums in the same order in any
+tile, so a clip sounds the same in any company.
+"""
+
+import ctypes
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from v2s_jax.config import THREE_TIERS, Config
+from v2s_jax.errors import InputError
+from v2s_jax.kernels.build import COMMAND, library_path
+from v2s_jax.kernels.interface import Drawn, Given, Keep
+from v2s_jax.kernels.packing import (
+    NO_LEVEL,
+    Packed,
+    WeightFormat,
+    pack,
+    pad_parts,
+    padded,
+    products,
+    rows_per_lane,
+)
+from v2s_jax.model import Carry, Folded
+
+TARGET = "v2s_generate"
+GATES = 3
+
+
+class CpuWeights(NamedTuple):
+    """Arguments of the library, in its order."""
+
+    big_input: Float[Array, "big_frame_size gates"]
+    big_candidate_bias: Float[Array, "dim"]
+    frame_input: Float[Array, "frame_size gates"]
+    frame_candidate_bias: Float[Array, "dim"]
+    tables: Float[Array, "frame_size q_levels mlp_dim"]
+    products: tuple[Packed, ...]
+    big_bias: Float[Array, "gates"]
+    """Added to the vision's gates before the call."""
+
+
+class CpuEngine:
+    """The library, for one config and format of weights.
+
+    Raises InputError when it is not built, is not for this device, or does not know the model.
+    """
+
+    same_in_any_tile = True
+
+    def __init__(self, config: Config, weights: WeightFormat) -> None:
+        check_fused(config, "cpu")
+        if jax.default_backend() != "cpu":
+            raise InputError(
+                f"--engine cpu on {jax.default_backend()}: add --device cpu, or use --engine scan"
+            )
+        _register()
+        self._config = config
+        self._weights = weights
+
+    def pack(self, folded: Folded) -> CpuWeights:
+        """Lay the weights out as lanes.h reads them."""
+        c = self._config.model
+        tiers = folded.params["params"]["sample_rnn"]
+        big, frame = tiers["big_frame_tier"]["gru"], tiers["frame_tier"]["gru"]
+        assert folded.frame_kernel is not None
+        levels = padded(c.q_levels) - c.q_levels
+        return CpuWeights(
+            pad_parts(big["input_kernel"][: c.big_frame_size], GATES),
+            pad_parts(big["candidate_bias"], 1),
+            pad_parts(folded.frame_kernel, GATES),
+            pad_parts(frame["candidate_bias"], 1),
+            jnp.pad(pad_parts(folded.tables, 1), ((0, 0), (0, levels), (0, 0))),
+            tuple(
+                pack(product, self._weights, NO_LEVEL if name == "output" else 0.0)
+                for name, product in products(c, folded.params)._asdict().items()
+            ),
+            pad_parts(big["input_bias"], GATES),
+        )
+
+    def big_frames(
+        self, weights: CpuWeights, carry: Carry, given: Given, keep: Keep
+    ) -> tuple[Carry, Drawn]:
+        """Run the library over `given.ticks` big frames."""
+        c = self._config.model
+        assert carry.frame is not None
+        video_frames, tile, per_frame, size = given.noise.shape
+        samples = video_frames * per_frame * size
+        gates = jnp.zeros((video_frames, tile, GATES * c.dim))
+        gates = pad_parts(gates if given.gates is None else given.gates, GATES)
+        forced = jnp.zeros((0, tile), jnp.int32) if given.forced is None else given.forced
+        state = jax.ShapeDtypeStruct((tile, padded(c.dim)), jnp.float32)
+        by_sample = (samples, tile)
+        call = jax.ffi.ffi_call(
+            TARGET,
+            (
+                state,
+                state,
+                jax.ShapeDtypeStruct((tile, size), jnp.int32),
+                jax.ShapeDtypeStruct(by_sample, jnp.uint8),
+                jax.ShapeDtypeStruct(by_sample, jnp.float32),
+                jax.ShapeDtypeStruct(
+                    (samples if keep == "logits" else 0, tile, padded(c.q_levels)), jnp.float32
+                ),
+            ),
+        )
+        big_frame, frame, lookback, levels, nats, logits = call(
+            pad_parts(carry.big_frame, 1),
+            pad_parts(carry.frame, 1),
+            carry.levels,
+            gates + weights.big_bias,
+            given.noise.reshape(video_frames, tile, per_frame * size),
+            forced,
+            given.temperature,
+            jnp.stack([given.ticks, given.offset]),
+            *weights[:5],
+            *(part for packed in weights.products for part in packed),
+            big_frame_size=c.big_frame_size,
+            frame_size=c.frame_size,
+            q_levels=c.q_levels,
+            rows_per_lane=rows_per_lane(self._weights),
+        )
+        carry = Carry(big_frame[:, : c.dim], frame[:, : c.dim], lookback)
+        return carry, Drawn(
+            levels,
+            None if keep == "levels" else nats,
+            logits[..., : c.q_levels] if keep == "logits" else None,
+        )
+
+
+def check_fused(config: Config, engine: str) -> None:
+    """Raise InputError for a model that the kernels do not know."""
+    c = config.model
+    if (c.tiers, c.cell, c.rnn_layers) != (THREE_TIERS, "gru", 1):
+        raise InputError(
+            f"--engine {engine}: runs 3 tiers of 1 GRU layer, this model has {c.tiers} of "
+            f"{c.rnn_layers} {c.cell.upper()}: use --engine scan"
+        )
+
+
+@cache
+def _register() -> None:
+    """Load the library, once."""
+    path = library_path()
+    if not path.exists():
+        raise InputError(f"--engine cpu is not built: run {COMMAND}, or use --engine scan")
+    library = ctypes.cdll.LoadLibrary(str(path))
+    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(library.V2sGenerate), platform="cpu")

@@ -1,0 +1,195 @@
+// Sixteen float lanes, and dot products of packed weights in the three formats that they come in.
+//
+// A packed product has its columns in groups of 64: [columns / 64][rows / per][4][16 lanes][per],
+// where `per` rows lie side by side in one 32-bit lane: 1 of float32, 2 of bfloat16, 4 of int8.
+// Whatever the number of rows of activations, each (row, column) sums its terms in the same order,
+// so a clip sounds the same in any company.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace v2s {
+
+constexpr int kLanes = 16;
+constexpr int kGroup = 64;                   // columns of a packed group
+constexpr int kVectors = kGroup / kLanes;    // vectors of a packed group
+
+typedef float Floats __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+typedef uint32_t Words __attribute__((vector_size(64)));
+
+template <typename V>
+inline V load(const void* from) {
+  V v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+inline void store(float* to, Floats v) { std::memcpy(to, &v, sizeof v); }
+inline Floats all(float x) { return x - Floats{}; }
+inline Floats largest(Floats a, Floats b) { return a > b ? a : b; }
+inline Floats relu(Floats x) { return largest(x, Floats{}); }
+
+inline float max_of(Floats v) {
+  float best = v[0];
+  for (int i = 1; i < kLanes; ++i) best = std::max(best, v[i]);
+  return best;
+}
+inline float sum_of(Floats v) {
+  float half[8];
+  for (int i = 0; i < 8; ++i) half[i] = v[i] + v[i + 8];
+  return ((half[0] + half[4]) + (half[2] + half[6])) + ((half[1] + half[5]) + (half[3] + half[7]));
+}
+
+// e^x to about 1 ulp: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes, expf).
+inline Floats exp_of(Floats x) {
+  x = largest(x, all(-87.0f));
+  x = x < all(88.0f) ? x : all(88.0f);
+  const Floats shifted = x * 1.44269504088896341f + 12582912.0f;  // rounds to the nearest integer
+  const Floats n = shifted - 12582912.0f;
+  const Floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  Floats p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
+  return p * load<Floats>(&power);
+}
+inline Floats sigmoid(Floats x) { return 1.0f / (1.0f + exp_of(-x)); }
+inline Floats tanh_of(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+
+inline uint16_t to_bfloat16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// Activations of one row as a format reads them, and what turns its sum into a float.
+
+struct Float32 {
+  static constexpr int kPer = 1;
+  static constexpr int kSums = 1;
+  using Sum = Floats;
+
+  static int row_bytes(int width) { return width * 4; }
+
+  static float prepare(const float* x, int width, uint8_t* row) {
+    std::memcpy(row, x, width * sizeof(float));
+    return 1.0f;
+  }
+  static void add(Sum* sums, const uint8_t* row, int, int step, const uint8_t* weights) {
+    float x;
+    std::memcpy(&x, row + 4 * step, sizeof x);
+    sums[0] += x * load<Floats>(weights);
+  }
+  static Floats finish(const Sum* sums, float, const float*, const int32_t*) { return sums[0]; }
+};
+
+struct BFloat16 {
+  static constexpr int kPer = 2;
+  static constexpr int kSums = 1;
+  using Sum = Floats;
+
+  static int row_bytes(int width) { return width * 2; }
+
+  static float prepare(const float* x, int width, uint8_t* row) {
+#if defined(__AVX512BF16__)
+    for (int i = 0; i < width; i += kLanes) {
+      const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
+      std::memcpy(row + 2 * i, &rounded, sizeof rounded);
+    }
+#else
+    uint16_t* to = reinterpret_cast<uint16_t*>(row);
+    for (int i = 0; i < width; ++i) to[i] = to_bfloat16(x[i]);
+#endif
+    return 1.0f;
+  }
+  static void add(Sum* sums, const uint8_t* row, int, int step, const uint8_t* weights) {
+    uint32_t pair;
+    std::memcpy(&pair, row + 4 * step, sizeof pair);
+#if defined(__AVX512BF16__)
+    sums[0] = (Floats)_mm512_dpbf16_ps((__m512)sums[0], (__m512bh)_mm512_set1_epi32(pair),
+                                       load<__m512bh>(weights));
+#else
+    const Words w = load<Words>(weights);
+    const Words low = w << 16, high = w & 0xffff0000u;
+    const uint32_t first = pair << 16, second = pair & 0xffff0000u;
+    float a, b;
+    std::memcpy(&a, &first, sizeof a);
+    std::memcpy(&b, &second, sizeof b);
+    sums[0] += a * load<Floats>(&low);
+    sums[0] += b * load<Floats>(&high);
+#endif
+  }
+  static Floats finish(const Sum* sums, float, const float*, const int32_t*) { return sums[0]; }
+};
+
+// int8 weights; activations in 15 bits (linear.INT8_INPUT_MOST), as two bytes without sign:
+//   x = scale * (256 * high + low - 32768),   so   x W = scale * (256 * H + L - 32768 * sum(W)).
+// The sums are exact integers: only the rounding to 8 and to 15 bits loses anything.
+struct Int8 {
+  static constexpr int kPer = 4;
+  static constexpr int kSums = 2;
+  using Sum = Ints;
+  static constexpr float kMost = 16319.0f;
+
+  static int row_bytes(int width) { return width * 2; }
+
+  static float prepare(const float* x, int width, uint8_t* row) {
+    Floats most = {};
+    for (int i = 0; i < width; i += kLanes) {
+      const Floats v = load<Floats>(x + i);
+      most = largest(most, largest(v, -v));
+    }
+    const float peak = max_of(most);
+    const float inverse = peak > 0 ? kMost / peak : 0.0f;
+    for (int i = 0; i < width; i += kLanes) {
+      // 32768 + rounding to nearest: the integers lie in the float's low 16 bits.
+      const Floats shifted = load<Floats>(x + i) * inverse + (8388608.0f + 32768.0f);
+      const Words bits = load<Words>(&shifted);
+      const Words high = (bits >> 8) & 0xff, low = bits & 0xff;
+      typedef uint8_t Bytes __attribute__((vector_size(16)));
+      const Bytes high_bytes = __builtin_convertvector(high, Bytes);
+      const Bytes low_bytes = __builtin_convertvector(low, Bytes);
+      std::memcpy(row + i, &high_bytes, sizeof high_bytes);
+      std::memcpy(row + width + i, &low_bytes, sizeof low_bytes);
+    }
+    return peak / kMost;
+  }
+  static Ints dot(Ints sum, uint32_t bytes, const uint8_t* weights) {
+#if defined(__AVX512VNNI__)
+    return (Ints)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(bytes),
+                                     load<__m512i>(weights));
+#else
+    uint8_t x[4];
+    std::memcpy(x, &bytes, sizeof x);
+    const int8_t* w = reinterpret_cast<const int8_t*>(weights);
+    for (int lane = 0; lane < kLanes; ++lane)
+      for (int i = 0; i < 4; ++i) sum[lane] += int32_t{x[i]} * w[4 * lane + i];
+    return sum;
+#endif
+  }
+  static void add(Sum* sums, const uint8_t* row, int width, int step, const uint8_t* weights) {
+    uint32_t high, low;
+    std::memcpy(&high, row + 4 * step, sizeof high);
+    std::memcpy(&low, row + width + 4 * step, sizeof low);
+    sums[0] = dot(sums[0], high, weights);
+    sums[1] = dot(sums[1], low, weights);
+  }
+  static Floats finish(const Sum* sums, float scale, const float* scales, const int32_t* totals) {
+    const Ints high = sums[0] - 128 * load<Ints>(totals);
+    const Floats wide = 256.0f * __builtin_convertvector(high, Floats) +
+                        __builtin_convertvector(sums[1], Floats);
+    return wide * scale * load<Floats>(scales);
+  }
+};
+
+}  // namespace v2s

@@ -1,0 +1,141 @@
+"""The weights of the sampler's seven products, as the kernels read them.
+
+Sizes are padded with zeros to whole groups of columns; int8 weights are
+
+    W[:, n] = scale[n] * q[:, n],   q in -127..127,   scale[n] = max |W[:, n]| / 127.
+
+`quantise` is the one rounding of every engine, so all of them run the same int8 model.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Int8, Shaped
+
+from v2s_jax.config import THREE_TIERS, ModelConfig
+
+WeightFormat = Literal["float32", "bfloat16", "int8"]
+"""How the weights of the products lie in memory; what is small stays float32."""
+
+WEIGHT_BYTES: dict[WeightFormat, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
+INT8_MOST = 127
+GROUP = 64
+"""Columns of a packed group (lanes.h)."""
+LANES = 16
+LANE_BYTES = 4
+NO_LEVEL = -1e30
+"""Bias of a padded level: it is never drawn."""
+
+
+def quantise(
+    kernel: Float[Array, "inputs outputs"],
+) -> tuple[Int8[Array, "inputs outputs"], Float[Array, "outputs"]]:
+    """Return a kernel's integers and its scale for each output; a zero column has scale 1."""
+    most = jnp.max(jnp.abs(kernel), axis=0)
+    scale = jnp.where(most > 0, most, INT8_MOST) / INT8_MOST
+    return jnp.round(kernel / scale).astype(jnp.int8), scale
+
+
+class Product(NamedTuple):
+    """One product: kernel, bias, and the parts that its outputs fall into (gates, ticks)."""
+
+    kernel: Float[Array, "inputs outputs"]
+    bias: Float[Array, "outputs"]
+    parts: int = 1
+
+
+class Products(NamedTuple):
+    """The seven products of three tiers of one GRU layer, slowest first."""
+
+    big_recurrent: Product
+    big_up: Product
+    """Its bias holds the frame tier's own too."""
+    frame_conditioning: Product
+    frame_recurrent: Product
+    frame_up: Product
+    hidden: Product
+    output: Product
+
+
+def products(config: ModelConfig, params: dict[str, Any]) -> Products:
+    """Take the products out of parameters without weight norm."""
+    tiers = params["params"]["sample_rnn"]
+    big, frame, sample = (tiers[f"{name}_tier"] for name in ("big_frame", "frame", "sample"))
+    no_bias = jnp.zeros(3 * config.dim)
+    return Products(
+        Product(big["gru"]["recurrent_kernel"], no_bias, 3),
+        Product(
+            big["upsampling"]["kernel"],
+            big["upsampling"]["bias"] + jnp.tile(frame["expand"]["bias"], config.ratio),
+            config.ratio,
+        ),
+        Product(frame["gru"]["input_kernel"], frame["gru"]["input_bias"], 3),
+        Product(frame["gru"]["recurrent_kernel"], no_bias, 3),
+        Product(frame["upsampling"]["kernel"], frame["upsampling"]["bias"], config.frame_size),
+        Product(sample["hidden"]["kernel"], sample["hidden"]["bias"]),
+        Product(sample["output"]["kernel"], sample["output"]["bias"]),
+    )
+
+
+def padded(size: int) -> int:
+    """Return the size in whole groups."""
+    return -(-size // GROUP) * GROUP
+
+
+def pad_parts(
+    x: Float[Array, "*batch outputs"], parts: int, fill: float = 0.0
+) -> Float[Array, "*batch padded"]:
+    """Pad each of the parts of the last axis to whole groups."""
+    width = x.shape[-1] // parts
+    split = x.reshape(*x.shape[:-1], parts, width)
+    edges = [(0, 0)] * (split.ndim - 1) + [(0, padded(width) - width)]
+    return jnp.pad(split, edges, constant_values=fill).reshape(*x.shape[:-1], -1)
+
+
+class Packed(NamedTuple):
+    """One product as lanes.h reads it."""
+
+    weights: Shaped[Array, "groups steps vectors lanes rows_per_lane"]
+    scales: Float[Array, "padded_outputs"]
+    totals: Int[Array, "padded_outputs"]
+    """Sum of each column's integers."""
+    bias: Float[Array, "padded_outputs"]
+
+
+def rows_per_lane(weights: WeightFormat) -> int:
+    """Return how many rows of a kernel lie side by side in one 32-bit lane."""
+    return LANE_BYTES // WEIGHT_BYTES[weights]
+
+
+def pack(product: Product, weights: WeightFormat, no_bias: float = 0.0) -> Packed:
+    """Pad, round and lay out one product; `no_bias` is the bias of padded columns."""
+    kernel = pad_parts(product.kernel, product.parts)
+    kernel = jnp.pad(kernel, ((0, padded(kernel.shape[0]) - kernel.shape[0]), (0, 0)))
+    if weights == "int8":
+        values, scales = quantise(kernel)
+    else:
+        values, scales = kernel.astype(weights), jnp.ones(kernel.shape[1])
+    per = rows_per_lane(weights)
+    blocks = values.reshape(-1, per, kernel.shape[1] // GROUP, GROUP // LANES, LANES)
+    return Packed(
+        blocks.transpose(2, 0, 3, 4, 1),
+        scales,
+        values.sum(axis=0, dtype=jnp.int32) if weights == "int8" else jnp.zeros_like(scales, int),
+        pad_parts(product.bias, product.parts, no_bias),
+    )
+
+
+def weight_bytes_per_sample(config: ModelConfig, weights: WeightFormat) -> float | None:
+    """Return the bytes of the products' weights that generating one sample reads.
+
+    A tile reads them once for all of its rows. Tables, small maps and vision, which is read once
+    per video frame, are left out. None for a model that is not three tiers of one GRU layer.
+    """
+    c = config
+    if (c.tiers, c.cell, c.rnn_layers) != (THREE_TIERS, "gru", 1):
+        return None
+    per_big_frame = c.dim * (3 * c.dim + c.ratio * c.dim + 3 * c.dim)
+    per_frame = c.dim * (3 * c.dim + c.frame_size * c.mlp_dim)
+    per_sample = c.mlp_dim * (c.mlp_dim + c.q_levels)
+    read = per_big_frame / c.big_frame_size + per_frame / c.frame_size + per_sample
+    return read * WEIGHT_BYTES[weights]

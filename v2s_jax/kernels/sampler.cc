@@ -1,0 +1,454 @@
+// The cpu engine: whole big frames of a tile of clips in one call, all cores on every product.
+//
+// The tiers of v2s_jax.model (three tiers, one GRU layer each), weight norm and embeddings folded.
+// Each thread owns groups of 64 columns of every product, so its share of the weights stays in its
+// core's cache, and meets the others at a barrier after each product.
+
+#include <sched.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "lanes.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace v2s {
+
+struct Sizes {
+  int rows, big, frame, ratio, dim, mlp, levels, known_levels, video_frames, per_frame;
+};
+
+struct Product {
+  const uint8_t* weights;
+  const float* scales;     // one per column; int8 only
+  const int32_t* totals;   // sum of each column's integers; int8 only
+  const float* bias;       // one per column
+};
+
+struct Weights {
+  const float *big_input, *big_candidate_bias;      // [big 3*dim], [dim]
+  const float *frame_input, *frame_candidate_bias;  // [frame 3*dim], [dim]
+  const float* tables;                              // [frame levels mlp]
+  Product big_recurrent, big_up, frame_conditioning, frame_recurrent, frame_up, hidden, output;
+};
+
+struct Inputs {
+  const float *big_state, *frame_state;  // [rows dim]
+  const int32_t* lookback;               // [rows big]
+  const float* gates;                    // [video_frames rows 3*dim]
+  const float* noise;                    // [video_frames rows per_frame*big]
+  const int32_t* forced;                 // [samples rows], or null: levels are then drawn
+  float temperature;
+  int ticks, offset;
+};
+
+struct Outputs {
+  float *big_state, *frame_state;
+  int32_t* lookback;
+  uint8_t* levels;  // [samples rows]
+  float* nats;      // [samples rows]
+  float* logits;    // [samples rows levels], or null
+};
+
+class Barrier {
+ public:
+  explicit Barrier(int threads) : threads_(threads) {}
+
+  void wait() {
+    if (threads_ == 1) return;
+    const int round = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+      if (spins > kSpins) sched_yield();  // a busy machine: let the other thread run
+#if defined(__x86_64__)
+      else __builtin_ia32_pause();
+#endif
+    }
+  }
+
+ private:
+  static constexpr int kSpins = 4000;
+  const int threads_;
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<int> round_{0};
+};
+
+struct Buffer {  // floats on a cache line's border
+  explicit Buffer(size_t size) : storage(size + 16, 0.0f) {
+    const auto address = reinterpret_cast<uintptr_t>(storage.data());
+    data = storage.data() + ((64 - address % 64) % 64) / sizeof(float);
+  }
+  std::vector<float> storage;
+  float* data;
+};
+
+// What all threads share.
+struct Shared {
+  Shared(const Sizes& s, int threads)
+      : barrier(threads),
+        big_state{Buffer(s.rows * s.dim), Buffer(s.rows * s.dim)},
+        frame_state{Buffer(s.rows * s.dim), Buffer(s.rows * s.dim)},
+        conditioning(s.rows * s.ratio * s.dim),
+        conditioning_gates(s.rows * s.ratio * 3 * s.dim),
+        recurrent(s.rows * 3 * s.dim),
+        upsampled(s.rows * s.frame * s.mlp),
+        hidden(s.rows * s.mlp),
+        logits(s.rows * s.levels),
+        picked(s.rows) {}
+
+  Barrier barrier;
+  Buffer big_state[2], frame_state[2];  // before and after a tick
+  Buffer conditioning, conditioning_gates, recurrent, upsampled, hidden, logits;
+  std::vector<int32_t> picked;
+};
+
+struct Span {
+  int begin, end;
+};
+
+template <typename Format>
+class Worker {
+ public:
+  Worker(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out, Shared& shared,
+         int thread, int threads)
+      : s_(s), w_(w), in_(in), out_(out), shared_(shared), thread_(thread), threads_(threads),
+        window_(s.rows * s.big), x_(s.rows * s.mlp),
+        prepared_(size_t(s.rows) * s.ratio * Format::row_bytes(std::max(s.dim, s.mlp)) / 4 + 16),
+        scales_(s.rows * s.ratio) {
+    std::copy_n(in.lookback, s.rows * s.big, window_.data());
+  }
+
+  void run() {
+    for (int tick = 0; tick < in_.ticks; ++tick) {
+      const int place = in_.offset + tick;
+      big_frame(in_.gates + size_t(place / s_.per_frame) * s_.rows * 3 * s_.dim);
+      for (int frame = 0; frame < s_.ratio; ++frame) {
+        begin_frame(frame);
+        for (int i = 0; i < s_.frame; ++i) sample(tick, place, frame, i);
+      }
+    }
+    if (thread_ == 0) {
+      std::copy_n(window_.data(), window_.size(), out_.lookback);
+      std::copy_n(shared_.big_state[big_now_].data, s_.rows * s_.dim, out_.big_state);
+      std::copy_n(shared_.frame_state[frame_now_].data, s_.rows * s_.dim, out_.frame_state);
+    }
+  }
+
+ private:
+  Span share(int count) const {
+    return {count * thread_ / threads_, count * (thread_ + 1) / threads_};
+  }
+
+  float amplitude(int row, int place) const {  // tiers.tier_input
+    const float half = s_.known_levels / 2.0f;
+    return 2.0f * ((window_[row * s_.big + place] - s_.known_levels / 2) / half);
+  }
+
+  void prepare(const float* x, int rows, int width) {
+    uint8_t* to = reinterpret_cast<uint8_t*>(prepared_.data);
+    const int bytes = Format::row_bytes(width);
+    for (int row = 0; row < rows; ++row)
+      scales_[row] = Format::prepare(x + size_t(row) * width, width, to + size_t(row) * bytes);
+  }
+
+  // The product of R prepared rows with one group of 64 columns.
+  template <int R, typename Take>
+  void group_of(const Product& p, int row, int width, int group, Take take) {
+    const uint8_t* x = reinterpret_cast<const uint8_t*>(prepared_.data);
+    const int bytes = Format::row_bytes(width), steps = width / Format::kPer;
+    const uint8_t* weights = p.weights + size_t(group) * steps * kVectors * 64;
+    typename Format::Sum sums[R][kVectors][Format::kSums] = {};
+    for (int step = 0; step < steps; ++step, weights += kVectors * 64) {
+      __builtin_prefetch(weights + 4096);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+          Format::add(sums[r][v], x + size_t(row + r) * bytes, width, step, weights + v * 64);
+    }
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < kVectors; ++v) {
+        const int column = group * kGroup + v * kLanes;
+        const Floats y = Format::finish(sums[r][v], scales_[row + r], p.scales + column,
+                                        p.totals + column);
+        take(row + r, column, y + load<Floats>(p.bias + column));
+      }
+  }
+
+  template <typename Take>
+  void multiply(const Product& p, int rows, int width, int group, Take take) {
+    constexpr int kMost = Format::kSums == 1 ? 6 : 3;  // rows whose sums fit the registers
+    int row = 0;
+    for (; row + kMost <= rows; row += kMost) group_of<kMost>(p, row, width, group, take);
+    switch (rows - row) {
+      case 5: group_of<5 <= kMost ? 5 : 1>(p, row, width, group, take); break;
+      case 4: group_of<4 <= kMost ? 4 : 1>(p, row, width, group, take); break;
+      case 3: group_of<3>(p, row, width, group, take); break;
+      case 2: group_of<2>(p, row, width, group, take); break;
+      case 1: group_of<1>(p, row, width, group, take); break;
+      default: break;
+    }
+  }
+
+  // All of a thread's columns of a product into a row-major array.
+  void product(const Product& p, int rows, int width, int columns, float* to, bool positive) {
+    const Span own = share(columns / kGroup);
+    for (int group = own.begin; group < own.end; ++group)
+      multiply(p, rows, width, group, [=](int row, int column, Floats y) {
+        store(to + size_t(row) * columns + column, positive ? relu(y) : y);
+      });
+  }
+
+  // The units of a thread, in groups: of each gate, the columns that belong to them.
+  template <typename Take>
+  void gate_product(const Product& p, int rows, Take take) {
+    const int per_gate = s_.dim / kGroup;
+    const Span own = share(per_gate);
+    for (int gate = 0; gate < 3; ++gate)
+      for (int group = own.begin; group < own.end; ++group)
+        multiply(p, rows, s_.dim, gate * per_gate + group, take);
+  }
+
+  // A tick of a GRU for this thread's units: recurrent.GRU.step.
+  void step(const float* before, float* after, const Product& recurrent, const float* candidate_bias,
+            const float* input, int first, int size, const float* gates, size_t gates_row) {
+    const int dim = s_.dim;
+    float* product = shared_.recurrent.data;
+    prepare(before, s_.rows, dim);
+    gate_product(recurrent, s_.rows, [=](int row, int column, Floats y) {
+      store(product + size_t(row) * 3 * dim + column, y);
+    });
+    const Span own = share(dim / kGroup);
+    for (int row = 0; row < s_.rows; ++row)
+      for (int unit = own.begin * kGroup; unit < own.end * kGroup; unit += kLanes) {
+        Floats g[3], u[3];
+        for (int gate = 0; gate < 3; ++gate) {
+          const int column = gate * dim + unit;
+          g[gate] = load<Floats>(gates + row * gates_row + column);
+          for (int i = 0; i < size; ++i)
+            g[gate] += amplitude(row, first + i) * load<Floats>(input + i * 3 * dim + column);
+          u[gate] = load<Floats>(product + size_t(row) * 3 * dim + column);
+        }
+        const Floats reset = sigmoid(g[0] + u[0]), update = sigmoid(g[1] + u[1]);
+        const Floats candidate =
+            tanh_of(g[2] + reset * (u[2] + load<Floats>(candidate_bias + unit)));
+        const Floats h = load<Floats>(before + row * dim + unit);
+        store(after + row * dim + unit, candidate + update * (h - candidate));
+      }
+    shared_.barrier.wait();
+  }
+
+  void big_frame(const float* vision_gates) {
+    const int dim = s_.dim;
+    const float* before = shared_.big_state[big_now_].data;
+    big_now_ ^= 1;
+    float* after = shared_.big_state[big_now_].data;
+    step(before, after, w_.big_recurrent, w_.big_candidate_bias, w_.big_input, 0, s_.big,
+         vision_gates, size_t(3) * dim);
+    prepare(after, s_.rows, dim);
+    product(w_.big_up, s_.rows, dim, s_.ratio * dim, shared_.conditioning.data, false);
+    shared_.barrier.wait();
+    // What the frame ticks' gates hold before their own samples are known, for all of them.
+    prepare(shared_.conditioning.data, s_.rows * s_.ratio, dim);
+    float* to = shared_.conditioning_gates.data;
+    gate_product(w_.frame_conditioning, s_.rows * s_.ratio, [=](int row, int column, Floats y) {
+      store(to + size_t(row) * 3 * dim + column, y);
+    });
+  }
+
+  void begin_frame(int frame) {
+    const float* before = shared_.frame_state[frame_now_].data;
+    frame_now_ ^= 1;
+    float* after = shared_.frame_state[frame_now_].data;
+    step(before, after, w_.frame_recurrent, w_.frame_candidate_bias, w_.frame_input,
+         s_.big - s_.frame, s_.frame, shared_.conditioning_gates.data + size_t(frame) * 3 * s_.dim,
+         size_t(s_.ratio) * 3 * s_.dim);
+    prepare(after, s_.rows, s_.dim);
+    product(w_.frame_up, s_.rows, s_.dim, s_.frame * s_.mlp, shared_.upsampled.data, false);
+    shared_.barrier.wait();
+  }
+
+  void sample(int tick, int place, int frame, int i) {
+    for (int row = 0; row < s_.rows; ++row) {
+      const float* from = shared_.upsampled.data + (size_t(row) * s_.frame + i) * s_.mlp;
+      const int32_t* window = window_.data() + row * s_.big + s_.big - s_.frame;
+      for (int unit = 0; unit < s_.mlp; unit += kLanes) {
+        Floats x = load<Floats>(w_.tables + size_t(window[0]) * s_.mlp + unit);
+        for (int lag = 1; lag < s_.frame; ++lag)
+          x += load<Floats>(w_.tables + (size_t(lag) * s_.levels + window[lag]) * s_.mlp + unit);
+        store(x_.data + size_t(row) * s_.mlp + unit, relu(x + load<Floats>(from + unit)));
+      }
+    }
+    prepare(x_.data, s_.rows, s_.mlp);
+    product(w_.hidden, s_.rows, s_.mlp, s_.mlp, shared_.hidden.data, true);
+    shared_.barrier.wait();
+    prepare(shared_.hidden.data, s_.rows, s_.mlp);
+    product(w_.output, s_.rows, s_.mlp, s_.levels, shared_.logits.data, false);
+    shared_.barrier.wait();
+    const int of_big_frame = frame * s_.frame + i;
+    choose(size_t(tick) * s_.big + of_big_frame, place, of_big_frame);
+  }
+
+  // Draw the next level of each row, and move the windows on.
+  void choose(size_t number, int place, int of_big_frame) {
+    const int samples = s_.per_frame * s_.big;
+    const int column = place % s_.per_frame * s_.big + of_big_frame;
+    const bool alone = s_.rows == 1;  // then every thread draws it, which saves a meeting
+    for (int row = alone ? 0 : thread_; row < s_.rows; row += alone ? 1 : threads_) {
+      const float* noise = in_.noise + (size_t(place / s_.per_frame) * s_.rows + row) * samples;
+      const size_t at = number * s_.rows + row;
+      const int forced = in_.forced == nullptr ? -1 : in_.forced[at];
+      float nats;
+      const int level = pick(shared_.logits.data + size_t(row) * s_.levels, noise[column], forced,
+                             nats);
+      if (alone) push(row, level);
+      else shared_.picked[row] = level;
+      if (alone && thread_ != 0) continue;
+      out_.levels[at] = static_cast<uint8_t>(level);
+      out_.nats[at] = nats;
+      if (out_.logits != nullptr)
+        std::copy_n(shared_.logits.data + size_t(row) * s_.levels, s_.levels,
+                    out_.logits + at * s_.levels);
+    }
+    if (alone) return;
+    shared_.barrier.wait();
+    for (int row = 0; row < s_.rows; ++row) push(row, shared_.picked[row]);
+  }
+
+  void push(int row, int level) {
+    int32_t* window = window_.data() + row * s_.big;
+    std::copy(window + 1, window + s_.big, window);
+    window[s_.big - 1] = level;
+  }
+
+  // noise.inverse_cdf: the level at which the cumulative distribution passes `uniform`.
+  int pick(const float* logits, float uniform, int forced, float& nats) const {
+    alignas(64) float weights[256];
+    float block[256 / kLanes];
+    const float inverse = 1.0f / in_.temperature;
+    Floats most = all(-INFINITY);
+    for (int i = 0; i < s_.levels; i += kLanes) most = largest(most, load<Floats>(logits + i));
+    const float peak = max_of(most);
+    float total = 0.0f;
+    for (int i = 0; i < s_.levels; i += kLanes) {
+      const Floats weight = exp_of((load<Floats>(logits + i) - peak) * inverse);
+      store(weights + i, weight);
+      for (int past = s_.known_levels; past < i + kLanes; ++past)
+        if (past >= i) weights[past] = 0.0f;  // padding
+      block[i / kLanes] = sum_of(load<Floats>(weights + i));
+      total += block[i / kLanes];
+    }
+    int level = forced;
+    if (forced < 0) {
+      const float target = uniform * total;
+      float below = 0.0f;
+      int first = 0;
+      const int last = s_.levels / kLanes - 1;
+      while (first < last && below + block[first] <= target) below += block[first++];
+      level = first * kLanes;
+      for (int i = 0; i < kLanes - 1; ++i, ++level) {
+        below += weights[level];
+        if (below > target) break;
+      }
+      level = std::min(level, s_.known_levels - 1);
+    }
+    nats = std::log(total) - (logits[level] - peak) * inverse;
+    return level;
+  }
+
+  const Sizes s_;
+  const Weights w_;
+  const Inputs in_;
+  const Outputs out_;
+  Shared& shared_;
+  const int thread_, threads_;
+  std::vector<int32_t> window_;
+  Buffer x_, prepared_;
+  std::vector<float> scales_;
+  int big_now_ = 0, frame_now_ = 0;
+};
+
+int usable_cores() {
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof cores, &cores) == 0) return CPU_COUNT(&cores);
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+template <typename Format>
+void generate(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out) {
+  const int threads = std::clamp(std::min(usable_cores(), s.dim / kGroup), 1, 16);
+  Shared shared(s, threads);
+  std::copy_n(in.big_state, s.rows * s.dim, shared.big_state[0].data);
+  std::copy_n(in.frame_state, s.rows * s.dim, shared.frame_state[0].data);
+  auto work = [&](int thread) { Worker<Format>(s, w, in, out, shared, thread, threads).run(); };
+  std::vector<std::thread> others;
+  for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  work(0);
+  for (auto& other : others) other.join();
+}
+
+constexpr int kFirstWeight = 8;  // arguments before the weights
+
+ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t big, int64_t frame,
+                    int64_t known_levels, int64_t format) {
+  auto dims = [&](int i) { return args.get<ffi::AnyBuffer>(i)->dimensions(); };
+  auto raw = [&](int i) -> const void* { return args.get<ffi::AnyBuffer>(i)->untyped_data(); };
+  auto floats = [&](int i) { return static_cast<const float*>(raw(i)); };
+  auto ints = [&](int i) { return static_cast<const int32_t*>(raw(i)); };
+  auto result = [&](int i) { return (*rets.get<ffi::AnyBuffer>(i))->untyped_data(); };
+
+  Sizes s;
+  s.rows = dims(0)[0], s.dim = dims(0)[1];
+  s.big = big, s.frame = frame, s.ratio = big / frame;
+  s.known_levels = known_levels;
+  s.video_frames = dims(3)[0];
+  s.per_frame = dims(4)[2] / big;
+  const auto tables = dims(kFirstWeight + 4);
+  s.levels = tables[1], s.mlp = tables[2];
+
+  Inputs in{floats(0), floats(1), ints(2), floats(3), floats(4), nullptr};
+  if (dims(5)[0] != 0) in.forced = ints(5);
+  in.temperature = *floats(6);
+  in.ticks = ints(7)[0], in.offset = ints(7)[1];
+
+  int next = kFirstWeight;
+  Weights w;
+  for (const float** part : {&w.big_input, &w.big_candidate_bias, &w.frame_input,
+                             &w.frame_candidate_bias, &w.tables})
+    *part = floats(next++);
+  for (Product* p : {&w.big_recurrent, &w.big_up, &w.frame_conditioning, &w.frame_recurrent,
+                     &w.frame_up, &w.hidden, &w.output}) {
+    *p = {static_cast<const uint8_t*>(raw(next)), floats(next + 1), ints(next + 2),
+          floats(next + 3)};
+    next += 4;
+  }
+
+  Outputs out{static_cast<float*>(result(0)),   static_cast<float*>(result(1)),
+              static_cast<int32_t*>(result(2)), static_cast<uint8_t*>(result(3)),
+              static_cast<float*>(result(4)),   nullptr};
+  if ((*rets.get<ffi::AnyBuffer>(5))->dimensions()[0] != 0)
+    out.logits = static_cast<float*>(result(5));
+
+  if (format == Float32::kPer) generate<Float32>(s, w, in, out);
+  else if (format == BFloat16::kPer) generate<BFloat16>(s, w, in, out);
+  else generate<Int8>(s, w, in, out);
+  return ffi::Error::Success();
+}
+
+}  // namespace v2s
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(V2sGenerate, v2s::Generate,
+                              ffi::Ffi::Bind()
+                                  .RemainingArgs()
+                                  .RemainingRets()
+                                  .Attr<int64_t>("big_frame_size")
+                                  .Attr<int64_t>("frame_size")
+                                  .Attr<int64_t>("q_levels")
+                                  .Attr<int64_t>("rows_per_lane"));
