@@ -30,6 +30,13 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_end_with_their_file():
+    """Forget what a file compiled: over the whole suite it would be gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Config:
     """The real config, replaced small."""
