@@ -6,7 +6,7 @@ sound when the same program is held against teacher forcing.
 
 `ScanEngine` is the plain engine, which runs on every device and every model, and which the others
 are held to. Its weights may lie in bfloat16, or in int8 with a scale for each output: where memory
-is the limit, a clip alone, fewer bytes are more samples.
+is the limit, a clip alone at the sizes of `paper`, fewer bytes are more samples.
 """
 
 from collections.abc import Callable
