@@ -13,8 +13,6 @@ reads the answers, removes segments, joins neighbours that stay to clips of 2 to
 these to CLEAN as VEGAS has them, for `data.prepare folder`.
 """
 
-import csv
-import io
 import json
 import re
 from collections import defaultdict
@@ -35,6 +33,7 @@ from data.annotation.segments import (
     write_segments,
 )
 from data.annotation.sheets import PAGE_SEGMENTS, write_sheets
+from data.annotation.tables import write_csv
 from data.annotation.votes import decide, read_votes
 from data.layout import INFO_FILE, VIDEO_FOLDER, YOUTUBE_COLUMN, Source, find_sources
 from data.locking import CORES
@@ -44,7 +43,6 @@ from v2s_jax import media
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
-from v2s_jax.files import whole_file
 
 _YOUTUBE_STEM = re.compile(r"(?=[\w-]{0,10}[A-Z0-9-])([\w-]{11})(?:_\d+.*)?")
 """Names that downloaders give to AudioSet's clips: the id, then often the start. Eleven small
@@ -154,15 +152,15 @@ def write_clips(raw: Path, clips: Sequence[Merged], out: Path) -> None:
 
 
 def _write_info(path: Path, clips: Sequence[Merged]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((YOUTUBE_COLUMN, "start_second", "end_second"))
-    for clip in clips:
-        stem = Path(clip.source).stem
-        found = _YOUTUBE_STEM.fullmatch(stem)
-        writer.writerow((found[1] if found else stem, clip.start_sec, clip.end_sec))
-    with whole_file(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    rows = ((_youtube_id(clip.source), clip.start_sec, clip.end_sec) for clip in clips)
+    write_csv(path, (YOUTUBE_COLUMN, "start_second", "end_second"), rows)
+
+
+def _youtube_id(source: str) -> str:
+    """Return the id in a raw file's name, or else the name: one for each raw video."""
+    stem = Path(source).stem
+    found = _YOUTUBE_STEM.fullmatch(stem)
+    return found[1] if found else stem
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from v2s_jax.features.extractor import Extractor
 from v2s_jax.records import ClipRecord, waveform_to_int16
 
 CLIP_VIDEO_FRAMES = 156
-"""Video frames of a clip: 9.984 s, the whole video frames in 10 s (PAPER: 156 and 159,744)."""
+"""Video frames of a clip: 9.984 s, the whole video frames in 10 s (paper: 156 and 159,744)."""
 
 MIN_SEC = 0.5
 """Shortest picture and sound that are looped (ours; the paper's clips last 2 to 10 s)."""

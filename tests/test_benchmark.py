@@ -234,17 +234,19 @@ def test_a_peer_that_cannot_work_is_one_line(tmp_path):
 
 def test_a_peer_that_generates_has_the_preset_s_sizes():
     work = sampling_work(PAPER, batch=3, repeats=2)
-    assert (work.ratios, work.dim, work.batch, work.samples) == ([2, 4], 1024, 3, 512)
+    assert (work.model.frame_sizes, work.model.dim) == ([2, 4], 1024)
+    assert (work.batch, work.samples) == (3, 512)
 
 
 def test_a_peer_s_sizes_are_the_preset_s():
     """Its frame sizes are ratios, finest first: 2 and 4 are our frames of 2 and 8."""
     work = peer_work(TrainingCase(PAPER, batch=3, repeats=2, precision="default"), "gpu")
-    assert (work.ratios, work.dim, work.q_levels, work.rnn_layers) == ([2, 4], 1_024, 256, 1)
+    assert (work.model.frame_sizes, work.model.dim) == ([2, 4], 1_024)
+    assert (work.model.q_levels, work.model.n_rnn) == (256, 1)
     assert (work.batch, work.chunk_samples, work.device) == (3, 512, "cuda")
     two = dataclasses.replace(PAPER.model, tiers=2, big_frame_size=16, frame_size=16)
     case = TrainingCase(dataclasses.replace(PAPER, model=two), 1, 1, "default")
-    assert peer_work(case, "cpu").ratios == [16]
+    assert peer_work(case, "cpu").model.frame_sizes == [16]
 
 
 def test_sitecustomize_takes_libraries_away(tmp_path):

@@ -49,14 +49,14 @@ def test_ragged_clips_end_long_before_tiles_of_their_own(made, monkeypatch):
     lengths = [40 * 1024, *[4 * 1024] * 20]
     requests = [request_of(generator.config, i, size) for i, size in enumerate(lengths)]
     run = 0
-    block = generator.block
+    drawn = generator.drawn
 
-    def counted(stream, features, temperature, ticks):
+    def counted(stream, features, temperature, ticks, *, keep):
         nonlocal run
         run += ticks * generator.config.model.big_frame_size
-        return block(stream, features, temperature, ticks)
+        return drawn(stream, features, temperature, ticks, keep=keep)
 
-    monkeypatch.setattr(generator, "block", counted)
+    monkeypatch.setattr(generator, "drawn", counted)
     generator.generate(requests)
     assert run == max(lengths[0], sum(lengths) / TILE)
 

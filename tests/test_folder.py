@@ -310,17 +310,19 @@ class Bucket(MemoryFileSystem):
 fsspec.register_implementation("gcs", Bucket, clobber=True)
 import v2s_jax.records
 from data.folder import FolderArgs
-from data.making import make_folder, _build, settings
+from data.making import _build, settings
+from data.manifest import write_manifest
 import dataclasses
 root = Path({str(videos)!r})
 for path in root.rglob("*.mp4"):
     Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())
 args = FolderArgs("gs://bucket/v", {str(tmp_path)!r}, cache="gs://bucket/cache", workers=1,
                   test_clips=1, video_frames=20)
-wanted = dataclasses.replace(settings(args, ()), manifest="gs://bucket/out/manifest.jsonl")
+wanted = settings(args, ())
 for counts in ((6, 0, 0), (0, 6, 0)):
     builder = _build(wanted, {str(tmp_path)!r} + f"/{{counts[0]}}", overwrite=False)
     assert dataclasses.astuple(builder.counts) == counts, builder.counts
+write_manifest(epath.Path("gs://bucket/out/manifest.jsonl"), builder.manifest)
 assert len(epath.Path("gs://bucket/out/manifest.jsonl").read_text().splitlines()) == 6
 """
     subprocess.run([sys.executable, "-c", program], check=True)

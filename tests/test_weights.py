@@ -15,7 +15,8 @@ from v2s_jax.config import Extraction
 from v2s_jax.errors import InputError
 from v2s_jax.features import weights
 from v2s_jax.features.vgg19 import find_vgg19_weights
-from v2s_jax.features.weights import Weights, cache_folder, find_weights
+from v2s_jax.features.weights import Weights, find_weights
+from v2s_jax.files import cache_folder
 
 TORCH = torch_weights(SMALL)
 KERAS = keras_weights(TORCH, SMALL)

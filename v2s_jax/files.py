@@ -65,6 +65,11 @@ def file_hash(path: Path) -> bytes:
     return digest.digest()
 
 
+def cache_folder() -> Path:
+    """Return the folder of what is made once for this user and found again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "v2s_jax"
+
+
 def check_writable(folder: Path) -> None:
     """Make a folder unless it is there; raise InputError when files cannot be made in it.
 

@@ -8,7 +8,7 @@ from data.annotation.segments import SEGMENT_SEC, Segment
 from data.annotation.votes import Decision
 
 LONGEST_SEC = 10
-"""Longest clip (PAPER: 2 to 10 s)."""
+"""Longest clip (paper: 2 to 10 s)."""
 
 
 @dataclass(frozen=True)

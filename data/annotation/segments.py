@@ -2,18 +2,18 @@
 
 import csv
 import hashlib
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.annotation.tables import write_csv
 from data.layout import Source
 from v2s_jax import media
 from v2s_jax.errors import InputError
-from v2s_jax.files import reading, whole_file
+from v2s_jax.files import reading
 
 SEGMENT_SEC = 2
-"""Length of a segment (PAPER: 2 s)."""
+"""Length of a segment (paper: 2 s)."""
 
 PICTURE_WIDTH_PX = 320
 """Widest picture that is shown: a page of a hundred segments stays below some 10 MB (ours)."""
@@ -66,12 +66,7 @@ def media_paths(segment_id: str, folder: Path) -> tuple[Path, Path]:
 
 def write_segments(path: Path, segments: Iterable[Segment]) -> None:
     """Write the list of segments as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    writer.writerows([getattr(segment, field) for field in FIELDS] for segment in segments)
-    with whole_file(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_csv(path, FIELDS, ([getattr(segment, field) for field in FIELDS] for segment in segments))
 
 
 def read_segments(path: Path) -> Iterator[Segment]:

@@ -1,15 +1,14 @@
 """The two sheets of each batch of segments: as CSV, and as a page that a browser shows."""
 
 import base64
-import csv
 import html
-import io
 import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 from data.annotation.segments import Segment, media_paths
+from data.annotation.tables import write_csv
 from data.annotation.votes import ANSWERS, MODALITIES, VOTE_FIELDS, Modality
 from v2s_jax.files import whole_file
 
@@ -65,13 +64,8 @@ def write_sheets(
 
 def _write_sheet(path: Path, modality: Modality, segments: Sequence[Segment]) -> None:
     """Write a sheet that waits for a name and answers."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*VOTE_FIELDS, "category"))
-    for segment in segments:
-        writer.writerow((segment.segment_id, modality, "", "", segment.category))
-    with whole_file(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    rows = ((segment.segment_id, modality, "", "", segment.category) for segment in segments)
+    write_csv(path, (*VOTE_FIELDS, "category"), rows)
 
 
 def _write_page(path: Path, modality: Modality, segments: Sequence[Segment], media: Path) -> None:

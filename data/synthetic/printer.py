@@ -17,7 +17,7 @@ from jaxtyping import Float64
 from data.synthetic import drawing
 from data.synthetic.randomness import Draws
 from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import Track
+from data.synthetic.sound import Track, knock
 from data.synthetic.story import PAST_SEC, Story, smoothstep
 from data.synthetic.voice import partials
 
@@ -38,8 +38,7 @@ FEED_PARTIALS = (1.0, 0.6, 0.5, 0.3, 0.2)
 FEED_PEAK = 0.10
 KNOCK_HZ = np.array([310.0, 820.0, 1_750.0])
 KNOCK_AMPLITUDE = np.array([1.0, 0.7, 0.5])
-KNOCK_SEC = 0.012  # decay time of the lowest part; the others decay faster by their ratio
-KNOCK_DECAYS = 8.0
+KNOCK_SEC = 0.012  # decay time of the lowest part
 KNOCK_PEAK = 0.40  # at the highest speed; ~ speed
 
 CARRIAGE_PX = (14.0, 26.0)  # width
@@ -139,9 +138,10 @@ def hear(track: Track, carriage_px: float, runs: Runs, sample_rate_hz: int) -> N
     track.add(0, TONE_PEAK * level * partials(turns, TONE_PARTIALS))
     hum = partials(fed_lines(runs, time_sec) * LINE_PX * FEED_STEPS_PX, FEED_PARTIALS)
     track.add(0, FEED_PEAK * np.minimum(1.0, 2.0 * _feed_speed(runs, time_sec)) * hum)
+    stop = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, sample_rate_hz)
     for end_sec, run_px_sec in zip(runs.end_sec.tolist(), runs.speed_px_sec.tolist(), strict=True):
         hit = KNOCK_PEAK * abs(run_px_sec) / SPEED_PX_SEC[1]
-        track.add(round(end_sec * sample_rate_hz), hit * knock(sample_rate_hz))
+        track.add(round(end_sec * sample_rate_hz), hit * stop)
 
 
 def _feed_speed(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
@@ -149,14 +149,6 @@ def _feed_speed(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, "times"
     part = (time_sec[:, None] - (runs.start_sec - FEED_SEC)) / FEED_SEC
     part = np.clip(part, 0.0, 1.0)
     return (4.0 * part * (1.0 - part)).sum(axis=1)
-
-
-def knock(sample_rate_hz: int) -> Float64[np.ndarray, "samples"]:
-    """Return the carriage's knock against the stop, peaking near 1."""
-    time_sec = np.arange(round(KNOCK_SEC * KNOCK_DECAYS * sample_rate_hz))[:, None] / sample_rate_hz
-    decay = np.exp(-time_sec * (KNOCK_HZ / KNOCK_HZ[0]) / KNOCK_SEC)
-    parts = KNOCK_AMPLITUDE * decay * np.cos(2.0 * np.pi * KNOCK_HZ * time_sec)
-    return parts.sum(axis=1) / KNOCK_AMPLITUDE.sum()
 
 
 def choose_look(draws: Draws) -> Look:

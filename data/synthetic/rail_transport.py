@@ -17,7 +17,7 @@ from jaxtyping import Float64
 from data.synthetic import drawing
 from data.synthetic.randomness import Draws
 from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import coloured
+from data.synthetic.sound import coloured, knock
 from data.synthetic.story import Story, draw_story
 from data.synthetic.voice import partials
 
@@ -45,8 +45,7 @@ ROLL_BAND_HZ = (150.0, 900.0)
 KNOCK_PEAK = 0.5  # likewise
 KNOCK_HZ = np.array([240.0, 610.0, 1_380.0, 2_450.0])
 KNOCK_AMPLITUDE = np.array([1.0, 0.8, 0.6, 0.4])
-KNOCK_SEC = 0.02  # decay time of the lowest part; the others decay faster by their ratio
-KNOCK_DECAYS = 8.0
+KNOCK_SEC = 0.02  # decay time of the lowest part
 
 
 class Ride(NamedTuple):
@@ -96,8 +95,9 @@ def make(setting: Setting) -> Scene:
     track.add_texture(roll, ROLL_RMS * level)
     arrival_sec, strengths = knocks(look, ride, setting.end_sec)
     starts = np.rint(arrival_sec * rate_hz).astype(int)
+    bogie = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, rate_hz)
     for start, strength in zip(starts.tolist(), strengths.tolist(), strict=True):
-        track.add(start, KNOCK_PEAK * strength * knock(rate_hz))
+        track.add(start, KNOCK_PEAK * strength * bogie)
     within = np.unique(starts[(starts >= 0) & (starts < setting.samples)])
     state = {
         "distance_m": look.distance_m,
@@ -193,14 +193,6 @@ def knocks(
     arrival, strength = np.concatenate(arrivals), np.concatenate(strengths)
     order = np.argsort(arrival, kind="stable")
     return arrival[order], strength[order]
-
-
-def knock(sample_rate_hz: int) -> Float64[np.ndarray, "samples"]:
-    """Return a bogie's knock at a joint, peaking near 1."""
-    time_sec = np.arange(round(KNOCK_SEC * KNOCK_DECAYS * sample_rate_hz))[:, None] / sample_rate_hz
-    decay = np.exp(-time_sec * (KNOCK_HZ / KNOCK_HZ[0]) / KNOCK_SEC)
-    parts = KNOCK_AMPLITUDE * decay * np.cos(2.0 * np.pi * KNOCK_HZ * time_sec)
-    return parts.sum(axis=1) / KNOCK_AMPLITUDE.sum()
 
 
 def choose_look(draws: Draws) -> Look:

@@ -25,6 +25,7 @@ sees one level. At half a step the noise alone costs 1.4 bits per sample, and a 
 its first thousands of updates on it before it looks at the picture.
 """
 
+KNOCK_DECAYS = 8.0  # length of a knock in decay times of its first part: -69 dB at its end
 _FULL_SCALE = 32_768  # of 16-bit sound
 _WARM_UP_SEC = 0.1  # a filter runs before the clip: ten decay times of a corner at 20 Hz
 _HIGHEST_CORNER = 0.45  # of the sample rate; higher corners are left out
@@ -148,6 +149,22 @@ def add_at(
     first, last = max(start, 0), min(start + len(part), len(track))
     if first < last:
         track[first:last] += part[first - start : last - start]
+
+
+def knock(
+    part_hz: Float64[np.ndarray, "parts"],
+    amplitude: Float64[np.ndarray, "parts"],
+    decay_sec: float,
+    sample_rate_hz: int,
+) -> Float64[np.ndarray, "samples"]:
+    """Return the knock of something hard, peaking near 1.
+
+    `decay_sec` is the first part's decay time; the others decay faster by their ratio.
+    """
+    time_sec = np.arange(round(decay_sec * KNOCK_DECAYS * sample_rate_hz))[:, None] / sample_rate_hz
+    decay = np.exp(-time_sec * (part_hz / part_hz[0]) / decay_sec)
+    parts = amplitude * decay * np.cos(2.0 * np.pi * part_hz * time_sec)
+    return parts.sum(axis=1) / amplitude.sum()
 
 
 def finished(sound: Float64[np.ndarray, "samples"], draws: Draws) -> Float32[np.ndarray, "samples"]:

@@ -5,11 +5,15 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import jax
+
+from v2s_jax.errors import InputError
 
 BYTES_PER_MB = 10**6
 PROC_STATUS = Path("/proc/self/status")
@@ -71,6 +75,17 @@ def device_peak_mb(device: jax.Device) -> float | None:
     """Return the most memory that JAX's allocator held there; None where it keeps no count."""
     peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
     return None if peak is None else peak / BYTES_PER_MB
+
+
+@contextmanager
+def memory_suffices(case: str, mend: str) -> Iterator[None]:
+    """Turn memory that runs out in the block, the host's or a device's, into an InputError."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InputError(f"{case}: memory ran out: {mend}") from error
 
 
 def _usable_cores() -> int:

@@ -44,16 +44,23 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class PeerWork:
-    """What the copy is to do, in its own words."""
+class PeerModel:
+    """The copy's model: the arguments of its `SampleRNN`."""
 
-    ratios: list[int]
-    """Its `frame_sizes`, finest first: each tier's frame over the one below."""
-    rnn_layers: int
+    frame_sizes: list[int]
+    """Finest first: each tier's frame over the one below."""
+    n_rnn: int
     dim: int
     learn_h0: bool
     q_levels: int
     weight_norm: bool
+
+
+@dataclass(frozen=True)
+class PeerWork:
+    """What the copy is to train, in its own words."""
+
+    model: PeerModel
     learning_rate: float
     batch: int
     chunk_samples: int
@@ -66,12 +73,7 @@ class PeerWork:
 class PeerSamplingWork:
     """What the copy is to generate, in its own words."""
 
-    ratios: list[int]
-    rnn_layers: int
-    dim: int
-    learn_h0: bool
-    q_levels: int
-    weight_norm: bool
+    model: PeerModel
     batch: int
     samples: int
     """Of each clip."""
@@ -110,16 +112,9 @@ def peer_work(case: TrainingCase, platform: str) -> PeerWork:
 
     Raises InputError for a model that the copy cannot be.
     """
-    config = case.config
-    model, training = config.model, config.training
-    _check(config)
+    training = case.config.training
     return PeerWork(
-        ratios=_ratios(config),
-        rnn_layers=model.rnn_layers,
-        dim=model.dim,
-        learn_h0=model.learn_h0,
-        q_levels=model.q_levels,
-        weight_norm=model.weight_norm,
+        model=_model(case.config),
         learning_rate=training.learning_rate,
         batch=case.batch,
         chunk_samples=training.chunk_samples,
@@ -131,27 +126,16 @@ def peer_work(case: TrainingCase, platform: str) -> PeerWork:
 
 def sampling_work(config: Config, batch: int, repeats: int) -> PeerSamplingWork:
     """Return a batch of clips in the copy's words; raises InputError as `peer_work` does."""
-    _check(config)
-    model = config.model
+    size = config.model.big_frame_size
     return PeerSamplingWork(
-        ratios=_ratios(config),
-        rnn_layers=model.rnn_layers,
-        dim=model.dim,
-        learn_h0=model.learn_h0,
-        q_levels=model.q_levels,
-        weight_norm=model.weight_norm,
+        model=_model(config),
         batch=batch,
-        samples=PEER_SAMPLES // model.big_frame_size * model.big_frame_size,
+        samples=PEER_SAMPLES // size * size,
         repeats=repeats,
     )
 
 
-def _ratios(config: Config) -> list[int]:
-    model = config.model
-    return [model.frame_size] if model.tiers == TWO_TIERS else [model.frame_size, model.ratio]
-
-
-def _check(config: Config) -> None:
+def _model(config: Config) -> PeerModel:
     model = config.model
     if model.cell != "gru" or model.mlp_dim != model.dim:
         raise InputError(
@@ -159,6 +143,15 @@ def _check(config: Config) -> None:
             f"of {model.mlp_dim}: samplernn-pytorch has GRUs alone, all of one width: leave --peer "
             "out"
         )
+    two_tiers = model.tiers == TWO_TIERS
+    return PeerModel(
+        frame_sizes=[model.frame_size] if two_tiers else [model.frame_size, model.ratio],
+        n_rnn=model.rnn_layers,
+        dim=model.dim,
+        learn_h0=model.learn_h0,
+        q_levels=model.q_levels,
+        weight_norm=model.weight_norm,
+    )
 
 
 def measure_peer(peer: Peer, work: PeerWork) -> PeerRow:

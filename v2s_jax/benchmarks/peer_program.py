@@ -35,14 +35,7 @@ def _time(work: dict[str, Any]) -> dict[str, Any]:
     if work["precision"] in ("high", "highest"):
         torch.set_float32_matmul_precision(work["precision"])
     torch.manual_seed(0)
-    rnn = peer.SampleRNN(
-        frame_sizes=work["ratios"],
-        n_rnn=work["rnn_layers"],
-        dim=work["dim"],
-        learn_h0=work["learn_h0"],
-        q_levels=work["q_levels"],
-        weight_norm=work["weight_norm"],
-    )
+    rnn = peer.SampleRNN(**work["model"])
     predictor = peer.Predictor(rnn).to(device)
     for parameter in predictor.parameters():
         # Its clipping wants a gradient of every parameter; h0 gets none while states are carried.
@@ -50,7 +43,7 @@ def _time(work: dict[str, Any]) -> dict[str, Any]:
     adam = torch.optim.Adam(predictor.parameters(), lr=work["learning_rate"])
     optimizer = peer_optim.gradient_clipping(adam)
     shape = (work["batch"], rnn.lookback + work["chunk_samples"])
-    levels = torch.randint(0, work["q_levels"], shape, device=device)
+    levels = torch.randint(0, work["model"]["q_levels"], shape, device=device)
     known, wanted = levels[:, :-1], levels[:, rnn.lookback :].contiguous()
 
     def update(reset: bool) -> float:
@@ -69,26 +62,15 @@ def _time(work: dict[str, Any]) -> dict[str, Any]:
         return time.perf_counter() - start
 
     update(reset=True)  # warms up
-    return {
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "parameters": sum(parameter.numel() for parameter in predictor.parameters()),
-        "step_secs": [update(reset=False) for _ in range(work["repeats"])],
-    }
+    step_secs = [update(reset=False) for _ in range(work["repeats"])]
+    return {**_description(rnn), "step_secs": step_secs}
 
 
 def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
     import model as peer  # of DIR
     import torch
 
-    rnn = peer.SampleRNN(
-        frame_sizes=work["ratios"],
-        n_rnn=work["rnn_layers"],
-        dim=work["dim"],
-        learn_h0=work["learn_h0"],
-        q_levels=work["q_levels"],
-        weight_norm=work["weight_norm"],
-    )
+    rnn = peer.SampleRNN(**work["model"])
     generator = peer.Generator(rnn)
 
     def run(samples: int) -> float:
@@ -98,11 +80,17 @@ def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
         return time.perf_counter() - start
 
     run(rnn.lookback)  # warms up
+    run_secs = [run(work["samples"]) for _ in range(work["repeats"])]
+    return {**_description(rnn), "run_secs": run_secs}
+
+
+def _description(rnn: Any) -> dict[str, Any]:
+    import torch
+
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in rnn.parameters()),
-        "run_secs": [run(work["samples"]) for _ in range(work["repeats"])],
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb
+from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb, memory_suffices
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
@@ -104,15 +104,10 @@ def measure_sampling(case: SamplingCase) -> SamplingRow:
     Raises InputError when the checkpoint cannot be read or memory runs out.
     """
     jax.config.update("jax_enable_compilation_cache", False)  # a cached program is not compiled
-    try:
+    with memory_suffices(
+        f"batch {case.batch} on a tile of {case.tile}", "use a smaller --batch or --tile"
+    ):
         return _measure(case)
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise InputError(
-            f"batch {case.batch} on a tile of {case.tile}: memory ran out: use a smaller --batch "
-            "or --tile"
-        ) from error
 
 
 def _measure(case: SamplingCase) -> SamplingRow:

@@ -20,7 +20,7 @@ class Column(NamedTuple):
         return max(len(self.name), len(self.unit), FIGURE_WIDTH)
 
 
-def _exact(value: float | None) -> str:
+def _weight_megabytes(value: float | None) -> str:
     return "-" if value is None else f"{value / 1e6:.2f}"
 
 
@@ -41,7 +41,7 @@ SAMPLING_COLUMNS = (
     Column("total", "samples/s", lambda row: f"{row.samples_per_sec_total:,.0f}"),
     Column("per stream", "x real time", lambda row: f"{row.x_real_time_per_stream:.2f}"),
     Column("total", "x real time", lambda row: f"{row.x_real_time_total:.2f}"),
-    Column("weights", "MB/sample", lambda row: _exact(row.weight_bytes_per_sample)),
+    Column("weights", "MB/sample", lambda row: _weight_megabytes(row.weight_bytes_per_sample)),
     Column("host", "peak MB", lambda row: _megabytes(row.host_peak_mb)),
     Column("device", "peak MB", lambda row: _megabytes(row.device_peak_mb)),
 )

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from v2s_jax.benchmarks.arithmetic import peak_flop_per_sec, product_flop
-from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb
+from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb, memory_suffices
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound, initial_carry
@@ -96,12 +96,8 @@ def measure_training(case: TrainingCase) -> TrainingRow:
     Raises InputError when the clips cannot be split over the devices or memory runs out.
     """
     jax.config.update("jax_enable_compilation_cache", False)  # a cached program is not compiled
-    try:
+    with memory_suffices(f"batch {case.batch}", "use a smaller --batch"):
         return _measure(case)
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise InputError(f"batch {case.batch}: memory ran out: use a smaller --batch") from error
 
 
 def _measure(case: TrainingCase) -> TrainingRow:

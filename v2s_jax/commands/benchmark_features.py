@@ -15,7 +15,7 @@ from v2s_jax.benchmarks.table import (
 from v2s_jax.commands.benchmark_report import (
     add_common_options,
     machine_line,
-    measured,
+    printed_rows,
     results_file,
     write_report,
 )
@@ -50,23 +50,20 @@ def _run(args: argparse.Namespace) -> None:
     cases = [FeaturesCase(args.repeats, precision, batch) for batch in args.batch or [None]]
     machine = describe_machine()
     with results_file(args.json) as file:
-        rows: list[FeaturesRow] = []
-        for case in cases:
-            row = measured(measure_features, case, args.device)
-            if not rows:
-                print(
-                    f"{row.network} up to fc6, {row.flop_per_frame / 1e9:.1f} GFLOP a picture, "
-                    f"{row.precision}, {case.repeats} runs, {row.devices} x {row.device_kind}\n"
-                )
-                print(*header_lines(FEATURES_COLUMNS), sep="\n")
-            print(row_line(FEATURES_COLUMNS, row), flush=True)
-            rows.append(row)
+        rows = list(printed_rows(measure_features, cases, args.device, FEATURES_COLUMNS, _title))
         flow_rows = _measure_flow(args.repeats)
         print(f"\n{FEATURES_NOTES}\n{machine_line(machine)}")
         if file is not None:
             write_report(file, "features", machine, rows=rows, flow_rows=flow_rows)
     if args.json is not None:
         print(f"{args.json}: the same figures")
+
+
+def _title(row: FeaturesRow) -> str:
+    return (
+        f"{row.network} up to fc6, {row.flop_per_frame / 1e9:.1f} GFLOP a picture, "
+        f"{row.precision}, {len(row.run_secs)} runs, {row.devices} x {row.device_kind}"
+    )
 
 
 def _measure_flow(repeats: int) -> list[Any]:

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import Machine
+from v2s_jax.benchmarks.table import Column, header_lines, row_line
 from v2s_jax.commands.device import PLATFORMS, use_device
 from v2s_jax.config import PRESETS, Config, Precision
 from v2s_jax.errors import InputError, unknown
@@ -37,6 +38,14 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="file for the same figures as JSON")
 
 
+def add_peer_options(parser: argparse.ArgumentParser, when: str) -> None:
+    """Add the options of a copy of samplernn-pytorch beside our rows; `when` says its turn."""
+    parser.add_argument("--peer", type=Path, help=f"a checkout of samplernn-pytorch, which {when}")
+    parser.add_argument(
+        "--peer-python", default=sys.executable, help="a Python with PyTorch (default: this one)"
+    )
+
+
 def preset_named(name: str) -> Config:
     """Return the preset; raise InputError when there is none of this name."""
     if name not in PRESETS:
@@ -53,6 +62,23 @@ def _measure_on(measure: Callable[[Case], Row], case: Case, device: str | None) 
     """Run in a case's own process: only there may JAX take hold of the device."""
     use_device(device)
     return measure(case)
+
+
+def printed_rows(
+    measure: Callable[[Case], Row],
+    cases: Iterable[Case],
+    device: str | None,
+    columns: Sequence[Column],
+    title: Callable[[Row], str],
+) -> Iterator[Row]:
+    """Measure each case in turn; its line is there as soon as its figures are."""
+    for number, case in enumerate(cases):
+        row = measured(measure, case, device)
+        if number == 0:
+            print(f"{title(row)}\n")
+            print(*header_lines(columns), sep="\n")
+        print(row_line(columns, row), flush=True)
+        yield row
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """`benchmark.py sampling`: the sampler's speed and memory."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -13,12 +12,13 @@ from v2s_jax.benchmarks.sampling import (
     load_config,
     measure_sampling,
 )
-from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, SAMPLING_NOTES, header_lines, row_line
+from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, SAMPLING_NOTES
 from v2s_jax.commands.benchmark_report import (
     add_common_options,
+    add_peer_options,
     machine_line,
-    measured,
     preset_named,
+    printed_rows,
     results_file,
     write_report,
 )
@@ -75,14 +75,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="how the weights lie in memory; give it again for more rows (default: float32)",
     )
-    parser.add_argument(
-        "--peer",
-        type=Path,
-        help="a checkout of samplernn-pytorch, which generates as many clips after the rows",
-    )
-    parser.add_argument(
-        "--peer-python", default=sys.executable, help="a Python with PyTorch (default: this one)"
-    )
+    add_peer_options(parser, "generates as many clips after the rows")
     add_common_options(parser)
     parser.set_defaults(run=_run)
 
@@ -95,7 +88,7 @@ def _run(args: argparse.Namespace) -> None:
             sampling_work(load_config(case.model), case.batch, case.repeats)
     machine = describe_machine()
     with results_file(args.json) as file:
-        rows = _measure_and_print(cases, args.device)
+        rows = list(printed_rows(measure_sampling, cases, args.device, SAMPLING_COLUMNS, _title))
         peer_rows = _measure_peer(peer, cases) if peer else []
         if peer_rows:
             _print_peer(rows, peer_rows)
@@ -133,21 +126,12 @@ def _tile(text: str) -> int:
         raise InputError(f"--tile {text}: use a number or `{TILE_OF_BATCH}`") from error
 
 
-def _measure_and_print(cases: list[SamplingCase], device: str | None) -> list[SamplingRow]:
-    """Measure each case in turn; its line is there as soon as its figures are."""
-    rows: list[SamplingRow] = []
-    for case in cases:
-        row = measured(measure_sampling, case, device)
-        if not rows:
-            print(
-                f"sampling, preset {row.preset} ({row.parameters:,} parameters, weights: "
-                f"{row.weights}), clips of {row.clip_sec:g} s at {row.sample_rate_hz} Hz, "
-                f"{case.repeats} runs, precision {row.precision}, device {row.device_kind}\n"
-            )
-            print(*header_lines(SAMPLING_COLUMNS), sep="\n")
-        print(row_line(SAMPLING_COLUMNS, row), flush=True)
-        rows.append(row)
-    return rows
+def _title(row: SamplingRow) -> str:
+    return (
+        f"sampling, preset {row.preset} ({row.parameters:,} parameters, weights: {row.weights}), "
+        f"clips of {row.clip_sec:g} s at {row.sample_rate_hz} Hz, {len(row.run_secs)} runs, "
+        f"precision {row.precision}, device {row.device_kind}"
+    )
 
 
 def _measure_peer(peer: Peer, cases: list[SamplingCase]) -> list[PeerSamplingRow]:

@@ -2,8 +2,6 @@
 
 import argparse
 import dataclasses
-import sys
-from pathlib import Path
 from typing import get_args
 
 from v2s_jax.benchmarks.machine import describe_machine
@@ -18,9 +16,10 @@ from v2s_jax.benchmarks.table import (
 from v2s_jax.benchmarks.training import TrainingCase, TrainingRow, measure_training
 from v2s_jax.commands.benchmark_report import (
     add_common_options,
+    add_peer_options,
     machine_line,
-    measured,
     preset_named,
+    printed_rows,
     results_file,
     write_report,
 )
@@ -51,14 +50,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="clips per update; give it again for another row (default: the preset's)",
     )
-    parser.add_argument(
-        "--peer",
-        type=Path,
-        help="a checkout of samplernn-pytorch, which does the same work after each row",
-    )
-    parser.add_argument(
-        "--peer-python", default=sys.executable, help="a Python with PyTorch (default: this one)"
-    )
+    add_peer_options(parser, "does the same work after each row")
     add_common_options(parser)
     parser.set_defaults(run=_run)
 
@@ -72,7 +64,7 @@ def _run(args: argparse.Namespace) -> None:
     peer = None if args.peer is None else _peer(args, cases)
     machine = describe_machine()
     with results_file(args.json) as file:
-        rows, peer_rows = _measure_and_print(cases, args.device, peer)
+        rows, peer_rows = _measure(cases, args.device, peer)
         print(f"\n{TRAINING_NOTES}")
         if peer_rows:
             _print_peer(rows, peer_rows)
@@ -93,28 +85,28 @@ def _peer(args: argparse.Namespace, cases: list[TrainingCase]) -> Peer:
     return peer
 
 
-def _measure_and_print(
+def _measure(
     cases: list[TrainingCase], device: str | None, peer: Peer | None
 ) -> tuple[list[TrainingRow], list[PeerRow]]:
-    """Measure each case in turn, the copy right after it; a line is there as soon as it can be."""
+    """Measure each case in turn, the copy right after it."""
     rows: list[TrainingRow] = []
     peer_rows: list[PeerRow] = []
-    for case in cases:
-        row = measured(measure_training, case, device)
-        if not rows:
-            print(
-                f"training, preset {row.preset}, variant {row.variant} ({row.parameters:,} "
-                f"parameters), chunks of {row.chunk_samples} samples, {row.updates_per_call} "
-                f"updates per call, {case.repeats} calls, precision {row.precision}, device "
-                f"{row.devices} x {row.device_kind}\n"
-            )
-            print(*header_lines(TRAINING_COLUMNS), sep="\n")
-        print(row_line(TRAINING_COLUMNS, row), flush=True)
+    printed = printed_rows(measure_training, cases, device, TRAINING_COLUMNS, _title)
+    for case, row in zip(cases, printed, strict=True):
         rows.append(row)
         if peer:
             platform = CPU_KIND if row.device_kind == CPU_KIND else GPU_KIND
             peer_rows.append(measure_peer(peer, peer_work(case, platform)))
     return rows, peer_rows
+
+
+def _title(row: TrainingRow) -> str:
+    return (
+        f"training, preset {row.preset}, variant {row.variant} ({row.parameters:,} parameters), "
+        f"chunks of {row.chunk_samples} samples, {row.updates_per_call} updates per call, "
+        f"{len(row.step_secs)} calls, precision {row.precision}, device {row.devices} x "
+        f"{row.device_kind}"
+    )
 
 
 def _print_peer(rows: list[TrainingRow], peer_rows: list[PeerRow]) -> None:

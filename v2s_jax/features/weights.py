@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from v2s_jax.errors import InputError
 from v2s_jax.features.vgg import VGG16, VGG19, Architecture, Preprocessing
 from v2s_jax.features.weight_files import read_weight_file
-from v2s_jax.files import reading, whole_file
+from v2s_jax.files import cache_folder, file_hash, reading, whole_file
 
 KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels.h5"
 KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{KERAS_FILE}"
@@ -31,7 +31,6 @@ KERAS_MD5 = "cbe5617147190e668d6c5d5026f83318"
 """The file of `keras.applications.VGG19` (Keras 3.15): the weights of Simonyan and Zisserman."""
 
 ARCHITECTURES = {architecture.name: architecture for architecture in (VGG19, VGG16)}
-READ_BYTES = 2**20
 
 logger = logging.getLogger(__name__)
 
@@ -85,18 +84,12 @@ def find_weights(
     return found
 
 
-def cache_folder() -> Path:
-    """Return the folder of converted weights."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "v2s_jax"
-
-
 def _converted(file: Path, known: tuple[Architecture, ...]) -> Weights:
     """Return the weights of a file, converted now unless they have been before."""
     with reading(file):
         if not file.is_file():
             raise InputError(f"{file}: no such file: check the path of the weights")
-        source = _file_sha256(file)
+        source = file_hash(file).hex()
     target = cache_folder() / f"{source}.safetensors"
     if target.exists():
         return _described(target, known)
@@ -173,11 +166,6 @@ def _original(option: str) -> Path:
             f"{folder / 'models' / KERAS_FILE}, or give a file with {option}"
         ) from error
     return Path(got)
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(arrays: dict[str, np.ndarray], preprocessing: str) -> str:

@@ -20,7 +20,7 @@ from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES, Generator, Request, S
 from v2s_jax.generate.guard import Fault, Guard, join_fault, next_seed
 from v2s_jax.generate.prefix import check_prefix, warm
 from v2s_jax.generate.source import Source
-from v2s_jax.kernels.interface import Drawn
+from v2s_jax.kernels.interface import Drawn, Keep
 from v2s_jax.model import Carry
 
 
@@ -110,6 +110,7 @@ class Tile:
 
         Yields after each block how many new samples it brought, and the clips that ended with it.
         """
+        keep: Keep = "nats" if self._options.with_nats else "levels"
         stream = self._generator.start(np.zeros((len(self._rows), 2), np.uint32))
         while True:
             stream = self._fill(stream)
@@ -118,15 +119,9 @@ class Tile:
             place = int(stream.tick) * self._size % self._frame
             ticks = self._ticks(place)
             features = self._features()
-            if self._options.with_nats:
-                stream, drawn = self._generator.drawn(
-                    stream, features, self._options.temperature, ticks
-                )
-            else:
-                stream, rows = self._generator.block(
-                    stream, features, self._options.temperature, ticks
-                )
-                drawn = Drawn(rows.T, None)
+            stream, drawn = self._generator.drawn(
+                stream, features, self._options.temperature, ticks, keep=keep
+            )
             self._keep(stream, drawn)
             yield self._brought(), self._ended()
 

@@ -157,7 +157,7 @@ class Generator:
         forced: Int[np.ndarray, "tile samples"] | None = None,
         keep: Keep = "nats",
     ) -> tuple[Stream, Drawn]:
-        """Generate as `block` does, and give the likelihood of each level too.
+        """Generate as `block` does, and give what `keep` says: the likelihood of each level too.
 
         With `forced` levels, as many as the features cover, those are taken instead of drawn:
         teacher forcing by the engine's own arithmetic.

@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 
 from v2s_jax.errors import InputError
-from v2s_jax.files import whole_file
+from v2s_jax.files import cache_folder, whole_file
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "sampler.cc"
@@ -29,12 +29,11 @@ PROC_CPUINFO = Path("/proc/cpuinfo")
 
 def library_path() -> Path:
     """Return where the library for this source, JAX and processor lies once it is built."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(" ".join(FLAGS).encode())
     for source in [*sorted(HERE.glob("*.h")), SOURCE]:
         digest.update(source.read_bytes())
     digest.update(f"{version('jaxlib')} {platform.machine()} {_processor()}".encode())
-    return cache / "v2s_jax" / f"sampler-{digest.hexdigest()[:16]}.so"
+    return cache_folder() / f"sampler-{digest.hexdigest()[:16]}.so"
 
 
 def build() -> Path:

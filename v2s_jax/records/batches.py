@@ -19,10 +19,10 @@ from v2s_jax.errors import InputError
 from v2s_jax.quantize import q_zero, quantize
 from v2s_jax.records.data_set import DataSet
 from v2s_jax.records.schema import INT16_SCALE, ClipRecord
+from v2s_jax.records.tfrecord import READERS
 from v2s_jax.types import Batch
 
 BATCHES_AHEAD = 2  # one being read while one waits; a batch of the paper's size takes 0.2 GB
-READERS = 2  # threads; reading is a copy and a checksum, both outside the interpreter's lock
 
 
 def clip_order(seed: int, clips: int, positions: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:

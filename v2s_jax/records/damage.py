@@ -8,9 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from v2s_jax.errors import InputError
-from v2s_jax.records.tfrecord import RecordIndex
-
-READERS = 2  # threads; a checksum is computed outside the interpreter's lock
+from v2s_jax.records.tfrecord import READERS, RecordIndex
 
 logger = logging.getLogger(__name__)
 

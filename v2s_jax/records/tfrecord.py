@@ -27,6 +27,7 @@ from v2s_jax.files import whole_file
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
 NO_LABEL = -1
+READERS = 2  # threads; reading is a copy and a checksum, both outside the interpreter's lock
 CRC_MASK_DELTA = 0xA282EAD8  # TensorFlow, lib/hash/crc32c.h
 DROP = "or leave out what is lost (train.py --run.damaged drop)"
 MEND = "copy the file again, or make the data set again (python -m data.prepare, --overwrite)"
