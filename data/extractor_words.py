@@ -16,7 +16,7 @@ class ExtractorWords:
     extractor: ExtractorName = "pixels"
     """vgg19: fc6 of pictures and of optical flow, as in the paper; pixels: no learned weights."""
     flow: FlowMethod | None = None
-    """For vgg19: optical flow, dis unless given; tvl1 needs opencv-contrib-python-headless."""
+    """For vgg19: optical flow, dis unless given."""
     fc6: Fc6 | None = None
     """For vgg19: fc6 after_relu, unless given, or before_relu."""
     vgg_precision: VggPrecision | None = None

@@ -1,9 +1,12 @@
 """Optical flow finds known shifts; stacks hold the steps around each video frame."""
 
+from typing import get_args
+
 import cv2
 import numpy as np
 import pytest
 
+from v2s_jax.config import FlowMethod
 from v2s_jax.errors import InputError
 from v2s_jax.features.flow_stacks import CHANNELS, STEPS, STEPS_AHEAD, flow_stacks
 from v2s_jax.features.optical_flow import (
@@ -14,8 +17,6 @@ from v2s_jax.features.optical_flow import (
     open_flow,
 )
 
-has_tvl1 = hasattr(cv2, CONTRIB)
-METHODS = ["dis", "farneback", *(["tvl1"] if has_tvl1 else [])]
 BORDER_PX = 24  # what enters there has no counterpart
 
 
@@ -28,7 +29,7 @@ def shifted(right_px: int, down_px: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(scene[top:, left:][:128, :128]) for top, left in places]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(FlowMethod))
 @pytest.mark.parametrize(("right_px", "down_px"), [(3, 2), (-3, -2)])
 def test_known_shift_is_found(method, right_px, down_px):
     flow = open_flow(method)
@@ -39,8 +40,8 @@ def test_known_shift_is_found(method, right_px, down_px):
     assert np.abs(inner.mean(axis=(0, 1)) - (right_px, down_px)).max() < 0.1
 
 
-@pytest.mark.skipif(has_tvl1, reason="this OpenCV has its contrib modules")
-def test_a_flow_that_opencv_lacks_is_one_line_with_the_mend():
+def test_a_flow_that_opencv_lacks_is_one_line_with_the_mend(monkeypatch):
+    monkeypatch.delattr(cv2, CONTRIB)
     with pytest.raises(InputError, match="install opencv-contrib-python-headless") as caught:
         check_flow("tvl1")
     assert "\n" not in str(caught.value)

@@ -785,8 +785,9 @@ def test_data_made_for_another_config(written, changed, message):
 def test_data_of_another_extractor(copy):
     changed = json.loads((copy / "metadata.json").read_text()) | {"extractor": "vgg19"}
     (copy / "metadata.json").write_text(json.dumps(changed))
-    with pytest.raises(InputError, match="extractor is vgg19, the config wants pixels"):
+    with pytest.raises(InputError, match="extractor is vgg19, the config wants pixels") as caught:
         batches(open_data_set(copy, "train"), config(), 0, range(4))
+    assert "use --extractor vgg19, or make the data set again" in one_line(caught)
 
 
 def test_data_made_with_other_weights(copy):

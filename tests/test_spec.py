@@ -13,7 +13,7 @@ from v2s_jax.features import flow_stacks, optical_flow, vgg
 
 ROOT = Path(__file__).parents[1]
 SPEC = (ROOT / "docs" / "SPEC.md").read_text()
-OF_WHAT_IS_COMPUTED = ("clock.", "model.", "training.")
+OF_WHAT_IS_COMPUTED = ("clock.", "extractor", "model.", "training.")
 LITERAL = re.compile(r"`([^`]+)`")
 
 

@@ -429,8 +429,8 @@ def differing_fields(a: Config, b: Config) -> list[str]:
     return [f"{path}: {left[path]} != {right[path]}" for path in left if left[path] != right[path]]
 
 
-PAPER = Config(name="paper")
-"""SampleRNN's published three-tier sizes under the paper's Frame wiring."""
+PAPER = Config(name="paper", extractor="vgg19")
+"""SampleRNN's published three-tier sizes under the paper's Frame wiring, on VGG19 features."""
 
 DEMO = Config(
     name="demo",

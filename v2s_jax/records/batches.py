@@ -74,9 +74,15 @@ def check_fits(data: DataSet, config: Config) -> None:
     motion = config.model.variant == "flow"
     differing += config.extraction.differing(data.extraction, motion=motion)
     if differing:
+        same_extractor = made_with["extractor"] == wanted["extractor"]
+        mend = (
+            "choose another config"
+            if same_extractor
+            else f"use --extractor {made_with['extractor']}"
+        )
         raise InputError(
-            f"{data.directory}: {'; '.join(differing)}: choose another config, or make the data "
-            "set again for this one"
+            f"{data.directory}: {'; '.join(differing)}: {mend}, or make the data set again for "
+            "this one"
         )
 
 
