@@ -124,10 +124,11 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
 def decide(sources: list[Source], splits: dict[str, str], rows: list[Row]) -> list[Row]:
     """Return the rows with their splits, without leaks and duplicates.
 
-    A training clip from a test clip's YouTube video is rejected; so is each file with the bytes
-    of another: the test clip stays, or else the first one.
+    A training clip from the YouTube video of a test clip that can be read is rejected; so is each
+    file with the bytes of another: the test clip stays, or else the first one.
     """
-    leaking = leaks(sources, splits)
+    usable = {row.clip_id for row in rows if row.status == "used"}
+    leaking = leaks([source for source in sources if source.clip_id in usable], splits)
     placed = [replace(row, split=splits[row.clip_id or ""]) for row in rows]
     first: dict[str | None, Row] = {}
     for row in sorted(placed, key=lambda row: row.split != TEST):  # stable: test clips lead

@@ -183,10 +183,21 @@ def work(raw, tmp_path_factory) -> Path:
 
 
 def test_whole_segments_alone(raw):
-    source = Source("p", "dog/a", "dog", "dog-a", 0)
-    segments = segments_of(source, probe(raw / "dog" / "AbCdEfGhIjK_30.mp4"))
+    path = raw / "dog" / "AbCdEfGhIjK_30.mp4"
+    segments = segments_of(Source(str(path), "dog/a", "dog", "dog-a", 0), probe(path))
     assert [(segment.start_sec, segment.end_sec) for segment in segments] == [(0, 2), (2, 4)]
     assert "dog" not in segments[0].segment_id
+
+
+def test_another_file_of_the_same_name_has_other_segments(raw, tmp_path):
+    path = tmp_path / "a.mp4"
+    source = Source(str(path), "dog/a", "dog", "dog-a", 0)
+    shutil.copy(raw / "dog" / "AbCdEfGhIjK_30.mp4", path)
+    video = probe(path)
+    ids = [segments_of(source, video)[0].segment_id for _ in range(2)]
+    with path.open("ab") as file:
+        file.write(b"more")
+    assert ids[0] == ids[1] != segments_of(source, video)[0].segment_id
 
 
 def test_segments_survive_their_file(tmp_path):

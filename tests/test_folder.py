@@ -155,6 +155,18 @@ def test_training_clips_of_a_test_clips_video_are_listed():
     assert found["dog-1"] == "from the same YouTube video (w) as test clip dog-4"
 
 
+def test_a_test_clip_that_cannot_be_read_leaks_nothing():
+    sources = clips("dog", 4, ("v", "w", "w", "v"))
+    splits = split_of(sources, SplitRule(test_clips=2))
+    rows = [
+        Row(source.name, "used", clip_id=source.clip_id, sha256=source.name) for source in sources
+    ]
+    rows[3] = dataclasses.replace(rows[3], status="rejected", reason="damaged")
+    decided = decide(sources, splits, rows)
+    assert [row.status for row in decided] == ["used", "rejected", "used", "rejected"]
+    assert decided[1].reason == "from the same YouTube video (w) as test clip dog-2"
+
+
 def test_of_equal_files_the_test_clip_stays():
     sources = clips("dog", 4)
     splits = split_of(sources, SplitRule(test_clips=1))

@@ -10,7 +10,7 @@ from data.annotation.tables import write_csv
 from data.layout import Source
 from v2s_jax import media
 from v2s_jax.errors import InputError
-from v2s_jax.files import reading
+from v2s_jax.files import file_hash, reading
 
 SEGMENT_SEC = 2
 """Length of a segment (paper: 2 s)."""
@@ -40,9 +40,16 @@ class Segment:
 
 
 def segments_of(source: Source, video: media.Video) -> list[Segment]:
-    """Return the whole segments of a video; what is left at its end, under 2 s, is in none."""
-    # The id tells nothing of the clip to those who vote, and holds for any file name.
-    stem = hashlib.sha256(source.clip_id.encode()).hexdigest()[:12]
+    """Return the whole segments of a video; what is left at its end, under 2 s, is in none.
+
+    Raises InputError when it cannot be read.
+    """
+    # The id tells nothing of the clip to those who vote, and holds for any file name. It is of the
+    # bytes too: another file under the same name has segments, and votes, of its own.
+    path = Path(source.path)
+    with reading(path):
+        named = source.clip_id.encode() + file_hash(path)
+    stem = hashlib.sha256(named).hexdigest()[:12]
     return [
         Segment(f"{stem}-{number:03d}", source.category, source.name, number * SEGMENT_SEC)
         for number in range(int(video.duration_sec // SEGMENT_SEC))
