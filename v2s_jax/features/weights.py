@@ -144,26 +144,32 @@ def _damaged(path: Path, reason: str) -> InputError:
     )
 
 
+def original_path() -> Path:
+    """Return where Keras keeps the original weights, be they there or not."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    return home / "models" / KERAS_FILE
+
+
 def _original(option: str) -> Path:
     """Return the file of the original weights, downloaded now unless it has been before."""
     os.environ.setdefault("KERAS_BACKEND", "jax")  # TensorFlow is not imported
-    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    models = original_path().parent
     import keras
 
     try:
-        (folder / "models").mkdir(parents=True, exist_ok=True)  # else Keras takes /tmp
+        models.mkdir(parents=True, exist_ok=True)  # else Keras takes /tmp
         got = keras.utils.get_file(
             KERAS_FILE,
             KERAS_URL,
-            cache_dir=str(folder),
-            cache_subdir="models",
+            cache_dir=str(models.parent),
+            cache_subdir=models.name,
             file_hash=KERAS_MD5,
         )
     except Exception as error:  # Keras raises bare ones
         raise InputError(
             f"the VGG19 weights are not here and could not be downloaded "
             f"({str(error).splitlines()[0][:200]}): download {KERAS_URL} and put it as "
-            f"{folder / 'models' / KERAS_FILE}, or give a file with {option}"
+            f"{original_path()}, or give a file with {option}"
         ) from error
     return Path(got)
 
