@@ -4,10 +4,7 @@ import csv
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
-from typing import Any
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -17,6 +14,7 @@ from data.annotation.merging import Merged, count, merge, table
 from data.annotation.segments import Segment, read_segments, segments_of, write_segments
 from data.annotation.votes import Vote, decide, read_votes
 from data.layout import Source, find_sources
+from tests.browser import browsing, needs_browser, text_of, wait_until
 from tests.test_media import run_ffmpeg
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
@@ -289,96 +287,31 @@ def test_nothing_to_judge(tmp_path):
 # The page, in a browser
 
 
-class Browser:
-    """Headless Chromium, spoken to as W3C's WebDriver has it."""
-
-    def __init__(self, port: int) -> None:
-        self._root = f"http://127.0.0.1:{port}"
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu"]
-        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
-        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self._root += f"/session/{session['sessionId']}"
-
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = Request(self._root + path, data, {"Content-Type": "application/json"})
-        request.method = method
-        with urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
-
-    def open(self, path: Path) -> None:
-        self._call("POST", "/url", {"url": path.as_uri()})
-
-    def run(self, script: str) -> Any:
-        return self._call("POST", "/execute/sync", {"script": script, "args": []})
-
-    def press(self, keys: str) -> None:
-        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        self._call(
-            "POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]}
-        )
-
-    def close(self) -> None:
-        self._call("DELETE", "")
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromedriver") is None, reason="no chromedriver here")
+@needs_browser
 def test_a_person_annotates_with_the_keyboard(work, tmp_path):
-    import socket
-    import subprocess
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL) as driver:
-        try:
-            browser = connected(port)
-            browser.open(work / "picture-000.html")
-            assert "Do you see what makes this sound" in browser.run(text_of("question"))
-            wait = "return document.getElementById('player').readyState >= 2"
-            wait_until(lambda: browser.run(wait))  # the browser can play what lies in the page
-            browser.press("13")
-            assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
-            browser.press("\ue012")  # left
-            assert "2 of 3" in browser.run(text_of("progress"))
-            browser.press("2")  # changes the second answer
-            browser.open(work / "picture-000.html")  # as if it had been closed
-            assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
-            browser.run("document.getElementById('download').click()")
-            assert "Write your name first." in browser.run(text_of("warning"))
-            browser.press('Ann "A", B')  # the name's field has the focus
-            (tmp_path / "votes.csv").write_text(browser.run("return table()"))
-            browser.close()
-        finally:
-            driver.terminate()
+    with browsing() as browser:
+        browser.open(work / "picture-000.html")
+        assert "Do you see what makes this sound" in browser.run(text_of("question"))
+        wait = "return document.getElementById('player').readyState >= 2"
+        wait_until(lambda: browser.run(wait))  # the browser can play what lies in the page
+        browser.press("13")
+        assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
+        browser.press("\ue012")  # left
+        assert "2 of 3" in browser.run(text_of("progress"))
+        browser.press("2")  # changes the second answer
+        browser.open(work / "picture-000.html")  # as if it had been closed
+        assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
+        browser.run("document.getElementById('download').click()")
+        assert "Write your name first." in browser.run(text_of("warning"))
+        browser.press('Ann "A", B')  # the name's field has the focus
+        (tmp_path / "votes.csv").write_text(browser.run("return table()"))
     ids = [segment.segment_id for segment in read_segments(work / "segments.csv")]
     votes = read_votes([tmp_path / "votes.csv"], ids)
     assert [(vote.modality, vote.annotator, vote.answer) for vote in votes] == [
         ("picture", 'Ann "A", B', "yes"),
         ("picture", 'Ann "A", B', "sort of"),
     ]
-
-
-def text_of(element: str) -> str:
-    return f"return document.getElementById('{element}').textContent"
-
-
-def connected(port: int) -> Browser:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return Browser(port)
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-
-def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 """The two sheets of each batch of segments: as CSV, and as a page that a browser shows."""
 
-import base64
-import html
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +7,7 @@ from pathlib import Path
 from data.annotation.segments import Segment, media_paths
 from data.annotation.tables import write_csv
 from data.annotation.votes import ANSWERS, MODALITIES, VOTE_FIELDS, Modality
-from v2s_jax.files import whole_file
+from v2s_jax.pages import data_url, write_page
 
 PAGE_SEGMENTS = 100
 """Segments on a page: about a quarter of an hour for one person (ours)."""
@@ -75,7 +72,7 @@ def _write_page(path: Path, modality: Modality, segments: Sequence[Segment], med
         {
             "id": segment.segment_id,
             "question": question.format(category=segment.category),
-            "data": _data_url(modality, segment.segment_id, media),
+            "data": _media_url(modality, segment.segment_id, media),
         }
         for segment in segments
     ]
@@ -86,15 +83,9 @@ def _write_page(path: Path, modality: Modality, segments: Sequence[Segment], med
         "answers": [[answer, meanings[answer]] for answer in ANSWERS],
         "items": items,
     }
-    # "</script>" in a category's name must not end the script.
-    data = json.dumps(sheet).replace("<", "\\u003c")
-    page = TEMPLATE.read_text(encoding="utf-8")
-    page = page.replace("{{title}}", html.escape(path.stem)).replace("{{sheet}}", data)
-    with whole_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(path, TEMPLATE, sheet)
 
 
-def _data_url(modality: Modality, segment_id: str, media: Path) -> str:
+def _media_url(modality: Modality, segment_id: str, media: Path) -> str:
     picture, sound = media_paths(segment_id, media)
-    content = (sound if modality == "sound" else picture).read_bytes()
-    return f"data:{_MEDIA_TYPES[modality]};base64,{base64.b64encode(content).decode()}"
+    return data_url(sound if modality == "sound" else picture, _MEDIA_TYPES[modality])

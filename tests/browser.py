@@ -1,0 +1,92 @@
+"""A real browser for pages, where there is one: headless Chromium."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+DEADLINE_SEC = 30
+
+needs_browser = pytest.mark.skipif(
+    shutil.which("chromedriver") is None,
+    reason="no chromedriver here (Debian: apt install chromium-driver)",
+)
+
+
+class Browser:
+    """Headless Chromium, spoken to as W3C's WebDriver has it."""
+
+    def __init__(self, port: int) -> None:
+        self._root = f"http://127.0.0.1:{port}"
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu"]
+        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
+        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._root += f"/session/{session['sessionId']}"
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self._root + path, data, {"Content-Type": "application/json"})
+        request.method = method
+        with urlopen(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    def open(self, path: Path) -> None:
+        self._call("POST", "/url", {"url": path.as_uri()})
+
+    def run(self, script: str) -> Any:
+        return self._call("POST", "/execute/sync", {"script": script, "args": []})
+
+    def press(self, keys: str) -> None:
+        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._call(
+            "POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]}
+        )
+
+    def close(self) -> None:
+        self._call("DELETE", "")
+
+
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    """Start a browser with nothing kept, and end it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL) as driver:
+        try:
+            browser = _connected(port)
+            yield browser
+            browser.close()
+        finally:
+            driver.terminate()
+
+
+def _connected(port: int) -> Browser:
+    deadline = time.monotonic() + DEADLINE_SEC
+    while True:
+        try:
+            return Browser(port)
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def text_of(element: str) -> str:
+    """The script that returns an element's text."""
+    return f"return document.getElementById('{element}').textContent"
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    """Ask again and again."""
+    deadline = time.monotonic() + DEADLINE_SEC
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

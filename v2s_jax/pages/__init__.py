@@ -1,0 +1,32 @@
+"""Pages that need nothing else: data and media lie in them, answers stay in the browser.
+
+A template names its title as `{{title}}`, its data (JSON) as `{{data}}`, and `{{answers}}` where
+the functions of answers.js go: what a page keeps, and how answers become a CSV file.
+"""
+
+import base64
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from v2s_jax.files import whole_file
+
+ANSWERS = Path(__file__).with_name("answers.js")
+
+
+def write_page(path: Path, template: Path, data: dict[str, Any]) -> None:
+    """Write a page; it appears when it is whole. Its title is its name."""
+    # "</script>" in a name must not end the script.
+    written = json.dumps(data).replace("<", "\\u003c")
+    page = template.read_text(encoding="utf-8")
+    page = page.replace("{{title}}", html.escape(path.stem))
+    page = page.replace("{{answers}}", ANSWERS.read_text(encoding="utf-8"))
+    page = page.replace("{{data}}", written)
+    with whole_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def data_url(path: Path, media_type: str) -> str:
+    """Return a file as a URL that holds it."""
+    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
