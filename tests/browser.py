@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-DEADLINE_SEC = 30
+DEADLINE_SEC = 120
 
 needs_browser = pytest.mark.skipif(
     shutil.which("chromedriver") is None,
@@ -39,7 +39,7 @@ class Browser:
             return json.load(answer)["value"]
 
     def open(self, path: Path) -> None:
-        self._call("POST", "/url", {"url": path.as_uri()})
+        self.go(path.as_uri())
 
     def run(self, script: str) -> Any:
         return self._call("POST", "/execute/sync", {"script": script, "args": []})
@@ -49,6 +49,15 @@ class Browser:
         self._call(
             "POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]}
         )
+
+    def go(self, url: str) -> None:
+        self._call("POST", "/url", {"url": url})
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Give a file to the input that a selector finds."""
+        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        (element,) = found.values()
+        self._call("POST", f"/element/{element}/value", {"text": str(path)})
 
     def close(self) -> None:
         self._call("DELETE", "")
