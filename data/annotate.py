@@ -32,21 +32,31 @@ from data.annotation.segments import (
     write_media,
     write_segments,
 )
-from data.annotation.sheets import PAGE_SEGMENTS, write_sheets
+from data.annotation.sheets import PAGE_SEGMENTS, old_sheets, write_sheets
 from data.annotation.tables import write_csv
-from data.annotation.votes import decide, read_votes
-from data.layout import INFO_FILE, VIDEO_FOLDER, YOUTUBE_COLUMN, Source, find_sources
+from data.annotation.votes import VOTES_NEEDED, decide, read_votes
+from data.layout import (
+    INFO_FILE,
+    VIDEO_FOLDER,
+    YOUTUBE_COLUMN,
+    Source,
+    find_sources,
+    text_of_name,
+)
 from data.locking import CORES
 from data.pool import in_order
 from data.shards import whole_folder
 from v2s_jax import media
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, UndecodableError
 
 _YOUTUBE_STEM = re.compile(r"(?=[\w-]{0,10}[A-Z0-9-])([\w-]{11})(?:_\d+.*)?")
 """Names that downloaders give to AudioSet's clips: the id, then often the start. Eleven small
 letters are more likely words: of random ids one in 13,000 is so."""
+
+MISSING_SHOWN = 5
+"""Files that a message names; beyond them it counts."""
 
 app = tyro.extras.SubcommandApp()
 
@@ -70,21 +80,27 @@ class CutArgs:
         for option, value in (("page-segments", self.page_segments), ("workers", self.workers)):
             if value < 1:
                 raise InputError(f"--{option} {value}: must be at least 1")
-        sources, _ = find_sources(str(self.raw))
+        sources, ignored = find_sources(str(self.raw))
         tasks = [(source, Path(source.path), self.out / "media") for source in sources]
         shown = tqdm(
             in_order(_cut, tasks, self.workers), total=len(tasks), unit="video", desc="segments"
         )
+        for entry in ignored:
+            tqdm.write(f"left out: {text_of_name(entry.name)}: {entry.reason}")
         segments: list[Segment] = []
+        videos = 0
         for source, (found, fault) in zip(sources, shown, strict=True):
             segments += found
+            videos += bool(found)
             if fault:
-                tqdm.write(f"left out: {source.name}: {fault}")
+                tqdm.write(f"left out: {text_of_name(source.name)}: {fault}")
         if not segments:
             raise InputError(f"{self.raw}: no video there lasts 2 s: nothing to judge")
         write_segments(self.out / SEGMENTS_FILE, segments)
         pages = write_sheets(self.out, segments, self.out / "media", self.page_segments)
-        print(f"{self.out}: {len(segments)} segments of {len(sources)} videos")
+        print(f"{self.out}: {len(segments)} segments of {videos} videos")
+        if old := [path.name for path in old_sheets(self.out, pages)]:
+            print(f"left from an earlier cut, not to be judged: {', '.join(old)}")
         print(f"{len(pages)} pages, for three people each: {pages[0]} ...")
 
 
@@ -111,7 +127,13 @@ class MergeArgs:
         segments = list(read_segments(self.work / SEGMENTS_FILE))
         ids = [segment.segment_id for segment in segments]
         decisions = decide(ids, read_votes(self.votes, ids), one_no_removes=self.one_no_removes)
+        if not set(decisions.values()) - {"undecided"}:
+            raise InputError(
+                f"{len(segments)} segments, none with {VOTES_NEEDED} votes on sound and picture "
+                "each: nothing is decided: give all --votes"
+            )
         clips = merge(segments, decisions)
+        check_raw_files(self.raw, clips)
         rows = count(segments, decisions, clips)
         with whole_folder(self.out) as temporary:
             write_clips(self.raw, clips, temporary)
@@ -124,16 +146,32 @@ class MergeArgs:
 def _cut(task: tuple[Source, Path, Path]) -> tuple[list[Segment], str | None]:
     """Cut one video; return its segments, or what is wrong with it."""
     source, path, folder = task
+    if text_of_name(source.name) != source.name:
+        return [], "its name is not UTF-8, as lists need it: rename the file"
     try:
         video = media.probe(path)
         if not video.has_sound:
             return [], "holds no sound"
         segments = segments_of(source, video)
-        for segment in segments:
-            write_media(segment, video, folder)
     except InputError as error:
         return [], str(error)
+    try:  # apart from the above: a full disk is no fault of the video, and ends the run
+        for segment in segments:
+            write_media(segment, video, folder)
+    except UndecodableError as error:
+        return [], str(error)
     return segments, None if segments else "shorter than 2 s"
+
+
+def check_raw_files(raw: Path, clips: Sequence[Merged]) -> None:
+    """Raise InputError when a raw file that is needed is not there, before anything is written."""
+    missing = sorted({clip.source for clip in clips if not (raw / clip.source).is_file()})
+    if missing:
+        shown = ", ".join(missing[:MISSING_SHOWN])
+        more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+        raise InputError(
+            f"{raw}: {shown}{more}: no longer there: give the folder that was cut, with all files"
+        )
 
 
 def write_clips(raw: Path, clips: Sequence[Merged], out: Path) -> None:

@@ -20,6 +20,7 @@ from hashlib import sha256
 
 from etils import epath
 
+from data.remote import is_remote
 from v2s_jax.errors import InputError
 from v2s_jax.media import VIDEO_SUFFIXES
 
@@ -27,6 +28,10 @@ VIDEO_FOLDER = "videos"
 INFO_FILE = "video_info.csv"
 YOUTUBE_COLUMN = "YTID"
 """Column of VEGAS's video_info.csv; its row i, from 0, belongs to video_i."""
+
+
+_NUMBERED = re.compile(r"video_(\d+)")
+"""Names that belong to a row of video_info.csv; other names end in numbers for other reasons."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def find_sources(root: str) -> tuple[list[Source], list[Ignored]]:
         elif len(classes) != 1:
             ignored.append(Ignored(name, "lies in no class folder: use CLASS/FILE"))
         else:
-            found.setdefault(_text(classes[0]), []).append((name, path))
+            found.setdefault(text_of_name(classes[0]), []).append((name, path))
     if not found:
         raise InputError(
             f"{root}: no videos in class folders there: lay them out as CLASS/FILE.mp4 or "
@@ -94,7 +99,7 @@ def _walk(
     above: frozenset[str],
 ) -> Iterator[tuple[tuple[str, ...], epath.Path]]:
     """Yield every file below with the names that lead to it; hidden ones are left out."""
-    here = os.path.realpath(folder) if _is_local(folder) else str(folder)
+    here = str(folder) if is_remote(folder) else os.path.realpath(folder)
     if here in above:
         ignored.append(Ignored("/".join(parts), "is a link to a folder that it lies in"))
         return
@@ -120,10 +125,6 @@ def _walk(
             yield below, entry
 
 
-def _is_local(path: epath.Path) -> bool:
-    return "://" not in str(path)
-
-
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """Return what sorts names by the numbers in them: video_9 before video_10."""
     pieces = re.split(r"(\d+)", name)
@@ -137,8 +138,8 @@ def _of_category(
     files = sorted(files, key=lambda file: natural(file[0]))
     youtube_ids = _youtube_ids(folder, category)
     for index, (name, path) in enumerate(files):
-        stem = _text(path.stem)
-        number = re.search(r"(\d+)$", stem)
+        stem = text_of_name(path.stem)
+        number = _NUMBERED.fullmatch(stem)
         row = int(number[1]) if number else -1
         yield Source(
             path=str(path),
@@ -157,7 +158,7 @@ def _youtube_ids(folder: epath.Path, category: str) -> list[str | None]:
         if not path.exists():
             continue
         try:
-            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+            rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"))))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(
                 f"{path}: cannot be read as CSV ({error}): mend or remove it"
@@ -178,16 +179,16 @@ def _with_unique_ids(sources: list[Source]) -> list[Source]:
     def unique(source: Source) -> Source:
         if counts[source.clip_id] == 1:
             return source
-        digest = sha256(_raw(source.name)).hexdigest()[:8]
+        digest = sha256(_raw_name(source.name)).hexdigest()[:8]
         return replace(source, clip_id=f"{source.clip_id}-{digest}")
 
     return [unique(source) for source in sources]
 
 
-def _raw(name: str) -> bytes:
+def _raw_name(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _text(name: str) -> str:
+def text_of_name(name: str) -> str:
     """Return a name as text, whatever bytes the file system has."""
-    return _raw(name).decode("utf-8", "replace")
+    return _raw_name(name).decode("utf-8", "replace")

@@ -87,22 +87,39 @@ def _describe(folder: Path, temporary: Path, metadata: Metadata) -> tfds.core.Da
 
 
 @contextmanager
+def _placing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}): choose another folder"
+        ) from error
+
+
+@contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder`; put it in that one's place when the block ends well.
 
-    What an interrupted run left under the hidden names is removed.
+    What an interrupted run left under the hidden names is removed. Raises InputError when it cannot
+    be made there.
     """
+    if not folder.name:
+        raise InputError(f"{folder}: cannot be put in its place whole: name another folder")
     temporary = folder.with_name(f".{folder.name}.incomplete")
     replaced = folder.with_name(f".{folder.name}.replaced")
-    for leftover in (temporary, replaced):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    temporary.mkdir(parents=True)
+    with _placing(folder):
+        for leftover in (temporary, replaced):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
+        temporary.mkdir(parents=True)
     try:
         yield temporary
-        if folder.exists():
-            folder.rename(replaced)
-        temporary.rename(folder)
+        with _placing(folder):
+            if folder.exists():
+                folder.rename(replaced)
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)

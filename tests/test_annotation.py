@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,9 @@ from tests.browser import browsing, needs_browser, text_of, wait_until
 from tests.test_media import run_ffmpeg
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
-from v2s_jax.media import probe, read_sound, read_video_frames
+from v2s_jax.media import probe, read_sound, read_sound_file, read_video_frames, writing
+
+needs_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
 Y, S, N = "yes", "sort of", "no"
 
@@ -80,6 +85,8 @@ def test_votes_are_read_from_several_files(tmp_path):
         ("c,sound,me,yes", "line 2: no segment 'c'"),
         ("a,sound,,yes", "line 2: nobody's vote"),
         ("a,sound,me,yes\na,sound,me,no", "line 3: me voted on the sound of a before"),
+        ("a,sound,me", "line 2: is cut off"),
+        ('a,sound,"me,yes\na,sound,you,no', "not CSV (unexpected end of data)"),
     ],
 )
 def test_bad_votes_are_named_by_their_line(tmp_path, lines, says):
@@ -144,10 +151,10 @@ def test_videos_and_categories_are_never_joined_and_are_counted():
         ("drum/1", 6, 8),
     ]
     rows = count(segments, decisions, clips)
-    assert [tuple(vars(row).values())[:6] for row in rows] == [
-        ("dog", 2, 4, 4, 1, 2),
-        ("drum", 1, 4, 3, 2, 1),
-        ("all", 3, 8, 7, 3, 3),
+    assert [tuple(vars(row).values())[:7] for row in rows] == [
+        ("dog", 2, 4, 4, 1, 0, 2),
+        ("drum", 1, 4, 3, 2, 1, 1),
+        ("all", 3, 8, 7, 3, 1, 3),
     ]
     assert rows[-1].hours == pytest.approx(8 / 3_600)
     assert len(table(rows)) == 4
@@ -275,6 +282,72 @@ def test_votes_make_clips_that_prepare_reads(raw, work, tmp_path, capsys):
 )
 def test_names_that_hold_the_id_of_a_youtube_video(stem, video):
     assert annotate._youtube_id(f"dog/{stem}.mp4") == video
+
+
+def test_a_segment_without_sound_is_silence_and_one_long_picture_is_shown(tmp_path):
+    """A picture each 3 s; the sound is there from 2.5 to 3.5 s alone."""
+    path = tmp_path / "a.mkv"
+    run_ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc=size=1x1:rate=1/3:duration=6"),
+        *("-itsoffset", 2.5, "-f", "lavfi", "-i", "sine=duration=1"),
+        *("-c:v", "ffv1", "-pix_fmt", "gbrp", "-c:a", "pcm_s16le", path),
+    )
+    source, folder = Source(str(path), "dog/a.mkv", "dog", "dog-a", 0), tmp_path / "media"
+    segments, fault = annotate._cut((source, path, folder))
+    assert fault is None and len(segments) == 3
+    loudest = []
+    for segment in segments:
+        assert probe(folder / f"{segment.segment_id}.mp4").duration_sec > 0
+        sound = read_sound_file(folder / f"{segment.segment_id}.m4a", 16_000)
+        assert abs(len(sound) / 16_000 - 2) < 0.1
+        loudest.append(np.abs(sound).max())
+    assert loudest[0] < 1e-3 < 0.05 < loudest[1] and loudest[2] < 1e-3
+
+
+@needs_full_device
+def test_a_full_disk_is_no_fault_of_the_video(raw, tmp_path, monkeypatch):
+    path = raw / "dog" / "AbCdEfGhIjK_30.mp4"
+    source = Source(str(path), "dog/a.mp4", "dog", "dog-a", 0)
+
+    @contextmanager
+    def full(_: Path) -> Iterator[Path]:
+        (tmp_path / "full.mp4").unlink(missing_ok=True)
+        (tmp_path / "full.mp4").symlink_to("/dev/full")
+        yield tmp_path / "full.mp4"
+
+    monkeypatch.setattr(writing, "whole_file", full)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left"):
+        annotate._cut((source, path, tmp_path))
+
+
+def test_names_that_are_not_utf8_are_left_out(raw, tmp_path, capsys):
+    (tmp_path / "raw" / "dog").mkdir(parents=True)
+    for name in (b"ok.mp4", b"caf\xe9.mp4"):
+        path = tmp_path / "raw" / "dog" / os.fsdecode(name)
+        path.symlink_to(raw / "dog" / "AbCdEfGhIjK_30.mp4")
+    annotate.CutArgs(tmp_path / "raw", tmp_path / "work", workers=1).run()
+    told = capsys.readouterr().out
+    assert "2 segments of 1 videos" in told
+    assert "left out: dog/caf\ufffd.mp4: its name is not UTF-8" in told
+
+
+def test_nothing_is_written_without_votes_or_raw_files(raw, work, tmp_path):
+    segments = list(read_segments(work / "segments.csv"))
+    few = write_votes(tmp_path / "few.csv", votes_of(segments[0].segment_id, (Y,), (Y,)))
+    with pytest.raises(InputError, match="nothing is decided"):
+        annotate.MergeArgs(raw, work, (few,), tmp_path / "clean").run()
+    votes = [vote for s in segments for vote in votes_of(s.segment_id, (Y, Y, Y), (Y, Y, Y))]
+    path = write_votes(tmp_path / "votes.csv", votes)
+    with pytest.raises(InputError, match=r"AbCdEfGhIjK_30\.mp4, water.*no longer there"):
+        annotate.MergeArgs(tmp_path, work, (path,), tmp_path / "clean").run()
+    assert not (tmp_path / "clean").exists()
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"segment_id\n" + b"a" * 200_000, b'a,b\n"'])
+def test_a_damaged_list_of_segments(tmp_path, content):
+    (tmp_path / "s.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"s\.csv: not CSV .*cut again"):
+        list(read_segments(tmp_path / "s.csv"))
 
 
 def test_nothing_to_judge(tmp_path):

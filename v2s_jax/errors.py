@@ -22,3 +22,7 @@ def unknown(option: str, given: str, known: Iterable[str], known_as: str = "Know
     return InputError(
         f"{option} {given}: unknown: did you mean {nearest}? {known_as} {', '.join(names)}"
     )
+
+
+class UndecodableError(InputError):
+    """A source that cannot be decoded, where a place that cannot be written is another matter."""

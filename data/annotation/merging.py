@@ -57,6 +57,8 @@ class Counts:
     annotated: int
     """Segments with three votes or more in both modalities."""
     removed: int
+    undecided: int
+    """Segments with fewer votes: they are in no clip."""
     clips: int
     hours: float
     """Of all clips together."""
@@ -92,6 +94,7 @@ def _counts(
         segments=len(segments),
         annotated=found["kept"] + found["removed"],
         removed=found["removed"],
+        undecided=found["undecided"],
         clips=len(clips),
         hours=sum(clip.end_sec - clip.start_sec for clip in clips) / 3_600,
     )
@@ -100,10 +103,12 @@ def _counts(
 def table(rows: Sequence[Counts]) -> list[str]:
     """Return the counts as lines for people."""
     width = max(len("category"), *(len(row.category) for row in rows))
-    lines = [f"{'category':{width}}   videos  segments  annotated  removed    clips    hours"]
+    lines = [
+        f"{'category':{width}}   videos  segments  annotated  removed  undecided    clips    hours"
+    ]
     lines += [
         f"{row.category:{width}}  {row.videos:7,}  {row.segments:8,}  {row.annotated:9,}  "
-        f"{row.removed:7,}  {row.clips:7,}  {row.hours:7.2f}"
+        f"{row.removed:7,}  {row.undecided:9,}  {row.clips:7,}  {row.hours:7.2f}"
         for row in rows
     ]
     return lines

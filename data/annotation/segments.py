@@ -81,13 +81,14 @@ def read_segments(path: Path) -> Iterator[Segment]:
 
     Raises InputError when it cannot be read, or a line is not a segment.
     """
+    again = "cut again (python -m data.annotate cut)"
     with reading(path), path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            try:
-                yield Segment(
-                    row["segment_id"], row["category"], row["source"], int(row["start_sec"])
-                )
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"{path}: {row} is not a segment: cut again (python -m data.annotate cut)"
-                ) from error
+        try:
+            rows = list(csv.DictReader(file, strict=True))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{path}: not CSV ({error}): {again}") from error
+    for row in rows:
+        try:
+            yield Segment(row["segment_id"], row["category"], row["source"], int(row["start_sec"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: {row} is not a segment: {again}") from error

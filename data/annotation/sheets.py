@@ -59,6 +59,13 @@ def write_sheets(
     return pages
 
 
+def old_sheets(folder: Path, pages: Sequence[Path]) -> list[Path]:
+    """Return the sheets and pages of an earlier call there that these pages have not replaced."""
+    stems = {page.stem for page in pages}
+    found = (path for modality in MODALITIES for path in folder.glob(f"{modality}-[0-9]*"))
+    return sorted(p for p in found if p.suffix in (".csv", ".html") and p.stem not in stems)
+
+
 def _write_sheet(path: Path, modality: Modality, segments: Sequence[Segment]) -> None:
     """Write a sheet that waits for a name and answers."""
     rows = ((segment.segment_id, modality, "", "", segment.category) for segment in segments)

@@ -51,7 +51,7 @@ def read_votes(paths: Sequence[Path], segment_ids: Iterable[str]) -> list[Vote]:
     for path in paths:
         with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
             try:
-                rows = list(csv.DictReader(file))
+                rows = list(csv.DictReader(file, strict=True))
             except (UnicodeDecodeError, csv.Error) as error:
                 raise InputError(f"{path}: not CSV ({error}): save it as CSV in UTF-8") from error
         if rows and (missing := [field for field in VOTE_FIELDS if field not in rows[0]]):
@@ -73,6 +73,8 @@ def read_votes(paths: Sequence[Path], segment_ids: Iterable[str]) -> list[Vote]:
 
 
 def _vote(row: dict[str, str | None], place: str, known: set[str]) -> Vote | None:
+    if any(row[field] is None for field in VOTE_FIELDS):
+        raise InputError(f"{place}: is cut off: give the whole sheet")
     segment_id, modality, annotator, answer = ((row[field] or "").strip() for field in VOTE_FIELDS)
     if not answer:
         return None

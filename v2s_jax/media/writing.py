@@ -1,5 +1,7 @@
 """Write sound and video files; each appears under its name only when it is whole."""
 
+import errno
+import os
 import wave
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -11,10 +13,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8
 
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, UndecodableError
 from v2s_jax.files import whole_file
 from v2s_jax.media.probing import VIDEO_STREAM, Video
-from v2s_jax.media.process import SOURCE_OPTIONS, ffmpeg, url
+from v2s_jax.media.process import SOURCE_OPTIONS, Run, ffmpeg, url
 
 PCM_SCALE = 2**15
 """16-bit PCM steps per unit of amplitude; ffmpeg reads 16-bit sound by the same scale."""
@@ -186,6 +188,15 @@ def _raw(path: Path, pictures: Iterable[np.ndarray], shape: tuple[int, ...]) -> 
         yield picture.tobytes()
 
 
+_OUTPUT_FAULTS = tuple(
+    os.strerror(code)
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES)
+)
+"""What ffmpeg, in the system's words, says of a place that takes no more."""
+
+_HELD_FPS = 25  # of a picture that stays on display over a whole part
+
+
 def write_part(
     video: Video,
     start_sec: float,
@@ -199,32 +210,53 @@ def write_part(
     """Write a part of a video, encoded anew: H.264 and AAC, or one of them.
 
     Times count from the first picture's appearance, in picture and sound alike. Pictures keep
-    their size, but for one pixel of an odd width or height, unless a smaller width is given.
+    their size, but for one pixel of an odd width or height, unless a smaller width is given. Where
+    the video's sound has not begun or has ended there is silence; a picture that is on display all
+    the time is shown.
 
-    Raises InputError when nothing can be decoded there or `path` cannot be written.
+    Raises UndecodableError when nothing can be decoded there, and other InputErrors when `path`
+    cannot be written.
     """
     start = float(video.first_picture_sec) + start_sec
     end = float(video.first_picture_sec) + end_sec
-    wanted: list[str] = []
-    if picture:
-        width = "iw" if picture_width_px is None else f"min({picture_width_px}\\,iw)"
-        filters = (
-            f"trim=start={start:.6f}:end={end:.6f},setpts=PTS-{start:.6f}/TB,"
-            f"scale='trunc({width}/2)*2':'trunc(ow/dar/2)*2',setsar=1"
-        )
-        wanted += ["-map", VIDEO_STREAM, "-vf", filters, "-c:v", "libx264", "-pix_fmt", "yuv420p"]
+    sounding: list[str] = []
     if sound:
         filters = (
             f"atrim=start={start:.6f}:end={end:.6f},asetpts=PTS-{start:.6f}/TB,"
-            "aresample=async=1:first_pts=0"
+            f"aresample=async=1:first_pts=0,apad=whole_dur={end - start:.6f}"
         )
-        wanted += ["-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC)]
-    with (
-        whole_file(path) as temporary,
-        ffmpeg(*SOURCE_OPTIONS, "-i", url(video.path), *wanted, url(temporary)) as run,
-    ):
-        if run.process.wait() or not temporary.stat().st_size:
-            raise InputError(
-                f"{path}: {start_sec:g} to {end_sec:g} s of {video.path} cannot be written "
-                f"({run.first_fault() or 'no data'}): leave that file out, or free space"
-            )
+        sounding += ["-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC)]
+    with whole_file(path) as temporary:
+        for holding in ("", f"tpad=stop_duration={end:.6f}:stop_mode=clone,fps={_HELD_FPS},"):
+            showing: list[str] = []
+            if picture:
+                width = "iw" if picture_width_px is None else f"min({picture_width_px}\\,iw)"
+                filters = (
+                    f"{holding}trim=start={start:.6f}:end={end:.6f},setpts=PTS-{start:.6f}/TB,"
+                    f"scale='max(2\\,trunc({width}/2)*2)':'max(2\\,trunc(ow/dar/2)*2)',setsar=1"
+                )
+                showing += ["-map", VIDEO_STREAM, "-vf", filters]
+                showing += ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
+            source = (*SOURCE_OPTIONS, "-i", url(video.path))
+            with ffmpeg(*source, *showing, *sounding, url(temporary)) as run:
+                if _is_filled(run, path, temporary):
+                    return
+                fault = run.first_fault() or "no data"
+            if not picture:
+                break
+        raise UndecodableError(
+            f"{path}: {start_sec:g} to {end_sec:g} s of {video.path} cannot be decoded ({fault}): "
+            "leave that file out"
+        )
+
+
+def _is_filled(run: Run, path: Path, temporary: Path) -> bool:
+    """Wait for ffmpeg; say whether it wrote anything, and raise InputError when it could not."""
+    failed = run.process.wait()
+    lines = list(run.log_lines())
+    if failed and (found := next((f for f in _OUTPUT_FAULTS if any(f in x for x in lines)), None)):
+        raise InputError(f"{path}: cannot be written ({found}): free space or another folder")
+    if failed < 0:
+        raise InputError(f"{path}: ffmpeg was killed (signal {-failed}): free memory or disk space")
+    nothing = any("nothing was encoded" in line for line in lines)
+    return not failed and not nothing and temporary.stat().st_size > 0
