@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -25,6 +26,7 @@ from data.manifest import Row
 from data.one_pass import Pass, Shape, read_pass
 from data.progress import Tally, shown
 from data.remote import local_copy
+from data.stopping import local_runner, until_stopped
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
 from v2s_jax.files import reading
@@ -93,7 +95,8 @@ def extract(
     )
     local = is_local(beam_options)
     with tempfile.TemporaryDirectory() as tally:
-        pipeline = beam.Pipeline(options=PipelineOptions(list(beam_options)))
+        options = PipelineOptions(list(beam_options))
+        pipeline = beam.Pipeline(local_runner(options) if local else None, options)
         _ = (
             pipeline
             | "files" >> beam.Create(list(sources))
@@ -118,8 +121,7 @@ def _run(pipeline: beam.Pipeline, is_quiet: bool) -> beam.runners.runner.Pipelin
         # Workers report each step; what goes wrong is in the exception, tracebacks included.
         logging.disable(logging.ERROR)
     try:
-        result = pipeline.run()
-        result.wait_until_finish()
+        return until_stopped(partial(_finished, pipeline)) if is_quiet else _finished(pipeline)
     except InputError:
         raise
     except Exception as error:  # each runner has types of its own
@@ -133,6 +135,11 @@ def _run(pipeline: beam.Pipeline, is_quiet: bool) -> beam.runners.runner.Pipelin
         raise
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _finished(pipeline: beam.Pipeline) -> beam.runners.runner.PipelineResult:
+    result = pipeline.run()
+    result.wait_until_finish()
     return result
 
 
