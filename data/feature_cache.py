@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from etils import epath
 from data.one_pass import Pass, Shape
 from data.remote import write_whole
 from v2s_jax.features.extractor import ExtractorSpec
+from v2s_jax.files import DAMAGED_ZIP
 
 READING_VERSION = 1
 """Raised whenever the same file would give other features or sound."""
@@ -60,7 +60,7 @@ class FeatureCache:
                     source_sec=facts["source_sec"],
                     corrections=tuple(facts["corrections"]),
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, TypeError, EOFError, *DAMAGED_ZIP):
             return None
 
     def write(self, key: str, once: Pass) -> None:

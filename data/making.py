@@ -115,7 +115,7 @@ def _build(settings: FolderSettings, data_dir: str, overwrite: bool) -> Vegas:
 def tell(folder: epath.Path, builder: Vegas, manifest: epath.Path) -> None:
     """Say what became of the files."""
     used = Counter(row.split for row in builder.rows if row.status == "used")
-    rejected = sum(row.status == "rejected" for row in builder.rows)
+    rejected = sum(row.status == "rejected" for row in builder.manifest)
     counts = builder.counts
     assert counts is not None
     print(f"{folder}: {used['train']} train and {used['test']} test clips")

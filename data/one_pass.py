@@ -100,8 +100,9 @@ def _check_length(path: Path, source_sec: float, common_sec: float, min_sec: flo
 def looped(once: Pass, clip_id: str, category: str, shape: Shape) -> ClipRecord:
     """Return the clip: the pass over and over until it has `shape.video_frames`.
 
-    Sound and features are repeated alike, so they stay together. Motion is zero in each first
-    video frame of a pass: the jump back is nothing that was filmed.
+    Sound and features are repeated alike, so they stay together. The motion of a pass's first
+    video frame is what the extractor gave it, that of the file's beginning: the jump back is
+    nothing that was filmed.
     """
     frames = np.arange(shape.video_frames) % len(once.appearance)
     samples = np.arange(shape.video_frames * shape.clock.samples_per_video_frame)

@@ -37,7 +37,7 @@ class CategoryLengths:
 
 @dataclass(frozen=True)
 class Lengths:
-    """The clips of a data set by category and length, before looping."""
+    """The clips of a data set by category and length of the file's pictures."""
 
     categories: tuple[CategoryLengths, ...]
     total: CategoryLengths
@@ -68,9 +68,8 @@ class StatsArgs:
 
 
 def measure_lengths(rows: Sequence[Row], where: str) -> Lengths:
-    """Return the lengths of the clips that are used: of one pass, before looping.
+    """Return the lengths of the clips that are used: of their files' pictures, uncut, not looped.
 
-    Lengths are those of the files' pictures, so that long files count as long as they are.
     Raises InputError when no clip is used.
     """
     used = [(row.category or "", row.source_sec or 0.0) for row in rows if row.status == "used"]

@@ -1,6 +1,6 @@
 """The TFDS builder of folders of videos: VEGAS, VAS, or CLASS/FILE of any origin.
 
-    builder = Vegas(source="VEGAS", data_dir="datasets", ...)
+    builder = Vegas(FolderSettings(source="VEGAS", ...), data_dir="datasets")
     builder.download_and_prepare(...)
 
 finds the files (`layout`), chooses the held-out ones (`split`), extracts features on Beam
@@ -124,11 +124,14 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
 def decide(sources: list[Source], splits: dict[str, str], rows: list[Row]) -> list[Row]:
     """Return the rows with their splits, without leaks and duplicates.
 
-    A training clip from the YouTube video of a test clip that can be read is rejected; so is each
-    file with the bytes of another: the test clip stays, or else the first one.
+    A training clip from the YouTube video of a test clip that can be read is rejected, and so are
+    other training files with its bytes; of files with equal bytes the test clip stays, or else the
+    first one.
     """
     usable = {row.clip_id for row in rows if row.status == "used"}
     leaking = leaks([source for source in sources if source.clip_id in usable], splits)
+    # The bytes leak under any name, also where no csv tells their video.
+    leaked = {row.sha256: leaking[row.clip_id] for row in rows if row.clip_id in leaking}
     placed = [replace(row, split=splits[row.clip_id or ""]) for row in rows]
     first: dict[str | None, Row] = {}
     for row in sorted(placed, key=lambda row: row.split != TEST):  # stable: test clips lead
@@ -138,8 +141,8 @@ def decide(sources: list[Source], splits: dict[str, str], rows: list[Row]) -> li
     def decided(row: Row) -> Row:
         if row.status == "rejected":
             return row
-        if row.clip_id in leaking:
-            return replace(row, status="rejected", reason=leaking[row.clip_id])
+        if row.split != TEST and row.sha256 in leaked:
+            return replace(row, status="rejected", reason=leaked[row.sha256])
         original = first[row.sha256]
         if original is not row:
             reason = f"the same bytes as {original.source} ({original.split})"

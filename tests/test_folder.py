@@ -14,12 +14,13 @@ import pytest
 from etils import epath
 
 from data import prepare
-from data.feature_cache import pass_key
+from data.feature_cache import FeatureCache, pass_key
 from data.folder import FolderArgs
 from data.layout import Source, find_sources
 from data.making import make_folder
 from data.manifest import Row, read_manifest
 from data.one_pass import Pass, Shape, looped
+from data.shards import whole_folder
 from data.split import SplitRule, leaks, split_of
 from data.stats import draw, measure_lengths, table
 from data.vegas import decide
@@ -96,9 +97,10 @@ def test_clips_of_one_name_get_ids_of_their_own(tmp_path):
 def test_youtube_ids_of_the_csv(tmp_path):
     touch(tmp_path, *(f"dog/videos/video_{number:05d}.mp4" for number in (0, 2, 7)))
     info = tmp_path / "dog" / "video_info.csv"
-    info.write_text("YTID,start_second,end_second\nabc,0,4\nabc,4,8\n-d_f,2,4\n")
+    touch(tmp_path, "dog/videos/ID_1.mp4")  # a number of its own, no row
+    info.write_bytes(b"\xef\xbb\xbfYTID,start_second,end_second\nabc,0,4\nabc,4,8\n-d_f,2,4\n")
     sources, ignored = find_sources(str(tmp_path))
-    assert [source.youtube_id for source in sources] == ["abc", "-d_f", None]
+    assert [source.youtube_id for source in sources] == [None, "abc", "-d_f", None]
     assert not ignored
     info.write_text("id,start\nabc,0\n")
     with pytest.raises(InputError, match="has no column YTID but id, start"):
@@ -165,6 +167,18 @@ def test_a_test_clip_that_cannot_be_read_leaks_nothing():
     decided = decide(sources, splits, rows)
     assert [row.status for row in decided] == ["used", "rejected", "used", "rejected"]
     assert decided[1].reason == "from the same YouTube video (w) as test clip dog-2"
+
+
+def test_bytes_that_leak_leak_under_any_name():
+    sources = clips("dog", 5, ("v", None, None, None, "v"))
+    splits = split_of(sources, SplitRule(test_clips=1))
+    rows = [
+        Row(source.name, "used", clip_id=source.clip_id, sha256=digest)
+        for source, digest in zip(sources, "aabcd", strict=True)
+    ]
+    decided = decide(sources, splits, rows)
+    assert [row.status for row in decided] == ["rejected", "rejected", "used", "used", "used"]
+    assert decided[1].reason == "from the same YouTube video (v) as test clip dog-4"
 
 
 def test_of_equal_files_the_test_clip_stays():
@@ -235,6 +249,41 @@ def test_damaged_and_lost_entries_are_made_again(videos, tmp_path):
     second.unlink()
     _, builder = make(videos, tmp_path, overwrite=True)
     assert dataclasses.astuple(builder.counts) == (2, 4, 0)
+
+
+def test_an_entry_damaged_anywhere_is_none(tmp_path):
+    cache = FeatureCache(str(tmp_path))
+    frames = np.ones((2, 3), np.float16)
+    once = Pass(np.ones(2_048, np.int16), frames, frames, 0.128, ("x",))
+    cache.write("key", once)
+    path = Path(cache.path("key"))
+    whole = path.read_bytes()
+    read = cache.read("key")
+    assert read is not None and read.corrections == once.corrections
+    places = [*range(40), *range(whole.index(b"PK\1\2"), whole.index(b"PK\1\2") + 60)]
+    for place in places:
+        for flipped in (0x01, 0xFF):
+            damaged = bytearray(whole)
+            damaged[place] ^= flipped
+            path.write_bytes(damaged)
+            read = cache.read("key")
+            assert read is None or np.array_equal(read.waveform, once.waveform)
+
+
+@pytest.mark.parametrize("case", ["cwd", "proc", "below a file", "file in the way"])
+def test_folders_that_cannot_be_made(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / ".made.incomplete").touch()
+    where = {"cwd": ".", "proc": "/proc/made", "below a file": "file/made"}.get(case, "made")
+    if case == "file in the way":
+        with whole_folder(Path(where)):
+            pass
+        assert Path(where).is_dir()
+        return
+    refused = pytest.raises(InputError, match=r"cannot be (written|put in its place)")
+    with refused, whole_folder(Path(where)):
+        pass
 
 
 def test_key_depends_on_bytes_extractor_weights_and_length():
@@ -412,6 +461,27 @@ def test_killed_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path, whom)
     assert ended.returncode == 0, ended.stderr
     assert f"{12 - kept} files extracted, {kept} found in the cache" in ended.stdout
     assert len(open_data_set(tmp_path / "out", "train")) == 11
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_quietly_and_whole(tmp_path, workers):
+    for number in range(12):
+        video(tmp_path / "in" / "dog" / f"{number}.mp4", 4.0, 300 + number)
+    command = [sys.executable, "-m", "data.prepare", "folder", str(tmp_path / "in")]
+    command += ["--out", str(tmp_path / "out"), "--test-clips", "1", "--workers", str(workers)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        wait_for(lambda: len(list((tmp_path / "out" / "cache").glob("*/*.npz"))) >= 2)
+        group = descendants(process.pid)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors and errors.endswith("stopped\n")
+    wait_for(lambda: not any(is_running(pid) for pid in group), seconds=60)
+    assert not list((tmp_path / "out" / "vegas").iterdir())
 
 
 def descendants(process: int) -> list[int]:

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,10 @@ def _umask() -> int:
 UMASK = _umask()
 """Permissions that new files lack. Read once, on import: while it is being read, files of other
 threads would get the wrong ones."""
+
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+"""What `zipfile` raises of damaged bytes; the last two for a compression or a version that it does
+not know, and for a password that was never set."""
 
 HASH_READ_BYTES = 2**20
 """Bytes read at once for a file's hash."""
