@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from tests.vgg_weights import SMALL, keras_weights, timm_weights, torch_weights, write_weights
 from v2s_jax.config import Extraction
@@ -168,6 +169,23 @@ def without(*names: str) -> dict[str, np.ndarray]:
         ("w.npz", {}, "holds no VGG weights"),
         (
             "w.npz",
+            {name: array[..., 0, 0] if array.ndim == 4 else array for name, array in TORCH.items()},
+            r"conv1_1\.kernel has shape \(3, 3\), small wants",
+        ),
+        (
+            "w.npz",
+            {**TORCH, "classifier.0.weight": np.ones((0, 28), np.float32)},
+            r"fc6\.kernel has shape \(0, 28\)",
+        ),
+        ("w.npz", {**TORCH, "features.0.bias": np.array(["a"])}, "bias holds no array of numbers"),
+        ("w.h5", {**KERAS, "fc1/bias": np.array(b"text")}, "fc1/bias holds no array of numbers"),
+        (
+            "w.npz",
+            {**TORCH, "features.0.bias": np.full(3, 1e300)},
+            r"conv1_1\.bias holds NaN or infinity",
+        ),
+        (
+            "w.npz",
             {**TORCH, "features.0.bias": np.full(3, np.nan, np.float32)},
             r"conv1_1\.bias holds NaN or infinity",
         ),
@@ -188,6 +206,33 @@ def test_damaged_files(folder, suffix, content):
     path = write_weights(folder / f"w{suffix}", KERAS)
     path.write_bytes(path.read_bytes()[:-1_000] if content is None else content)
     refused(path, rf"w\{suffix}: (weights that cannot be read|holds|fc6|conv)")
+
+
+def test_one_array_under_the_name_of_many(folder):
+    with (folder / "w.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+    refused(folder / "w.npz", r"w\.npz: weights that cannot be read \(one array alone")
+
+
+@pytest.mark.parametrize("place", [40, 2_000, -60, -40, -30])
+def test_damaged_compressed_files(folder, place):
+    path = folder / "w.npz"
+    np.savez_compressed(path, **TORCH)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"PK\1\2") if place < 0 else 0
+    for offset in range(8):
+        data[start + abs(place) + offset - 30 * (place < 0)] ^= 0xFF
+    path.write_bytes(data)
+    refused(path, r"w\.npz: (weights that cannot be read|holds|fc6|conv)")
+
+
+def test_a_full_disk_while_converting(folder, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Io(No space left on device)")
+
+    monkeypatch.setattr(weights, "save_file", full)
+    refused(write_weights(folder / "w.npz", TORCH), "cannot be written .*No space left")
+    assert not list(cache_folder().iterdir())
 
 
 def test_paths_that_hold_no_weights(folder):

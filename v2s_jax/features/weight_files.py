@@ -17,7 +17,6 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
-from zipfile import BadZipFile
 
 import h5py
 import numpy as np
@@ -25,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from v2s_jax.errors import InputError
 from v2s_jax.features.vgg import Architecture, Preprocessing
-from v2s_jax.files import reading
+from v2s_jax.files import DAMAGED_ZIP, reading
 
 PREPROCESSING = "preprocessing"
 _TORCH_CONV = re.compile(r"(?:^|\.)features\.(\d+)\.(weight|bias)$")
@@ -56,6 +55,10 @@ def read_weight_file(path: Path, known: Iterable[Architecture]) -> VggArrays:
         if not path.is_file():
             raise InputError(f"{path}: no such file: check the path of the weights")
         named, preprocessing = _read(path)
+    for name, array in named.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name} holds no array of numbers: give a file of weights")
+    named = {name: _as_float32(array) for name, array in named.items()}
     arrays = _torch(named) or _keras(named)
     if arrays is None:
         raise InputError(
@@ -69,7 +72,7 @@ def read_weight_file(path: Path, known: Iterable[Architecture]) -> VggArrays:
             f"{path}: preprocessing {preprocessing}: use one of {get_args(Preprocessing)}"
         )
     architecture, channels = _recognized(path, arrays, list(known))
-    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
+    arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
     return VggArrays(architecture, cast(Preprocessing, preprocessing), channels, arrays)
 
 
@@ -83,7 +86,10 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
                     names = list(filter(_is_wanted, file.keys()))
                     return {name: file.get_tensor(name) for name in names}, said
             case ".npz":
-                with np.load(path, allow_pickle=False) as file:
+                loaded = np.load(path, allow_pickle=False)
+                if isinstance(loaded, np.ndarray):
+                    raise ValueError("one array alone, as in .npy")
+                with loaded as file:
                     said = str(file[PREPROCESSING]) if PREPROCESSING in file else None
                     return {name: file[name] for name in filter(_is_wanted, file)}, said
             case ".h5" | ".hdf5":
@@ -97,12 +103,18 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
 
                     file.visititems(keep)
                     return found, None if said is None else str(said)
-    except (SafetensorError, BadZipFile, ValueError, OSError, KeyError, EOFError) as error:
+    except (SafetensorError, ValueError, OSError, KeyError, EOFError, *DAMAGED_ZIP) as error:
+        reason = (str(error) or "damaged").splitlines()[0][:200]
         raise InputError(
-            f"{path}: weights that cannot be read ({str(error).splitlines()[0][:200]}): copy the "
-            "file again"
+            f"{path}: weights that cannot be read ({reason}): copy the file again"
         ) from error
     raise InputError(f"{path}: unknown kind of file: give .safetensors, .h5 or .npz")
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    """Return float32; what it cannot hold becomes infinite, which the check of values names."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
 
 
 def _is_wanted(name: str) -> bool:
@@ -148,6 +160,8 @@ _ROLES = {"weight": "kernel", "bias": "bias"}
 
 def _rows_in_order(weight: np.ndarray, channels: int) -> np.ndarray:
     """Return torch's fc6 [out, channels x rows x columns] as [rows x columns x channels, out]."""
+    if not weight.size or not channels:
+        return weight  # the check of shapes names it
     outputs = weight.shape[0]
     inputs = weight.size // outputs
     side = round((inputs // channels) ** 0.5)

@@ -101,7 +101,13 @@ def _converted(file: Path, known: tuple[Architecture, ...]) -> Weights:
         "channels": str(read.channels),
     }
     with whole_file(target) as temporary:
-        save_file(read.arrays, temporary, metadata=metadata)
+        try:
+            save_file(read.arrays, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise InputError(
+                f"{target}: cannot be written ({error}): free space or choose another folder with "
+                "XDG_CACHE_HOME"
+            ) from error
     return _described(target, known)
 
 
