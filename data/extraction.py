@@ -4,12 +4,13 @@ Every file goes to a worker, which looks into the feature cache, and otherwise d
 extracts. What comes back is a row of the manifest for each; the features stay in the cache.
 """
 
-import hashlib
+import io
 import logging
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners import create_runner
 from etils import epath
 
 from data.feature_cache import FeatureCache, pass_key
@@ -29,7 +31,7 @@ from data.remote import local_copy
 from data.stopping import local_runner, until_stopped
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
-from v2s_jax.files import reading
+from v2s_jax.files import file_hash, reading
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +40,7 @@ LOCAL_RUNNER = "DirectRunner"
 EXTRACTED, CACHED, REJECTED = "extracted", "cached", "rejected"
 """Beam's counters; on a cluster its own pages show them while the job runs."""
 
-_INPUT_ERROR = re.compile(r"InputError: (.+?)(?: \[while running .*)?$", re.MULTILINE)
+_INPUT_ERROR = re.compile(r"InputError: (.+?)(?:['\"]?\)?\s*\[while running .*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,27 @@ def local_options(workers: int) -> list[str]:
         f"--direct_num_workers={workers}",
         "--default_sdk_harness_log_level=ERROR",
     ]
+
+
+def check_options(beam_options: Sequence[str]) -> None:
+    """Raise InputError for options that Beam does not take: it would print a usage, or a trace."""
+    told = io.StringIO()
+    try:
+        with redirect_stderr(told):
+            options = PipelineOptions(list(beam_options))
+            create_runner(options.view_as(StandardOptions).runner or LOCAL_RUNNER)
+            options.get_all_options()
+    except SystemExit as error:
+        said = told.getvalue().strip().splitlines() or ["unknown words"]
+        raise InputError(
+            f"Beam's words after --: {said[-1].partition('error: ')[2] or said[-1]}: see the "
+            "options of its runner"
+        ) from error
+    except (ValueError, ImportError, AttributeError) as error:
+        runner = PipelineOptions(list(beam_options)).view_as(StandardOptions).runner
+        raise InputError(
+            f"--runner={runner}: Beam cannot open it ({str(error).splitlines()[0]}): check the name"
+        ) from error
 
 
 def is_local(beam_options: Sequence[str]) -> bool:
@@ -215,8 +238,8 @@ def digest(path: Path) -> str:
     if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
         raise _UnreadableError(f"{path}: is not a regular file: give a video file")
     try:
-        with reading(path), path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with reading(path):
+            return file_hash(path).hex()
     except InputError as error:
         raise _UnreadableError(str(error)) from error
 

@@ -55,6 +55,12 @@ class FolderArgs:
         least_sec = float(1 / Clock().fps)
         if not self.min_sec >= least_sec:
             raise InputError(f"--min-sec {self.min_sec}: must be at least {least_sec:g}")
+        clip_sec = self.video_frames * least_sec
+        if clip_sec < self.min_sec:
+            raise InputError(
+                f"--video-frames {self.video_frames}: {clip_sec:g} s, shorter than --min-sec "
+                f"{self.min_sec:g}: every file would be rejected"
+            )
         if self.workers is not None and self.workers < 1:
             raise InputError(f"--workers {self.workers}: must be at least 1")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):  # as TFDS names data sets

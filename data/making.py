@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
-from data.extraction import Extraction, is_local, local_options
+from data.extraction import Extraction, check_options, is_local, local_options
 from data.feature_cache import FeatureCache
 from data.folder import FolderArgs
 from data.locking import CORES, only_one_writer
@@ -35,6 +35,7 @@ def make_folder(args: FolderArgs, beam_words: Sequence[str] = ()) -> tuple[epath
     Raises InputError when the data set is there and not to be overwritten, when no clip can be
     used, and when something cannot be written.
     """
+    check_options(beam_words)
     wanted = settings(args, beam_words)
     folder = epath.Path(args.out) / args.name / VERSION
     if is_remote(args.out):

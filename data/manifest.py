@@ -54,7 +54,10 @@ class Row:
     def from_json(cls, line: str) -> "Row":
         """Return the row of a line."""
         fields = json.loads(line)
-        return cls(**{**fields, "corrections": tuple(fields["corrections"])})
+        row = {**fields, "corrections": tuple(fields["corrections"])}
+        if not isinstance(seconds := row.get("source_sec"), int | float | None):
+            raise TypeError(f"source_sec {seconds!r} is no number")
+        return cls(**row)
 
 
 def write_manifest(path: epath.Path, rows: Iterable[Row]) -> None:
@@ -70,9 +73,10 @@ def read_manifest(path: epath.Path) -> Iterator[Row]:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}): give the folder of a data set that "
+            f"{path}: cannot be read ({reason}): give the folder of a data set that "
             "`data.prepare folder` made"
         ) from error
     for number, line in enumerate(lines, 1):

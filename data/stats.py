@@ -11,6 +11,7 @@ import tyro
 from etils import epath
 
 from data.manifest import MANIFEST, Row, read_manifest
+from data.remote import is_remote
 from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
 
@@ -56,6 +57,8 @@ class StatsArgs:
 
     def run(self) -> None:
         """Print the table, write it and the picture."""
+        if is_remote(self.data) and self.out is None:
+            raise InputError(f"{self.data}: is no folder here: give --out, for table and picture")
         rows = list(read_manifest(epath.Path(self.data) / MANIFEST))
         lengths = measure_lengths(rows, self.data)
         print("\n".join(table(lengths)))
@@ -126,7 +129,8 @@ def draw(lengths: Lengths, path: Path) -> None:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(PICTURE_WIDTH_IN, height_in), layout="constrained", width_ratios=(3, 2)
     )
-    bars = left.barh([line.category for line in lines], [line.clips for line in lines])
+    bars = left.barh(range(len(lines)), [line.clips for line in lines])
+    left.set_yticks(range(len(lines)), [line.category for line in lines], parse_math=False)
     texts = [f" {line.clips:,}  ({line.mean_sec:.1f} ± {line.sd_sec:.1f} s)" for line in lines]
     left.bar_label(bars, texts)
     left.margins(x=0.35)

@@ -398,6 +398,13 @@ assert len(epath.Path("gs://bucket/out/manifest.jsonl").read_text().splitlines()
         ("folder v --out o --min-sec 0", "--min-sec 0.0: must be at least 0.064"),
         ("folder v --out o --video-frames 0", "--video-frames 0: must be at least 1"),
         ("synthetic --out o -- --runner=DataflowRunner", "words after -- are Beam's"),
+        (
+            "folder v --out o --video-frames 5",
+            "--video-frames 5: 0.32 s, shorter than --min-sec 0.5",
+        ),
+        ("stats gs://bucket/vegas", "is no folder here: give --out"),
+        ("folder v --out o -- --runner=NoSuchRunner", "--runner=NoSuchRunner: "),
+        ("folder v --out o -- --direct_num_workers=abc", "--direct_num_workers"),
         ("stats nowhere", "manifest.jsonl: cannot be read"),
     ],
 )
@@ -512,7 +519,26 @@ def test_lengths_are_counted_as_in_the_papers_figure(tmp_path):
     assert lengths.total.clips == 5 and lengths.total.hours == pytest.approx(24.9 / 3_600)
     assert lengths.shares == (0.2, 0.2, 0.2, 0.2, 0.2)
     assert "3.0 +/-  1.0 s" in "\n".join(table(lengths))
-    draw(lengths, tmp_path / "lengths.png")
+    odd = dataclasses.replace(lengths.categories[0], category=r"$\frac{$")
+    draw(dataclasses.replace(lengths, categories=(odd,)), tmp_path / "lengths.png")
     assert (tmp_path / "lengths.png").stat().st_size > 10_000
     with pytest.raises(InputError, match="no file that is used"):
         measure_lengths(rows[-1:], "here")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\xff", "cannot be read (not UTF-8)"),
+        (
+            b'{"source": "a", "status": "used", "corrections": [], "source_sec": "2"}',
+            "is no number",
+        ),
+        (b"[]", "line 1 is not a row"),
+    ],
+)
+def test_a_damaged_manifest(tmp_path, content, says):
+    (tmp_path / "m.jsonl").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        list(read_manifest(epath.Path(tmp_path) / "m.jsonl"))
+    assert says in str(caught.value)
