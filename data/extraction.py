@@ -40,7 +40,8 @@ LOCAL_RUNNER = "DirectRunner"
 EXTRACTED, CACHED, REJECTED = "extracted", "cached", "rejected"
 """Beam's counters; on a cluster its own pages show them while the job runs."""
 
-_INPUT_ERROR = re.compile(r"InputError: (.+?)(?:['\"]?\)?\s*\[while running .*)?$", re.MULTILINE)
+_STEP = " [while running "
+_INPUT_ERROR = re.compile(r"InputError: (.+)")
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,11 @@ def _run(pipeline: beam.Pipeline, is_quiet: bool) -> beam.runners.runner.Pipelin
         logging.disable(logging.ERROR)
     try:
         return until_stopped(partial(_finished, pipeline)) if is_quiet else _finished(pipeline)
-    except InputError:
-        raise
+    except InputError as error:  # Beam appends the name of the step
+        raise InputError(str(error).partition(_STEP)[0]) from error
     except Exception as error:  # each runner has types of its own
         if found := _INPUT_ERROR.search(str(error)):
-            raise InputError(found[1]) from error
+            raise InputError(found[1].partition(_STEP)[0]) from error
         if "Channel closed" in str(error):
             raise InputError(
                 "one of the worker processes was killed, most likely for want of memory: use "

@@ -69,6 +69,9 @@ def read_pass(path: Path, extractor: Extractor, shape: Shape) -> Pass:
     common = min(len(sound), pictures)
     common_sec = common / clock.sample_rate_hz
     _check_length(path, source_sec, common_sec, shape.min_sec)
+    begins_sec = media.sound_begins_sec(video)
+    if begins_sec is not None and begins_sec >= 1 / clock.fps:
+        corrections.append(f"silence before the sound: {float(begins_sec):.3f} s")
     if len(sound) < pictures:
         corrections.append(f"sound ends first: picture cut at {common_sec:.3f} s")
     if is_long:

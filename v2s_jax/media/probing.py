@@ -229,6 +229,18 @@ def _times(path: Path, *output: str) -> tuple[Timeline, str | None]:
         return timeline, run.first_damage()
 
 
+def sound_begins_sec(video: Video) -> Fraction | None:
+    """Return when the sound begins, counted from the first picture; None when none is decoded."""
+    timeline = Timeline()
+    source = (*SOURCE_OPTIONS, "-i", url(video.path), "-map", "0:a:0", "-frames:a", "1")
+    with ffmpeg(*source, *_TO_ROWS) as run:
+        timeline.read(run.output)
+        run.process.wait()
+    if not timeline.pictures:
+        return None
+    return timeline.first * timeline.tick_sec - video.first_picture_sec
+
+
 def _duration_sec(head: _Head, timeline: Timeline) -> Fraction:
     """Return the time from the first picture's appearance to the last one's end."""
     last_picture_sec = timeline.last_duration * timeline.tick_sec
