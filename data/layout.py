@@ -14,7 +14,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -59,9 +59,10 @@ class Ignored:
     reason: str
 
 
-def find_sources(root: str) -> tuple[list[Source], list[Ignored]]:
+def find_sources(root: str, leave_out: Iterable[str] = ()) -> tuple[list[Source], list[Ignored]]:
     """Return the clips under `root`, a local folder or a URL, by category and place.
 
+    Files and folders of `leave_out`, what is made of the clips, are not looked at.
     Raises InputError when the folder cannot be read or holds no video in a class folder.
     """
     folder = epath.Path(root)
@@ -69,7 +70,8 @@ def find_sources(root: str) -> tuple[list[Source], list[Ignored]]:
         raise InputError(f"{root}: no such folder: give the folder that holds the class folders")
     ignored: list[Ignored] = []
     found: dict[str, list[tuple[str, epath.Path]]] = {}
-    for parts, path in _walk(folder, (), ignored, frozenset()):
+    made = frozenset(map(_place, leave_out))
+    for parts, path in _walk(folder, (), ignored, frozenset(), made):
         name = "/".join(parts)
         classes = [part for part in parts[:-1] if part != VIDEO_FOLDER]
         if path.suffix.lower() not in VIDEO_SUFFIXES:
@@ -97,9 +99,10 @@ def _walk(
     parts: tuple[str, ...],
     ignored: list[Ignored],
     above: frozenset[str],
+    leave_out: frozenset[str],
 ) -> Iterator[tuple[tuple[str, ...], epath.Path]]:
     """Yield every file below with the names that lead to it; hidden ones are left out."""
-    here = str(folder) if is_remote(folder) else os.path.realpath(folder)
+    here = _place(folder)
     if here in above:
         ignored.append(Ignored("/".join(parts), "is a link to a folder that it lies in"))
         return
@@ -111,7 +114,7 @@ def _walk(
         ignored.append(Ignored("/".join(parts), f"cannot be read ({error.strerror})"))
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or (leave_out and _place(entry) in leave_out):
             continue
         below = (*parts, entry.name)
         try:
@@ -120,9 +123,14 @@ def _walk(
             ignored.append(Ignored("/".join(below), f"cannot be read ({error.strerror})"))
             continue
         if is_folder:
-            yield from _walk(entry, below, ignored, above | {here})
+            yield from _walk(entry, below, ignored, above | {here}, leave_out)
         else:
             yield below, entry
+
+
+def _place(path: epath.Path | str) -> str:
+    """Return the one name of a place, whatever links lead to it."""
+    return str(path).rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:

@@ -15,7 +15,7 @@ from data.extraction import Extraction, check_options, is_local, local_options
 from data.feature_cache import FeatureCache
 from data.folder import FolderArgs
 from data.locking import CORES, only_one_writer
-from data.manifest import write_manifest
+from data.manifest import MANIFEST, write_manifest
 from data.one_pass import Shape
 from data.remote import is_remote
 from data.shards import import_tensorflow, whole_folder
@@ -41,7 +41,8 @@ def make_folder(args: FolderArgs, beam_words: Sequence[str] = ()) -> tuple[epath
     if is_remote(args.out):
         _check_absent(folder, args.overwrite)
         builder = _build(wanted, args.out, args.overwrite)
-        _write_manifests(args, builder)
+        write_manifest(args.manifest, builder.manifest)
+        args.failed_manifest.unlink(missing_ok=True)
         return folder, builder
     with only_one_writer(Path(args.out)):
         _check_absent(folder, args.overwrite)
@@ -55,7 +56,10 @@ def make_folder(args: FolderArgs, beam_words: Sequence[str] = ()) -> tuple[epath
                 path.rename(temporary / path.name)
             for left in beside:  # of TFDS: the emptied folder, and one for downloads
                 shutil.rmtree(left)
-        _write_manifests(args, builder)
+            # Before the data set appears: a disk that is full now leaves the old ones in place.
+            write_manifest(epath.Path(temporary / MANIFEST), builder.manifest)
+        (Path(folder) / MANIFEST).replace(args.manifest)
+        args.failed_manifest.unlink(missing_ok=True)
     return folder, builder
 
 
@@ -66,6 +70,7 @@ def settings(args: FolderArgs, beam_words: Sequence[str]) -> FolderSettings:
     if not is_local(options):
         options = tuple(beam_words)
     cache = args.cache or str(epath.Path(args.out) / "cache")
+    made = (args.out, cache, args.manifest, args.failed_manifest, args.manifest.parent / VERSION)
     return FolderSettings(
         source=args.source,
         name=args.name,
@@ -76,14 +81,9 @@ def settings(args: FolderArgs, beam_words: Sequence[str]) -> FolderSettings:
             cache=FeatureCache(cache),
         ),
         beam_options=options,
+        leave_out=tuple(map(str, made)),
         failed_manifest=str(args.failed_manifest),
     )
-
-
-def _write_manifests(args: FolderArgs, builder: Vegas) -> None:
-    """Write the manifest of the data set that is there now; a failed run's is past."""
-    write_manifest(args.manifest, builder.manifest)
-    args.failed_manifest.unlink(missing_ok=True)
 
 
 def _check_absent(folder: epath.Path, overwrite: bool) -> None:

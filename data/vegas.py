@@ -45,6 +45,8 @@ class FolderSettings:
     rule: SplitRule
     extraction: Extraction
     beam_options: tuple[str, ...]
+    leave_out: tuple[str, ...]
+    """What the run itself writes, where that lies in the folder of videos."""
     failed_manifest: str
     """Where the manifest is written when a split gets no clip."""
 
@@ -74,7 +76,7 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """Extract, write the manifest, and give each split its clips."""
         settings = self._settings
-        sources, ignored = find_sources(settings.source)
+        sources, ignored = find_sources(settings.source, settings.leave_out)
         splits = split_of(sources, settings.rule)
         with self._rows_folder() as folder:
             found, self.counts = extract(

@@ -232,6 +232,14 @@ def test_a_folder_becomes_a_data_set(videos, tmp_path):
     assert "looped 2.00 times to 20 video frames" in rows[0].corrections
 
 
+def test_what_is_made_inside_the_folder_of_videos_is_no_source(videos, tmp_path):
+    for name, out in (("a", "a/made"), ("b", "b")):
+        source = shutil.copytree(videos, tmp_path / name)
+        for _ in range(2):
+            _, builder = make(source, tmp_path / out, overwrite=True)
+            assert len(builder.manifest) == 6
+
+
 def test_nothing_is_computed_twice(videos, tmp_path):
     counts = [
         dataclasses.astuple(make(videos, tmp_path, overwrite=True, **changes)[1].counts)
