@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_folder import video as write_video
 from tests.vgg_weights import torch_weights, write_weights
 from v2s_jax.features.vgg import VGG19
 from v2s_jax.records import open_data_set
@@ -33,11 +34,14 @@ def test_prepare_train_sample():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights = write_weights(folder / "vgg19.safetensors", torch_weights(VGG19))
-        prepare = "-m data.prepare synthetic --preset pair --workers 1 --extractor vgg19"
+        for number in range(2):
+            write_video(folder / "videos" / "dog" / f"{number}.mp4", sec=0.8, tone_hz=300 + number)
+        prepare = f"-m data.prepare folder {folder}/videos --out {folder}/data --extractor vgg19"
         made = run(
-            folder, *prepare.split(), "--vgg19-weights", str(weights), "--out", f"{folder}/data"
+            folder, *prepare.split(), "--vgg19-weights", str(weights), "--video-frames", "12"
         )
         assert made.returncode == 0, made.stderr
+        assert "1 train and 1 test clips" in made.stdout
         weights.unlink()  # the converted ones are found again
         data = open_data_set(folder / "data", "test")
         assert data.metadata["extractor"] == "vgg19"
@@ -53,11 +57,11 @@ def test_prepare_train_sample():
         assert trained.returncode == 0, trained.stderr
         config, _ = load_params_file(folder / "run" / "params.safetensors")
         assert config.extraction == data.extraction
-        video = folder / "data/clips/drum/drum-test-00000.mp4"
+        video = folder / "videos" / "dog" / "1.mp4"
         words = f"sample.py --checkpoint {folder}/run --video {video} --out {folder}/out"
         sampled = run(folder, *words.split())
         assert sampled.returncode == 0, sampled.stderr
-        assert (folder / "out" / "drum-test-00000_sound.wav").stat().st_size > 12 * 1_024 * 2
+        assert (folder / "out" / "1_sound.wav").stat().st_size > 12 * 1_024 * 2
         other = write_weights(folder / "other.safetensors", torch_weights(VGG19, seed=1))
         refused = run(folder, *words.split(), "--overwrite", "--vgg19-weights", str(other))
         assert refused.returncode == 2
