@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 import psutil
@@ -21,6 +21,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 Result = TypeVar("Result")
 
+_SETTLE_SEC = 5.0  # at most, until Beam gives up a run whose workers are gone
 _WORKER_MODULE = "apache_beam.runners.worker.sdk_worker_main"
 
 
@@ -58,7 +59,8 @@ def until_stopped(work: Callable[[], Result]) -> Result:
         return done.result()
     except KeyboardInterrupt:
         threading.excepthook = _say_nothing  # Beam's threads, of workers that were killed
-        _kill_workers()
+        if _kill_workers():
+            wait([done], _SETTLE_SEC)  # Beam notices while it is still silenced
         raise
 
 
@@ -72,9 +74,15 @@ def _settle(done: Future[Result], work: Callable[[], Result]) -> None:
 def _say_nothing(_: threading.ExceptHookArgs) -> None: ...
 
 
-def _kill_workers() -> None:
-    """End Beam's workers before they miss this process; ffmpeg ends when none reads its output."""
+def _kill_workers() -> bool:
+    """End Beam's workers before they miss this process; say whether there were any.
+
+    Their ffmpeg ends when nobody reads its output.
+    """
+    killed = False
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if any(_WORKER_MODULE in word for word in process.cmdline()):
                 process.kill()
+                killed = True
+    return killed
