@@ -1,5 +1,6 @@
 """Work spread over processes, results in order."""
 
+import os
 import signal
 import threading
 from collections import deque
@@ -59,6 +60,7 @@ def killed(workers: int, option: str) -> InputError:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it."""
+    """Leave Ctrl-C and SIGTERM to the whole group to the parent, and do not outlive it."""
+    os.setpgrp()  # `timeout`, for one, ends a program by a signal to its group
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()

@@ -323,6 +323,38 @@ def test_a_killed_worker_is_one_line():
             list(clips.read([9]))
 
 
+def test_a_signal_to_the_group_leaves_the_workers_to_the_run():
+    """As `timeout` sends it: the run, which saves a checkpoint first, still gets its batches."""
+    program = """
+import signal, sys
+from data.synthetic.direct import open_direct
+from v2s_jax.config import TINY
+
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+with open_direct("demo", TINY, 1, 0) as opening:
+    clips = opening("train")
+    print(next(clips.read([0])).clip_id, flush=True)
+    sys.stdin.readline()
+    print(next(clips.read([1])).clip_id, flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        assert run.stdin is not None and run.stdout is not None
+        assert run.stdout.readline() == "drum-train-00000\n"
+        os.killpg(run.pid, signal.SIGTERM)
+        assert run.stdout.readline() == "asked\n"
+        run.stdin.write("go on\n")
+        run.stdin.flush()
+        assert run.stdout.readline() == "drum-train-00001\n"
+    assert run.returncode == 0
+
+
 def test_the_clips_keep_the_clock_of_the_config():
     clock = Clock(sample_rate_hz=8_000, samples_per_video_frame=512)
     order = read_order("pair,seed=3,probe=silence", clock)
@@ -351,3 +383,4 @@ def test_tfds_loads_what_prepare_made(files):
     info = tfds.builder_from_directory(folder).info
     assert info.metadata["made_by"]["data_set"] == "synthetic"
     assert set(info.splits) == {"train", "test"}
+    assert len(info.metadata["floor_bits"]) == 2 * len(CATEGORIES)
