@@ -1,5 +1,6 @@
 """Work spread over processes, results in order."""
 
+import os
 import signal
 import threading
 from collections import deque
@@ -28,8 +29,7 @@ def in_order(
     processes end with the iterator, and when this process is killed.
     """
     remaining = iter(tasks)
-    # Forking a process in which TensorFlow's threads run can hang the child.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+    with open_pool(workers) as pool:
         pending = deque(
             pool.submit(work, task) for task in islice(remaining, workers * AHEAD_PER_WORKER)
         )
@@ -39,16 +39,28 @@ def in_order(
                 pending.extend(pool.submit(work, task) for task in islice(remaining, 1))
                 yield result
         except BrokenProcessPool as error:
-            raise InputError(
-                f"one of {workers} worker processes was killed, most likely for want of memory: "
-                "use fewer --workers and run again"
-            ) from error
+            raise killed(workers, "--workers") from error
         finally:
             for waiting in pending:
                 waiting.cancel()
 
 
+def open_pool(workers: int) -> ProcessPoolExecutor:
+    """Return processes to work; they end when it is closed, and when this process is killed."""
+    # Forking a process in which the threads of TensorFlow or JAX run can hang the child.
+    return ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+
+
+def killed(workers: int, option: str) -> InputError:
+    """Return the error about a pool that broke; `option` is what chose the number of workers."""
+    return InputError(
+        f"one of {workers} worker processes was killed, most likely for want of memory: use fewer "
+        f"{option} and run again"
+    )
+
+
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it."""
+    """Leave Ctrl-C and SIGTERM to the whole group to the parent, and do not outlive it."""
+    os.setpgrp()  # `timeout`, for one, ends a program by a signal to its group
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()

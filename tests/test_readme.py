@@ -60,7 +60,7 @@ def test_commands_run_in_order_as_written(tmp_path):
     )
     long = set(long_commands())
     lines = [line for line in commands(README) if line.startswith("python ")]
-    assert len(lines) == 17 and len(long) == 3
+    assert len(lines) == 18 and len(long) == 3
     for line in lines:
         if line in long:
             line = line.replace("--preset demo", "--preset tiny").replace("py demo", "py tiny")
@@ -80,6 +80,7 @@ def test_commands_run_in_order_as_written(tmp_path):
         "out/takes/drum_sound_2.mp4",
         "out/tiny/drum-test-00000_sound.wav",
         "out/flow/drum-test-00001_sound.wav",
+        "runs/direct/params.safetensors",
         "runs/tiny/params.safetensors",
         "report/sync.json",
     ):

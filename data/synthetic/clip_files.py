@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 from data.synthetic.encoding import write_video
 from data.synthetic.floor import floor_bits
@@ -19,6 +21,7 @@ from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
 from v2s_jax.files import whole_file
 from v2s_jax.media.writing import CLIP_SUFFIX
 from v2s_jax.records import ClipRecord, waveform_to_int16
+from v2s_jax.types import Features
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,31 @@ def read_clip(video_file: Path, category: str, clock: Clock, extractor: Extracto
     frames = media.read_video_frames(
         video, clock, extractor.picture_height_px, extractor.picture_width_px
     )
-    features = extractor.extract(frames)
+    return as_record(video_file.stem, category, frames, media.read_sound(video, clock), extractor)
+
+
+def as_record(
+    clip_id: str,
+    category: str,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    waveform: Float32[np.ndarray, "samples"],
+    extractor: Extractor,
+    *,
+    motion: bool = True,
+) -> ClipRecord:
+    """Return a clip's record from its pictures, in the extractor's size, and its sound.
+
+    Without motion, which takes most of the time, that of the record has no columns.
+    """
+    if motion:
+        features = extractor.extract(frames)
+    else:
+        appearance = np.stack(list(extractor.stream_appearance(frames)))
+        features = Features(appearance, np.zeros((len(appearance), 0), np.float16))
     return ClipRecord(
-        clip_id=video_file.stem,
+        clip_id=clip_id,
         category=category,
-        waveform=waveform_to_int16(media.read_sound(video, clock)),
+        waveform=waveform_to_int16(waveform),
         appearance=features.appearance,
         motion=features.motion,
     )

@@ -1,10 +1,12 @@
 """The door of training: argv -> config -> one call, or one for each category."""
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -16,6 +18,7 @@ from v2s_jax.config import PRESETS, Config
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import Listener
 from v2s_jax.records import (
+    Clips,
     Damaged,
     DataSet,
     batches,
@@ -40,6 +43,15 @@ else:
 """A config, chosen by a preset's name; each field of it is an option."""
 
 
+OpenSplit = Callable[[str], Clips]
+"""Open one split of the data."""
+
+OpenGenerated = Callable[[str, Config, int | None, int], AbstractContextManager[OpenSplit]]
+"""Open data made while they are read: what follows `KIND:`, the config, how many processes make
+them, and the MB of memory that may keep what was made. They end with the block."""
+
+NO_GENERATED: Mapping[str, OpenGenerated] = MappingProxyType({})
+
 TERMINATED_CODE = 143  # shells report a program ended by signal 15 as 128 + 15
 
 
@@ -63,6 +75,10 @@ class RunOptions:
     damaged: Damaged = "stop"
     """What to do about damaged shards: stop, or drop each from its first damaged record on. To
     find these, all records are read at each start."""
+    workers: int | None = None
+    """Processes that make the clips of --data synthetic:PRESET; one for each core unless given."""
+    keep_mb: int = 2_048
+    """Memory that may keep such clips; those beyond it are made again each time."""
     heartbeat_sec: int = 60
     """Seconds of silence after which a process counts as lost, and the others end."""
 
@@ -80,6 +96,10 @@ class RunOptions:
             )
         if self.heartbeat_sec < 1:
             raise InputError(f"--run.heartbeat-sec {self.heartbeat_sec}: use at least 1")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"--run.workers {self.workers}: use at least 1")
+        if self.keep_mb < 0:
+            raise InputError(f"--run.keep-mb {self.keep_mb}: use 0 (none) or more")
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,8 @@ class TrainArgs:
     """Train a model; run again with the same words, it goes on where it stopped."""
 
     data: str
-    """Folder that `python -m data.prepare` wrote, or the gs:// URL of its copy."""
+    """Folder that `python -m data.prepare` wrote, or the gs:// URL of its copy; or
+    synthetic:PRESET[,seed=N][,probe=NAME]: the same clips made in memory, without files."""
     workdir: Path
     """Folder of the run: checkpoints, metrics.jsonl, TensorBoard events, params.safetensors. Of
     several processes only the first needs it."""
@@ -109,38 +130,60 @@ def parse() -> TrainArgs:
     return read_words(parser, prog="train.py", description=TrainArgs.__doc__)
 
 
-def main() -> None:
-    """Train as the command line says."""
+def main(generated: Mapping[str, OpenGenerated] = NO_GENERATED) -> None:
+    """Train as the command line says; `generated` opens what --data names as `KIND:`."""
     args = parse()
     if args.run.distributed or args.run.coordinator:
         run = args.run
         connect(run.coordinator, run.processes, run.process, run.heartbeat_sec)
     use_device(args.device)
-    if not args.run.each_category:
-        _train(args.config, args)
+    with _opened(args, generated) as open_split:
+        if not args.run.each_category:
+            _train(args.config, args, open_split)
+            return
+        if args.config.training.category is not None:
+            raise InputError(
+                "--run.each-category trains all of them: leave --training.category out"
+            )
+        for category in open_split("train").categories:
+            training = replace(args.config.training, category=category)
+            config = replace(args.config, training=training)
+            _train(config, replace(args, workdir=args.workdir / category), open_split)
+
+
+@contextmanager
+def _opened(args: TrainArgs, generated: Mapping[str, OpenGenerated]) -> Iterator[OpenSplit]:
+    """Give what opens the splits of --data."""
+    kind, colon, words = args.data.partition(":")
+    if not colon or kind not in generated:
+        yield partial(_open_shards, args)
         return
-    if args.config.training.category is not None:
-        raise InputError("--run.each-category trains all of them: leave --training.category out")
-    for category in open_data_set(args.data, "train", damaged=args.run.damaged).categories:
-        training = replace(args.config.training, category=category)
-        config = replace(args.config, training=training)
-        _train(config, replace(args, workdir=args.workdir / category))
+    run = args.run
+    with generated[kind](words, args.config, run.workers, run.keep_mb) as open_split:
+        yield open_split
 
 
-def _train(config: Config, args: TrainArgs) -> None:
+def _open_shards(args: TrainArgs, split: str) -> DataSet:
+    data = open_data_set(args.data, split, damaged=args.run.damaged)
+    if data.dropped:
+        print(f"{data.dropped} clips of split {split} are left out: their shards are damaged")
+    return data
+
+
+def _train(config: Config, args: TrainArgs, open_split: OpenSplit) -> None:
     """Make one run, or what is left of it; exits when it was asked to end."""
-    data = _open(config, args, "train")
+    data = _open(config, open_split, "train")
     config = replace(config, extraction=config.extraction.completed(data.extraction))
     category = config.training.category
-    print(f"{len(data)} clips{f' of {category}' if category else ''} from {data.directory}")
+    print(f"{len(data)} clips{f' of {category}' if category else ''} from {data.where}")
     print(config.to_json())
 
     def open_batches(first_batch: int, rows: range) -> Generator[Batch]:
         return batches(data, config, first_batch, rows)
 
     samples, _ = padded_size(data, config)
+    held_out, listener = _held_out(config, open_split)
     statistics = feature_statistics(data, config.training.seed)
-    held_out, listener = _held_out(config, args)
     finished = train(
         config,
         TrainingData(open_batches, samples, statistics, data.fingerprint),
@@ -152,21 +195,19 @@ def _train(config: Config, args: TrainArgs) -> None:
     _tell(finished, args.workdir)
 
 
-def _open(config: Config, args: TrainArgs, split: str) -> DataSet:
-    data = open_data_set(args.data, split, damaged=args.run.damaged)
-    if data.dropped:
-        print(f"{data.dropped} clips of split {split} are left out: their shards are damaged")
+def _open(config: Config, open_split: OpenSplit, split: str) -> Clips:
+    data = open_split(split)
     check_fits(data, config)
     category = config.training.category
     return data if category is None else data.of_category(category)
 
 
-def _held_out(config: Config, args: TrainArgs) -> tuple[HeldOut | None, Listener | None]:
+def _held_out(config: Config, open_split: OpenSplit) -> tuple[HeldOut | None, Listener | None]:
     """Return the clips that the run is scored on, and what sounds some of them."""
     training = config.training
     if not training.evaluate_every_steps:
         return None, None
-    data = _open(config, args, training.held_out_split)
+    data = _open(config, open_split, training.held_out_split)
 
     def open_held_out(rows: range) -> Iterable[Batch]:
         return held_out_batches(data, config, rows)
@@ -175,7 +216,7 @@ def _held_out(config: Config, args: TrainArgs) -> tuple[HeldOut | None, Listener
     if not training.sound_clips:
         return held_out, None
     first = np.arange(min(training.sound_clips, len(data)))
-    records = [data[int(clip)] for clip in clip_order(training.seed, len(data), first)]
+    records = list(data.read(clip_order(training.seed, len(data), first).tolist()))
     return held_out, Listener(config, records)
 
 

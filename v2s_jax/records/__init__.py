@@ -1,6 +1,7 @@
 """Records: the schema of a clip on disk, and reading a data set as batches.
 
-In: a TFDS folder (TFRecord shards, features.json, dataset_info.json, metadata.json).
+In: a TFDS folder (TFRecord shards, features.json, dataset_info.json, metadata.json), or clips made
+in memory by who implements `Clips`.
 Out: NumPy arrays, one `ClipRecord` at a time or as `Batch`. Reading never imports TensorFlow;
 writing lives in `data/shards.py`.
 """
@@ -13,6 +14,7 @@ from v2s_jax.records.batches import (
     model_features,
     padded_size,
 )
+from v2s_jax.records.clips import Clips
 from v2s_jax.records.data_set import Damaged, DataSet, open_data_set
 from v2s_jax.records.schema import (
     ClipRecord,
@@ -25,6 +27,7 @@ from v2s_jax.records.statistics import feature_statistics
 
 __all__ = [
     "ClipRecord",
+    "Clips",
     "Damaged",
     "DataSet",
     "Metadata",

@@ -17,7 +17,7 @@ from v2s_jax.checks import check_features
 from v2s_jax.config import Config, ModelConfig
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import q_zero, quantize
-from v2s_jax.records.data_set import DataSet
+from v2s_jax.records.clips import Clips
 from v2s_jax.records.schema import INT16_SCALE, ClipRecord
 from v2s_jax.records.tfrecord import READERS
 from v2s_jax.types import Batch
@@ -49,7 +49,7 @@ def _permutation(seed: int, clips: int, epoch: int) -> Int64[np.ndarray, "clips"
     return np.argsort(np.random.Philox(key=key).random_raw(clips), kind="stable")
 
 
-def check_fits(data: DataSet, config: Config) -> None:
+def check_fits(data: Clips, config: Config) -> None:
     """Raise InputError when the data were made for another clock, extractor, weights or width."""
     made_with = {
         "extractor": data.metadata["extractor"],
@@ -81,13 +81,12 @@ def check_fits(data: DataSet, config: Config) -> None:
             else f"use --extractor {made_with['extractor']}"
         )
         raise InputError(
-            f"{data.directory}: {'; '.join(differing)}: {mend}, or make the data set again for "
-            "this one"
+            f"{data.where}: {'; '.join(differing)}: {mend}, or make the data set again for this one"
         )
 
 
 def batches(
-    data: DataSet, config: Config, first_batch: int, rows: slice | range, readers: int = READERS
+    data: Clips, config: Config, first_batch: int, rows: slice | range, readers: int = READERS
 ) -> Generator[Batch, None, None]:
     """Yield batches without end, from batch number `first_batch` on.
 
@@ -105,7 +104,7 @@ def batches(
 
 
 def _read_ahead(
-    data: DataSet,
+    data: Clips,
     config: Config,
     first_batch: int,
     rows: Int64[np.ndarray, "rows"],
@@ -130,7 +129,7 @@ def _read_ahead(
                 read.cancel()
 
 
-def read_batch(data: DataSet, config: Config, positions: Int64[np.ndarray, "batch"]) -> Batch:
+def read_batch(data: Clips, config: Config, positions: Int64[np.ndarray, "batch"]) -> Batch:
     """Read the clips at these global positions into one padded batch."""
     ids: list[str] = []
     categories: list[str] = []
@@ -139,8 +138,7 @@ def read_batch(data: DataSet, config: Config, positions: Int64[np.ndarray, "batc
     levels = np.full((len(clips), samples), q_zero(config.model.q_levels), np.uint8)
     features = np.zeros((len(clips), video_frames, config.model.feature_dim), np.float16)
     mask = np.zeros((len(clips), samples), bool)
-    for row, clip in enumerate(clips):
-        record = data[int(clip)]
+    for row, record in enumerate(data.read(clips.tolist())):
         own = record.waveform.size
         if own < config.model.big_frame_size:
             raise InputError(
@@ -158,7 +156,7 @@ def read_batch(data: DataSet, config: Config, positions: Int64[np.ndarray, "batc
     return Batch(levels, features, mask, clips, tuple(ids), tuple(categories))
 
 
-def held_out_batches(data: DataSet, config: Config, rows: range) -> Generator[Batch, None, None]:
+def held_out_batches(data: Clips, config: Config, rows: range) -> Generator[Batch, None, None]:
     """Yield the batches of an evaluation while training, always the same.
 
     They hold as many clips as the config says, chosen by its seed; `rows` are those that this
@@ -182,7 +180,7 @@ def model_features(
     return record.appearance
 
 
-def padded_size(data: DataSet, config: Config) -> tuple[int, int]:
+def padded_size(data: Clips, config: Config) -> tuple[int, int]:
     """Return the samples and video frames of every batch."""
     per_frame = config.clock.samples_per_video_frame
     unit = max(per_frame, config.training.chunk_samples)  # the config lets one divide the other

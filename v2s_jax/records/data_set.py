@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -48,6 +48,11 @@ class DataSet:
     """Where the index is kept; None: nowhere, since it lacks damaged records."""
     dropped: int = 0
     """Records that were left out because of damage."""
+
+    @property
+    def where(self) -> str:
+        """The folder, for messages."""
+        return str(self.directory)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -134,7 +139,11 @@ class DataSet:
         )
 
     def __iter__(self) -> Iterator[ClipRecord]:
-        return (self[clip] for clip in range(len(self)))
+        return self.read(range(len(self)))
+
+    def read(self, clips: Sequence[int]) -> Iterator[ClipRecord]:
+        """Yield clips by number, in this order, each read when it is taken."""
+        return (self[clip] for clip in clips)
 
     def _video_frames(self, samples: int, where: str) -> int:
         if not 1 <= samples <= self.metadata["samples_max"]:

@@ -4,16 +4,20 @@ import math
 
 import numpy as np
 from jaxtyping import Float16
+from tqdm import tqdm
 
 from v2s_jax.records.batches import clip_order
-from v2s_jax.records.data_set import DataSet
+from v2s_jax.records.clips import Clips
 from v2s_jax.types import FeatureStatistics, Statistics
 
 MOST_CLIPS = 256
 """Clips that are read for it: the mean over their thousands of video frames is settled."""
 
+SILENT_SEC = 1.0
+"""Seconds without a progress bar."""
 
-def feature_statistics(data: DataSet, seed: int) -> FeatureStatistics:
+
+def feature_statistics(data: Clips, seed: int) -> FeatureStatistics:
     """Return the mean and scale of each feature over the first clips in the order of training.
 
     A function of the data and the seed alone, so every host of a run finds the same.
@@ -21,8 +25,16 @@ def feature_statistics(data: DataSet, seed: int) -> FeatureStatistics:
     chosen = clip_order(seed, len(data), np.arange(min(len(data), MOST_CLIPS)))
     appearance = _Sums(data.metadata["appearance_dim"])
     motion = _Sums(data.metadata["motion_dim"])
-    for clip in chosen:
-        record = data[int(clip)]
+    # Shards are read before the bar would appear; clips that must be made take a while.
+    read = tqdm(
+        data.read(chosen.tolist()),
+        total=len(chosen),
+        desc="statistics",
+        unit="clip",
+        delay=SILENT_SEC,
+        dynamic_ncols=True,
+    )
+    for record in read:
         appearance.add(record.appearance)
         motion.add(record.motion)
     return FeatureStatistics(appearance.statistics(), motion.statistics())
@@ -43,6 +55,7 @@ class _Sums:
 
     def statistics(self) -> Statistics:
         mean = self._total / self._video_frames
-        variance = np.mean(self._squares / self._video_frames - np.square(mean))
+        spread = self._squares / self._video_frames - np.square(mean)
+        variance = spread.sum() / max(1, spread.size)  # motion that nobody reads has no width
         scale = math.sqrt(variance) if variance > 0 else 1.0  # a constant picture stays as it is
         return Statistics(mean.astype(np.float32), scale)

@@ -1,0 +1,214 @@
+"""The direct way: generator -> features -> records in memory, without files and TensorFlow.
+
+    with open_direct("small", config, workers=None, keep_mb=2_048) as open_split:
+        clips = open_split("train")
+
+`train.py --data synthetic:small` reads its batches from this. Clip n of a split is the n-th of
+`Order.recipes`, the clip that `data.prepare synthetic` writes n-th; its record is the one made of
+that file, but for the video codec's loss. Worker processes make clips when they are asked for: the
+batch that is trained on next, and the one after it. What was made first stays in memory, as far as
+`keep_mb` reaches, and is not made again in later epochs.
+"""
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from data.locking import CORES
+from data.pool import killed, open_pool
+from data.synthetic.clip_files import as_record, opened
+from data.synthetic.command import PIXELS, data_set_metadata
+from data.synthetic.presets import PRESETS
+from data.synthetic.probes import PROBES
+from data.synthetic.recipe import Order, Recipe
+from v2s_jax.config import Clock, Config, Extraction
+from v2s_jax.errors import InputError, unknown
+from v2s_jax.features.extractor import feature_dims
+from v2s_jax.records import ClipRecord, Metadata
+
+KIND = "synthetic:"
+"""What --data begins with."""
+
+BYTES_PER_MB = 10**6
+BYTES_PER_VALUE = 2
+"""Of int16 samples and of float16 features."""
+
+FORM = f"{KIND}PRESET[,seed=N][,probe=NAME]"
+
+
+@dataclass(frozen=True)
+class DirectClips:
+    """One split of an order, as `v2s_jax.records.Clips` wants it."""
+
+    order: Order
+    where: str
+    split: str
+    metadata: Metadata
+    recipes: tuple[Recipe, ...]
+    makers: "Makers"
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the categories, sorted."""
+        return tuple(self.metadata["categories"])
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that the clips are made with."""
+        return self.order.clock
+
+    @property
+    def extraction(self) -> Extraction:
+        """How the features are made."""
+        return PIXELS.extraction
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this data from other data: everything that its clips depend on, digested."""
+        digest = hashlib.sha256(repr(self.recipes).encode()).hexdigest()[:8]
+        return f"{self.order.name} in memory, split {self.split}, {len(self)} clips, {digest}"
+
+    def of_category(self, category: str) -> "DirectClips":
+        """Return the clips of one category alone; raise InputError when there is none."""
+        if category not in self.categories:
+            raise unknown("category", category, self.categories, f"{self.where} has")
+        chosen = tuple(recipe for recipe in self.recipes if recipe.category == category)
+        return replace(self, recipes=chosen)
+
+    def __len__(self) -> int:
+        return len(self.recipes)
+
+    def read(self, clips: Sequence[int]) -> Iterator[ClipRecord]:
+        """Yield clips by number, in this order, made by all workers at once.
+
+        Raises InputError when the system kills a worker.
+        """
+        return self.makers.records([self.recipes[clip] for clip in clips])
+
+
+class Makers:
+    """Processes that make clips, and what they made."""
+
+    def __init__(self, workers: int, keep_mb: int, motion: bool) -> None:
+        self._workers = workers
+        self._motion = motion
+        self._pool = open_pool(workers)
+        self._kept: dict[Recipe, Future[ClipRecord]] = {}
+        self._bytes_left = keep_mb * BYTES_PER_MB
+        self._lock = threading.Lock()  # batches are read by several threads
+
+    def records(self, recipes: Sequence[Recipe]) -> Generator[ClipRecord, None, None]:
+        """Yield the clips in this order; all are under way before the first one is awaited."""
+        try:
+            awaited = deque([self._made(recipe) for recipe in recipes])
+            while awaited:
+                yield awaited.popleft().result()
+        except BrokenProcessPool as error:
+            raise killed(self._workers, "--run.workers") from error
+
+    def close(self) -> None:
+        """End the processes, each after the clip that it is at."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _made(self, recipe: Recipe) -> Future[ClipRecord]:
+        """Return a clip that is kept or being made, or have it made."""
+        with self._lock:
+            if recipe in self._kept:
+                return self._kept[recipe]
+            clip = self._pool.submit(make_record, recipe, self._motion)
+            size = record_bytes(recipe, self._motion)
+            if size <= self._bytes_left:
+                self._kept[recipe] = clip
+                self._bytes_left -= size
+            return clip
+
+
+def make_record(recipe: Recipe, motion: bool) -> ClipRecord:
+    """Make a clip and its features: what the workers do."""
+    clip = recipe.make()
+    extractor = opened(PIXELS)
+    size = (extractor.picture_height_px, extractor.picture_width_px)
+    assert clip.frames.shape[1:3] == size  # else they must be scaled, as ffmpeg does with files
+    return as_record(
+        clip.clip_id, clip.category, clip.frames, clip.waveform, extractor, motion=motion
+    )
+
+
+def record_bytes(recipe: Recipe, motion: bool) -> int:
+    """Return the memory that a clip's record takes."""
+    appearance_dim, motion_dim = feature_dims(PIXELS.name)
+    width = appearance_dim + (motion_dim if motion else 0)
+    samples = recipe.clock.samples_per_video_frame
+    return BYTES_PER_VALUE * recipe.video_frames * (samples + width)
+
+
+@contextmanager
+def open_direct(
+    words: str, config: Config, workers: int | None, keep_mb: int
+) -> Iterator[Callable[[str], DirectClips]]:
+    """Give what opens the splits of PRESET[,seed=N][,probe=NAME]; end the workers afterwards.
+
+    The clips are on the config's clock. Motion is made for a model that reads it only: for others
+    it has no columns. Workers are one for each core unless their number is given.
+
+    Raises InputError for words that are unknown, and for another extractor than pixels.
+    """
+    where = f"{KIND}{words}"
+    if config.extractor != PIXELS.name:
+        raise InputError(
+            f"--data {where}: makes {PIXELS.name} features alone, the config wants "
+            f"{config.extractor}: make files with `python -m data.prepare synthetic --extractor "
+            f"{config.extractor}` and give their folder"
+        )
+    motion = config.model.variant == "flow"
+    with open_order(read_order(words, config.clock), where, workers, keep_mb, motion) as open_split:
+        yield open_split
+
+
+@contextmanager
+def open_order(
+    order: Order, where: str, workers: int | None, keep_mb: int, motion: bool
+) -> Iterator[Callable[[str], DirectClips]]:
+    """Give what opens the splits of an order; see `open_direct`."""
+    metadata = data_set_metadata(order, PIXELS)
+    if not motion:
+        metadata["motion_dim"] = 0
+    makers = Makers(workers or CORES, keep_mb, motion)
+
+    def open_split(split: str) -> DirectClips:
+        if split not in order.preset.splits:
+            there = ", ".join(order.preset.splits)
+            raise InputError(f"{where}: no split {split!r}: choose from {there}")
+        return DirectClips(order, where, split, metadata, tuple(order.recipes(split)), makers)
+
+    try:
+        yield open_split
+    finally:
+        makers.close()
+
+
+def read_order(words: str, clock: Clock) -> Order:
+    """Return the order that PRESET[,seed=N][,probe=NAME] stands for.
+
+    Raises InputError, with the nearest name, for one that is unknown.
+    """
+    preset, *settings = words.split(",")
+    if preset not in PRESETS:
+        raise unknown(f"--data {KIND}{words}: preset", preset, PRESETS)
+    order = Order(PRESETS[preset], clock=clock)
+    for setting in settings:
+        match setting.split("="):
+            case ["seed", digits] if digits.isdecimal():
+                order = replace(order, seed=int(digits))
+            case ["probe", name] if name in PROBES:
+                order = replace(order, probe=name)
+            case ["probe", name]:
+                raise unknown(f"--data {KIND}{words}: probe", name, PROBES)
+            case _:
+                raise InputError(f"--data {KIND}{words}: {setting!r} is not understood: use {FORM}")
+    return order
