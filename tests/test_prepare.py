@@ -84,6 +84,12 @@ def test_categories_take_turns(made):
     assert [record.category for record in open_data_set(made, "train")] == [*TWO] * 2
 
 
+def test_records_of_one_length_are_of_one_size_whatever_they_sound_like(made):
+    data = open_data_set(made, "train")
+    for category in TWO:
+        assert len(set(data.of_category(category).index.length.tolist())) == 1
+
+
 def test_every_clip_is_a_video_with_its_label(made):
     videos = sorted(made.glob("clips/*/*.mp4"))
     assert len(videos) == CLIPS

@@ -170,8 +170,8 @@ def test_foresight_shows_what_decides_the_sound_only_after_it(category):
 def test_clips_that_move_alike_are_never_all_silent(probe, monkeypatch):
     """A stage on which nothing happens in half a second (seed 0) is not taken."""
     takes = {}
-    for category in ("dog", "drum", "rail_transport"):
-        for seed in range(4):
+    for category in ("dog", "drum"):
+        for seed in range(3):
             takes[category, seed] = generator._sounding_take(
                 probe, seed, category, False, CLOCK, SHORT
             )
