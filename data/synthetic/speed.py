@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from data.locking import CORES
 from data.pool import in_order
+from data.synthetic.codes import PLAIN
 from data.synthetic.encoding import write_video
-from data.synthetic.floor import floor_bits
+from data.synthetic.floor import floor_bits, level_edges
 from data.synthetic.generator import CATEGORIES
 from data.synthetic.recipe import Recipe, generator_digest
 from v2s_jax.benchmarks.machine import describe_machine
@@ -51,7 +52,7 @@ class SpeedArgs:
 
 
 class Timed(NamedTuple):
-    """What one clip took, in seconds of its process."""
+    """What one clip took, in seconds."""
 
     category: str
     clip_sec: float
@@ -102,7 +103,12 @@ def main() -> None:
 
 
 def measured(args: SpeedArgs) -> list[Timed]:
-    """Make every clip, categories in turn, so that all processes are busy until the end."""
+    """Make every clip, then encode every clip, categories in turn.
+
+    All processes do the same until the end: ffmpeg works beside the process that feeds it, and
+    would take time from another that makes a clip.
+    """
+    generator = generator_digest()
     recipes = [
         Recipe(
             category,
@@ -111,30 +117,42 @@ def measured(args: SpeedArgs) -> list[Timed]:
             args.seed,
             args.video_frames,
             Clock(),
-            "none",
-            "flac",
-            generator_digest(),
+            probe="none",
+            sound_codec="flac",
+            generator=generator,
         )
         for index in range(args.clips)
         for category in CATEGORIES
     ]
-    done = in_order(timed_clip, recipes, args.workers)
-    return list(tqdm(done, total=len(recipes), unit="clip", desc="timing"))
+    parts = [
+        list(tqdm(in_order(part, recipes, args.workers), total=len(recipes), desc=desc))
+        for part, desc in ((timed_making, "making"), (timed_encoding, "encoding"))
+    ]
+    lasting = args.video_frames / float(Clock().fps)
+    return [
+        Timed(recipe.category, lasting, *making, encoding)
+        for recipe, making, encoding in zip(recipes, *parts, strict=True)
+    ]
 
 
-def timed_clip(recipe: Recipe) -> Timed:
-    """Make a clip, find its floor, and encode it where it is dropped."""
+def timed_making(recipe: Recipe) -> tuple[float, float]:
+    """Return how long making a clip takes, and finding its floor."""
+    level_edges(*PLAIN)  # found once in a process
     start = time.perf_counter()
     clip = recipe.make()
     made = time.perf_counter()
     floor_bits(clip.track)
-    bound = time.perf_counter()
+    return made - start, time.perf_counter() - made
+
+
+def timed_encoding(recipe: Recipe) -> float:
+    """Return how long writing a clip as a file takes, which is then dropped."""
+    clip = recipe.make()
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"clip{CLIP_SUFFIX[recipe.sound_codec]}"
+        start = time.perf_counter()
         write_video(path, clip, recipe.clock, recipe.probe, recipe.sound_codec)
-        written = time.perf_counter()
-    clip_sec = len(clip.waveform) / recipe.clock.sample_rate_hz
-    return Timed(recipe.category, clip_sec, made - start, bound - made, written - bound)
+        return time.perf_counter() - start
 
 
 def rows_of(timed: Sequence[Timed], workers: int) -> list[Row]:
