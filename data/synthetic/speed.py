@@ -124,14 +124,17 @@ def measured(args: SpeedArgs) -> list[Timed]:
         for index in range(args.clips)
         for category in CATEGORIES
     ]
-    parts = [
-        list(tqdm(in_order(part, recipes, args.workers), total=len(recipes), desc=desc))
-        for part, desc in ((timed_making, "making"), (timed_encoding, "encoding"))
-    ]
-    lasting = args.video_frames / float(Clock().fps)
+    count = len(recipes)
+    makings = in_order(timed_making, recipes, args.workers)
+    made = list(tqdm(makings, total=count, unit="clip", desc="making"))
+    encodings = in_order(timed_encoding, recipes, args.workers)
+    encoded = list(tqdm(encodings, total=count, unit="clip", desc="encoding"))
+    lasting_sec = args.video_frames / float(Clock().fps)
     return [
-        Timed(recipe.category, lasting, *making, encoding)
-        for recipe, making, encoding in zip(recipes, *parts, strict=True)
+        Timed(recipe.category, lasting_sec, making_sec, floor_sec, encoding_sec)
+        for recipe, (making_sec, floor_sec), encoding_sec in zip(
+            recipes, made, encoded, strict=True
+        )
     ]
 
 
