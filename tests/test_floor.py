@@ -1,9 +1,12 @@
 """The entropy floor of synthetic clips: below every cost that can be reached, and near it."""
 
+import functools
+
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import entr, ndtr
 
+from data.synthetic.clip import SyntheticClip
 from data.synthetic.floor import floor_bits, level_edges
 from data.synthetic.generator import CATEGORIES, make_clip
 from data.synthetic.sound import BACKGROUND_SIGMA, Track
@@ -35,13 +38,20 @@ def test_floor_equals_a_numerical_estimate():
     track.fresh_variance[:] = np.where(np.arange(SAMPLES) % 2, 0.0, 0.02**2)
     sigma = np.sqrt(track.fresh_variance + BACKGROUND_SIGMA**2)
     drawn = track.known + sigma * random.normal(size=(DRAWS, SAMPLES))
-    levels = quantize(np.round(drawn * 32_768) / 32_768, 256, "linear").astype(int)
-    estimate = 0.0
-    for column in levels.T:
-        share = np.unique(column, return_counts=True)[1] / DRAWS
-        # Plug-in entropy is too small by about (levels - 1) / (2 draws) nats (Miller 1955).
-        estimate += -(share * np.log2(share)).sum() + (len(share) - 1) / (2 * DRAWS * np.log(2))
-    assert floor_bits(track) == pytest.approx(estimate, rel=0.01)
+    levels = quantize(np.round(drawn * 32_768) / 32_768, 256, "linear")
+    assert floor_bits(track) == pytest.approx(counted_bits(levels.T), rel=0.01)
+
+
+def counted_bits(levels):
+    """Entropy of each row's levels [samples draws] by their counts, all rows together."""
+    rows = len(levels)
+    counts = np.bincount(
+        (levels.astype(int) + 256 * np.arange(rows)[:, None]).ravel(), minlength=256 * rows
+    )
+    share = counts / levels.shape[1]
+    # Plug-in entropy is too small by about (levels - 1) / (2 draws) nats (Miller 1955).
+    too_small = ((counts > 0).sum() - rows) / (2 * levels.shape[1])
+    return (entr(share).sum() + too_small) / np.log(2)
 
 
 def test_without_noise_beside_an_edge_a_sample_costs_its_coin():
@@ -54,21 +64,81 @@ def test_without_noise_beside_an_edge_a_sample_costs_its_coin():
     assert floor_bits(track) == pytest.approx(coin, rel=1e-3)
 
 
+@functools.cache
+def clip_of(category: str, index: int) -> SyntheticClip:
+    return make_clip(category, "train", index, 0, Clock(), 12)
+
+
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_the_floor_of_a_clip_is_what_its_levels_cost_who_knows_all(category):
-    """Held to the levels' own surprise for the categories whose sound is known nearly everywhere
-    (drum, printer); of the others only that it costs something, and less than 8 bits."""
-    clip = make_clip(category, "train", 0, 0, Clock(), 32)
-    track, edges = clip.track, level_edges(256, "linear")
-    levels = quantize(clip.waveform, 256, "linear").astype(int)
-    bits = floor_bits(track)
-    assert 0 < bits < 8 * len(levels)
-    unheard = track.fresh_variance == 0  # there the oracle's mean is what was drawn
-    sigma = BACKGROUND_SIGMA
-    low = np.concatenate([[-np.inf], edges])[levels]
-    high = np.concatenate([edges, [np.inf]])[levels]
-    with np.errstate(divide="ignore"):
-        surprise = -np.log2(ndtr((high - track.known) / sigma) - ndtr((low - track.known) / sigma))
-    if unheard.mean() > 0.9:
-        paid = surprise[unheard].sum()
-        assert paid == pytest.approx(bits, rel=0.1)
+    """The levels' own surprise, to one who is told each sample's mean and variance before it.
+
+    Its difference from the floor is a sum of terms of mean 0, whatever went before, so it stays
+    within a few of its standard deviations, which follow from the same probabilities.
+    """
+    paid = floor = variance = 0.0
+    for index in range(3):
+        clip = clip_of(category, index)
+        sigma = np.sqrt(clip.track.fresh_variance + BACKGROUND_SIGMA**2)
+        levels = quantize(clip.waveform, 256, "linear").astype(int)
+        share = shares(clip.track.known, sigma)
+        entropy, spread = moments(share)
+        paid -= np.log2(share[np.arange(len(levels)), levels]).sum()
+        variance += spread.sum()
+        assert floor_bits(clip.track) == pytest.approx(entropy.sum(), abs=1e-6 * len(levels))
+        floor += floor_bits(clip.track)
+    assert 0 < floor < 3 * 8 * 12 * 1_024
+    assert abs(paid - floor) < 4 * np.sqrt(variance)
+    assert 4 * np.sqrt(variance) < 0.1 * floor  # so that the line above says something
+
+
+def moments(share):
+    """Mean and variance of each sample's surprise, in bits."""
+    bits = -np.log2(np.maximum(share, 1e-300))
+    entropy = (share * bits).sum(axis=1)
+    return entropy, (share * bits**2).sum(axis=1) - entropy**2
+
+
+def shares(mean, sigma):
+    """Probability of each of the 256 levels, for every sample [samples 256]."""
+    edges = np.concatenate([[-np.inf], level_edges(256, "linear"), [np.inf]])
+    return np.diff(ndtr((edges - mean[:, None]) / sigma[:, None]), axis=1)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_floor_of_every_category_equals_a_numerical_estimate(category):
+    """Samples of real clips, their fresh parts drawn anew and counted: every 200th by cost."""
+    track = max((clip_of(category, index).track for index in range(3)), key=floor_bits)
+    sigma = np.sqrt(track.fresh_variance + BACKGROUND_SIGMA**2)
+    entropy, variance = moments(shares(track.known, sigma))
+    some = np.argsort(-entropy)[::200]
+    part = Track.of(*(p[some] for p in (track.known, track.fresh, track.fresh_variance)))
+    random = np.random.default_rng(0)
+    drawn = part.known[:, None] + sigma[some, None] * random.normal(size=(len(some), DRAWS))
+    levels = quantize(np.round(drawn * 32_768) / 32_768, 256, "linear")
+    error = np.sqrt(variance[some].sum() / DRAWS)
+    assert error < 0.05 * floor_bits(part)
+    assert abs(floor_bits(part) - counted_bits(levels)) < 4 * error
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_what_a_track_calls_fresh_is_new_gaussian_noise_of_its_variance(category):
+    """Of mean 0 and variance 1 once scaled, without memory, and apart from what is known."""
+    scaled, known = [], []
+    for index in range(3):
+        track = clip_of(category, index).track
+        heard = track.fresh_variance > 0
+        assert (track.fresh[~heard] == 0).all()
+        scaled.append(track.fresh[heard] / np.sqrt(track.fresh_variance[heard]))
+        known.append(track.known[heard])
+    new, before = np.concatenate(scaled), np.concatenate(known)
+    if category in ("drum", "printer"):
+        assert not new.size  # all of their sound follows from what the oracle is told
+        return
+    assert new.size > 1_000
+    four_sigma = 4 / np.sqrt(new.size)
+    assert abs(new.mean()) < four_sigma
+    assert abs(new.var() - 1) < np.sqrt(2) * four_sigma
+    assert abs((new**4).mean() - 3) < np.sqrt(96) * four_sigma
+    assert abs((new[1:] * new[:-1]).mean()) < four_sigma
+    assert abs(np.corrcoef(new, before)[0, 1]) < four_sigma

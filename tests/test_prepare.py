@@ -1,5 +1,6 @@
 """`python -m data.prepare`: from nothing to clips and a data set, also when interrupted."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -82,6 +83,12 @@ def test_metadata_says_how_the_data_were_made(made):
 
 def test_categories_take_turns(made):
     assert [record.category for record in open_data_set(made, "train")] == [*TWO] * 2
+
+
+def test_records_of_one_length_are_of_one_size_whatever_they_sound_like(made):
+    data = open_data_set(made, "train")
+    for category in TWO:
+        assert len(set(data.of_category(category).index.length.tolist())) == 1
 
 
 def test_every_clip_is_a_video_with_its_label(made):
@@ -176,6 +183,21 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
         assert message in ended.stderr
         assert ended.stderr.count("\n") == 1
         assert not ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("nothing", "message"),
+    [
+        ({"categories": ()}, "give at least one category, train and test clip"),
+        ({"train_clips": 0}, "give at least one category, train and test clip"),
+        ({"test_clips": 0}, "give at least one category, train and test clip"),
+        ({"video_frames": 0}, "give clips of at least 1 video frame"),
+    ],
+)
+def test_a_set_of_nothing_is_refused_before_anything_is_made(nothing, message, tmp_path):
+    with pytest.raises(InputError, match=f"preset mini: {message}"):
+        make_synthetic(tmp_path, dataclasses.replace(MINI, **nothing), 3, 1, overwrite=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_at_once_are_refused(tmp_path):

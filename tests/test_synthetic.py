@@ -380,6 +380,28 @@ def test_shapes_cover_their_area() -> None:
     assert drawing.rectangle(10.25, 20.5, 30.75, 25.5).sum() == pytest.approx(20.5 * 5)
 
 
+def test_shapes_are_those_of_the_whole_picture_looked_at() -> None:
+    """Only the part near a shape is computed; here every pixel is, by the same formulas."""
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:128, :128].astype(np.float64)
+    for _ in range(60):
+        x, y = random.uniform(-60.0, 190.0, (2, 3, 1, 1))
+        a, b = np.exp(random.uniform(np.log(0.4), np.log(90.0), (2, 3, 1, 1)))
+        dx, dy = (columns - x) / a, (rows - y) / b
+        level, slope = np.hypot(dx, dy), np.maximum(np.hypot(dx / a, dy / b), 1e-9)
+        wanted = np.clip(0.5 - level * (level - 1.0) / slope, 0.0, 1.0)
+        flat = [part.reshape(3) for part in (x, y, a, b)]
+        np.testing.assert_allclose(drawing.ellipse(*flat), wanted, atol=1e-9)
+        x0, y0, x1, y1 = random.uniform(-30.0, 160.0, 4)
+        radius = random.uniform(0.5, 20.0)
+        way = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9)
+        along = ((columns - x0) * (x1 - x0) + (rows - y0) * (y1 - y0)) / way
+        along = np.clip(along, 0.0, 1.0)
+        apart = np.hypot(columns - x0 - along * (x1 - x0), rows - y0 - along * (y1 - y0))
+        wanted = np.clip(radius + 0.5 - apart, 0.0, 1.0)
+        np.testing.assert_allclose(drawing.bar(x0, y0, x1, y1, radius), wanted, atol=1e-9)
+
+
 def test_dots_are_discs_each_in_its_picture() -> None:
     picture, x, y = np.array([0, 1, 1]), np.array([30.4, 0.2, 90.0]), np.array([60.6, 5.0, 127.5])
     covered = drawing.dots(2, picture, x, y, 1.5)

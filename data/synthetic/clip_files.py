@@ -53,7 +53,8 @@ class Prepared(NamedTuple):
     """A clip's record, and its floor."""
 
     record: ClipRecord
-    floor_bits: float
+    floor_bits: float | None
+    """None for AAC, which changes the levels."""
 
 
 def prepare_clip(task: ClipTask) -> Prepared:
@@ -153,7 +154,7 @@ def _write_clip(task: ClipTask) -> dict[str, Any]:
             name: value if isinstance(value, float) else list(value)
             for name, value in clip.state.items()
         },
-        "floor_bits": floor_bits(clip.track),
+        "floor_bits": None if recipe.sound_codec == "aac" else floor_bits(clip.track),
         "recipe": dataclasses.asdict(recipe),
     }
     with whole_file(task.label) as temporary:

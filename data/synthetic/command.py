@@ -153,7 +153,7 @@ def _records(
     prepared = in_order(prepare_clip, tasks, workers)
     shown = tqdm(prepared, total=len(tasks), unit="clip", desc=order.name)
     for task, (record, floor) in zip(tasks, shown, strict=True):
-        if order.sound_codec != "aac":
+        if floor is not None:
             metadata.setdefault("floor_bits", {})[record.clip_id] = floor
         yield task.recipe.split, record
 

@@ -13,6 +13,7 @@ Leading axes of the arguments lead the coverage: end points [video_frames] give 
 """
 
 import colorsys
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -48,21 +49,47 @@ def _lead(px: Px) -> Float64[np.ndarray, "*lead 1 1"]:
 def bar(x0: Px, y0: Px, x1: Px, y1: Px, radius_px: float) -> Coverage:
     """Cover a bar with round ends between two points; the same point twice gives a disc."""
     x0, y0, x1, y1 = _lead(x0), _lead(y0), _lead(x1), _lead(y1)
+    near = _around((y0, y1), radius_px), _around((x0, x1), radius_px)
     along_x, along_y = x1 - x0, y1 - y0
-    from_x, from_y = _COLUMNS_PX - x0, _ROWS_PX - y0
+    from_x, from_y = _COLUMNS_PX[near] - x0, _ROWS_PX[near] - y0
     length2 = np.maximum(along_x**2 + along_y**2, _NEARLY_ZERO)
     part = np.clip((from_x * along_x + from_y * along_y) / length2, 0.0, 1.0)
     distance = np.sqrt((from_x - part * along_x) ** 2 + (from_y - part * along_y) ** 2)
-    return np.clip(radius_px + 0.5 - distance, 0.0, 1.0)
+    return _in_picture(near, np.clip(radius_px + 0.5 - distance, 0.0, 1.0))
+
+
+def _in_picture(
+    near: tuple[slice, slice], part: Float64[np.ndarray, "*lead rows columns"]
+) -> Coverage:
+    """Return the coverage that is `part` there and 0 elsewhere."""
+    covered = np.zeros((*part.shape[:-2], PICTURE_PX, PICTURE_PX))
+    covered[(..., *near)] = part
+    return covered
+
+
+def _around(ends: tuple[np.ndarray, np.ndarray], radius_px: float) -> slice:
+    """Return the rows, or columns, that anything within the radius of the ends can lie in."""
+    low = min(float(end.min()) for end in ends) - radius_px - 1.0
+    high = max(float(end.max()) for end in ends) + radius_px + 1.0
+    first, last = (min(max(math.floor(px), 0), PICTURE_PX) for px in (low, high + 1.0))
+    return slice(first, last)
 
 
 def ellipse(x: Px, y: Px, half_width_px: Px, half_height_px: Px) -> Coverage:
-    """Cover an upright ellipse; its edge distance is the first-order one."""
-    a, b = _lead(half_width_px), _lead(half_height_px)
-    dx, dy = (_COLUMNS_PX - _lead(x)) / a, (_ROWS_PX - _lead(y)) / b
+    """Cover an upright ellipse; its edge distance is the first-order one.
+
+    That distance is at least (level - 1) times the smaller half, which bounds the part to look at.
+    """
+    x, y, a, b = _lead(x), _lead(y), _lead(half_width_px), _lead(half_height_px)
+    beyond = 1.0 + 0.5 / np.minimum(a, b)
+    near = (
+        _around((y - b * beyond, y + b * beyond), 0.0),
+        _around((x - a * beyond, x + a * beyond), 0.0),
+    )
+    dx, dy = (_COLUMNS_PX[near] - x) / a, (_ROWS_PX[near] - y) / b
     level = np.sqrt(dx**2 + dy**2)
     slope = np.maximum(np.sqrt((dx / a) ** 2 + (dy / b) ** 2), _NEARLY_ZERO)
-    return np.clip(0.5 - level * (level - 1.0) / slope, 0.0, 1.0)
+    return _in_picture(near, np.clip(0.5 - level * (level - 1.0) / slope, 0.0, 1.0))
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Coverage:

@@ -1,6 +1,7 @@
 """The generator: names and numbers in, one clip out, the same bytes on every machine."""
 
 import difflib
+import functools
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from data.synthetic import (
     water_flowing,
 )
 from data.synthetic.clip import SyntheticClip
-from data.synthetic.probes import PROBES, Probe, changed, roots
+from data.synthetic.probes import MOVE_ALIKE, PROBES, Probe, changed, check_length, is_heard, roots
 from data.synthetic.scene import Setting
 from data.synthetic.sound import finished
 from v2s_jax.config import Clock
@@ -45,6 +46,9 @@ EXTRAPOLATION = "extrapolation"
 SPLITS = ("train", "test", EXTRAPOLATION)
 """The split enters the key of every draw, so no two splits share a stream."""
 
+TAKES = 50
+"""Ways to move that are tried, for clips that all move alike, until one makes a sound."""
+
 
 def make_clip(
     category: str,
@@ -59,7 +63,7 @@ def make_clip(
     """Make one clip; a pure function of its arguments.
 
     Raises InputError for an unknown category, split or probe, for a negative index or no
-    pictures, and for too few of them for the probe.
+    pictures, and for too few of them for the probe to mean anything.
     """
     _check_known("category", category, CATEGORIES)
     _check_known("split", split, SPLITS)
@@ -69,11 +73,15 @@ def make_clip(
             f"clip {index} of {video_frames} video frames: give an index from 0 on and at least "
             "1 video frame"
         )
-    look, motion, noise, at_rest = roots(
-        probe, seed, category, split, index, beyond=split == EXTRAPOLATION
-    )
+    check_length(probe, video_frames, clock)
+    beyond = split == EXTRAPOLATION
+    take = 0
+    if probe in MOVE_ALIKE:
+        take = _sounding_take(probe, seed, category, beyond, clock, video_frames)
+    look, motion, noise, at_rest = roots(probe, seed, category, split, index, beyond, take)
     setting = Setting(look, motion, noise, clock, video_frames, at_rest, with_flow)
-    scene = changed(probe, _SCENES[category](setting), noise.stream(probe), clock)
+    scene = _SCENES[category](setting)
+    scene = changed(probe, scene, noise.stream(probe), clock)
     return SyntheticClip(
         clip_id=f"{category}-{split}-{index:05d}",
         category=category,
@@ -83,6 +91,22 @@ def make_clip(
         state=scene.state,
         track=scene.track,
         flow=scene.painting.flow,
+    )
+
+
+@functools.cache
+def _sounding_take(
+    probe: Probe, seed: int, category: str, beyond: bool, clock: Clock, video_frames: int
+) -> int:
+    """Return the first take of what a probe's clips all do that makes enough of a sound."""
+    for take in range(TAKES):
+        look, motion, _, _ = roots(probe, seed, category, "", 0, beyond, take)
+        scene = _SCENES[category](Setting(look, motion, motion, clock, video_frames))
+        if is_heard(probe, scene):
+            return take
+    raise InputError(
+        f"probe {probe} of {category}, {video_frames} video frames: none of {TAKES} takes makes a "
+        "sound in so short a time: give more video frames"
     )
 
 

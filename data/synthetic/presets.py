@@ -102,7 +102,9 @@ class Preset:
 
     def longest_video_frames(self, clock: Clock) -> int:
         """Return the most pictures that a clip can have."""
-        return self.video_frames or int(LENGTHS_SEC[-1] * clock.fps)
+        if self.video_frames is not None:
+            return self.video_frames
+        return int(LENGTHS_SEC[-1] * clock.fps)
 
 
 @functools.cache

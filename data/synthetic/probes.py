@@ -8,7 +8,7 @@
     delay           the stage stands back by a distance that its size shows; its sound is late by
                     distance / 343 m/s
     silence         half of the clips are at rest, and silent
-    counterfactual  clips 2k and 2k + 1 look alike and move otherwise
+    counterfactual  clips 2k and 2k + 1 look alike and move otherwise; a last one may have no pair
     distractor      a mute ball bounces before the scene; the sound is the ordinary clip's
     frame_rate_*    the same pictures in files of another, a variable, or a holed frame rate
                     (`encoding.py`)
@@ -17,6 +17,7 @@ Wheel, card and ball are painted over the scene of any category. Whoever follows
 one to the next can see the wheel turn, also a recurrent model that reads them one at a time.
 """
 
+import math
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -60,6 +61,13 @@ BALL_SPEED_PX = (2.0, 5.0)  # sideways, per picture
 BALL_BOUNCE_PX = (20.0, 50.0)
 BALL_PACE_RAD = (0.25, 0.5)  # of the bounce, per picture
 
+SHOWN_BY_MOTION: tuple[Probe, ...] = ("motion", "counterfactual")
+"""Probes that say nothing in a single picture."""
+MOVE_ALIKE: tuple[Probe, ...] = ("appearance", "motion", "foresight")
+"""Probes whose clips of a category all do the same."""
+HEARD_SHARE = 1 / 16
+"""Of their length, in which there must be sound: else they would all be silent."""
+
 
 class Roots(NamedTuple):
     """Where a clip's streams begin, and whether it is at rest."""
@@ -70,10 +78,42 @@ class Roots(NamedTuple):
     at_rest: bool
 
 
-def roots(probe: Probe, seed: int, category: str, split: str, index: int, beyond: bool) -> Roots:
-    """Return the streams of one clip; those of an ordinary clip are one."""
+def check_length(probe: Probe, video_frames: int, clock: Clock) -> None:
+    """Raise InputError for a clip too short to show or sound what its probe is about."""
+    least = 2 if probe in (*SHOWN_BY_MOTION, "foresight") else 1
+    if probe == "delay":
+        latest_sec = stage_distance_m(STAGE_PX[0]) / SPEED_OF_SOUND_M_SEC
+        least = clock.video_frames(math.ceil(latest_sec * clock.sample_rate_hz)) + 1
+    if video_frames < least:
+        raise InputError(
+            f"probe {probe} with {video_frames} video frames: give at least {least}, since it "
+            f"{_WHY_LONGER[probe]}"
+        )
+
+
+_WHY_LONGER: dict[Probe, str] = {
+    "motion": "lies in what changes from one picture to the next",
+    "counterfactual": "lies in what changes from one picture to the next",
+    "foresight": "shows what tells of the sound after it",
+    "delay": "makes the sound so late that a shorter clip may end before it",
+}
+
+
+def roots(
+    probe: Probe,
+    seed: int,
+    category: str,
+    split: str,
+    index: int,
+    beyond: bool,
+    take: int = 0,
+) -> Roots:
+    """Return the streams of one clip; those of an ordinary clip are one.
+
+    Clips that all move alike have other takes of what they do, should one make no sound.
+    """
     own = Draws(seed, category, split, index, beyond=beyond)
-    common = Draws(seed, category, f"probe {probe}", beyond=beyond)
+    common = Draws(seed, category, f"probe {probe}", *[take] * (take > 0), beyond=beyond)
     look = motion = own
     match probe:
         case "appearance":
@@ -86,11 +126,29 @@ def roots(probe: Probe, seed: int, category: str, split: str, index: int, beyond
     return Roots(look, motion, own, at_rest)
 
 
-def changed(probe: Probe, scene: Scene, draws: Draws, clock: Clock) -> Scene:
-    """Return the scene as the probe wants it; the painting is painted over in place.
+def is_heard(probe: Probe, scene: Scene) -> bool:
+    """Tell whether a scene makes enough of a sound for clips that all move alike."""
+    track, video_frames = scene.track, len(scene.painting.canvas)
+    sounds = (track.known != 0.0) | (track.fresh_variance > 0.0)
+    if probe == "foresight":
+        sounds = sounds[
+            : len(sounds) * (video_frames - card_pictures(video_frames)) // video_frames
+        ]
+    return float(sounds.mean()) >= HEARD_SHARE
 
-    Raises InputError for a clip too short for its probe.
-    """
+
+def card_pictures(video_frames: int) -> int:
+    """Return how many pictures, the last ones, show the card of `foresight`."""
+    return max(1, video_frames // CARD_SHARE)
+
+
+def stage_distance_m(size_px: int) -> float:
+    """Return how far back a stage of this size stands in `delay`."""
+    return FRONT_M * (drawing.PICTURE_PX / size_px - 1.0)
+
+
+def changed(probe: Probe, scene: Scene, draws: Draws, clock: Clock) -> Scene:
+    """Return the scene as the probe wants it; the painting is painted over in place."""
     match probe:
         case "motion":
             return _wheel(scene, draws.stream("wheel"), clock)
@@ -135,12 +193,7 @@ def _wheel(scene: Scene, draws: Draws, clock: Clock) -> Scene:
 
 def _card(scene: Scene, draws: Draws, clock: Clock) -> Scene:
     video_frames = len(scene.painting.canvas)
-    shown = max(1, video_frames // CARD_SHARE)
-    if shown == video_frames:
-        raise InputError(
-            f"probe foresight with {video_frames} video frame: give at least 2, so that the sound "
-            "can come before what tells of it"
-        )
+    shown = card_pictures(video_frames)
     is_on = _coin(draws, "on")
     is_shown = np.arange(video_frames) >= video_frames - shown
     x, y = CARD_PLACE_PX
@@ -153,7 +206,7 @@ def _card(scene: Scene, draws: Draws, clock: Clock) -> Scene:
 def _stage(scene: Scene, draws: Draws, clock: Clock) -> Scene:
     low, high = STAGE_PX
     size = low + int(draws.between(0.0, 1.0) * (high - low + 1))
-    distance_m = FRONT_M * (drawing.PICTURE_PX / size - 1.0)
+    distance_m = stage_distance_m(size)
     delay = round(distance_m / SPEED_OF_SOUND_M_SEC * clock.sample_rate_hz)
     track = scene.track.delayed(delay)
     events = scene.events_sec + delay / clock.sample_rate_hz
