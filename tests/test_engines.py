@@ -8,14 +8,16 @@ import pytest
 
 from tests.conftest import random_params, with_model
 from tests.test_generate import LENGTHS, NEAR_TIE, gap_to_border, request_of
-from v2s_jax.config import TINY
+from v2s_jax.config import PAPER, TINY
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.likelihood import Scorer, Sound
-from v2s_jax.generate import Generator, Request
+from v2s_jax.generate import Generator, Request, engines
 from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
 from v2s_jax.kernels import build as building
+from v2s_jax.kernels import tpu
 from v2s_jax.kernels.packing import quantise
-from v2s_jax.model import VideoToSound, forward, initial_carry
+from v2s_jax.kernels.tpu import TpuEngine
+from v2s_jax.model import VideoToSound, forward, initial_carry, without_weight_norm
 from v2s_jax.training.loss import BITS_PER_NAT
 
 TILE = 2
@@ -23,6 +25,8 @@ LOGIT_TOLERANCE = 2e-4
 """Of float32 logits of up to 10 or so, after two blocks of a model with random weights."""
 INT8_TOLERANCE = 2e-2
 """Two engines round the same activations to 15 bits, now and then to neighbouring integers."""
+VMEM_BYTES = 128 * 2**20
+"""Of a core of TPU v5e and v6e."""
 ODD = with_model(TINY, dim=40, mlp_dim=24, q_levels=100, big_frame_size=32, frame_size=8)
 """Sizes that no vector divides."""
 
@@ -42,9 +46,20 @@ def cpu():
     return "cpu"
 
 
-@pytest.fixture(params=["scan", "cpu"])
+@pytest.fixture
+def fused(monkeypatch):
+    """The TPU kernel, run by Pallas' interpreter."""
+
+    def interpreted(model, weights, tile):
+        return TpuEngine(model, weights, tile, VMEM_BYTES, interpret=True)
+
+    monkeypatch.setattr(engines, "make_fused", interpreted)
+    return "fused"
+
+
+@pytest.fixture(params=["scan", pytest.param("fused", marks=pytest.mark.slow), "cpu"])
 def engine(request):
-    return request.getfixturevalue("cpu") if request.param == "cpu" else request.param
+    return "scan" if request.param == "scan" else request.getfixturevalue(request.param)
 
 
 def rows_of(request: Request, config, blocks: int) -> np.ndarray:
@@ -89,12 +104,20 @@ def test_logits_are_those_of_teacher_forcing(engine, config):
     np.testing.assert_allclose(found, expected, atol=LOGIT_TOLERANCE)
 
 
-@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
-def test_engines_round_the_weights_alike(cpu, tiny, weights):
+@pytest.mark.parametrize(
+    "engine, weights",
+    [
+        ("cpu", "bfloat16"),
+        ("cpu", "int8"),
+        pytest.param("fused", "bfloat16", marks=pytest.mark.slow),
+    ],
+    indirect=["engine"],
+)
+def test_engines_round_the_weights_alike(engine, tiny, weights):
     params, levels = random_params(tiny), random_levels(tiny)
     scan = forced_logits(tiny, params, "scan", weights, levels)
     exact = forced_logits(tiny, params, "scan", "float32", levels)
-    found = forced_logits(tiny, params, cpu, weights, levels)
+    found = forced_logits(tiny, params, engine, weights, levels)
     of_rounding = np.abs(scan - exact).mean()
     assert of_rounding > 1e-3  # the format does make a difference
     assert np.abs(found - scan).mean() < of_rounding / 4
@@ -152,7 +175,9 @@ def test_the_cpu_engine_sounds_the_same_in_any_tile(cpu, tiny, weights):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("engine", ["cpu"], indirect=True)
+@pytest.mark.parametrize(
+    "engine", [pytest.param("fused", marks=pytest.mark.slow), "cpu"], indirect=True
+)
 @pytest.mark.parametrize("pauses", [[1, 200, 3], [64, 65]], ids=str)
 def test_a_pause_changes_nothing(engine, tiny, pauses):
     generator = Generator(tiny, random_params(tiny), tile=TILE, engine=engine)
@@ -175,7 +200,7 @@ def test_quantising_keeps_each_column_within_half_a_step():
     assert np.all(np.abs(values[:, [0, 1, 2, 4]]).max(axis=0) == 127)
 
 
-@pytest.mark.parametrize("engine", ["cpu"], indirect=True)
+@pytest.mark.parametrize("engine", ["fused", "cpu"], indirect=True)
 @pytest.mark.parametrize(
     "changes",
     [{"cell": "lstm"}, {"rnn_layers": 2}, {"tiers": 2, "frame_size": 16}],
@@ -185,6 +210,48 @@ def test_models_that_the_kernels_do_not_know(engine, tiny, changes):
     config = with_model(tiny, **changes)
     with pytest.raises(InputError, match=f"--engine {engine}: runs 3 tiers .*use --engine scan"):
         Generator(config, {}, engine=engine)
+
+
+def test_the_fused_engine_takes_a_tile_of_several_groups_of_rows(fused, tiny, monkeypatch):
+    monkeypatch.setattr(tpu, "ROWS_MOST", 8)
+    params, random = random_params(tiny), np.random.default_rng(2)
+    keys = random.integers(0, 1000, (11, 2)).astype(np.uint32)
+    rows = random.random((11, 1, 4096)).astype(np.float32)
+    first, second = (
+        generator.block(generator.start(keys), rows, 0.9)[1]
+        for generator in (
+            Generator(tiny, params, tile=11, precision="highest", engine=name)
+            for name in ("scan", fused)
+        )
+    )
+    assert np.all(first == second, axis=1).mean() > 0.8  # rows without a near-tie
+
+
+def test_no_device_but_a_tpu_has_a_fused_engine(tiny):
+    with pytest.raises(InputError, match=r"--engine fused on cpu: there is a kernel for TPU"):
+        Generator(tiny, {}, engine="fused")
+
+
+def test_weights_that_vmem_does_not_hold_are_refused_with_the_numbers():
+    def engine(tile: int, weights: str) -> TpuEngine:
+        return TpuEngine(VideoToSound(without_weight_norm(PAPER)), weights, tile, VMEM_BYTES // 2)
+
+    with pytest.raises(
+        InputError,
+        match=r"for 8 rows take 68.\d MiB of VMEM, a core has 60.0 MiB for them: use "
+        "--weights bfloat16, or --engine scan",
+    ):
+        engine(4, "float32")
+    with pytest.raises(InputError, match=r"for 128 rows .* use --tile 8, --weights bfloat16, or"):
+        engine(500, "float32")
+    engine(500, "bfloat16")
+
+
+def test_what_the_fused_engine_does_not_know_is_refused(fused, tiny):
+    with pytest.raises(InputError, match="weights of float32 or bfloat16: use --weights bfloat16"):
+        Generator(tiny, {}, engine=fused, weights="int8")
+    with pytest.raises(InputError, match="does not know precision high: use highest"):
+        Generator(tiny, {}, engine=fused, precision="high")
 
 
 def test_an_engine_that_is_not_built_says_how(tiny, monkeypatch, tmp_path):

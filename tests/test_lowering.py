@@ -1,4 +1,4 @@
-"""The training step and the evaluation lower for TPU and CUDA on a machine that has neither.
+"""Training step, evaluation and the fused engine lower for TPU and CUDA where there is neither.
 
 That the programs can be built for them says nothing of how they run there.
 """
@@ -13,7 +13,9 @@ from jax import export
 from tests.conftest import with_model
 from tests.training_clips import small
 from v2s_jax.config import DEMO, PAPER, Config
-from v2s_jax.model import VideoToSound, initial_carry
+from v2s_jax.kernels.interface import Given
+from v2s_jax.kernels.tpu import TpuEngine
+from v2s_jax.model import VideoToSound, fold, init_params, initial_carry, without_weight_norm
 from v2s_jax.training.state import init_state
 from v2s_jax.training.step import DeviceBatch, chunks_per_clip, clip_nll, train_step
 from v2s_jax.types import FeatureStatistics, Statistics
@@ -87,3 +89,33 @@ def test_every_option_lowers(tiny, platform):
 def test_float32_is_asked_for_where_it_is_wanted(tiny):
     assert "HIGHEST" in lowered(small(tiny, precision="highest"), "tpu")["step"]
     assert "HIGHEST" not in lowered(small(tiny, precision="default"), "tpu")["step"]
+
+
+TILE = 4
+VMEM_BYTES = 128 * 2**20
+"""Of a core of TPU v5e and v6e."""
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+@pytest.mark.parametrize("keep", ["levels", "logits"])
+@pytest.mark.parametrize("config", [DEMO, PAPER], ids=lambda config: config.name)
+def test_the_fused_engine_lowers_for_tpu(config, keep, weights):
+    model = VideoToSound(without_weight_norm(config), "highest")
+    engine = TpuEngine(model, weights, TILE, VMEM_BYTES)
+    params = jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0))
+    packed = jax.eval_shape(lambda params: engine.pack(fold(model, params)), params)
+    carry = jax.eval_shape(lambda params: initial_carry(model, params, TILE), params)
+    c, per_frame = config.model, 1024 // config.model.big_frame_size
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    given = Given(
+        jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, 3 * c.dim), jnp.float32),
+        jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, per_frame, c.big_frame_size), jnp.float32),
+        None,
+        jax.ShapeDtypeStruct((), jnp.float32),
+        number,
+        number,
+    )
+    run = jax.jit(partial(engine.big_frames, keep=keep))
+    module = export.export(run, platforms=["tpu"])(packed, carry, given).mlir_module()
+    assert module.count("tpu_custom_call") == 1  # one launch for the whole block
+    assert "v2s_fused_tiers" in module

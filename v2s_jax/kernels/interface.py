@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from v2s_jax.model import Carry, Folded
 
-EngineName = Literal["scan", "cpu"]
+EngineName = Literal["scan", "fused", "cpu"]
 Keep = Literal["levels", "nats", "logits"]
 """What is kept of each sample beside its level; "logits" keeps its nats too."""
 
