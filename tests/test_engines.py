@@ -13,8 +13,10 @@ from v2s_jax.errors import InputError
 from v2s_jax.evaluation.likelihood import Scorer, Sound
 from v2s_jax.generate import Generator, Request, engines
 from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
+from v2s_jax.generate.scan import ScanEngine
 from v2s_jax.kernels import build as building
 from v2s_jax.kernels import tpu
+from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
 from v2s_jax.kernels.packing import quantise
 from v2s_jax.kernels.tpu import TpuEngine
 from v2s_jax.model import VideoToSound, forward, initial_carry, without_weight_norm
@@ -47,7 +49,7 @@ def cpu():
 
 
 @pytest.fixture
-def fused(monkeypatch):
+def fused_tpu(monkeypatch):
     """The TPU kernel, run by Pallas' interpreter."""
 
     def interpreted(model, weights, tile):
@@ -57,7 +59,22 @@ def fused(monkeypatch):
     return "fused"
 
 
-@pytest.fixture(params=["scan", pytest.param("fused", marks=pytest.mark.slow), "cpu"])
+@pytest.fixture
+def fused_gpu(monkeypatch):
+    """The GPU kernel, run by Pallas' interpreter."""
+
+    def interpreted(model, weights, tile):
+        kernel = GpuFrame(model, weights, H100_SHARED_BYTES, interpret=True)
+        return ScanEngine(model, weights, kernel)
+
+    monkeypatch.setattr(engines, "make_fused", interpreted)
+    return "fused"
+
+
+FUSED = [pytest.param(name, marks=pytest.mark.slow) for name in ("fused_tpu", "fused_gpu")]
+
+
+@pytest.fixture(params=["scan", *FUSED, "cpu"])
 def engine(request):
     return "scan" if request.param == "scan" else request.getfixturevalue(request.param)
 
@@ -109,7 +126,8 @@ def test_logits_are_those_of_teacher_forcing(engine, config):
     [
         ("cpu", "bfloat16"),
         ("cpu", "int8"),
-        pytest.param("fused", "bfloat16", marks=pytest.mark.slow),
+        pytest.param("fused_tpu", "bfloat16", marks=pytest.mark.slow),
+        pytest.param("fused_gpu", "bfloat16", marks=pytest.mark.slow),
     ],
     indirect=["engine"],
 )
@@ -175,9 +193,7 @@ def test_the_cpu_engine_sounds_the_same_in_any_tile(cpu, tiny, weights):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
-    "engine", [pytest.param("fused", marks=pytest.mark.slow), "cpu"], indirect=True
-)
+@pytest.mark.parametrize("engine", [*FUSED, "cpu"], indirect=True)
 @pytest.mark.parametrize("pauses", [[1, 200, 3], [64, 65]], ids=str)
 def test_a_pause_changes_nothing(engine, tiny, pauses):
     generator = Generator(tiny, random_params(tiny), tile=TILE, engine=engine)
@@ -200,7 +216,7 @@ def test_quantising_keeps_each_column_within_half_a_step():
     assert np.all(np.abs(values[:, [0, 1, 2, 4]]).max(axis=0) == 127)
 
 
-@pytest.mark.parametrize("engine", ["fused", "cpu"], indirect=True)
+@pytest.mark.parametrize("engine", ["fused_tpu", "cpu"], indirect=True)
 @pytest.mark.parametrize(
     "changes",
     [{"cell": "lstm"}, {"rnn_layers": 2}, {"tiers": 2, "frame_size": 16}],
@@ -212,23 +228,40 @@ def test_models_that_the_kernels_do_not_know(engine, tiny, changes):
         Generator(config, {}, engine=engine)
 
 
-def test_the_fused_engine_takes_a_tile_of_several_groups_of_rows(fused, tiny, monkeypatch):
+@pytest.mark.parametrize("engine", ["fused_tpu", "fused_gpu"], indirect=True)
+def test_the_kernels_take_a_tile_of_several_groups_of_rows(engine, tiny, monkeypatch):
     monkeypatch.setattr(tpu, "ROWS_MOST", 8)
+    tile = 19  # 16 rows of a GPU's program and some
     params, random = random_params(tiny), np.random.default_rng(2)
-    keys = random.integers(0, 1000, (11, 2)).astype(np.uint32)
-    rows = random.random((11, 1, 4096)).astype(np.float32)
+    keys = random.integers(0, 1000, (tile, 2)).astype(np.uint32)
+    rows = random.random((tile, 1, 4096)).astype(np.float32)
     first, second = (
         generator.block(generator.start(keys), rows, 0.9)[1]
         for generator in (
-            Generator(tiny, params, tile=11, precision="highest", engine=name)
-            for name in ("scan", fused)
+            Generator(tiny, params, tile=tile, precision="highest", engine=name)
+            for name in ("scan", engine)
         )
     )
     assert np.all(first == second, axis=1).mean() > 0.8  # rows without a near-tie
 
 
-def test_no_device_but_a_tpu_has_a_fused_engine(tiny):
-    with pytest.raises(InputError, match=r"--engine fused on cpu: there is a kernel for TPU"):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [{"cell": "lstm", "rnn_layers": 2}, {"tiers": 2, "frame_size": 16}],
+    ids=["lstm", "tiers"],
+)
+def test_the_gpu_s_kernel_takes_any_tiers_above(fused_gpu, tiny, changes):
+    config = with_model(tiny, **changes)
+    params, levels = random_params(config), random_levels(config)
+    scan, found = (
+        forced_logits(config, params, name, "float32", levels) for name in ("scan", fused_gpu)
+    )
+    np.testing.assert_allclose(found, scan, atol=LOGIT_TOLERANCE)
+
+
+def test_a_cpu_has_no_fused_engine(tiny):
+    with pytest.raises(InputError, match=r"--engine fused on cpu: there are kernels for tpu"):
         Generator(tiny, {}, engine="fused")
 
 
@@ -247,11 +280,22 @@ def test_weights_that_vmem_does_not_hold_are_refused_with_the_numbers():
     engine(500, "bfloat16")
 
 
-def test_what_the_fused_engine_does_not_know_is_refused(fused, tiny):
+def test_shared_memory_that_does_not_hold_a_tile_is_refused_with_the_numbers():
+    model = VideoToSound(without_weight_norm(with_model(PAPER, mlp_dim=4096)))
+    GpuFrame(model, "bfloat16", 300 * 1024)
+    with pytest.raises(InputError, match=r"MLP of 4096 units takes 512 KiB .* this GPU has 227"):
+        GpuFrame(model, "float32", H100_SHARED_BYTES)
+
+
+@pytest.mark.parametrize("engine", ["fused_tpu", "fused_gpu"], indirect=True)
+def test_int8_is_refused_by_the_kernels(engine, tiny):
     with pytest.raises(InputError, match="weights of float32 or bfloat16: use --weights bfloat16"):
-        Generator(tiny, {}, engine=fused, weights="int8")
+        Generator(tiny, {}, engine=engine, weights="int8")
+
+
+def test_the_tpu_s_kernel_knows_no_precision_between_default_and_highest(fused_tpu, tiny):
     with pytest.raises(InputError, match="does not know precision high: use highest"):
-        Generator(tiny, {}, engine=fused, precision="high")
+        Generator(tiny, {}, engine=fused_tpu, precision="high")
 
 
 def test_an_engine_that_is_not_built_says_how(tiny, monkeypatch, tmp_path):

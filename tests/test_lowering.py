@@ -13,7 +13,10 @@ from jax import export
 from tests.conftest import with_model
 from tests.training_clips import small
 from v2s_jax.config import DEMO, PAPER, Config
-from v2s_jax.kernels.interface import Given
+from v2s_jax.generate.scan import ScanEngine
+from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
+from v2s_jax.kernels.interface import Engine, Given, Keep
+from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.kernels.tpu import TpuEngine
 from v2s_jax.model import VideoToSound, fold, init_params, initial_carry, without_weight_norm
 from v2s_jax.training.state import init_state
@@ -96,13 +99,33 @@ VMEM_BYTES = 128 * 2**20
 """Of a core of TPU v5e and v6e."""
 
 
-@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
-@pytest.mark.parametrize("keep", ["levels", "logits"])
-@pytest.mark.parametrize("config", [DEMO, PAPER], ids=lambda config: config.name)
-def test_the_fused_engine_lowers_for_tpu(config, keep, weights):
+CUSTOM_CALLS = [
+    export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton"),
+    export.DisabledSafetyCheck.custom_call("tpu_custom_call"),
+]
+"""Export vouches for no kernel's stability; these modules are not stored."""
+H100 = jax.sharding.AbstractMesh(
+    (1,),
+    ("device",),
+    abstract_device=jax.sharding.AbstractDevice(
+        device_kind="NVIDIA H100 80GB HBM3", num_cores=132, platform="cuda"
+    ),
+)
+"""The device that jax 0.12 wants to know when it lowers Triton kernels."""
+
+
+FUSED: list[tuple[Config, WeightFormat, Keep]] = [
+    (DEMO, "bfloat16", "levels"),
+    (PAPER, "float32", "logits"),
+    (PAPER, "bfloat16", "nats"),
+]
+FUSED_NAMES = ["demo-levels", "paper-logits", "paper-nats"]
+
+
+def fused_block(config: Config, engine: Engine, keep: Keep, platform: str) -> str:
+    """The module text of one block by the fused engine."""
     model = VideoToSound(without_weight_norm(config), "highest")
-    engine = TpuEngine(model, weights, TILE, VMEM_BYTES)
-    params = jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0))
+    params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
     packed = jax.eval_shape(lambda params: engine.pack(fold(model, params)), params)
     carry = jax.eval_shape(lambda params: initial_carry(model, params, TILE), params)
     c, per_frame = config.model, 1024 // config.model.big_frame_size
@@ -116,6 +139,24 @@ def test_the_fused_engine_lowers_for_tpu(config, keep, weights):
         number,
     )
     run = jax.jit(partial(engine.big_frames, keep=keep))
-    module = export.export(run, platforms=["tpu"])(packed, carry, given).mlir_module()
-    assert module.count("tpu_custom_call") == 1  # one launch for the whole block
+    exported = export.export(run, platforms=[platform], disabled_checks=CUSTOM_CALLS)
+    return exported(packed, carry, given).mlir_module()
+
+
+@pytest.mark.parametrize("config, weights, keep", FUSED, ids=FUSED_NAMES)
+def test_the_fused_engine_lowers_for_tpu(config, keep, weights):
+    model = VideoToSound(without_weight_norm(config), "highest")
+    engine = TpuEngine(model, weights, TILE, VMEM_BYTES)
+    module = fused_block(config, engine, keep, "tpu")
+    assert module.count("@tpu_custom_call") == 1  # one launch for the whole block
     assert "v2s_fused_tiers" in module
+
+
+@pytest.mark.parametrize("config, weights, keep", FUSED, ids=FUSED_NAMES)
+def test_the_fused_engine_lowers_for_cuda(config, keep, weights):
+    model = VideoToSound(without_weight_norm(config), "highest")
+    engine = ScanEngine(model, weights, GpuFrame(model, weights, H100_SHARED_BYTES))
+    with jax.sharding.use_abstract_mesh(H100):
+        module = fused_block(config, engine, keep, "cuda")
+    assert module.count("@__gpu$xla.gpu.triton") == 1  # one launch in the loop over frames
+    assert "v2s_fused_frame" in module

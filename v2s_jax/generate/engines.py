@@ -1,8 +1,8 @@
 """The engines by name, one interface behind them all (`v2s_jax.kernels.interface`)."""
 
+from v2s_jax.generate.fused import make_fused
 from v2s_jax.generate.scan import ScanEngine
 from v2s_jax.kernels.cpu import CpuEngine
-from v2s_jax.kernels.fused import make_fused
 from v2s_jax.kernels.interface import Engine, EngineName
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model import VideoToSound
