@@ -127,6 +127,7 @@ def test_logits_are_those_of_teacher_forcing(engine, config):
         ("cpu", "bfloat16"),
         ("cpu", "int8"),
         pytest.param("fused_tpu", "bfloat16", marks=pytest.mark.slow),
+        pytest.param("fused_tpu", "int8", marks=pytest.mark.slow),
         pytest.param("fused_gpu", "bfloat16", marks=pytest.mark.slow),
     ],
     indirect=["engine"],
@@ -287,10 +288,9 @@ def test_shared_memory_that_does_not_hold_a_tile_is_refused_with_the_numbers():
         GpuFrame(model, "float32", H100_SHARED_BYTES)
 
 
-@pytest.mark.parametrize("engine", ["fused_tpu", "fused_gpu"], indirect=True)
-def test_int8_is_refused_by_the_kernels(engine, tiny):
-    with pytest.raises(InputError, match="weights of float32 or bfloat16: use --weights bfloat16"):
-        Generator(tiny, {}, engine=engine, weights="int8")
+def test_int8_is_refused_by_the_gpu_s_kernel(fused_gpu, tiny):
+    with pytest.raises(InputError, match="on gpu takes weights of float32 or bfloat16: use"):
+        Generator(tiny, {}, engine=fused_gpu, weights="int8")
 
 
 def test_the_tpu_s_kernel_knows_no_precision_between_default_and_highest(fused_tpu, tiny):

@@ -11,14 +11,12 @@ import pytest
 from jax import export
 
 from tests.conftest import with_model
+from tests.fused_blocks import block_of, gpu_engine, tpu_engine
 from tests.training_clips import small
 from v2s_jax.config import DEMO, PAPER, Config
-from v2s_jax.generate.scan import ScanEngine
-from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
-from v2s_jax.kernels.interface import Engine, Given, Keep
+from v2s_jax.kernels.interface import Engine, Keep
 from v2s_jax.kernels.packing import WeightFormat
-from v2s_jax.kernels.tpu import TpuEngine
-from v2s_jax.model import VideoToSound, fold, init_params, initial_carry, without_weight_norm
+from v2s_jax.model import VideoToSound, initial_carry
 from v2s_jax.training.state import init_state
 from v2s_jax.training.step import DeviceBatch, chunks_per_clip, clip_nll, train_step
 from v2s_jax.types import FeatureStatistics, Statistics
@@ -94,11 +92,6 @@ def test_float32_is_asked_for_where_it_is_wanted(tiny):
     assert "HIGHEST" not in lowered(small(tiny, precision="default"), "tpu")["step"]
 
 
-TILE = 4
-VMEM_BYTES = 128 * 2**20
-"""Of a core of TPU v5e and v6e."""
-
-
 CUSTOM_CALLS = [
     export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton"),
     export.DisabledSafetyCheck.custom_call("tpu_custom_call"),
@@ -122,41 +115,25 @@ FUSED: list[tuple[Config, WeightFormat, Keep]] = [
 FUSED_NAMES = ["demo-levels", "paper-logits", "paper-nats"]
 
 
-def fused_block(config: Config, engine: Engine, keep: Keep, platform: str) -> str:
+def fused_module(config: Config, engine: Engine, keep: Keep, platform: str) -> str:
     """The module text of one block by the fused engine."""
-    model = VideoToSound(without_weight_norm(config), "highest")
-    params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    packed = jax.eval_shape(lambda params: engine.pack(fold(model, params)), params)
-    carry = jax.eval_shape(lambda params: initial_carry(model, params, TILE), params)
-    c, per_frame = config.model, 1024 // config.model.big_frame_size
-    number = jax.ShapeDtypeStruct((), jnp.int32)
-    given = Given(
-        jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, 3 * c.dim), jnp.float32),
-        jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, per_frame, c.big_frame_size), jnp.float32),
-        None,
-        jax.ShapeDtypeStruct((), jnp.float32),
-        number,
-        number,
-    )
-    run = jax.jit(partial(engine.big_frames, keep=keep))
+    run, shapes = block_of(config, engine, keep)
     exported = export.export(run, platforms=[platform], disabled_checks=CUSTOM_CALLS)
-    return exported(packed, carry, given).mlir_module()
+    return exported(*shapes).mlir_module()
 
 
-@pytest.mark.parametrize("config, weights, keep", FUSED, ids=FUSED_NAMES)
-def test_the_fused_engine_lowers_for_tpu(config, keep, weights):
-    model = VideoToSound(without_weight_norm(config), "highest")
-    engine = TpuEngine(model, weights, TILE, VMEM_BYTES)
-    module = fused_block(config, engine, keep, "tpu")
+@pytest.mark.parametrize(
+    "config, weights, keep", [*FUSED, (PAPER, "int8", "levels")], ids=[*FUSED_NAMES, "paper-int8"]
+)
+def test_the_fused_engine_lowers_for_tpu(config, weights, keep):
+    module = fused_module(config, tpu_engine(config, weights), keep, "tpu")
     assert module.count("@tpu_custom_call") == 1  # one launch for the whole block
     assert "v2s_fused_tiers" in module
 
 
 @pytest.mark.parametrize("config, weights, keep", FUSED, ids=FUSED_NAMES)
-def test_the_fused_engine_lowers_for_cuda(config, keep, weights):
-    model = VideoToSound(without_weight_norm(config), "highest")
-    engine = ScanEngine(model, weights, GpuFrame(model, weights, H100_SHARED_BYTES))
+def test_the_fused_engine_lowers_for_cuda(config, weights, keep):
     with jax.sharding.use_abstract_mesh(H100):
-        module = fused_block(config, engine, keep, "cuda")
+        module = fused_module(config, gpu_engine(config, weights), keep, "cuda")
     assert module.count("@__gpu$xla.gpu.triton") == 1  # one launch in the loop over frames
     assert "v2s_fused_frame" in module

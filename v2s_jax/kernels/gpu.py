@@ -94,7 +94,8 @@ class GpuFrame:
         self._interpret = interpret
         if weights == "int8":
             raise InputError(
-                "--engine fused: takes weights of float32 or bfloat16: use --weights bfloat16"
+                "--engine fused: on gpu takes weights of float32 or bfloat16: use --weights "
+                "bfloat16, or --engine scan"
             )
         itemsize = WEIGHT_BYTES[weights]
         width = _power_of_two(c.mlp_dim)

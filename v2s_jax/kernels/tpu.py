@@ -8,8 +8,9 @@ Where things lie:
 
 MiB of weights, and with the rest of what a core's VMEM must hold for groups of 8 (of 128) rows:
 
-    demo     float32     9.1     9.6 (16.4)        bfloat16     5.8     6.2 (13.0)
-    paper    float32    67.6    68.6 (84.1)        bfloat16    35.1    36.1 (51.6)
+                 float32             bfloat16            int8
+    demo      9.1   9.6 (16.4)     5.8   6.2 (13.0)     4.3   4.7 (11.5)
+    paper    67.6  68.6 (84.1)    35.1  36.1 (51.6)    19.3  20.4 (35.8)
 
 The cores of v5e and v6e have 128 MiB, those of v5p and v7x 64. The grid is (groups of rows, big
 frames): the first may be split between the cores of a chip, the second is the loop in time. A
@@ -31,10 +32,12 @@ from v2s_jax.kernels.packing import (
     pad_parts,
     padded,
     products,
+    quantise,
 )
 from v2s_jax.kernels.tpu_launch import LANES, SUBLANES, Drawing, Launch, States, check_vmem, launch
 from v2s_jax.kernels.tpu_tiers import TierWeights
 from v2s_jax.model import Carry, Folded, VideoToSound, fold, init_params
+from v2s_jax.model.linear import ScaledKernel
 
 ROWS_MOST = 128
 """Rows of a group: one side of the matrix unit (v6e: half a side)."""
@@ -59,10 +62,6 @@ class TpuEngine:
         interpret: bool = False,
     ) -> None:
         check_model(model.config.model, "fused")
-        if weights == "int8":
-            raise InputError(
-                "--engine fused: takes weights of float32 or bfloat16: use --weights bfloat16"
-            )
         if model.precision == "high":
             raise InputError("--engine fused: does not know precision high: use highest")
         self._config = model.config
@@ -105,26 +104,33 @@ class TpuEngine:
         def bias(x: Array, parts: int = 1, fill: float = 0.0) -> Array:
             return columns(x, parts, fill)[None]
 
-        def kernel(x: Array, parts: int = 1) -> Array:
-            rows = jnp.pad(x, ((0, padded(x.shape[0], LANES) - x.shape[0]), (0, 0)))
-            return columns(rows, parts).astype(self._weights)
-
         def by_tick(x: Array, ticks: int) -> Array:
             """Take the outputs of each tick apart."""
             return jnp.moveaxis(x.reshape(x.shape[0], ticks, -1), 1, 0)
+
+        def kernel(x: Array, parts: int = 1) -> Array | ScaledKernel:
+            rows = jnp.pad(x, ((0, padded(x.shape[0], LANES) - x.shape[0]), (0, 0)))
+            whole = columns(rows, parts)
+            if self._weights != "int8":
+                return whole.astype(self._weights)
+            values, scale = quantise(whole)
+            return ScaledKernel(values, scale[None])
+
+        def kernels(x: Array, ticks: int) -> Array | ScaledKernel:
+            return jax.tree.map(lambda part: by_tick(part, ticks), kernel(x, ticks))
 
         weights = TierWeights(
             big_input=columns(big["input_kernel"][: c.big_frame_size], GATES),
             big_recurrent=kernel(of.big_recurrent.kernel, GATES),
             big_candidate_bias=bias(big["candidate_bias"]),
-            big_up=by_tick(kernel(of.big_up.kernel, c.ratio), c.ratio),
+            big_up=kernels(of.big_up.kernel, c.ratio),
             big_up_bias=by_tick(bias(of.big_up.bias, c.ratio), c.ratio),
             frame_conditioning=kernel(of.frame_conditioning.kernel, GATES),
             frame_conditioning_bias=bias(of.frame_conditioning.bias, GATES),
             frame_input=columns(folded.frame_kernel, GATES),
             frame_recurrent=kernel(of.frame_recurrent.kernel, GATES),
             frame_candidate_bias=bias(frame["candidate_bias"]),
-            frame_up=by_tick(kernel(of.frame_up.kernel, c.frame_size), c.frame_size),
+            frame_up=kernels(of.frame_up.kernel, c.frame_size),
             frame_up_bias=by_tick(bias(of.frame_up.bias, c.frame_size), c.frame_size),
             tables=jnp.pad(columns(folded.tables), ((0, 0), (0, more_levels), (0, 0))),
             hidden=kernel(of.hidden.kernel),

@@ -27,6 +27,8 @@ FLOAT_BYTES = 4
 MIB = 2**20
 BUFFERS = 2
 """Of a block that changes from one step to the next."""
+SMALLER = {"float32": "--weights bfloat16, ", "bfloat16": "--weights int8, ", "int8": ""}
+"""What a user may try whose weights do not fit."""
 ROOM = 1 / 16
 """Share of VMEM that is left to the compiler's own values between two products."""
 
@@ -99,7 +101,7 @@ def launch(
 
     staying = States(*(pl.BlockSpec((group, x.shape[1]), lambda g, t, _: (g, 0)) for x in states))
     by_sample = pl.BlockSpec((None, group, size), lambda g, t, _: (t, g, 0))
-    width = weights.output.shape[1]
+    width = weights.output_bias.shape[1]
     by_logit = pl.BlockSpec((None, size, group, width), lambda g, t, _: (t, 0, g, 0))
     wanted = Drawing(True, how.keep != "levels", how.keep == "logits")
     shapes = Drawing(
@@ -113,7 +115,7 @@ def launch(
         grid=(rows // group, big_frames),
         in_specs=[
             pl.BlockSpec(memory_space=pltpu.SMEM),
-            TierWeights(*map(_resident, weights)),
+            jax.tree.map(_resident, weights),
             staying,
             pl.BlockSpec((None, group, gates_width), at_gates),
             pl.BlockSpec((None, group, size), at_given),
@@ -177,26 +179,26 @@ def _only(wanted: Drawing, of: Drawing) -> Drawing:
 
 def _scratch(weights: TierWeights, group: int) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of the sums that stay in VMEM, in the order of `BigFrame`."""
-    ratio, dim, _ = weights.big_up.shape
-    frame_size, _, mlp_dim = weights.frame_up.shape
+    ratio, _, dim = weights.big_up_bias.shape
+    frame_size, _, mlp_dim = weights.frame_up_bias.shape
     return (
         (ratio * group, dim),
-        (ratio * group, weights.big_recurrent.shape[1]),
+        (ratio * group, weights.frame_conditioning_bias.shape[1]),
         (frame_size, group, mlp_dim),
     )
 
 
 def vmem_bytes_needed(weights: TierWeights, big_frame_size: int, group: int, keep: Keep) -> int:
     """Return the bytes of VMEM that weights, blocks and sums take; only shapes are read."""
-    dim, gates = weights.big_recurrent.shape
+    dim, gates = weights.big_candidate_bias.shape[1], weights.frame_conditioning_bias.shape[1]
     row: tuple[int, ...] = (group, big_frame_size)
-    logits = (big_frame_size, group, weights.output.shape[1])
+    logits = (big_frame_size, group, weights.output_bias.shape[1])
     states = [(group, dim), (group, dim), row]
     changing = [(group, gates), row, *states, *states, row]
     changing += [] if keep == "levels" else [row]
     changing += [logits] if keep == "logits" else []
     return (
-        sum(_bytes_in_tiles(x.shape, x.dtype.itemsize) for x in weights)
+        sum(_bytes_in_tiles(x.shape, x.dtype.itemsize) for x in jax.tree.leaves(weights))
         + BUFFERS * sum(_bytes_in_tiles(shape) for shape in changing)
         + sum(_bytes_in_tiles(shape) for shape in _scratch(weights, group))
     )
@@ -216,7 +218,7 @@ def check_vmem(weights: TierWeights, big_frame_size: int, how: Launch) -> None:
     there = int(how.vmem_bytes * (1 - ROOM))
     if needed > there:
         fewer = "" if how.group == SUBLANES else f"--tile {SUBLANES}, "
-        smaller = "" if weights.hidden.dtype == jnp.bfloat16 else "--weights bfloat16, "
+        smaller = SMALLER[jax.tree.leaves(weights.hidden)[0].dtype.name]
         raise InputError(
             f"--engine fused: weights and buffers of this model for {how.group} rows take "
             f"{needed / MIB:.1f} MiB of VMEM, a core has {there / MIB:.1f} MiB for them: use "

@@ -20,6 +20,7 @@ from jax.experimental import pallas as pl
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.model import product
+from v2s_jax.model.linear import ScaledKernel
 from v2s_jax.model.recurrent import GRU
 from v2s_jax.model.tiers import tier_input
 
@@ -31,7 +32,8 @@ class TierWeights(NamedTuple):
     """What stays in VMEM, in whole lanes; as arrays outside of the kernel, as refs inside.
 
     `dim`, `mlp_dim` and `q_levels` are padded to 128 lanes, each gate by itself. The kernels of the
-    seven products have the format asked for, the rest is float32.
+    seven products have the format asked for, int8 ones with a scale [(ticks) 1 outputs]; the rest
+    is float32.
     """
 
     big_input: Any
@@ -122,7 +124,7 @@ def fill_waiting(weights: TierWeights, refs: BigFrame) -> None:
 
 def run_big_frame(weights: TierWeights, refs: BigFrame, rule: Rule) -> None:
     """Run the tiers over one big frame."""
-    ratio, frame_size = weights.big_up.shape[0], weights.frame_input.shape[0]
+    ratio, frame_size = weights.big_up_bias.shape[0], weights.frame_input.shape[0]
     _begin_big_frame(weights, refs, rule)
 
     def frame(tick: Int[Array, ""], recent: Int[Array, "rows frame_size"]) -> Array:
@@ -145,17 +147,17 @@ def _begin_big_frame(weights: TierWeights, refs: BigFrame, rule: Rule) -> None:
     h = refs.big_frame[...]
     amplitudes = tier_input(refs.lookback[...], rule.q_levels)
     gates = product(amplitudes, weights.big_input[...], rule.precision) + refs.gates[...]
-    recurrent = product(h, weights.big_recurrent[...], rule.precision)
+    recurrent = _times(h, weights.big_recurrent, rule)
     h = GRU.advance(h, gates, recurrent, weights.big_candidate_bias[0])
     refs.big_frame[...] = h
 
     def up(tick: Int[Array, ""], nothing: Int[Array, ""]) -> Array:
-        below = product(h, weights.big_up[tick], rule.precision) + weights.big_up_bias[tick]
+        below = _times(h, weights.big_up, rule, tick) + weights.big_up_bias[tick]
         refs.conditioning[_rows_of(refs, tick)] = below
         return nothing
 
-    jax.lax.fori_loop(0, weights.big_up.shape[0], up, jnp.int32(0))
-    below = product(refs.conditioning[...], weights.frame_conditioning[...], rule.precision)
+    jax.lax.fori_loop(0, weights.big_up_bias.shape[0], up, jnp.int32(0))
+    below = _times(refs.conditioning[...], weights.frame_conditioning, rule)
     refs.conditioning_gates[...] = below + weights.frame_conditioning_bias[...]
 
 
@@ -171,7 +173,7 @@ def _begin_frame(
     amplitudes = tier_input(recent, rule.q_levels)
     gates = product(amplitudes, weights.frame_input[...], rule.precision)
     gates = gates + refs.conditioning_gates[_rows_of(refs, tick)]
-    recurrent = product(h, weights.frame_recurrent[...], rule.precision)
+    recurrent = _times(h, weights.frame_recurrent, rule)
     refs.frame[...] = GRU.advance(h, gates, recurrent, weights.frame_candidate_bias[0])
 
 
@@ -183,10 +185,10 @@ def _sample(
     place: Int[Array, ""],
 ) -> Int[Array, "rows 1"]:
     """Compute one sample's logits, choose its level and write what is kept of it."""
-    conditioning = product(refs.frame[...], weights.frame_up[place], rule.precision)
+    conditioning = _times(refs.frame[...], weights.frame_up, rule, place)
     x = nn.relu(refs.waiting[place] + conditioning + weights.frame_up_bias[place])
-    x = nn.relu(product(x, weights.hidden[...], rule.precision) + weights.hidden_bias[...])
-    logits = product(x, weights.output[...], rule.precision) + weights.output_bias[...]
+    x = nn.relu(_times(x, weights.hidden, rule) + weights.hidden_bias[...])
+    logits = _times(x, weights.output, rule) + weights.output_bias[...]
     if refs.logits is not None:
         refs.logits[sample] = logits
     tempered = logits / rule.temperature
@@ -242,6 +244,15 @@ def _see(
         return nothing
 
     jax.lax.fori_loop(1, frame_size, add, jnp.int32(0))
+
+
+def _times(x: Array, kernel: Any, rule: Rule, tick: Int[Array, ""] | None = None) -> Array:
+    """Return x times a kernel, or times a tick's kernel."""
+    at: Any = ... if tick is None else tick
+    if not isinstance(kernel, ScaledKernel):
+        return product(x, kernel[at], rule.precision)
+    scale = kernel.scale[0 if tick is None else (tick, 0)]
+    return product(x, ScaledKernel(kernel.values[at], scale), rule.precision)
 
 
 def _rows_of(refs: BigFrame, tick: Int[Array, ""]) -> Any:
