@@ -1,9 +1,10 @@
 """The body of the TPU kernel: three tiers over one big frame, on weights that lie in VMEM.
 
 Mosaic has no gather and no cumulative sum, so a level enters as a one-hot row times the tables, and
-the cumulative distribution is a product with a triangle of ones; both are exact but for the order
-of sums. What a level adds to the first layer of the next `frame_size` samples is added when the
-level is drawn, so the next sample waits for one table alone:
+the cumulative distribution is a product with a triangle of ones. The tables lie in three parts of
+bfloat16, with 8 bits of each number in each, since a pass through the matrix unit takes no more:
+three passes sum to the number itself, half as many as a product of float32 takes. What a level adds
+to the first layer of the next `frame_size` samples is added when the level is drawn:
 
     waiting[s] = T_0[level of sample s - frame_size] + ... + T_last[level of sample s - 1],
 
@@ -25,7 +26,7 @@ from v2s_jax.model.recurrent import GRU
 from v2s_jax.model.tiers import tier_input
 
 EXACT = jax.lax.Precision.HIGHEST
-"""Of products with zeros and ones, which stand for a look-up or a sum: float32 throughout."""
+"""Of the product that stands for a sum: float32 throughout."""
 
 
 class TierWeights(NamedTuple):
@@ -61,7 +62,7 @@ class TierWeights(NamedTuple):
     frame_up_bias: Any
     """[frame_size 1 mlp_dim]"""
     tables: Any
-    """[frame_size q_levels mlp_dim]"""
+    """[frame_size parts q_levels mlp_dim]: bfloat16 parts whose sum is the float32 table."""
     hidden: Any
     """[mlp_dim mlp_dim]"""
     hidden_bias: Any
@@ -228,12 +229,16 @@ def _see(
 
     To that which has the same place in the next frame it is the oldest, and so the first.
     """
-    frame_size, width = weights.tables.shape[:2]
+    frame_size, parts, width, _ = weights.tables.shape
     lanes = jax.lax.broadcasted_iota(jnp.int32, (level.shape[0], width), 1)
-    one_hot = (lanes == level).astype(jnp.float32)
+    one_hot = (lanes == level).astype(jnp.bfloat16)
 
     def row(of_window: int | Array) -> Array:
-        return jnp.matmul(one_hot, weights.tables[of_window], precision=EXACT)
+        of_parts = [
+            jnp.matmul(one_hot, weights.tables[of_window, part], preferred_element_type=jnp.float32)
+            for part in range(parts)
+        ]
+        return sum(of_parts[1:], start=of_parts[0])
 
     refs.waiting[place] = row(0)
 
