@@ -5,14 +5,11 @@ samples of a frame, and the tiers above it are the scan's (`v2s_jax.kernels.gpu`
 """
 
 import jax
-from jax.experimental.pallas import tpu as pltpu
 
 from v2s_jax.errors import InputError
 from v2s_jax.generate.scan import ScanEngine
-from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
 from v2s_jax.kernels.interface import Engine
 from v2s_jax.kernels.packing import WeightFormat
-from v2s_jax.kernels.tpu import TpuEngine
 from v2s_jax.model import VideoToSound
 
 
@@ -21,10 +18,17 @@ def make_fused(model: VideoToSound, weights: WeightFormat, tile: int) -> Engine:
 
     Raises InputError where there is no kernel for the device, or the kernel cannot run the model.
     """
+    # Pallas is slow to import, and only this engine needs it.
     match jax.default_backend():
         case "tpu":
-            return TpuEngine(model, weights, tile, pltpu.get_tpu_info().vmem_capacity_bytes)
+            from jax.experimental.pallas.tpu import get_tpu_info
+
+            from v2s_jax.kernels.tpu import TpuEngine
+
+            return TpuEngine(model, weights, tile, get_tpu_info().vmem_capacity_bytes)
         case "gpu":
+            from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
+
             device = jax.devices()[0]
             shared = getattr(device, "shared_memory_per_block_optin", H100_SHARED_BYTES)
             return ScanEngine(model, weights, GpuFrame(model, weights, shared))

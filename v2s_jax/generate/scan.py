@@ -17,8 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.generate.noise import inverse_cdf
-from v2s_jax.kernels.gpu import GpuFrame, SampleWeights
-from v2s_jax.kernels.interface import Drawn, Given, Keep
+from v2s_jax.kernels.interface import Drawn, FrameKernel, Given, Keep
 from v2s_jax.kernels.packing import WeightFormat, quantise
 from v2s_jax.model import SCALE_SUFFIX, Carry, Folded, VideoToSound
 
@@ -133,7 +132,7 @@ class ScanWeights(NamedTuple):
     """The tiers' weights, and those of the kernel where there is one."""
 
     tiers: Folded
-    of_kernel: SampleWeights | None
+    of_kernel: Any | None
 
 
 class ScanEngine:
@@ -142,7 +141,7 @@ class ScanEngine:
     same_in_any_tile = False
 
     def __init__(
-        self, model: VideoToSound, weights: WeightFormat, kernel: GpuFrame | None = None
+        self, model: VideoToSound, weights: WeightFormat, kernel: FrameKernel | None = None
     ) -> None:
         self._model = model
         self._weights = weights
@@ -226,7 +225,7 @@ class ScanEngine:
             return level, Drawn(level.astype(jnp.uint8), nats, logits if keep == "logits" else None)
 
         kernel, of_kernel = self._kernel, weights.of_kernel
-        if kernel is None or of_kernel is None:
+        if kernel is None:
             return scan_samples(self._model, weights.tiers, pick)
 
         def samples(window: Array, conditioning: Array, given_frame: Array) -> tuple[Array, Drawn]:
