@@ -2,20 +2,25 @@
 
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.conftest import random_params, with_model
 from tests.test_generate import LENGTHS, NEAR_TIE, gap_to_border, request_of
-from v2s_jax.config import TINY
+from v2s_jax.config import PAPER, TINY
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.likelihood import Scorer, Sound
-from v2s_jax.generate import Generator, Request
+from v2s_jax.generate import Generator, Request, engines
 from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
+from v2s_jax.generate.scan import ScanEngine
 from v2s_jax.kernels import build as building
+from v2s_jax.kernels import tpu
+from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
 from v2s_jax.kernels.packing import quantise
-from v2s_jax.model import VideoToSound, forward, initial_carry
+from v2s_jax.kernels.tpu import TpuEngine
+from v2s_jax.model import VideoToSound, forward, initial_carry, without_weight_norm
 from v2s_jax.training.loss import BITS_PER_NAT
 
 TILE = 2
@@ -23,6 +28,8 @@ LOGIT_TOLERANCE = 2e-4
 """Of float32 logits of up to 10 or so, after two blocks of a model with random weights."""
 INT8_TOLERANCE = 2e-2
 """Two engines round the same activations to 15 bits, now and then to neighbouring integers."""
+VMEM_BYTES = 128 * 2**20
+"""Of a core of TPU v5e and v6e."""
 ODD = with_model(TINY, dim=40, mlp_dim=24, q_levels=100, big_frame_size=32, frame_size=8)
 """Sizes that no vector divides."""
 
@@ -42,9 +49,37 @@ def cpu():
     return "cpu"
 
 
-@pytest.fixture(params=["scan", "cpu"])
+@pytest.fixture
+def fused_tpu(monkeypatch):
+    """The TPU kernel, run by Pallas' interpreter."""
+
+    def interpreted(model, weights, tile):
+        return TpuEngine(model, weights, tile, VMEM_BYTES, interpret=True)
+
+    monkeypatch.setattr(engines, "make_fused", interpreted)
+    return "fused"
+
+
+@pytest.fixture
+def fused_gpu(monkeypatch):
+    """The GPU kernel, run by Pallas' interpreter."""
+
+    def interpreted(model, weights, tile):
+        kernel = GpuFrame(model, weights, H100_SHARED_BYTES, interpret=True)
+        return ScanEngine(model, weights, kernel)
+
+    monkeypatch.setattr(engines, "make_fused", interpreted)
+    return "fused"
+
+
+def slow(*values):
+    """A case of the interpreted kernels."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["scan", slow("fused_tpu"), slow("fused_gpu"), "cpu"])
 def engine(request):
-    return request.getfixturevalue("cpu") if request.param == "cpu" else request.param
+    return "scan" if request.param == "scan" else request.getfixturevalue(request.param)
 
 
 def rows_of(request: Request, config, blocks: int) -> np.ndarray:
@@ -89,12 +124,22 @@ def test_logits_are_those_of_teacher_forcing(engine, config):
     np.testing.assert_allclose(found, expected, atol=LOGIT_TOLERANCE)
 
 
-@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
-def test_engines_round_the_weights_alike(cpu, tiny, weights):
+@pytest.mark.parametrize(
+    "engine, weights",
+    [
+        ("cpu", "bfloat16"),
+        ("cpu", "int8"),
+        slow("fused_tpu", "bfloat16"),
+        slow("fused_tpu", "int8"),
+        slow("fused_gpu", "bfloat16"),
+    ],
+    indirect=["engine"],
+)
+def test_engines_round_the_weights_alike(engine, tiny, weights):
     params, levels = random_params(tiny), random_levels(tiny)
     scan = forced_logits(tiny, params, "scan", weights, levels)
     exact = forced_logits(tiny, params, "scan", "float32", levels)
-    found = forced_logits(tiny, params, cpu, weights, levels)
+    found = forced_logits(tiny, params, engine, weights, levels)
     of_rounding = np.abs(scan - exact).mean()
     assert of_rounding > 1e-3  # the format does make a difference
     assert np.abs(found - scan).mean() < of_rounding / 4
@@ -102,7 +147,19 @@ def test_engines_round_the_weights_alike(cpu, tiny, weights):
         np.testing.assert_allclose(found, scan, atol=INT8_TOLERANCE)
 
 
-@pytest.mark.parametrize("config", [TINY, ODD], ids=["tiny", "odd sizes"])
+@pytest.mark.parametrize(
+    "engine, config",
+    [
+        ("scan", TINY),
+        ("scan", ODD),
+        ("cpu", TINY),
+        ("cpu", ODD),
+        slow("fused_tpu", ODD),
+        slow("fused_gpu", TINY),
+    ],
+    indirect=["engine"],
+    ids=["scan-tiny", "scan-odd", "cpu-tiny", "cpu-odd", "fused_tpu-odd", "fused_gpu-tiny"],
+)
 def test_levels_are_the_scan_s_but_for_near_ties(engine, config):
     params, request = random_params(config), request_of(5, 20_000)
     first, second = (
@@ -120,7 +177,16 @@ def test_levels_are_the_scan_s_but_for_near_ties(engine, config):
     assert agreed > 1000
 
 
-@pytest.mark.parametrize("variant", ["frame", "flow", "unconditional"])
+@pytest.mark.parametrize(
+    "engine, variant",
+    [
+        *((name, of) for name in ("scan", "cpu") for of in ("frame", "flow", "unconditional")),
+        slow("fused_tpu", "frame"),
+        slow("fused_tpu", "flow"),
+        slow("fused_gpu", "frame"),
+    ],
+    indirect=["engine"],
+)
 def test_likelihood_while_generating_is_the_scored_one(engine, tiny, variant):
     config = with_model(tiny, variant=variant)
     params = random_params(config)
@@ -152,8 +218,16 @@ def test_the_cpu_engine_sounds_the_same_in_any_tile(cpu, tiny, weights):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("engine", ["cpu"], indirect=True)
-@pytest.mark.parametrize("pauses", [[1, 200, 3], [64, 65]], ids=str)
+@pytest.mark.parametrize(
+    "engine, pauses",
+    [
+        ("cpu", [1, 200, 3]),
+        ("cpu", [64, 65]),
+        slow("fused_tpu", [64, 65]),
+        slow("fused_gpu", [1, 200, 3]),
+    ],
+    indirect=["engine"],
+)
 def test_a_pause_changes_nothing(engine, tiny, pauses):
     generator = Generator(tiny, random_params(tiny), tile=TILE, engine=engine)
     keys = np.array([[0, 1], [0, 2]], np.uint32)
@@ -175,7 +249,7 @@ def test_quantising_keeps_each_column_within_half_a_step():
     assert np.all(np.abs(values[:, [0, 1, 2, 4]]).max(axis=0) == 127)
 
 
-@pytest.mark.parametrize("engine", ["cpu"], indirect=True)
+@pytest.mark.parametrize("engine", ["fused_tpu", "cpu"], indirect=True)
 @pytest.mark.parametrize(
     "changes",
     [{"cell": "lstm"}, {"rnn_layers": 2}, {"tiers": 2, "frame_size": 16}],
@@ -185,6 +259,81 @@ def test_models_that_the_kernels_do_not_know(engine, tiny, changes):
     config = with_model(tiny, **changes)
     with pytest.raises(InputError, match=f"--engine {engine}: runs 3 tiers .*use --engine scan"):
         Generator(config, {}, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["fused_tpu", "fused_gpu"], indirect=True)
+def test_the_kernels_take_a_tile_of_several_groups_of_rows(engine, tiny, monkeypatch):
+    monkeypatch.setattr(tpu, "ROWS_MOST", 8)
+    tile = 19  # 16 rows of a GPU's program and some
+    params, random = random_params(tiny), np.random.default_rng(2)
+    keys = random.integers(0, 1000, (tile, 2)).astype(np.uint32)
+    rows = random.random((tile, 1, 4096)).astype(np.float32)
+    first, second = (
+        generator.block(generator.start(keys), rows, 0.9)[1]
+        for generator in (
+            Generator(tiny, params, tile=tile, precision="highest", engine=name)
+            for name in ("scan", engine)
+        )
+    )
+    assert np.all(first == second, axis=1).mean() > 0.8  # rows without a near-tie
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [{"cell": "lstm", "rnn_layers": 2}, {"tiers": 2, "frame_size": 16}],
+    ids=["lstm", "tiers"],
+)
+def test_the_gpu_s_kernel_takes_any_tiers_above(fused_gpu, tiny, changes):
+    config = with_model(tiny, **changes)
+    params, levels = random_params(config), random_levels(config)
+    scan, found = (
+        forced_logits(config, params, name, "float32", levels) for name in ("scan", fused_gpu)
+    )
+    np.testing.assert_allclose(found, scan, atol=LOGIT_TOLERANCE)
+
+
+def test_the_parts_of_a_table_sum_to_it():
+    table = np.random.default_rng(5).normal(0, 3, (2, 50, 70)).astype(np.float32)
+    parts = np.asarray(jax.jit(tpu.in_parts)(table)).astype(np.float32)
+    np.testing.assert_array_equal((parts[:, 0] + parts[:, 1]) + parts[:, 2], table)
+
+
+def test_a_cpu_has_no_fused_engine(tiny):
+    with pytest.raises(InputError, match=r"--engine fused on cpu: there are kernels for tpu"):
+        Generator(tiny, {}, engine="fused")
+
+
+def test_weights_that_vmem_does_not_hold_are_refused_with_the_numbers():
+    def engine(tile: int, weights: str) -> TpuEngine:
+        return TpuEngine(VideoToSound(without_weight_norm(PAPER)), weights, tile, VMEM_BYTES // 2)
+
+    with pytest.raises(
+        InputError,
+        match=r"for 8 rows take 69.\d MiB of VMEM, a core has 60.0 MiB for them: use "
+        "--weights bfloat16, or --engine scan",
+    ):
+        engine(4, "float32")
+    with pytest.raises(InputError, match=r"for 128 rows .* use --tile 8, --weights bfloat16, or"):
+        engine(500, "float32")
+    engine(500, "bfloat16")
+
+
+def test_shared_memory_that_does_not_hold_a_tile_is_refused_with_the_numbers():
+    model = VideoToSound(without_weight_norm(with_model(PAPER, mlp_dim=4096)))
+    GpuFrame(model, "bfloat16", 300 * 1024)
+    with pytest.raises(InputError, match=r"MLP of 4096 units takes 512 KiB .* this GPU has 227"):
+        GpuFrame(model, "float32", H100_SHARED_BYTES)
+
+
+def test_int8_is_refused_by_the_gpu_s_kernel(fused_gpu, tiny):
+    with pytest.raises(InputError, match="on gpu takes weights of float32 or bfloat16: use"):
+        Generator(tiny, {}, engine=fused_gpu, weights="int8")
+
+
+def test_the_tpu_s_kernel_knows_no_precision_between_default_and_highest(fused_tpu, tiny):
+    with pytest.raises(InputError, match="does not know precision high: use highest"):
+        Generator(tiny, {}, engine=fused_tpu, precision="high")
 
 
 def test_an_engine_that_is_not_built_says_how(tiny, monkeypatch, tmp_path):

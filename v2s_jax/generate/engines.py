@@ -1,5 +1,6 @@
 """The engines by name, one interface behind them all (`v2s_jax.kernels.interface`)."""
 
+from v2s_jax.generate.fused import make_fused
 from v2s_jax.generate.scan import ScanEngine
 from v2s_jax.kernels.cpu import CpuEngine
 from v2s_jax.kernels.interface import Engine, EngineName
@@ -7,11 +8,13 @@ from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model import VideoToSound
 
 
-def make_engine(name: EngineName, model: VideoToSound, weights: WeightFormat) -> Engine:
-    """Return an engine for a model without weight norm.
+def make_engine(name: EngineName, model: VideoToSound, weights: WeightFormat, tile: int) -> Engine:
+    """Return an engine for a model without weight norm, and tiles of so many rows.
 
     Raises InputError where the engine is not built, or does not know the device or the model.
     """
+    if name == "fused":
+        return make_fused(model, weights, tile)
     if name == "cpu":
         return CpuEngine(model.config, weights)
     return ScanEngine(model, weights)

@@ -90,7 +90,7 @@ class Generator:
         self.config = config
         self.tile = tile
         self.model = VideoToSound(without_weight_norm(config), precision)
-        self.engine = make_engine(engine, self.model, weights)
+        self.engine = make_engine(engine, self.model, weights, tile)
         self._fold = jax.jit(partial(fold, self.model))
         self._pack = jax.jit(self.engine.pack)
         self.use(params)

@@ -10,14 +10,14 @@ is the limit, a clip alone at the sizes of `paper`, fewer bytes are more samples
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.generate.noise import inverse_cdf
-from v2s_jax.kernels.interface import Drawn, Given, Keep
+from v2s_jax.kernels.interface import Drawn, FrameKernel, Given, Keep
 from v2s_jax.kernels.packing import WeightFormat, quantise
 from v2s_jax.model import SCALE_SUFFIX, Carry, Folded, VideoToSound
 
@@ -29,6 +29,10 @@ ROUNDED = ("recurrent_kernel", "input_kernel", "kernel")
 
 Pick = Callable[[Array, Array], tuple[Array, Any]]
 """Choose the next level: (logits [batch q_levels], given [batch]) -> (level, kept)."""
+Samples = Callable[[Array, Array, Array], tuple[Array, Any]]
+"""Run the sample tier over the samples that one tick above conditions: (window [batch frame_size],
+conditioning [batch samples mlp_dim], given [samples batch]) -> (window, kept [samples batch ...]).
+"""
 
 
 def run_big_frame(
@@ -37,29 +41,17 @@ def run_big_frame(
     carry: Carry,
     vision_gates: Float[Array, "batch gates"] | None,
     given: Float[Array, "batch big_frame_size"] | Int[Array, "batch big_frame_size"],
-    pick: Pick,
+    samples: Samples,
 ) -> tuple[Carry, Any]:
-    """Run the tiers over the samples of one big frame, choosing each level with `pick`.
+    """Run the tiers over the samples of one big frame, choosing each level with `samples`.
 
-    `given` holds what `pick` gets for each sample: noise when generating, the true levels when
-    scoring. Returns the carry and what `pick` kept: arrays [big_frame_size batch ...].
+    `given` holds what those get for each sample: noise when generating, the true levels when
+    scoring. Returns the carry and what `samples` kept: arrays [big_frame_size batch ...].
     """
     c = model.config.model
 
     def apply(method: Callable[..., Any], *args: Any) -> Any:
         return model.apply(folded.params, *args, method=method)
-
-    def sample(window: Array, inputs: tuple[Array, Array]) -> tuple[Array, Any]:
-        conditioning, given_now = inputs
-        logits = apply(
-            lambda m, *a: m.sample_rnn.sample_logits(*a), folded.tables, window, conditioning
-        )
-        level, kept = pick(logits, given_now)
-        return jnp.concatenate([window[:, 1:], level[:, None]], axis=1), kept
-
-    def samples(window: Array, conditioning: Array, given_frame: Array) -> tuple[Array, Any]:
-        by_sample = (jnp.swapaxes(conditioning, 0, 1), given_frame)
-        return jax.lax.scan(sample, window, by_sample, unroll=min(UNROLL, len(given_frame)))
 
     def frame(state: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[Any, Any]:
         h, window = state
@@ -90,6 +82,28 @@ def run_big_frame(
     return Carry(big_frame, h, lookback), jax.tree.map(in_order, kept)
 
 
+def scan_samples(model: VideoToSound, folded: Folded, pick: Pick) -> Samples:
+    """Return the sample tier as a scan that chooses each level with `pick`."""
+
+    def sample(window: Array, inputs: tuple[Array, Array]) -> tuple[Array, Any]:
+        conditioning, given_now = inputs
+        logits: Array = model.apply(  # type: ignore[assignment]
+            folded.params,
+            folded.tables,
+            window,
+            conditioning,
+            method=lambda m, *a: m.sample_rnn.sample_logits(*a),
+        )
+        level, kept = pick(logits, given_now)
+        return jnp.concatenate([window[:, 1:], level[:, None]], axis=1), kept
+
+    def samples(window: Array, conditioning: Array, given_frame: Array) -> tuple[Array, Any]:
+        by_sample = (jnp.swapaxes(conditioning, 0, 1), given_frame)
+        return jax.lax.scan(sample, window, by_sample, unroll=min(UNROLL, len(given_frame)))
+
+    return samples
+
+
 def run_tiers(
     model: VideoToSound,
     folded: Folded,
@@ -105,24 +119,40 @@ def run_tiers(
     batch, samples = given.shape
     by_big_frame = given.reshape(batch, -1, model.config.model.big_frame_size)
 
+    samples_of = scan_samples(model, folded, pick)
+
     def tick(carry: Carry, given_now: Array) -> tuple[Carry, Array]:
-        return run_big_frame(model, folded, carry, vision_gates, given_now, pick)
+        return run_big_frame(model, folded, carry, vision_gates, given_now, samples_of)
 
     carry, kept = jax.lax.scan(tick, carry, jnp.swapaxes(by_big_frame, 0, 1))
     return carry, jnp.swapaxes(kept.reshape(samples, *kept.shape[2:]), 0, 1)
 
 
+class ScanWeights(NamedTuple):
+    """The tiers' weights, and those of the kernel where there is one."""
+
+    tiers: Folded
+    of_kernel: Any | None
+
+
 class ScanEngine:
-    """Nested scans, compiled by XLA."""
+    """Nested scans, compiled by XLA; the innermost may be a kernel instead."""
 
     same_in_any_tile = False
 
-    def __init__(self, model: VideoToSound, weights: WeightFormat) -> None:
+    def __init__(
+        self, model: VideoToSound, weights: WeightFormat, kernel: FrameKernel | None = None
+    ) -> None:
         self._model = model
         self._weights = weights
+        self._kernel = kernel
 
-    def pack(self, folded: Folded) -> Folded:
+    def pack(self, folded: Folded) -> ScanWeights:
         """Round the kernels that are read over and over."""
+        of_kernel = None if self._kernel is None else self._kernel.pack(folded)
+        return ScanWeights(self._rounded(folded), of_kernel)
+
+    def _rounded(self, folded: Folded) -> Folded:
         if self._weights == "float32":
             return folded
         tree = dict(folded.params["params"])
@@ -143,7 +173,7 @@ class ScanEngine:
         return folded._replace(params={"params": tree | {"sample_rnn": tiers}})
 
     def big_frames(
-        self, weights: Folded, carry: Carry, given: Given, keep: Keep
+        self, weights: ScanWeights, carry: Carry, given: Given, keep: Keep
     ) -> tuple[Carry, Drawn]:
         """Run the tiers over `given.ticks` big frames, one turn of a loop for each.
 
@@ -152,15 +182,7 @@ class ScanEngine:
         video_frames, tile, per_frame, size = given.noise.shape
         samples = video_frames * per_frame * size
 
-        def pick(logits: Array, given_now: Array) -> tuple[Array, Drawn]:
-            tempered = logits / given.temperature
-            forced = given.forced is not None
-            level = given_now if forced else inverse_cdf(tempered, given_now)
-            nats = None
-            if keep != "levels":
-                chosen = jnp.take_along_axis(tempered, level[:, None], axis=-1)[:, 0]
-                nats = jax.nn.logsumexp(tempered, axis=-1) - chosen
-            return level, Drawn(level.astype(jnp.uint8), nats, logits if keep == "logits" else None)
+        run_samples = self._samples(weights, given, keep)
 
         def tick(done: Array, loop: tuple[Carry, Drawn]) -> tuple[Carry, Drawn]:
             carry, drawn = loop
@@ -172,7 +194,9 @@ class ScanEngine:
                 )
             else:
                 by_sample = jax.lax.dynamic_slice_in_dim(given.forced, done * size, size).T
-            carry, new = run_big_frame(self._model, weights, carry, gates, by_sample, pick)
+            carry, new = run_big_frame(
+                self._model, weights.tiers, carry, gates, by_sample, run_samples
+            )
 
             def into(kept: Array, now: Array) -> Array:
                 return jax.lax.dynamic_update_slice_in_dim(kept, now, done * size, axis=0)
@@ -186,6 +210,32 @@ class ScanEngine:
             jnp.zeros((samples, tile, q_levels)) if keep == "logits" else None,
         )
         return jax.lax.fori_loop(0, given.ticks, tick, (carry, empty))
+
+    def _samples(self, weights: ScanWeights, given: Given, keep: Keep) -> Samples:
+        """Return what runs the sample tier: a scan, or the kernel."""
+        forced = given.forced is not None
+
+        def pick(logits: Array, given_now: Array) -> tuple[Array, Drawn]:
+            tempered = logits / given.temperature
+            level = given_now if forced else inverse_cdf(tempered, given_now)
+            nats = None
+            if keep != "levels":
+                chosen = jnp.take_along_axis(tempered, level[:, None], axis=-1)[:, 0]
+                nats = jax.nn.logsumexp(tempered, axis=-1) - chosen
+            return level, Drawn(level.astype(jnp.uint8), nats, logits if keep == "logits" else None)
+
+        kernel, of_kernel = self._kernel, weights.of_kernel
+        if kernel is None:
+            return scan_samples(self._model, weights.tiers, pick)
+
+        def samples(window: Array, conditioning: Array, given_frame: Array) -> tuple[Array, Drawn]:
+            levels, nats, logits = kernel(
+                of_kernel, window, conditioning, given_frame.T, given.temperature, keep
+            )
+            by_row = Drawn(levels.astype(jnp.uint8), nats, logits)
+            return levels, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), by_row)
+
+        return samples
 
 
 def rounded(tree: dict[str, Any], weights: WeightFormat) -> dict[str, Any]:

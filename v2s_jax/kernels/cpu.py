@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from v2s_jax.config import THREE_TIERS, Config
+from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.kernels.build import COMMAND, library_path
 from v2s_jax.kernels.interface import Drawn, Given, Keep
@@ -21,6 +21,7 @@ from v2s_jax.kernels.packing import (
     NO_LEVEL,
     Packed,
     WeightFormat,
+    check_model,
     pack,
     pad_parts,
     padded,
@@ -55,7 +56,7 @@ class CpuEngine:
     same_in_any_tile = True
 
     def __init__(self, config: Config, weights: WeightFormat) -> None:
-        check_fused(config, "cpu")
+        check_model(config.model, "cpu")
         if jax.default_backend() != "cpu":
             raise InputError(
                 f"--engine cpu on {jax.default_backend()}: add --device cpu, or use --engine scan"
@@ -131,16 +132,6 @@ class CpuEngine:
             levels,
             None if keep == "levels" else nats,
             logits[..., : c.q_levels] if keep == "logits" else None,
-        )
-
-
-def check_fused(config: Config, engine: str) -> None:
-    """Raise InputError for a model that the kernels do not know."""
-    c = config.model
-    if (c.tiers, c.cell, c.rnn_layers) != (THREE_TIERS, "gru", 1):
-        raise InputError(
-            f"--engine {engine}: runs 3 tiers of 1 GRU layer, this model has {c.tiers} of "
-            f"{c.rnn_layers} {c.cell.upper()}: use --engine scan"
         )
 
 

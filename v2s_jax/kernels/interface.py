@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from v2s_jax.model import Carry, Folded
 
-EngineName = Literal["scan", "cpu"]
+EngineName = Literal["scan", "fused", "cpu"]
 Keep = Literal["levels", "nats", "logits"]
 """What is kept of each sample beside its level; "logits" keeps its nats too."""
 
@@ -55,3 +55,25 @@ class Engine(Protocol):
         self, weights: Any, carry: Carry, given: Given, keep: Keep
     ) -> tuple[Carry, Drawn]:
         """Run the tiers over `given.ticks` big frames."""
+
+
+@runtime_checkable
+class FrameKernel(Protocol):
+    """A kernel that draws the samples of a frame, in the place of the scan's innermost loop."""
+
+    def pack(self, folded: Folded) -> Any:
+        """Return the sample tier's weights as the kernel reads them."""
+
+    def __call__(
+        self,
+        weights: Any,
+        window: Int[Array, "tile frame_size"],
+        conditioning: Float[Array, "tile frame_size mlp_dim"],
+        given: Float[Array, "tile frame_size"] | Int[Array, "tile frame_size"],
+        temperature: Float[Array, ""],
+        keep: Keep,
+    ) -> tuple[Array, Array | None, Array | None]:
+        """Return levels, which are the next window, nats and logits, by row and sample.
+
+        Whole numbers in `given` are the levels to take.
+        """

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Int8, Shaped
 
 from v2s_jax.config import THREE_TIERS, ModelConfig
+from v2s_jax.errors import InputError
 
 WeightFormat = Literal["float32", "bfloat16", "int8"]
 """How the weights of the products lie in memory; what is small stays float32."""
@@ -34,6 +35,16 @@ def quantise(
     most = jnp.max(jnp.abs(kernel), axis=0)
     scale = jnp.where(most > 0, most, INT8_MOST) / INT8_MOST
     return jnp.round(kernel / scale).astype(jnp.int8), scale
+
+
+def check_model(config: ModelConfig, engine: str) -> None:
+    """Raise InputError for a model that has other products."""
+    c = config
+    if (c.tiers, c.cell, c.rnn_layers) != (THREE_TIERS, "gru", 1):
+        raise InputError(
+            f"--engine {engine}: runs 3 tiers of 1 GRU layer, this model has {c.tiers} of "
+            f"{c.rnn_layers} {c.cell.upper()}: use --engine scan"
+        )
 
 
 class Product(NamedTuple):
@@ -77,18 +88,18 @@ def products(config: ModelConfig, params: dict[str, Any]) -> Products:
     )
 
 
-def padded(size: int) -> int:
+def padded(size: int, group: int = GROUP) -> int:
     """Return the size in whole groups."""
-    return -(-size // GROUP) * GROUP
+    return -(-size // group) * group
 
 
 def pad_parts(
-    x: Float[Array, "*batch outputs"], parts: int, fill: float = 0.0
+    x: Float[Array, "*batch outputs"], parts: int, fill: float = 0.0, group: int = GROUP
 ) -> Float[Array, "*batch padded"]:
     """Pad each of the parts of the last axis to whole groups."""
     width = x.shape[-1] // parts
     split = x.reshape(*x.shape[:-1], parts, width)
-    edges = [(0, 0)] * (split.ndim - 1) + [(0, padded(width) - width)]
+    edges = [(0, 0)] * (split.ndim - 1) + [(0, padded(width, group) - width)]
     return jnp.pad(split, edges, constant_values=fill).reshape(*x.shape[:-1], -1)
 
 

@@ -26,7 +26,8 @@ SCALE_SUFFIX = "_scale"
 BFLOAT16 = "bfloat16"
 """The precision that rounds both factors of every product, in both directions."""
 
-DIGIT = 128
+DIGIT_BITS = 7
+DIGIT = 2**DIGIT_BITS
 """Base of the two digits that an activation is written in, where the kernel is int8."""
 INT8_INPUT_MOST = 127 * DIGIT + DIGIT // 2 - 1
 """The largest activation of a row in units: 15 bits."""
@@ -73,10 +74,10 @@ def _int8_product(
     """
     peak = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
     whole = jnp.round(x * jnp.where(peak > 0, INT8_INPUT_MOST / peak, 0.0)).astype(jnp.int32)
-    high = jnp.floor_divide(whole + DIGIT // 2, DIGIT)
-    digits = jnp.stack([high, whole - DIGIT * high]).astype(jnp.int8)
+    high = (whole + DIGIT // 2) >> DIGIT_BITS
+    digits = jnp.concatenate([high, whole - DIGIT * high], axis=-2).astype(jnp.int8)
     sums = jnp.matmul(digits, kernel.values, preferred_element_type=jnp.int32)
-    of_high, of_low = sums.astype(jnp.float32)
+    of_high, of_low = jnp.split(sums.astype(jnp.float32), 2, axis=-2)
     return (DIGIT * of_high + of_low) * (peak / INT8_INPUT_MOST) * kernel.scale
 
 

@@ -1,0 +1,51 @@
+"""One block of the fused engine, as shapes: to be lowered or compiled where there is no device."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from v2s_jax.config import Config
+from v2s_jax.generate.scan import ScanEngine
+from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
+from v2s_jax.kernels.interface import Engine, Given, Keep
+from v2s_jax.kernels.packing import WeightFormat
+from v2s_jax.kernels.tpu import TpuEngine
+from v2s_jax.model import VideoToSound, fold, init_params, initial_carry, without_weight_norm
+
+TILE = 4
+VIDEO_FRAMES = 2
+VMEM_BYTES = {"v5e": 128 * 2**20, "v5p": 64 * 2**20, "v6e": 128 * 2**20}
+"""Of a core."""
+
+
+def tpu_engine(config: Config, weights: WeightFormat, tpu: str = "v5e") -> Engine:
+    model = VideoToSound(without_weight_norm(config), "highest")
+    return TpuEngine(model, weights, TILE, VMEM_BYTES[tpu])
+
+
+def gpu_engine(config: Config, weights: WeightFormat) -> Engine:
+    model = VideoToSound(without_weight_norm(config), "highest")
+    return ScanEngine(model, weights, GpuFrame(model, weights, H100_SHARED_BYTES))
+
+
+def block_of(config: Config, engine: Engine, keep: Keep) -> tuple[Callable[..., Any], Any]:
+    """The jitted function of a block, and its arguments' shapes."""
+    model = VideoToSound(without_weight_norm(config), "highest")
+    params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+    packed = jax.eval_shape(lambda params: engine.pack(fold(model, params)), params)
+    carry = jax.eval_shape(lambda params: initial_carry(model, params, TILE), params)
+    c = config.model
+    per_frame = config.clock.samples_per_video_frame // c.big_frame_size
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    given = Given(
+        jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, 3 * c.dim), jnp.float32),
+        jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, per_frame, c.big_frame_size), jnp.float32),
+        None,
+        jax.ShapeDtypeStruct((), jnp.float32),
+        number,
+        number,
+    )
+    return jax.jit(partial(engine.big_frames, keep=keep)), (packed, carry, given)
