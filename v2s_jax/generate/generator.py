@@ -107,6 +107,11 @@ class Generator:
         self.folded = self._fold(params)
         self._weights = self._pack(self.folded)
 
+    def narrow(self, rows: int) -> None:
+        """Compute no more than so many rows, where that changes no sound; before compiling."""
+        if self.engine.same_in_any_tile:
+            self.tile = min(self.tile, rows)
+
     @property
     def block_ticks(self) -> int:
         """Big frames in a whole block."""
@@ -186,8 +191,8 @@ class Generator:
             self._weights,
             stream,
             features,
-            jnp.float32(temperature),
-            jnp.int32(ticks),
+            np.float32(temperature),
+            np.int32(ticks),
             None if forced is None else jnp.asarray(forced, jnp.int32).T,
             keep=keep,
         )
