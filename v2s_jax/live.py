@@ -103,7 +103,7 @@ def _generator(
     """Return a compiled generator; of one row, where that sounds as a tile does."""
     generator = Generator(config, params, tile=tile, engine=engine, weights=weight_format)
     generator.narrow(1)
-    generator.compile_for(1)
+    generator.compile()
     return generator
 
 

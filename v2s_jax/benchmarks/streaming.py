@@ -85,7 +85,6 @@ def measure_streaming(case: StreamingCase, video_frames: int) -> StreamingRow:
     times = [time.perf_counter()]
     for _ in stream(generator, features, first_carry(generator, key)):
         times.append(time.perf_counter())
-    generator.compile()
     whole = time.perf_counter()
     samples = video_frames * config.clock.samples_per_video_frame
     generator.generate([Request(key, samples, features)])

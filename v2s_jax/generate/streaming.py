@@ -144,13 +144,16 @@ class _Row:
 
     def block(self, vector: Float[np.ndarray, "_"]) -> UInt8[np.ndarray, "samples"]:
         """Sound the next video frame."""
-        began = np.zeros(self._generator.tile, np.int32)
+        generator = self._generator
+        began = np.zeros(generator.tile, np.int32)
         began[FIRST] = -self._video_frame
         # Counted anew at each block, so that no counter of the program grows.
         before = self._stream._replace(tick=jnp.int32(0), began=jnp.asarray(began))
-        features = np.zeros((self._generator.tile, 1, len(vector)), np.float32)
+        # The program of whole clips, which ends early: another one would round otherwise.
+        features = np.zeros((generator.tile, BLOCK_VIDEO_FRAMES, len(vector)), np.float32)
         features[FIRST, 0] = vector
-        self._stream, levels = self._generator.block(before, features, self._temperature)
+        ticks = generator.block_ticks // BLOCK_VIDEO_FRAMES
+        self._stream, levels = generator.block(before, features, self._temperature, ticks)
         self._video_frame += 1
         return levels[FIRST]
 
