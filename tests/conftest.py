@@ -7,6 +7,8 @@ import os
 os.environ.setdefault("NPROC", "16")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# What one test compiles, the next compiles again; `test_sample_command` tries the cache.
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=8"

@@ -12,8 +12,10 @@ import pytest
 from tests.conftest import random_params
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
-from v2s_jax.media import probe, read_sound, write_clip, write_wav
+from v2s_jax.media import probe, read_sound, read_video_frames, write_clip, write_wav
+from v2s_jax.sonification import features as of_features
 from v2s_jax.sonification import sonify
+from v2s_jax.sonification.outputs import remove_further_takes
 from v2s_jax.training.params_file import save_params
 
 SAMPLES = 16_000
@@ -54,6 +56,52 @@ def test_takes_are_the_next_seeds_likeliest_first(video, checkpoint, tmp_path):
     np.testing.assert_array_equal(samples_of(alone.wav), samples_of(best.wav))
     with pytest.raises(InputError, match="0 takes"):
         sonify(video, tmp_path / "none", checkpoint=checkpoint, takes=0)
+
+
+def test_takes_decode_a_video_once(video, checkpoint, tmp_path, monkeypatch):
+    """More takes than rows, so that the last begin when the first have ended; kept in a file."""
+    monkeypatch.setattr(of_features, "IN_MEMORY_BYTES", 1)
+    decoded = []
+
+    def counted(*arguments):
+        decoded.append(arguments)
+        return read_video_frames(*arguments)
+
+    monkeypatch.setattr(of_features, "read_video_frames", counted)
+    report = sonify(video, tmp_path / "takes", checkpoint=checkpoint, takes=3, tile=2)
+    assert len(decoded) == 1
+    last = next(made for made in report.sounded if made.seed == 2)
+    alone = sonify(video, tmp_path / "alone", checkpoint=checkpoint, seed=2, tile=2).sounded[0]
+    np.testing.assert_array_equal(samples_of(alone.wav), samples_of(last.wav))
+
+
+def test_fewer_takes_remove_what_more_had_left_and_nothing_else(tmp_path):
+    def made(rank, suffixes=(".wav", ".mp4", ".png")):
+        for suffix in suffixes:
+            (tmp_path / f"v_sound_{rank}{suffix}").touch()
+
+    for rank in (1, 2, 3, 4, 6):
+        made(rank)
+    made(5, [".wav", ".png"])
+    stem = tmp_path / "v_sound"
+    before = set(tmp_path.iterdir())
+    assert remove_further_takes(stem, 1, set()) == []
+    source = (tmp_path / "v_sound_4.mp4").resolve()
+    removed = remove_further_takes(stem, 2, {source})
+    assert {path.name for path in removed} == {f"v_sound_3{s}" for s in (".wav", ".mp4", ".png")}
+    assert set(tmp_path.iterdir()) == before - set(removed)
+    made(3)
+    removed = remove_further_takes(stem, 2, set())
+    assert {path.stem for path in removed} == {"v_sound_3", "v_sound_4"}
+    assert (tmp_path / "v_sound_6.wav").exists() and (tmp_path / "v_sound_5.png").exists()
+
+
+def test_overwriting_takes_leaves_one_run_s_ranks(video, checkpoint, tmp_path):
+    options = {"checkpoint": checkpoint, "overwrite": True}
+    sonify(video, tmp_path, takes=3, **options)
+    report = sonify(video, tmp_path, takes=2, **options)
+    assert len(report.removed) == 3
+    assert {path.stem for path in tmp_path.iterdir()} == {"tone_sound_1", "tone_sound_2"}
 
 
 def test_a_sound_goes_on_from_a_prefix_file(video, checkpoint, tmp_path):

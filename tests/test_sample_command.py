@@ -17,6 +17,7 @@ from tests.conftest import random_params
 from v2s_jax.commands import sample
 from v2s_jax.commands.door import run_door
 from v2s_jax.config import TINY
+from v2s_jax.live import stream_video
 from v2s_jax.media import probe, read_sound, write_clip
 from v2s_jax.sonification import sonify
 from v2s_jax.training.params_file import save_params
@@ -195,6 +196,49 @@ def test_bad_options(run, videos, tmp_path, words, message):
     code, _, err = run("--video", videos, "--out", tmp_path / "out", *words)
     assert code == 2
     assert message in complaint(err)
+
+
+def test_engine_and_weights_by_word_and_from_python(run, videos, tmp_path, checkpoint):
+    words = ("--weights", "bfloat16", "--engine", "scan")
+    code, told, _ = run("--video", videos / "one.mp4", "--out", tmp_path / "a", *words)
+    assert code == 0
+    assert "by the scan engine, bfloat16 weights" in told
+    options = {"checkpoint": checkpoint, "weight_format": "bfloat16"}
+    report = sonify(videos / "one.mp4", tmp_path / "b", **options)
+    assert (report.engine, report.weight_format) == ("scan", "bfloat16")
+    made = levels(tmp_path / "a" / "one_sound.wav")
+    assert made == levels(report.sounded[0].wav)
+    stream_video(videos / "one.mp4", tmp_path / "c.wav", **options)
+    assert made == levels(tmp_path / "c.wav")
+    code, _, err = run("--video", videos, "--out", tmp_path / "d", "--weights", "int3")
+    assert code == 2
+    assert "--weights" in complaint(err)
+
+
+@pytest.mark.slow
+def test_a_second_start_finds_what_the_first_has_compiled(videos, tmp_path, checkpoint):
+    """As programs, with a cache of their own; where there is none to be had, without."""
+
+    def start(out: str, cache: Path) -> bytes:
+        words = ["--video", videos / "one.mp4", "--out", tmp_path / out, "--checkpoint", checkpoint]
+        ended = subprocess.run(
+            [sys.executable, str(ROOT / "sample.py"), *map(str, words)],
+            env=os.environ
+            | {"JAX_ENABLE_COMPILATION_CACHE": "1", "XDG_CACHE_HOME": str(cache)}
+            | {"JAX_DEBUG_LOG_MODULES": "jax._src.compiler"},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stderr
+        hits.append(ended.stderr.count("Persistent compilation cache hit"))
+        return levels(tmp_path / out / "one_sound.wav")
+
+    hits: list[int] = []
+    first, second = (start(out, tmp_path / "cache") for out in ("a", "b"))
+    (tmp_path / "file").touch()
+    third = start("c", tmp_path / "file")
+    assert first == second == third
+    assert hits[0] == 0 and hits[1] > 0 and hits[2] == 0
 
 
 def test_two_videos_of_one_name(run, videos, tmp_path):

@@ -130,7 +130,7 @@ STREAM_GROWTH_MB = 50
 def streamed_growth_mb(video_frames: int) -> tuple[int, float]:
     """Stream so many pictures; return the samples, and how resident memory grew after the start."""
     generator = Generator(TINY, random_params(TINY), tile=1)
-    generator.compile_for(1)
+    generator.compile()
     picture = np.zeros((128, 128, 3), np.uint8)
 
     def pictures() -> Iterator[np.ndarray]:

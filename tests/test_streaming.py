@@ -7,10 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import imageio_ffmpeg
+import jax
 import numpy as np
 import pytest
 
 from tests.conftest import random_params, with_model
+from v2s_jax import live
+from v2s_jax.commands import benchmark
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key
@@ -39,9 +42,35 @@ def test_a_stream_is_the_whole_clip_and_goes_on_from_any_carry(variant):
     blocks = list(stream(generator, iter(features), first_carry(generator, KEY)))
     np.testing.assert_array_equal(np.concatenate([b.levels for b in blocks]), whole)
     assert {len(b.levels) for b in blocks} == {1024}
-    if variant == "frame":
-        rest = stream(generator, features[4:], blocks[3].carry)
-        np.testing.assert_array_equal(np.concatenate([b.levels for b in rest]), whole[4 * 1024 :])
+    for paused in (1, 4, 10):
+        rest = stream(generator, features[paused:], blocks[paused - 1].carry)
+        found = np.concatenate([b.levels for b in rest])
+        np.testing.assert_array_equal(found, whole[paused * 1024 :])
+
+
+@pytest.mark.parametrize("variant", ["seq", pytest.param("flow", marks=pytest.mark.slow)])
+def test_pauses_inside_windows_and_between_them_change_nothing(variant):
+    generator, features = made(variant, 11)
+    blocks = list(stream(generator, features, first_carry(generator, KEY), window=4))
+    whole = np.concatenate([b.levels for b in blocks])
+    assert [b.carry.ahead for b in blocks] == [3, 2, 1, 0, 3, 2, 1, 0, 2, 1, 0]
+    for paused in (3, 4, 6, 9):
+        carry = jax.tree.map(np.asarray, blocks[paused - 1].carry)  # as it comes from a file
+        rest = stream(generator, features[paused:], carry, window=4)
+        found = np.concatenate([b.levels for b in rest])
+        np.testing.assert_array_equal(found, whole[paused * 1024 :])
+
+
+def test_a_stream_of_pictures_goes_on_from_any_carry(tmp_path):
+    """Flow too, whose window has seen the motion of its first picture before the pause."""
+    config = with_model(TINY, variant="flow")
+    file = tmp_path / "flow.safetensors"
+    save_params(file, config, random_params(config))
+    pictures = list(np.random.default_rng(4).integers(0, 256, (6, 128, 128, 3), np.uint8))
+    blocks = list(live.stream(pictures, checkpoint=file))
+    rest = live.stream(pictures[2:], checkpoint=file, carry=blocks[1].carry)
+    for one, other in zip(rest, blocks[2:], strict=True):
+        np.testing.assert_array_equal(one.waveform, other.waveform)
 
 
 def test_frame_sounds_each_video_frame_as_it_comes():
@@ -128,7 +157,9 @@ def test_a_pipe_is_sounded_to_the_sample(tmp_path, checkpoint, pictures):
 
 
 def test_a_pipe_that_holds_no_video(tmp_path, checkpoint):
-    words = ["--stream", "--video", "-", "--out", str(tmp_path / "o.wav")]
+    old = tmp_path / "o.wav"
+    old.write_bytes(b"old")
+    words = ["--stream", "--video", "-", "--out", str(old), "--overwrite"]
     ended = subprocess.run(
         [sys.executable, str(ROOT / "sample.py"), *words, "--checkpoint", str(checkpoint)],
         input=b"this is no video",
@@ -137,15 +168,40 @@ def test_a_pipe_that_holds_no_video(tmp_path, checkpoint):
     assert ended.returncode == 2
     assert b"error: standard input: no video" in ended.stderr
     assert b"Traceback" not in ended.stderr
+    assert old.read_bytes() == b"old"
 
 
 def test_a_growing_wav_is_whole_at_every_instant(tmp_path):
     path = tmp_path / "growing.wav"
     with GrowingWav(path, 16_000, overwrite=False) as wav:
-        assert len(samples_of(path)) == 0
+        assert not path.exists()
         for blocks in range(1, 4):
             wav.write(np.full(1024, 0.5, np.float32))
             assert len(samples_of(path)) == 2 * 1024 * blocks
+    assert [file.name for file in tmp_path.iterdir()] == ["growing.wav"]
+
+
+def test_an_old_wav_stays_until_there_is_sound(tmp_path):
+    path = tmp_path / "old.wav"
+    path.write_bytes(b"old")
+    with pytest.raises(InputError, match="bad"), GrowingWav(path, 16_000, overwrite=True):
+        raise InputError("the input turns out bad")
+    assert path.read_bytes() == b"old"
+    with pytest.raises(InputError, match="there already"):
+        GrowingWav(path, 16_000, overwrite=False)
+    with GrowingWav(path, 16_000, overwrite=True) as wav:
+        assert path.read_bytes() == b"old"
+        wav.write(np.zeros(1024, np.float32))
+        assert len(samples_of(path)) == 2 * 1024
+    mine = tmp_path / "mine.wav"
+    with (
+        pytest.raises(InputError, match="there already"),
+        GrowingWav(mine, 16_000, overwrite=False) as wav,
+    ):
+        mine.write_bytes(b"made meanwhile")
+        wav.write(np.zeros(1024, np.float32))
+    assert mine.read_bytes() == b"made meanwhile"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.wav", "old.wav"]
 
 
 def test_bad_options(tmp_path, checkpoint):
@@ -157,3 +213,14 @@ def test_bad_options(tmp_path, checkpoint):
         list(stream(generator, features, first_carry(generator, KEY), window=0))
     with pytest.raises(InputError, match="NaN"):
         list(stream(generator, features * np.float16(np.nan), first_carry(generator, KEY)))
+
+
+@pytest.mark.slow
+def test_what_the_benchmark_tells(capsys, monkeypatch):
+    words = "streaming --preset tiny --tile 1 --video-frames 3 --clips 1 --weights int8"
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *words.split(), "--no-compilation-cache"])
+    benchmark.main()
+    told = capsys.readouterr().out
+    assert "stream, tiny, scan engine, int8, tile 1" in told
+    for part in ("to the first block", "(99 of 100)", "in one piece", "with refilled rows"):
+        assert part in told

@@ -40,7 +40,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises InputError when the folder cannot be made or written, or the disk is full.
     """
-    temporary = _new_file(path.parent, path.suffix)
+    temporary = new_file(path.parent, path.suffix)
     try:
         yield temporary
         temporary.chmod(0o666 & ~UMASK)  # mkstemp's 0600 would survive the rename
@@ -81,11 +81,11 @@ def check_writable(folder: Path) -> None:
 
     For long work, which should not fail at its end.
     """
-    _new_file(folder, "").unlink()
+    new_file(folder, "").unlink()
 
 
-def _new_file(folder: Path, suffix: str) -> Path:
-    """Make an empty file under a hidden, unused name."""
+def new_file(folder: Path, suffix: str) -> Path:
+    """Make an empty file under a hidden, unused name; raise InputError where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".unfinished-", suffix=suffix, dir=folder)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -27,6 +27,8 @@ from v2s_jax.features.extractor import (
 from v2s_jax.files import file_hash, reading
 from v2s_jax.generate import DEFAULT_TILE, Fault, Generator, clip_key, content_hash
 from v2s_jax.generate import streaming as blocks
+from v2s_jax.kernels.interface import EngineName
+from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.media import GrowingWav, PipedVideo, pcm16, probe, read_video_frames
 from v2s_jax.quantize import dequantize
 from v2s_jax.training.checkpoint import load_params
@@ -61,6 +63,8 @@ def stream(
     seed: int = 0,
     temperature: float = 1.0,
     tile: int = DEFAULT_TILE,
+    engine: EngineName = "scan",
+    weight_format: WeightFormat = "float32",
     redraws: int = 0,
     carry: blocks.StreamCarry | None = None,
     content: bytes = UNKNOWN_CONTENT,
@@ -69,19 +73,38 @@ def stream(
     """Yield the sound of each picture as it comes; memory does not grow.
 
     `pictures` are RGB, one for each video frame (15.625 a second by default), of the size that the
-    checkpoint's extractor reads (128 x 128 px for `pixels`, 224 x 224 for `vgg19`). `carry`, from
-    an earlier block, goes on there; the motion that Flow reads of a first picture is none. Seq and
-    Flow sound a window at a time.
+    checkpoint's extractor reads (128 x 128 px for `pixels`, 224 x 224 for `vgg19`). Seq and Flow
+    sound a window at a time.
+
+    `carry`, from an earlier block, goes on with the same sound: `pictures` begin with that of
+    `carry.video_frame`, though Seq and Flow have read to their window's end by then. What Flow
+    reads of the first pictures is their motion without those before; that is heard only where the
+    next window holds them: `pixels` reads one before, `vgg19` five, and `carry.ahead` says how
+    many pictures come before the next window. The guard counts its windows from there.
+
     `content` is the hash that noise depends on beside the seed. Raises InputError for options, the
     checkpoint, and pictures of another size.
     """
     config, params = load_params(Path(checkpoint))
-    generator = Generator(config, params, tile=tile)
-    generator.compile_for(1)
+    generator = _generator(config, params, tile, engine, weight_format)
     extractor = extractor_for(config, weights)
     yield from sound_pictures(
         generator, extractor, pictures, clip_key(seed, content), temperature, redraws, carry
     )
+
+
+def _generator(
+    config: Config,
+    params: dict[str, Any],
+    tile: int,
+    engine: EngineName,
+    weight_format: WeightFormat,
+) -> Generator:
+    """Return a compiled generator; of one row, where that sounds as a tile does."""
+    generator = Generator(config, params, tile=tile, engine=engine, weights=weight_format)
+    generator.narrow(1)
+    generator.compile()
+    return generator
 
 
 def sound_pictures(
@@ -121,13 +144,16 @@ def stream_video(
     temperature: float = 1.0,
     overwrite: bool = False,
     tile: int = DEFAULT_TILE,
+    engine: EngineName = "scan",
+    weight_format: WeightFormat = "float32",
     redraws: int = 0,
     weights: WeightFiles = NO_FILES,
 ) -> tuple[int, list[Fault]]:
     """Sound one video as it is read; return the number of samples and what the guard saw.
 
     `video` is a file, whose sound is that of `sonify`, or `-`, standard input. `out` is a wav that
-    is whole at every instant, or `-`: raw mono PCM on standard output, 16 bits, little-endian.
+    appears with the first block, in the place of an older one, and is whole at every instant from
+    then on, or `-`: raw mono PCM on standard output, 16 bits, little-endian.
     As many samples as the video lasts, to the sample. A reader of standard output that goes away
     ends the stream. Raises InputError for bad input.
     """
@@ -138,8 +164,7 @@ def stream_video(
     pictures, content, samples = _open(video, config, extractor)
     key = clip_key(seed, content)
     faults: list[Fault] = []
-    generator = Generator(config, params, tile=tile)
-    generator.compile_for(1)
+    generator = _generator(config, params, tile, engine, weight_format)
     rate_hz = config.clock.sample_rate_hz
     with (
         _sink(out, rate_hz, overwrite) as write,

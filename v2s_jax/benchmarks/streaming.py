@@ -1,4 +1,8 @@
-"""Latency of a stream, and what refilled rows save on clips of many lengths."""
+"""Latency of a stream, and what refilled rows save on clips of many lengths.
+
+A stream's blocks are held against the same clip's in one piece, by the same engine and tile, which
+is what blocks of one video frame cost.
+"""
 
 import statistics
 import time
@@ -11,6 +15,8 @@ from v2s_jax.benchmarks.sampling import load_model
 from v2s_jax.config import Config
 from v2s_jax.generate import Generator, Options, Request, clip_key, content_hash, generate_each
 from v2s_jax.generate.streaming import first_carry, stream
+from v2s_jax.kernels.interface import EngineName
+from v2s_jax.kernels.packing import WeightFormat
 
 SEED = 0
 RAGGED_SEC = (2.0, 10.0)
@@ -18,16 +24,40 @@ RAGGED_SEC = (2.0, 10.0)
 
 
 @dataclass(frozen=True)
+class StreamingCase:
+    """What is measured."""
+
+    model: Config | Path
+    """A config, which gets random weights, or a checkpoint."""
+    tile: int
+    engine: EngineName = "scan"
+    weights: WeightFormat = "float32"
+
+    def generator(self) -> Generator:
+        """Return a generator as sample.py makes it, not compiled."""
+        config, params = load_model(self.model)
+        return Generator(config, params, tile=self.tile, engine=self.engine, weights=self.weights)
+
+
+@dataclass(frozen=True)
 class StreamingRow:
     """What was measured; features were in memory."""
 
     preset: str
+    engine: EngineName
+    weight_format: WeightFormat
     tile: int
+    """Rows computed: one, where the engine sounds the same in any tile."""
+    start_sec: float
+    """From the parameters to the first block, compiling or finding what was compiled."""
     first_block_ms: float
     """From the first video frame's features to its sound, program compiled."""
     block_ms_median: float
+    block_ms_p99: float
     block_ms_max: float
     x_real_time: float
+    x_real_time_whole: float
+    """Of the same sound in one piece, not as a stream."""
 
 
 @dataclass(frozen=True)
@@ -42,33 +72,44 @@ class RaggedRow:
     tiles_sec: float
 
 
-def measure_streaming(model: Config | Path, tile: int, video_frames: int) -> StreamingRow:
+def measure_streaming(case: StreamingCase, video_frames: int) -> StreamingRow:
     """Time each block of a stream, from the features' arrival to the samples on the host."""
-    config, params = load_model(model)
-    generator = Generator(config, params, tile=tile)
-    generator.compile_for(1)
-    list(stream(generator, _features(config, 1), first_carry(generator, clip_key(SEED, b"warm"))))
+    load_model(case.model)
+    began = time.perf_counter()
+    generator = case.generator()
+    generator.narrow(1)
+    config, key = generator.config, clip_key(SEED, b"clip")
+    list(stream(generator, _features(config, 2), first_carry(generator, key)))
+    start_sec = time.perf_counter() - began
+    features = _features(config, video_frames)
     times = [time.perf_counter()]
-    for _ in stream(
-        generator, _features(config, video_frames), first_carry(generator, clip_key(SEED, b"clip"))
-    ):
+    for _ in stream(generator, features, first_carry(generator, key)):
         times.append(time.perf_counter())
+    whole = time.perf_counter()
+    samples = video_frames * config.clock.samples_per_video_frame
+    generator.generate([Request(key, samples, features)])
+    whole_sec = time.perf_counter() - whole
     block_ms = np.diff(times) * 1e3
     sound_sec = video_frames / float(config.clock.fps)
     return StreamingRow(
         preset=config.name,
-        tile=tile,
+        engine=case.engine,
+        weight_format=case.weights,
+        tile=generator.tile,
+        start_sec=start_sec,
         first_block_ms=float(block_ms[0]),
         block_ms_median=statistics.median(block_ms.tolist()),
+        block_ms_p99=float(np.percentile(block_ms, 99)),
         block_ms_max=float(block_ms.max()),
         x_real_time=sound_sec / (times[-1] - times[0]),
+        x_real_time_whole=sound_sec / whole_sec,
     )
 
 
-def measure_ragged(model: Config | Path, tile: int, clips: int) -> RaggedRow:
+def measure_ragged(case: StreamingCase, clips: int) -> RaggedRow:
     """Time clips of many lengths, in one go and a tile of similar lengths at a time."""
-    config, params = load_model(model)
-    generator = Generator(config, params, tile=tile)
+    generator = case.generator()
+    config, tile = generator.config, case.tile
     generator.compile()
     lengths_sec = np.random.default_rng(SEED).uniform(*RAGGED_SEC, clips)
     requests = []

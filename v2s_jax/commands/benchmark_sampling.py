@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import get_args
 
 from v2s_jax.benchmarks.machine import describe_machine
 from v2s_jax.benchmarks.peer import Peer, PeerSamplingRow, measure_peer_sampling, sampling_work
@@ -22,17 +21,14 @@ from v2s_jax.commands.benchmark_report import (
     results_file,
     write_report,
 )
+from v2s_jax.commands.engines import DEFAULT_ENGINE, DEFAULT_WEIGHTS, add_engine_options
 from v2s_jax.config import PRESETS
 from v2s_jax.errors import InputError
 from v2s_jax.generate import DEFAULT_TILE
-from v2s_jax.kernels.interface import EngineName
-from v2s_jax.kernels.packing import WeightFormat
 
 DEFAULT_BATCHES = (1, DEFAULT_TILE)
 """One clip alone, and as many as sample.py computes at once."""
 TILE_OF_BATCH = "batch"
-DEFAULT_ENGINES: tuple[EngineName, ...] = ("scan",)
-DEFAULT_WEIGHTS: tuple[WeightFormat, ...] = ("float32",)
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -63,18 +59,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=4.0, help="length of each clip (default: 4)"
     )
-    parser.add_argument(
-        "--engine",
-        choices=get_args(EngineName),
-        action="append",
-        help="what runs the tiers; give it again for more rows (default: scan)",
-    )
-    parser.add_argument(
-        "--weights",
-        choices=get_args(WeightFormat),
-        action="append",
-        help="how the weights lie in memory; give it again for more rows (default: float32)",
-    )
+    add_engine_options(parser, several=True)
     add_peer_options(parser, "generates as many clips after the rows")
     add_common_options(parser)
     parser.set_defaults(run=_run)
@@ -114,8 +99,8 @@ def _cases(args: argparse.Namespace) -> list[SamplingCase]:
             weights=weights,
         )
         for batch in args.batch or DEFAULT_BATCHES
-        for engine in args.engine or DEFAULT_ENGINES
-        for weights in args.weights or DEFAULT_WEIGHTS
+        for engine in args.engine or [DEFAULT_ENGINE]
+        for weights in args.weights or [DEFAULT_WEIGHTS]
     ]
 
 

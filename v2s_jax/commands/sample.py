@@ -12,11 +12,20 @@ from typing import Annotated
 
 import tyro
 
+from v2s_jax.commands.compiled import keep_compiled
 from v2s_jax.commands.device import use_device
+from v2s_jax.commands.engines import (
+    DEFAULT_ENGINE,
+    DEFAULT_WEIGHTS,
+    ENGINE_HELP,
+    WEIGHTS_HELP,
+)
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.generate import DEFAULT_TILE
+from v2s_jax.kernels.interface import EngineName
+from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.live import SHIPPED_CHECKPOINT, stream_video
 from v2s_jax.media import Original
 from v2s_jax.sonification import Report, sonify
@@ -43,6 +52,8 @@ class SampleArgs:
     """Replace outputs that are there already."""
     tile: int = DEFAULT_TILE
     """Clips computed side by side; a clip's sound is repeatable for the same tile."""
+    engine: Annotated[EngineName, tyro.conf.arg(help=ENGINE_HELP)] = DEFAULT_ENGINE
+    weights: Annotated[WeightFormat, tyro.conf.arg(help=WEIGHTS_HELP)] = DEFAULT_WEIGHTS
     redraws: int = 0
     """How often runaway noise or dead silence may be drawn again, with the next seed."""
     takes: int = 1
@@ -55,7 +66,9 @@ class SampleArgs:
     """Gain of the video's own sound where it is mixed in."""
     stream: bool = False
     """Sound one video as it is read, be it a file or - for standard input."""
-    weights: Annotated[WeightFiles, tyro.conf.arg(name="")] = field(default_factory=WeightFiles)
+    weight_files: Annotated[WeightFiles, tyro.conf.arg(name="")] = field(
+        default_factory=WeightFiles
+    )
     """Weights of a checkpoint's vgg19 extractor, if they are not where they were looked for."""
 
 
@@ -63,6 +76,7 @@ def main() -> None:
     """Sound the videos that the command line names."""
     args = read_words(partial(tyro.cli, SampleArgs), prog="sample.py", description=__doc__)
     use_device(args.device)
+    keep_compiled()
     if args.stream:
         _stream(args)
         return
@@ -79,7 +93,9 @@ def main() -> None:
         prefix=args.prefix,
         original=args.original,
         original_gain_db=args.original_gain_db,
-        weights=args.weights,
+        engine=args.engine,
+        weight_format=args.weights,
+        weights=args.weight_files,
     )
     _tell(report)
 
@@ -99,7 +115,9 @@ def _stream(args: SampleArgs) -> None:
         overwrite=args.overwrite,
         tile=args.tile,
         redraws=args.redraws,
-        weights=args.weights,
+        engine=args.engine,
+        weight_format=args.weights,
+        weights=args.weight_files,
     )
     for fault in faults:
         print(f"warning: {fault}", file=sys.stderr)
@@ -115,7 +133,13 @@ def _tell(report: Report) -> None:
         if made.bits_per_sample is not None:
             print(f"  seed {made.seed}: {made.bits_per_sample:.4f} bits per sample")
     if report.sounded:
-        print(f"{len(report.sounded)} sounded at {report.x_real_time:.1f} x real time")
+        print(
+            f"{len(report.sounded)} sounded at {report.x_real_time:.1f} x real time by the "
+            f"{report.engine} engine, {report.weight_format} weights"
+        )
+    if report.removed:
+        listed = ", ".join(str(path) for path in report.removed)
+        print(f"removed what a run with more takes had left: {listed}")
     failures = list(report.failed.values())
     if len(failures) == 1:
         raise InputError(failures[0])

@@ -107,6 +107,11 @@ class Generator:
         self.folded = self._fold(params)
         self._weights = self._pack(self.folded)
 
+    def narrow(self, rows: int) -> None:
+        """Compute no more than so many rows, where that changes no sound; before compiling."""
+        if self.engine.same_in_any_tile:
+            self.tile = min(self.tile, rows)
+
     @property
     def block_ticks(self) -> int:
         """Big frames in a whole block."""
@@ -186,8 +191,8 @@ class Generator:
             self._weights,
             stream,
             features,
-            jnp.float32(temperature),
-            jnp.int32(ticks),
+            np.float32(temperature),
+            np.int32(ticks),
             None if forced is None else jnp.asarray(forced, jnp.int32).T,
             keep=keep,
         )
@@ -198,16 +203,9 @@ class Generator:
         stream = self.start(np.zeros((self.tile, 2), np.uint32))
         if self.config.model.encodes_video:
             stream = self.encode(stream, *self.no_features())
-        self._compile_block(stream, BLOCK_VIDEO_FRAMES)
-
-    def compile_for(self, video_frames: int) -> None:
-        """Compile the program of blocks of so many video frames, as a stream uses them."""
-        self._compile_block(self.start(np.zeros((self.tile, 2), np.uint32)), video_frames)
-
-    def _compile_block(self, stream: Stream, video_frames: int) -> None:
         model = self.config.model
         width = 0 if model.encodes_video else model.feature_dim
-        features = np.zeros((self.tile, video_frames, width), np.float32)
+        features = np.zeros((self.tile, BLOCK_VIDEO_FRAMES, width), np.float32)
         self.block(stream, features, temperature=1.0)
 
     def generate(
@@ -276,8 +274,8 @@ def _generate_block(
 ) -> tuple[Stream, Drawn]:
     """Generate `ticks` big frames into a buffer that holds those of all the video frames.
 
-    Noise and gates are computed for one video frame at a time, whichever the block begins with, so
-    their rounding does not depend on where it begins.
+    Noise and gates are computed for one video frame at a time, whichever the block begins with and
+    wherever it ends, so their rounding depends on neither; what is not reached costs nothing.
     """
     tile, video_frames, _ = features.shape
     samples, size = model.config.clock.samples_per_video_frame, model.config.model.big_frame_size
@@ -292,14 +290,19 @@ def _generate_block(
         gates = of_rows(features_now[None])
         return None if gates is None else gates[0]
 
-    def of_video_frame(inputs: tuple[Array, Array]) -> tuple[Array | None, Array]:
-        index, now = inputs
+    def of_video_frame(index: Array) -> tuple[Array | None, Array]:
+        now = features[:, index]
         gates = jax.lax.map(of_row, now) if engine.same_in_any_tile else of_rows(now)
         noise = uniforms(stream.keys, first_frames + index, samples)
         return gates, noise.reshape(tile, per_frame, size)
 
-    by_frame = (jnp.arange(video_frames), jnp.swapaxes(features, 0, 1))
-    gates, noise = jax.lax.map(of_video_frame, by_frame)
+    def into(index: Array, made: tuple[Array | None, Array]) -> tuple[Array | None, Array]:
+        return jax.tree.map(lambda kept, now: kept.at[index].set(now), made, of_video_frame(index))
+
+    one = jax.eval_shape(of_video_frame, jnp.int32(0))
+    empty = jax.tree.map(lambda now: jnp.zeros((video_frames, *now.shape), now.dtype), one)
+    reached = (offset + ticks + per_frame - 1) // per_frame
+    gates, noise = jax.lax.fori_loop(0, reached, into, empty)
     given = Given(gates, noise, forced, temperature, offset, ticks)
     carry, drawn = engine.big_frames(weights, stream.carry, given, keep)
     return stream._replace(carry=carry, tick=stream.tick + ticks), drawn

@@ -36,6 +36,12 @@ def library_path() -> Path:
     return cache_folder() / f"sampler-{digest.hexdigest()[:16]}.so"
 
 
+def processor_digest() -> str:
+    """Return a name for what a program compiled on this machine can run on."""
+    told = f"{platform.machine()} {_processor()}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
 def build() -> Path:
     """Build the library unless it is there; raise InputError without a compiler, or if it fails."""
     path = library_path()

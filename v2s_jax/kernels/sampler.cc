@@ -74,7 +74,7 @@ class Barrier {
   }
 
  private:
-  static constexpr int kSpins = 4000;
+  static constexpr int kSpins = 300;
   const int threads_;
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> round_{0};
