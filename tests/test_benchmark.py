@@ -302,7 +302,7 @@ def test_a_peer_that_generates_has_the_preset_s_sizes():
     work = sampling_work(PAPER, batch=3, repeats=2, platform="gpu")
     assert work.device == "cuda"
     assert (work.model.frame_sizes, work.model.dim) == ([2, 4], 1024)
-    assert (work.batch, work.samples) == (3, 512)
+    assert (work.batch, work.samples) == (3, 256)
 
 
 def test_a_peer_s_sizes_are_the_preset_s():

@@ -22,7 +22,7 @@ from v2s_jax.errors import InputError
 FILES = ("model.py", "nn.py", "optim.py", "utils.py")
 """What is used of the copy."""
 
-PEER_SAMPLES = 512
+PEER_SAMPLES = 256
 """Samples of each clip that the copy generates: it takes equally long for each."""
 
 
