@@ -61,9 +61,9 @@ class SamplingReport:
 def read_report(path: Path) -> SamplingReport:
     """Read a report; raises InputError with the file and the field at fault."""
     with reading(path):
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     try:
-        report: SamplingReport = _built(SamplingReport, json.loads(text), "")
+        report: SamplingReport = _built(SamplingReport, json.loads(data), "")
     except (InputError, ValueError) as error:
         raise InputError(
             f"{path}: {error}: give a file that benchmark.py sampling --json wrote"
@@ -97,8 +97,10 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
     hints = get_type_hints(kind)
     if not isinstance(value, dict):
         raise InputError(f"{where or 'it'} is not an object")
-    for name in hints.keys() - value.keys():
-        raise InputError(f"{where}.{name} is missing".lstrip("."))
-    for name in value.keys() - hints.keys():
-        raise InputError(f"{where}.{name} is unknown".lstrip("."))
-    return kind(**{name: _built(hints[name], value[name], f"{where}.{name}") for name in hints})
+    inner = {name: f"{where}.{name}".lstrip(".") for name in [*hints, *value]}
+    for name, path in inner.items():
+        if name not in value:
+            raise InputError(f"{path} is missing")
+        if name not in hints:
+            raise InputError(f"{path} is unknown")
+    return kind(**{name: _built(hints[name], value[name], inner[name]) for name in hints})
