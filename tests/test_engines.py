@@ -14,7 +14,8 @@ from v2s_jax.evaluation.likelihood import Scorer, Sound
 from v2s_jax.generate import Generator, Request
 from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
 from v2s_jax.kernels import build as building
-from v2s_jax.kernels.packing import quantise
+from v2s_jax.kernels.cpu import multiply_only, zero_kernel
+from v2s_jax.kernels.packing import GROUP, quantise
 from v2s_jax.model import VideoToSound, forward, initial_carry
 from v2s_jax.training.loss import BITS_PER_NAT
 
@@ -206,3 +207,12 @@ def test_building_needs_a_compiler(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"no-such-compiler: cannot be run .*: set CXX"):
         building.build()
     assert not list(tmp_path.glob("*/*"))
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_the_loop_that_ceilings_are_measured_with_leaves_no_column_out(cpu, weights):
+    """Rows of zeros give the bias: every column of every row as often as it is asked for."""
+    groups, rows, turns = 3, 7, 5
+    kernel = zero_kernel(64, groups, weights)._replace(bias=jnp.ones(groups * GROUP))
+    sums = multiply_only(kernel, rows, turns, weights)
+    assert float(sums.sum()) == groups * GROUP * rows * turns
