@@ -177,3 +177,7 @@ def test_tables_of_the_readme_are_those_of_a_report(file, table):
     for line in lines:
         written_figures = dict(zip(head, line, strict=True))
         assert any(written_figures.items() <= row.items() for row in known), line
+
+
+def test_the_readme_has_such_tables():
+    assert TABLE.findall(README)

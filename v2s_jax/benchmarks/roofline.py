@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from v2s_jax.benchmarks.ceilings import Ceilings
 from v2s_jax.benchmarks.sampling import SamplingRow
@@ -68,6 +68,7 @@ def roofline_figure(
     _draw_key(figure, known)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("operations for each byte of weights read (FLOP / byte)", color=INK)
     axes.set_ylabel("products (GFLOP/s)", color=INK)
     axes.grid(which="major", color="#e6e6e6", linewidth=0.8)
@@ -90,7 +91,7 @@ def _set_limits(axes: Axes, rows: Sequence[SamplingRow], ceilings: Ceilings) -> 
     places = [_place(row) for row in rows] or [(1.0, 1.0)]
     across, up = zip(*places, strict=True)
     highest = max(speed.flop_per_sec for speed in ceilings.products) / GIGA
-    axes.set_xlim(min(across) / MARGIN, max(across) * MARGIN)
+    axes.set_xlim(min(across) / MARGIN, max(across) * MARGIN * 2)
     axes.set_ylim(min(up) / MARGIN, max(highest, *up) * 2)
 
 
