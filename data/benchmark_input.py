@@ -113,7 +113,7 @@ def main() -> None:
             rows.append(row)
         print(f"\n{machine_line(machine)}")
         if file is not None:
-            write_report(file, "input", machine, rows=rows)
+            write_report(file, "input", args, machine, rows=rows)
     if args.json is not None:
         print(f"{args.json}: the same figures")
 

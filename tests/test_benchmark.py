@@ -18,11 +18,19 @@ import pytest
 
 from tests.conftest import random_params
 from tests.vgg_weights import SMALL
+from v2s_jax.benchmarks.ceilings import (
+    Ceilings,
+    ProductSpeed,
+    ReadSpeed,
+    measure_ceilings,
+    working_sets,
+)
 from v2s_jax.benchmarks.features import FeaturesCase, measure_features
 from v2s_jax.benchmarks.flow import measure_flow
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import describe_machine, host_peak_mb
 from v2s_jax.benchmarks.peer import FILES, Peer, measure_peer, peer_work, sampling_work
+from v2s_jax.benchmarks.report import read_report
 from v2s_jax.benchmarks.sampling import RANDOM_WEIGHTS, SamplingCase, measure_sampling
 from v2s_jax.benchmarks.table import FEATURES_COLUMNS, SAMPLING_COLUMNS, header_lines, row_line
 from v2s_jax.benchmarks.training import TrainingCase, measure_training
@@ -31,17 +39,27 @@ from v2s_jax.commands.door import run_door
 from v2s_jax.config import PAPER, TINY
 from v2s_jax.errors import InputError
 from v2s_jax.generate import check_seed
-from v2s_jax.kernels.packing import weight_bytes_per_sample
+from v2s_jax.kernels.packing import weight_bytes_per_sample, weight_reads
 from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parents[1]
 TRAINING_CASE = TrainingCase(TINY, batch=8, repeats=2, precision="default")
 CASE = SamplingCase(TINY, batch=3, tile=2, clip_sec=0.25, repeats=3, precision="default")
 
+CEILINGS = Ceilings(
+    device_kind="cpu",
+    memory=ReadSpeed(2**29, 2e10),
+    tiers=[ReadSpeed(size, 1e11) for size in working_sets(weight_reads(TINY.model, "float32"))],
+    products=[ProductSpeed("float32", "default", 1e12)],
+)
+"""Not measured: what the rows make of them is."""
+
 ABSENT = """
 import sys
 
 NAMES = {"tensorflow", "tensorflow_datasets", "tyro", "imageio_ffmpeg", "cv2", "grain", "librosa"}
+NAMES |= {"matplotlib"}
+
 
 
 class Absent:
@@ -68,7 +86,7 @@ def run_benchmark(*words: str, **environment: str) -> subprocess.CompletedProces
 
 @pytest.fixture(scope="module")
 def row():
-    return in_fresh_process(measure_sampling, CASE)
+    return in_fresh_process(measure_sampling, CASE, CEILINGS)
 
 
 def test_rates_times_seconds_are_samples(row):
@@ -77,6 +95,45 @@ def test_rates_times_seconds_are_samples(row):
     assert row.samples_per_sec_total * row.run_sec_median == pytest.approx(3 * 4000)
     assert row.x_real_time_per_stream * row.run_sec_median == pytest.approx(0.25)
     assert row.x_real_time_total == pytest.approx(3 * row.x_real_time_per_stream)
+
+
+def test_shares_are_rates_over_ceilings(row):
+    per_sample = weight_bytes_per_sample(TINY.model, "float32")
+    assert row.weight_bytes_per_sec * row.run_sec_median == pytest.approx(2 * 4000 * per_sample)
+    assert row.share_of_reading == pytest.approx(row.weight_bytes_per_sec / 1e11)
+    assert row.flop_per_sec * row.run_sec_median == pytest.approx(3 * 4000 * row.flop_per_sample)
+    assert row.share_of_multiplying == pytest.approx(row.flop_per_sec / 1e12)
+
+
+def test_flop_of_a_sample(row):
+    """Tiny, by hand: big frames of 16, frames of 4, all widths 32, 256 levels."""
+    big = 32 * 3 * 32 + 32 * 4 * 32 + 4 * 32 * 3 * 32 + 16 * 3 * 32
+    frame = 32 * 3 * 32 + 4 * 3 * 32 + 32 * 4 * 32
+    assert row.flop_per_sample == 2 * (big / 16 + frame / 4 + 32 * 32 + 32 * 256)
+
+
+def test_reading_is_judged_tier_by_tier():
+    """Half of the bytes at half of the speed take two thirds of the time."""
+    reads = weight_reads(TINY.model, "float32")
+    sample, frame, big = working_sets(reads)
+    assert (sample, big - frame) == (reads.per_sample, reads.per_big_frame)
+    speeds = [ReadSpeed(sample, 4e9), ReadSpeed(frame, 2e9), ReadSpeed(big, 1e9)]
+    ceilings = dataclasses.replace(CEILINGS, tiers=speeds)
+    per_frame, per_big = reads.per_frame / 4, reads.per_big_frame / 16
+    sec = reads.per_sample / 4e9 + per_frame / 2e9 + per_big / 1e9
+    expected = (reads.per_sample + per_frame + per_big) / sec
+    assert ceilings.read_bytes_per_sec(TINY.model, "float32") == pytest.approx(expected)
+    lstm = dataclasses.replace(TINY.model, cell="lstm")
+    assert ceilings.read_bytes_per_sec(lstm, "float32") is None
+
+
+def test_ceilings_are_measured_for_what_is_asked():
+    models = [(TINY.model, "float32"), (TINY.model, "int8")]
+    ceilings = in_fresh_process(measure_ceilings, models, "highest")
+    assert [speed.weights for speed in ceilings.products] == ["float32", "int8"]
+    assert ceilings.memory.bytes_per_sec > 0 and ceilings.flop_per_sec("int8", "highest") > 0
+    for model in models:
+        assert ceilings.read_bytes_per_sec(*model) > 0
 
 
 def test_spread_is_that_of_the_runs(row):
@@ -127,7 +184,7 @@ def test_checkpoint_is_named_and_read(tmp_path):
     file = tmp_path / "other.safetensors"
     save_params(file, config, jax.tree.map(np.asarray, random_params(config)))
     case = dataclasses.replace(CASE, model=file, batch=1, tile=1, repeats=1)
-    measured = in_fresh_process(measure_sampling, case)
+    measured = in_fresh_process(measure_sampling, case, CEILINGS)
     assert (measured.preset, measured.weights) == ("other", str(file))
 
 
@@ -146,7 +203,7 @@ def test_memory_that_runs_out_is_bad_input():
     # 64 KiB of features for each of 10^10 rows exceed the address space.
     case = dataclasses.replace(CASE, batch=1, tile=10**10)
     with pytest.raises(InputError, match="memory ran out: use a smaller --batch or --tile"):
-        in_fresh_process(measure_sampling, case)
+        in_fresh_process(measure_sampling, case, CEILINGS)
 
 
 def test_fresh_process_returns_and_raises():
@@ -170,10 +227,19 @@ def test_door_works_where_little_is_installed(tmp_path):
     done = run_benchmark(*words.split(), "--json", str(file), PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "x real time" in done.stdout
+    drawn = run_benchmark(*words.split(), "--plot", "out.png", PYTHONPATH=str(tmp_path))
+    assert (drawn.returncode, drawn.stdout) == (2, "")
+    assert drawn.stderr.startswith("error: --plot out.png: matplotlib is not installed: ")
+    assert drawn.stderr.count("\n") == 1
     report = json.loads(file.read_text())
-    assert report["command"] == f"python benchmark.py {words} --json {file}"
+    # Every option that counts, those with defaults too, and no folder of this machine.
+    assert report["command"] == (
+        "python benchmark.py sampling --preset tiny --batch 1 --tile batch --seconds 0.1 "
+        "--engine scan --weights float32 --repeats 2 --precision default --device cpu"
+    )
+    assert read_report(file).rows[0].batch == 1
     assert report["machine"]["cores"] >= 1
-    assert report["machine"]["device_kind"] == "cpu"
+    assert report["device"] == "cpu"
     assert [(row["batch"], row["tile"], row["weights"]) for row in report["rows"]] == [
         (1, 1, "random")
     ]
@@ -233,9 +299,10 @@ def test_a_peer_that_cannot_work_is_one_line(tmp_path):
 
 
 def test_a_peer_that_generates_has_the_preset_s_sizes():
-    work = sampling_work(PAPER, batch=3, repeats=2)
+    work = sampling_work(PAPER, batch=3, repeats=2, platform="gpu")
+    assert work.device == "cuda"
     assert (work.model.frame_sizes, work.model.dim) == ([2, 4], 1024)
-    assert (work.batch, work.samples) == (3, 512)
+    assert (work.batch, work.samples) == (3, 256)
 
 
 def test_a_peer_s_sizes_are_the_preset_s():

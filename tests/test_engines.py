@@ -17,8 +17,9 @@ from v2s_jax.generate.generator import BLOCK_VIDEO_FRAMES
 from v2s_jax.generate.scan import ScanEngine
 from v2s_jax.kernels import build as building
 from v2s_jax.kernels import tpu
+from v2s_jax.kernels.cpu import multiply_only, zero_kernel
 from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
-from v2s_jax.kernels.packing import quantise
+from v2s_jax.kernels.packing import GROUP, quantise
 from v2s_jax.kernels.tpu import TpuEngine
 from v2s_jax.model import VideoToSound, forward, initial_carry, without_weight_norm
 from v2s_jax.training.loss import BITS_PER_NAT
@@ -355,3 +356,12 @@ def test_building_needs_a_compiler(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"no-such-compiler: cannot be run .*: set CXX"):
         building.build()
     assert not list(tmp_path.glob("*/*"))
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_the_loop_that_ceilings_are_measured_with_leaves_no_column_out(cpu, weights):
+    """Rows of zeros give the bias: every column of every row as often as it is asked for."""
+    groups, rows, turns = 3, 7, 5
+    kernel = zero_kernel(64, groups, weights)._replace(bias=jnp.ones(groups * GROUP))
+    sums = multiply_only(kernel, rows, turns, weights)
+    assert float(sums.sum()) == groups * GROUP * rows * turns

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from v2s_jax.model import product
+from v2s_jax.kernels.packing import WeightFormat, quantise
+from v2s_jax.model import ScaledKernel, product
 
 FLOP_PER_MULTIPLY_ADD = 2
 SIDES = {"cpu": (1_024, 2_048), "gpu": (4_096, 8_192), "tpu": (4_096, 8_192)}
 """Square matrices, by platform, of which the fastest product is taken as what can be had."""
-TIMED_PRODUCTS = 8
+TIMED_CALLS = 8
 
 
 def product_flop(function: Callable[..., Any], *arguments: Any) -> int:
@@ -46,22 +47,30 @@ def _flop(jaxpr: Any) -> int:
     return total
 
 
-def peak_flop_per_sec(precision: str) -> float:
+def peak_flop_per_sec(precision: str, weights: WeightFormat = "float32") -> float:
     """Return the operations a second of the fastest square product in this precision, measured.
 
-    On one device. It is what the library's own product reaches here and now, not a data sheet's
+    On one device, with one factor in the format of `weights`; digits that a product of int8 works
+    in count once. It is what the library's own product reaches here and now, not a data sheet's
     figure, and other work on the machine lowers it.
     """
-    return max(_flop_per_sec(side, precision) for side in SIDES[jax.devices()[0].platform])
+    sides = SIDES[jax.devices()[0].platform]
+    return max(_flop_per_sec(side, precision, weights) for side in sides)
 
 
-def _flop_per_sec(side: int, precision: str) -> float:
-    factor = jnp.ones((side, side), jnp.float32) / side
-    multiply = jax.jit(lambda x: product(x, factor, precision))
-    x = jax.block_until_ready(multiply(factor))
+def _flop_per_sec(side: int, precision: str, weights: WeightFormat) -> float:
+    x = jnp.ones((side, side), jnp.float32) / side
+    factor = ScaledKernel(*quantise(x)) if weights == "int8" else x.astype(weights)
+    multiply = jax.jit(lambda x, factor: product(x, factor, precision))
+    return FLOP_PER_MULTIPLY_ADD * side**3 / least_seconds(multiply, x, factor)
+
+
+def least_seconds(function: Callable[..., Any], *arguments: Any) -> float:
+    """Return the time of the fastest of some calls of a compiled function, the first left out."""
+    jax.block_until_ready(function(*arguments))
     fastest = float("inf")
-    for _ in range(TIMED_PRODUCTS):
+    for _ in range(TIMED_CALLS):
         start = time.perf_counter()
-        x = jax.block_until_ready(multiply(x))
+        jax.block_until_ready(function(*arguments))
         fastest = min(fastest, time.perf_counter() - start)
-    return FLOP_PER_MULTIPLY_ADD * side**3 / fastest
+    return fastest

@@ -47,7 +47,7 @@ def describe_machine() -> Machine:
     """Describe this machine without starting JAX's backend, which would take device memory."""
     return Machine(
         cpu=_field(PROC_CPUINFO, "model name") or platform.processor() or platform.machine(),
-        cores=_usable_cores(),
+        cores=usable_cores(),
         memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // BYTES_PER_MB,
         load_average=round(os.getloadavg()[0], 2),
         system=platform.platform(),
@@ -88,7 +88,8 @@ def memory_suffices(case: str, mend: str) -> Iterator[None]:
         raise InputError(f"{case}: memory ran out: {mend}") from error
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Return how many logical cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -22,7 +22,7 @@ from v2s_jax.errors import InputError
 FILES = ("model.py", "nn.py", "optim.py", "utils.py")
 """What is used of the copy."""
 
-PEER_SAMPLES = 512
+PEER_SAMPLES = 256
 """Samples of each clip that the copy generates: it takes equally long for each."""
 
 
@@ -78,6 +78,7 @@ class PeerSamplingWork:
     samples: int
     """Of each clip."""
     repeats: int
+    device: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class PeerSamplingRow:
 
     batch: int
     samples: int
+    device: str
+    """As PyTorch names it."""
     torch: str
     threads: int
     parameters: int
@@ -120,11 +123,15 @@ def peer_work(case: TrainingCase, platform: str) -> PeerWork:
         chunk_samples=training.chunk_samples,
         repeats=case.repeats,
         precision=case.precision,
-        device="cuda" if platform == "gpu" else "cpu",
+        device=_torch_device(platform),
     )
 
 
-def sampling_work(config: Config, batch: int, repeats: int) -> PeerSamplingWork:
+def _torch_device(platform: str) -> str:
+    return "cuda" if platform == "gpu" else "cpu"
+
+
+def sampling_work(config: Config, batch: int, repeats: int, platform: str) -> PeerSamplingWork:
     """Return a batch of clips in the copy's words; raises InputError as `peer_work` does."""
     size = config.model.big_frame_size
     return PeerSamplingWork(
@@ -132,6 +139,7 @@ def sampling_work(config: Config, batch: int, repeats: int) -> PeerSamplingWork:
         batch=batch,
         samples=PEER_SAMPLES // size * size,
         repeats=repeats,
+        device=_torch_device(platform),
     )
 
 
@@ -173,6 +181,7 @@ def measure_peer_sampling(peer: Peer, work: PeerSamplingWork) -> PeerSamplingRow
     return PeerSamplingRow(
         batch=work.batch,
         samples=work.samples,
+        device=work.device,
         **figures,
         samples_per_sec=work.batch * work.samples / median,
     )

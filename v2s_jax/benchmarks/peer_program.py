@@ -70,8 +70,8 @@ def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
     import model as peer  # of DIR
     import torch
 
-    rnn = peer.SampleRNN(**work["model"])
-    generator = peer.Generator(rnn)
+    rnn = peer.SampleRNN(**work["model"]).to(torch.device(work["device"]))
+    generator = peer.Generator(rnn, cuda=work["device"] == "cuda")
 
     def run(samples: int) -> float:
         start = time.perf_counter()

@@ -2,7 +2,9 @@
 
 A case is a number of clips side by side on a number of compiled rows, the tile. Its figures are
 those of `Generator.generate` as sample.py calls it: features go in from host memory, levels come
-back to it. Decoding, feature extraction and files are left out.
+back to it. Decoding, feature extraction and files are left out. They stand beside what the device
+can do at most (`ceilings`): whichever of the two shares is larger says what the case waits for, and
+where both are small it waits for neither, but for one step after the other.
 """
 
 import math
@@ -16,13 +18,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from v2s_jax.benchmarks.arithmetic import product_flop
+from v2s_jax.benchmarks.ceilings import Ceilings
 from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb, memory_suffices
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
+from v2s_jax.generate.scan import run_big_frame, scan_samples
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat, weight_bytes_per_sample
-from v2s_jax.model import VideoToSound, init_params
+from v2s_jax.model import Carry, Folded, VideoToSound, init_params
 
 RANDOM_WEIGHTS = "random"
 SEED = 0  # of random weights, features and noise; the time taken does not depend on it
@@ -92,14 +97,29 @@ class SamplingRow:
     weight_bytes_per_sample: float | None
     """Bytes of the seven products' weights that one sample of a tile reads; None for models that
     have others."""
+    flop_per_sample: float
+    """Floating-point operations of the matrix products of one sample of one clip, vision left
+    out; products of integers count alike."""
+    weight_bytes_per_sec: float | None
+    """Weights read: once for all rows of a tile."""
+    flop_per_sec: float
+    """Of the samples asked for: rows without a clip do no work that counts."""
+    read_bytes_per_sec: float | None
+    """How fast these weights can be read at most (`Ceilings.read_bytes_per_sec`)."""
+    peak_flop_per_sec: float
+    """How fast the device multiplies at most with weights of this format."""
+    share_of_reading: float | None
+    share_of_multiplying: float
     host_peak_mb: float
     """Resident memory of the case's own process: interpreter, JAX and compilation included."""
     device_peak_mb: float | None
     """Memory that JAX's allocator held on the device; None where it keeps no count (CPU)."""
 
 
-def measure_sampling(case: SamplingCase) -> SamplingRow:
+def measure_sampling(case: SamplingCase, ceilings: Ceilings) -> SamplingRow:
     """Measure one case in this process, which should be a fresh one: peaks never fall.
+
+    `ceilings` are those of the same device, measured in the same run.
 
     Raises InputError when the checkpoint cannot be read or memory runs out.
     """
@@ -107,10 +127,10 @@ def measure_sampling(case: SamplingCase) -> SamplingRow:
     with memory_suffices(
         f"batch {case.batch} on a tile of {case.tile}", "use a smaller --batch or --tile"
     ):
-        return _measure(case)
+        return _measure(case, ceilings)
 
 
-def _measure(case: SamplingCase) -> SamplingRow:
+def _measure(case: SamplingCase, ceilings: Ceilings) -> SamplingRow:
     config, params = load_model(case.model)
     samples = config.clock.samples(case.clip_sec)
     if samples < 1:
@@ -121,6 +141,13 @@ def _measure(case: SamplingCase) -> SamplingRow:
     median = statistics.median(run_secs)
     rate_hz = config.clock.sample_rate_hz
     device = jax.devices()[0]
+    tiles = math.ceil(case.batch / case.tile)
+    weight_bytes = weight_bytes_per_sample(config.model, case.weights)
+    weight_rate = None if weight_bytes is None else weight_bytes * tiles * samples / median
+    read_rate = ceilings.read_bytes_per_sec(config.model, case.weights)
+    flop_per_sample = _flop_per_sample(generator)
+    flop_rate = flop_per_sample * case.batch * samples / median
+    peak = ceilings.flop_per_sec(case.weights, case.precision)
     return SamplingRow(
         preset=config.name,
         weights=RANDOM_WEIGHTS if isinstance(case.model, Config) else str(case.model),
@@ -131,7 +158,7 @@ def _measure(case: SamplingCase) -> SamplingRow:
         device_kind=device.device_kind,
         batch=case.batch,
         tile=case.tile,
-        tiles=math.ceil(case.batch / case.tile),
+        tiles=tiles,
         clip_sec=case.clip_sec,
         samples_per_clip=samples,
         sample_rate_hz=rate_hz,
@@ -144,7 +171,14 @@ def _measure(case: SamplingCase) -> SamplingRow:
         samples_per_sec_total=case.batch * samples / median,
         x_real_time_per_stream=samples / median / rate_hz,
         x_real_time_total=case.batch * samples / median / rate_hz,
-        weight_bytes_per_sample=weight_bytes_per_sample(config.model, case.weights),
+        weight_bytes_per_sample=weight_bytes,
+        flop_per_sample=flop_per_sample,
+        weight_bytes_per_sec=weight_rate,
+        flop_per_sec=flop_rate,
+        read_bytes_per_sec=read_rate,
+        peak_flop_per_sec=peak,
+        share_of_reading=weight_rate / read_rate if weight_rate and read_rate else None,
+        share_of_multiplying=flop_rate / peak,
         host_peak_mb=host_peak_mb(),
         device_peak_mb=device_peak_mb(device),
     )
@@ -171,9 +205,9 @@ def _random_params(config: Config) -> dict[str, Any]:
 
 
 def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tuple[Generator, float]:
-    """Return the compiled sampler and the seconds that took.
+    """Return the sampler, all of its programs compiled, and the seconds that took.
 
-    The first call compiles and runs one block, the second one only runs it.
+    A clip of one big frame, once with what it compiles and once without.
     """
     start = time.perf_counter()
     generator = Generator(
@@ -184,11 +218,24 @@ def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tupl
         engine=case.engine,
         weights=case.weights,
     )
-    generator.compile()
-    compiled = time.perf_counter()
-    generator.compile()
-    ran = time.perf_counter()
-    return generator, (compiled - start) - (ran - compiled)
+    requests = _requests(config, 1, config.model.big_frame_size)
+    _seconds(generator, requests)
+    compiled_sec = time.perf_counter() - start
+    return generator, compiled_sec - _seconds(generator, requests)
+
+
+def _flop_per_sample(generator: Generator) -> float:
+    """Return the operations of the scan's products, which those of other engines equal."""
+    config = generator.config
+    size = config.model.big_frame_size
+    carry = generator.start(np.zeros((generator.tile, 2), np.uint32)).carry
+
+    def big_frame(folded: Folded, carry: Carry, given: jax.Array) -> Any:
+        samples = scan_samples(generator.model, folded, lambda logits, given: (given, logits))
+        return run_big_frame(generator.model, folded, carry, None, given, samples)
+
+    given = np.zeros((generator.tile, size), np.int32)
+    return product_flop(big_frame, generator.folded, carry, given) / (size * generator.tile)
 
 
 def _requests(config: Config, batch: int, samples: int) -> list[Request]:

@@ -28,6 +28,14 @@ def _megabytes(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _spread(row: Any) -> str:
+    return f"{(row.run_sec_max - row.run_sec_min) / row.run_sec_median:.0%}"
+
+
 SAMPLING_COLUMNS = (
     Column("engine", "name", lambda row: row.engine),
     Column("weights", "format", lambda row: row.weight_format),
@@ -35,13 +43,15 @@ SAMPLING_COLUMNS = (
     Column("tile", "rows", lambda row: str(row.tile)),
     Column("compile", "s", lambda row: f"{row.compile_sec:.2f}"),
     Column("run", "median s", lambda row: f"{row.run_sec_median:.3f}"),
-    Column("run", "min s", lambda row: f"{row.run_sec_min:.3f}"),
-    Column("run", "max s", lambda row: f"{row.run_sec_max:.3f}"),
+    Column("spread", "of runs", _spread),
     Column("per stream", "samples/s", lambda row: f"{row.samples_per_sec_per_stream:,.0f}"),
     Column("total", "samples/s", lambda row: f"{row.samples_per_sec_total:,.0f}"),
     Column("per stream", "x real time", lambda row: f"{row.x_real_time_per_stream:.2f}"),
     Column("total", "x real time", lambda row: f"{row.x_real_time_total:.2f}"),
     Column("weights", "MB/sample", lambda row: _weight_megabytes(row.weight_bytes_per_sample)),
+    Column("reading", "of most", lambda row: _share(row.share_of_reading)),
+    Column("products", "MFLOP", lambda row: f"{row.flop_per_sample / 1e6:.3g}"),
+    Column("multiply", "of most", lambda row: _share(row.share_of_multiplying)),
     Column("host", "peak MB", lambda row: _megabytes(row.host_peak_mb)),
     Column("device", "peak MB", lambda row: _megabytes(row.device_peak_mb)),
 )
@@ -50,8 +60,13 @@ SAMPLING_NOTES = """\
 batch: clips side by side. tile: rows that the compiled program computes at once; a larger batch
 takes several tiles, one after the other, and rows without a clip are computed and dropped.
 run: the whole batch, features in host memory to levels in host memory, compilation left out.
+spread: the slowest run less the fastest one, over the median.
 per stream: the samples of one clip over the time of the whole batch.
 MB/sample: weights of the matrix products that one sample reads, once for all rows of a tile.
+reading, of most: over what the same device reads at most, each tier's weights from a working set of
+all that is read between two of its ticks, so caches count on both sides.
+MFLOP: floating-point operations of one sample's products. multiply, of most: over the fastest
+product with weights of the same format; rows without a clip count for nothing.
 peak: of a process of the case's own, compilation included; "-" where the device keeps no count."""
 
 

@@ -9,6 +9,7 @@ from v2s_jax.commands import (
     benchmark_features,
     benchmark_input,
     benchmark_sampling,
+    benchmark_show,
     benchmark_streaming,
     benchmark_training,
 )
@@ -39,5 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     benchmark_input.add_to(
         benchmarks.add_parser("input", help="from videos to shards, and from shards to batches")
+    )
+    benchmark_show.add_to(
+        benchmarks.add_parser("show", help="reports of the sampler's speed, checked and drawn")
     )
     return parser

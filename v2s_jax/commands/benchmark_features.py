@@ -54,7 +54,7 @@ def _run(args: argparse.Namespace) -> None:
         flow_rows = _measure_flow(args.repeats)
         print(f"\n{FEATURES_NOTES}\n{machine_line(machine)}")
         if file is not None:
-            write_report(file, "features", machine, rows=rows, flow_rows=flow_rows)
+            write_report(file, "features", args, machine, rows=rows, flow_rows=flow_rows)
     if args.json is not None:
         print(f"{args.json}: the same figures")
 

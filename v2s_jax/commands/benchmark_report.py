@@ -8,16 +8,24 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from v2s_jax.benchmarks.ceilings import Ceilings
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 from v2s_jax.benchmarks.machine import Machine
+from v2s_jax.benchmarks.sampling import SamplingRow
 from v2s_jax.benchmarks.table import Column, header_lines, row_line
 from v2s_jax.commands.device import PLATFORMS, use_device
 from v2s_jax.config import PRESETS, Config, Precision
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.files import whole_file
+
+LEFT_OUT = "run", "json", "plot"
+"""Words that no figure depends on."""
+FOLDERS = {"data": "DIR", "peer": "DIR", "peer_python": "PYTHON"}
+"""Words whose folders are the user's own, and what stands for them."""
 
 Case = TypeVar("Case")
 Row = TypeVar("Row")
@@ -82,28 +90,71 @@ def printed_rows(
 
 
 @contextmanager
-def results_file(path: Path | None) -> Iterator[Path | None]:
+def results_file(path: Path | None, option: str = "--json") -> Iterator[Path | None]:
     """Open the way to `path` before the measuring, which may take long."""
     if path is None:
         yield None
         return
     if path.is_dir():
-        raise InputError(f"--json {path}: is a folder: name a file")
+        raise InputError(f"{option} {path}: is a folder: name a file")
     with whole_file(path) as temporary:
         yield temporary
 
 
-def write_report(file: Path, benchmark: str, machine: Machine, **rows: list[Any]) -> None:
+@contextmanager
+def plot_file(path: Path | None) -> Iterator[Path | None]:
+    """Open the way to a picture as `results_file` does, where pictures can be drawn."""
+    if path is not None:
+        try:
+            import_module("matplotlib")
+        except ImportError as error:
+            raise InputError(
+                f"--plot {path}: matplotlib is not installed: install it, or draw the --json file "
+                "elsewhere with benchmark.py show"
+            ) from error
+    with results_file(path, "--plot") as temporary:
+        yield temporary
+
+
+def draw_roofline(
+    path: Path, rows: list[SamplingRow], ceilings: Ceilings, machine: Machine
+) -> None:
+    """Draw the rows under the ceilings; matplotlib is imported only here."""
+    from v2s_jax.benchmarks.roofline import roofline_figure
+
+    roofline_figure(path, rows, ceilings, f"{machine.cpu}, {machine.cores} cores")
+
+
+def write_report(
+    file: Path, benchmark: str, args: argparse.Namespace, machine: Machine, **parts: Any
+) -> None:
     """Write the figures, what they were measured on, and how to measure them again."""
-    device_kind = rows["rows"][0].device_kind
-    report: dict[str, Any] = {
+    report = {
         "benchmark": benchmark,
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command_line(benchmark, args),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {**dataclasses.asdict(machine), "device_kind": device_kind},
+        "device": parts["rows"][0].device_kind,
+        "machine": machine,
+        **parts,
     }
-    report |= {name: [dataclasses.asdict(row) for row in some] for name, some in rows.items()}
-    file.write_text(json.dumps(report, indent=2) + "\n")
+    file.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n")
+
+
+def command_line(benchmark: str, args: argparse.Namespace) -> str:
+    """Return the command with every option that the figures depend on, defaults too.
+
+    A later version's defaults do not change what it measures; folders of this machine are left out.
+    """
+    words = ["python", "benchmark.py", benchmark]
+    checkpoint = getattr(args, "checkpoint", None)
+    for name, value in vars(args).items():
+        if name in LEFT_OUT or value is None or (name == "preset" and checkpoint):
+            continue
+        if name == "peer_python" and args.peer is None:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{name.replace('_', '-')}", FOLDERS.get(name, str(one))]
+    return shlex.join(words)
 
 
 def machine_line(machine: Machine) -> str:

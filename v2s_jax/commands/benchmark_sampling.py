@@ -1,8 +1,10 @@
 """`benchmark.py sampling`: the sampler's speed and memory."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from v2s_jax.benchmarks.ceilings import measure_ceilings
 from v2s_jax.benchmarks.machine import describe_machine
 from v2s_jax.benchmarks.peer import Peer, PeerSamplingRow, measure_peer_sampling, sampling_work
 from v2s_jax.benchmarks.sampling import (
@@ -15,20 +17,25 @@ from v2s_jax.benchmarks.table import SAMPLING_COLUMNS, SAMPLING_NOTES
 from v2s_jax.commands.benchmark_report import (
     add_common_options,
     add_peer_options,
+    draw_roofline,
     machine_line,
+    measured,
+    plot_file,
     preset_named,
     printed_rows,
     results_file,
     write_report,
 )
 from v2s_jax.commands.engines import DEFAULT_ENGINE, DEFAULT_WEIGHTS, add_engine_options
-from v2s_jax.config import PRESETS
+from v2s_jax.commands.sampling_text import ceiling_lines, peer_lines, title
+from v2s_jax.config import PRESETS, Config
 from v2s_jax.errors import InputError
 from v2s_jax.generate import DEFAULT_TILE
 
 DEFAULT_BATCHES = (1, DEFAULT_TILE)
 """One clip alone, and as many as sample.py computes at once."""
 TILE_OF_BATCH = "batch"
+CPU = "cpu"
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +59,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tile",
-        default=str(DEFAULT_TILE),
-        help="rows computed at once: a number, or `batch` for as many as there are clips "
-        f"(default: {DEFAULT_TILE}, whose sound is that of sample.py)",
+        action="append",
+        help="rows computed at once: a number, or `batch` for as many as there are clips; give it "
+        f"again for more rows (default: {DEFAULT_TILE}, whose sound is that of sample.py)",
     )
     parser.add_argument(
         "--seconds", type=float, default=4.0, help="length of each clip (default: 4)"
@@ -62,27 +69,38 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add_engine_options(parser, several=True)
     add_peer_options(parser, "generates as many clips after the rows")
     add_common_options(parser)
+    parser.add_argument("--plot", type=Path, help="file for the roofline of the rows (PNG)")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> None:
+    args.batch = args.batch or list(DEFAULT_BATCHES)
+    args.tile = args.tile or [str(DEFAULT_TILE)]
+    args.engine = args.engine or [DEFAULT_ENGINE]
+    args.weights = args.weights or [DEFAULT_WEIGHTS]
     cases = _cases(args)
     peer = None if args.peer is None else Peer(args.peer, args.peer_python)
+    config = load_config(cases[0].model)
     if peer:
-        for case in cases:
-            sampling_work(load_config(case.model), case.batch, case.repeats)
+        sampling_work(config, cases[0].batch, args.repeats, CPU)
     machine = describe_machine()
-    with results_file(args.json) as file:
-        rows = list(printed_rows(measure_sampling, cases, args.device, SAMPLING_COLUMNS, _title))
-        peer_rows = _measure_peer(peer, cases) if peer else []
-        if peer_rows:
-            _print_peer(rows, peer_rows)
-        print(f"\n{SAMPLING_NOTES}")
-        print(machine_line(machine))
+    with results_file(args.json) as file, plot_file(args.plot) as picture:
+        models = [(config.model, case.weights) for case in cases]
+        run = partial(measure_ceilings, precision=args.precision)
+        ceilings = measured(run, models, args.device)
+        print(*ceiling_lines(ceilings), "", sep="\n", flush=True)
+        measure = partial(measure_sampling, ceilings=ceilings)
+        rows = list(printed_rows(measure, cases, args.device, SAMPLING_COLUMNS, title))
+        peer_rows = _measure_peer(peer, rows, config, args.repeats) if peer else []
+        print("", *peer_lines(rows, peer_rows), SAMPLING_NOTES, machine_line(machine), sep="\n")
+        parts = {"ceilings": ceilings, "rows": rows, "peer_rows": peer_rows}
         if file is not None:
-            write_report(file, "sampling", machine, rows=rows, peer_rows=peer_rows)
-    if args.json is not None:
-        print(f"{args.json}: the same figures")
+            write_report(file, "sampling", args, machine, **parts)
+        if picture is not None:
+            draw_roofline(picture, rows, ceilings, machine)
+    for path, what in ((args.json, "the same figures"), (args.plot, "the roofline")):
+        if path is not None:
+            print(f"{path}: {what}")
 
 
 def _cases(args: argparse.Namespace) -> list[SamplingCase]:
@@ -91,16 +109,17 @@ def _cases(args: argparse.Namespace) -> list[SamplingCase]:
         SamplingCase(
             model=model,
             batch=batch,
-            tile=batch if args.tile == TILE_OF_BATCH else _tile(args.tile),
+            tile=batch if tile == TILE_OF_BATCH else _tile(tile),
             clip_sec=args.seconds,
             repeats=args.repeats,
             precision=args.precision,
             engine=engine,
             weights=weights,
         )
-        for batch in args.batch or DEFAULT_BATCHES
-        for engine in args.engine or [DEFAULT_ENGINE]
-        for weights in args.weights or [DEFAULT_WEIGHTS]
+        for batch in args.batch
+        for tile in args.tile
+        for engine in args.engine
+        for weights in args.weights
     ]
 
 
@@ -111,33 +130,12 @@ def _tile(text: str) -> int:
         raise InputError(f"--tile {text}: use a number or `{TILE_OF_BATCH}`") from error
 
 
-def _title(row: SamplingRow) -> str:
-    return (
-        f"sampling, preset {row.preset} ({row.parameters:,} parameters, weights: {row.weights}), "
-        f"clips of {row.clip_sec:g} s at {row.sample_rate_hz} Hz, {len(row.run_secs)} runs, "
-        f"precision {row.precision}, device {row.device_kind}"
-    )
-
-
-def _measure_peer(peer: Peer, cases: list[SamplingCase]) -> list[PeerSamplingRow]:
-    """Let the copy generate batches of each size, once for each."""
-    batches = dict.fromkeys(case.batch for case in cases)
-    first = cases[0]
-    config = load_config(first.model)
+def _measure_peer(
+    peer: Peer, rows: list[SamplingRow], config: Config, repeats: int
+) -> list[PeerSamplingRow]:
+    """Let the copy generate batches of each size, once for each, on the rows' kind of device."""
+    platform = CPU if rows[0].device_kind == CPU else "gpu"
     return [
-        measure_peer_sampling(peer, sampling_work(config, batch, first.repeats))
-        for batch in batches
+        measure_peer_sampling(peer, sampling_work(config, batch, repeats, platform))
+        for batch in dict.fromkeys(row.batch for row in rows)
     ]
-
-
-def _print_peer(rows: list[SamplingRow], peer_rows: list[PeerSamplingRow]) -> None:
-    first = peer_rows[0]
-    print(
-        f"\nsamplernn-pytorch, the same sizes without video ({first.parameters:,} parameters), "
-        f"PyTorch {first.torch}, {first.threads} threads, {first.samples} samples, after the rows"
-    )
-    for peer_row in peer_rows:
-        print(f"batch {peer_row.batch}: {peer_row.samples_per_sec:,.0f} samples/s in total")
-        for row in (row for row in rows if row.batch == peer_row.batch):
-            times = row.samples_per_sec_total / peer_row.samples_per_sec
-            print(f"  {row.engine}, {row.weight_format}: {times:.1f} times that")

@@ -59,8 +59,9 @@ def _run(args: argparse.Namespace) -> None:
     config = preset_named(args.preset)
     model = dataclasses.replace(config.model, variant=args.variant or config.model.variant)
     config = dataclasses.replace(config, model=model)
-    batches = args.batch or [config.training.batch_clips]
-    cases = [TrainingCase(config, batch, args.repeats, args.precision) for batch in batches]
+    args.batch = args.batch or [config.training.batch_clips]
+    args.variant = model.variant
+    cases = [TrainingCase(config, batch, args.repeats, args.precision) for batch in args.batch]
     peer = None if args.peer is None else _peer(args, cases)
     machine = describe_machine()
     with results_file(args.json) as file:
@@ -70,7 +71,7 @@ def _run(args: argparse.Namespace) -> None:
             _print_peer(rows, peer_rows)
         print(machine_line(machine))
         if file is not None:
-            write_report(file, "training", machine, rows=rows, peer_rows=peer_rows)
+            write_report(file, "training", args, machine, rows=rows, peer_rows=peer_rows)
     if args.json is not None:
         print(f"{args.json}: the same figures")
 

@@ -18,6 +18,8 @@ from v2s_jax.errors import InputError
 from v2s_jax.kernels.build import COMMAND, library_path
 from v2s_jax.kernels.interface import Drawn, Given, Keep
 from v2s_jax.kernels.packing import (
+    GROUP,
+    LANES,
     NO_LEVEL,
     Packed,
     WeightFormat,
@@ -31,6 +33,9 @@ from v2s_jax.kernels.packing import (
 from v2s_jax.model import Carry, Folded
 
 TARGET = "v2s_generate"
+MULTIPLY_TARGET = "v2s_multiply"
+SUMS_SHAPE = 16, LANES
+"""One vector of floats for each thread that there may be (sampler.cc, kMostThreads)."""
 GATES = 3
 
 
@@ -135,6 +140,30 @@ class CpuEngine:
         )
 
 
+def multiply_only(
+    kernel: Packed, rows: int, turns: int, weights: WeightFormat
+) -> Float[Array, "threads lanes"]:
+    """Multiply `rows` rows of zeros by a kernel `turns` times, and give sums of no interest.
+
+    Each core takes its own columns and meets no other: no engine on this processor can be faster.
+    Raises InputError when the library is not built.
+    """
+    _register()
+    call = jax.ffi.ffi_call(MULTIPLY_TARGET, jax.ShapeDtypeStruct(SUMS_SHAPE, jnp.float32))
+    return call(*kernel, rows=rows, turns=turns, rows_per_lane=rows_per_lane(weights))
+
+
+def zero_kernel(inputs: int, groups: int, weights: WeightFormat) -> Packed:
+    """Return a packed kernel of zeros with `groups` groups of columns."""
+    per, columns = rows_per_lane(weights), groups * GROUP
+    return Packed(
+        jnp.zeros((groups, inputs // per, GROUP // LANES, LANES, per), weights),
+        jnp.ones(columns),
+        jnp.zeros(columns, jnp.int32),
+        jnp.zeros(columns),
+    )
+
+
 @cache
 def _register() -> None:
     """Load the library, once."""
@@ -142,4 +171,6 @@ def _register() -> None:
     if not path.exists():
         raise InputError(f"--engine cpu is not built: run {COMMAND}, or use --engine scan")
     library = ctypes.cdll.LoadLibrary(str(path))
-    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(library.V2sGenerate), platform="cpu")
+    for target, function in ((TARGET, "V2sGenerate"), (MULTIPLY_TARGET, "V2sMultiply")):
+        capsule = jax.ffi.pycapsule(getattr(library, function))
+        jax.ffi.register_ffi_target(target, capsule, platform="cpu")

@@ -136,17 +136,33 @@ def pack(product: Product, weights: WeightFormat, no_bias: float = 0.0) -> Packe
     )
 
 
-def weight_bytes_per_sample(config: ModelConfig, weights: WeightFormat) -> float | None:
-    """Return the bytes of the products' weights that generating one sample reads.
+class WeightReads(NamedTuple):
+    """Bytes of the products' weights that each tick of a tier reads, once for all rows of a tile.
 
-    A tile reads them once for all of its rows. Tables, small maps and vision, which is read once
-    per video frame, are left out. None for a model that is not three tiers of one GRU layer.
+    Tables, small maps and vision, which is read once per video frame, are left out.
     """
-    c = config
+
+    per_big_frame: int
+    per_frame: int
+    per_sample: int
+
+
+def weight_reads(config: ModelConfig, weights: WeightFormat) -> WeightReads | None:
+    """Return what generating reads; None for a model that is not three tiers of one GRU layer."""
+    c, size = config, WEIGHT_BYTES[weights]
     if (c.tiers, c.cell, c.rnn_layers) != (THREE_TIERS, "gru", 1):
         return None
-    per_big_frame = c.dim * (3 * c.dim + c.ratio * c.dim + 3 * c.dim)
-    per_frame = c.dim * (3 * c.dim + c.frame_size * c.mlp_dim)
-    per_sample = c.mlp_dim * (c.mlp_dim + c.q_levels)
-    read = per_big_frame / c.big_frame_size + per_frame / c.frame_size + per_sample
-    return read * WEIGHT_BYTES[weights]
+    return WeightReads(
+        per_big_frame=size * c.dim * (3 * c.dim + c.ratio * c.dim + 3 * c.dim),
+        per_frame=size * c.dim * (3 * c.dim + c.frame_size * c.mlp_dim),
+        per_sample=size * c.mlp_dim * (c.mlp_dim + c.q_levels),
+    )
+
+
+def weight_bytes_per_sample(config: ModelConfig, weights: WeightFormat) -> float | None:
+    """Return the bytes of `weight_reads` that one sample costs on average."""
+    reads = weight_reads(config, weights)
+    if reads is None:
+        return None
+    of_frames = reads.per_big_frame / config.big_frame_size + reads.per_frame / config.frame_size
+    return of_frames + reads.per_sample

@@ -141,6 +141,17 @@ class Worker {
     }
   }
 
+  // This thread's groups of one product, over and over: what the machine can do at most.
+  void multiply_only(const Product& p, int groups, int turns, float* to) {
+    prepare(x_.data, s_.rows, s_.dim);
+    const Span own = share(groups);
+    Floats sum = {};
+    for (int turn = 0; turn < turns; ++turn)
+      for (int group = own.begin; group < own.end; ++group)
+        multiply(p, s_.rows, s_.dim, group, [&](int, int, Floats y) { sum += y; });
+    store(to + thread_ * kLanes, sum);
+  }
+
  private:
   Span share(int count) const {
     return {count * thread_ / threads_, count * (thread_ + 1) / threads_};
@@ -381,17 +392,33 @@ int usable_cores() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-template <typename Format>
-void generate(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out) {
-  const int threads = std::clamp(std::min(usable_cores(), s.dim / kGroup), 1, 16);
-  Shared shared(s, threads);
-  std::copy_n(in.big_state, s.rows * s.dim, shared.big_state[0].data);
-  std::copy_n(in.frame_state, s.rows * s.dim, shared.frame_state[0].data);
-  auto work = [&](int thread) { Worker<Format>(s, w, in, out, shared, thread, threads).run(); };
+constexpr int kMostThreads = 16;
+
+template <typename Work>
+void on_threads(int threads, Work work) {
   std::vector<std::thread> others;
   for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
   work(0);
   for (auto& other : others) other.join();
+}
+
+template <typename Format>
+void generate(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out) {
+  const int threads = std::clamp(std::min(usable_cores(), s.dim / kGroup), 1, kMostThreads);
+  Shared shared(s, threads);
+  std::copy_n(in.big_state, s.rows * s.dim, shared.big_state[0].data);
+  std::copy_n(in.frame_state, s.rows * s.dim, shared.frame_state[0].data);
+  auto work = [&](int thread) { Worker<Format>(s, w, in, out, shared, thread, threads).run(); };
+  on_threads(threads, work);
+}
+
+template <typename Format>
+void multiply_only(const Sizes& s, const Product& p, int groups, int turns, float* to) {
+  const int threads = std::clamp(std::min(usable_cores(), groups), 1, kMostThreads);
+  Shared shared(s, threads);
+  on_threads(threads, [&](int thread) {
+    Worker<Format>(s, {}, {}, {}, shared, thread, threads).multiply_only(p, groups, turns, to);
+  });
 }
 
 constexpr int kFirstWeight = 8;  // arguments before the weights
@@ -442,6 +469,23 @@ ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t bi
   return ffi::Error::Success();
 }
 
+ffi::Error Multiply(ffi::AnyBuffer weights, ffi::Buffer<ffi::F32> scales,
+                    ffi::Buffer<ffi::S32> totals, ffi::Buffer<ffi::F32> bias,
+                    ffi::ResultBuffer<ffi::F32> sums, int64_t rows, int64_t turns,
+                    int64_t format) {
+  const int groups = weights.dimensions()[0], width = weights.dimensions()[1] * format;
+  Sizes s{};
+  s.rows = rows, s.frame = s.ratio = 1, s.dim = s.mlp = width;
+  const Product p{static_cast<const uint8_t*>(weights.untyped_data()), scales.typed_data(),
+                  totals.typed_data(), bias.typed_data()};
+  float* to = sums->typed_data();
+  std::fill_n(to, kMostThreads * kLanes, 0.0f);
+  if (format == Float32::kPer) multiply_only<Float32>(s, p, groups, turns, to);
+  else if (format == BFloat16::kPer) multiply_only<BFloat16>(s, p, groups, turns, to);
+  else multiply_only<Int8>(s, p, groups, turns, to);
+  return ffi::Error::Success();
+}
+
 }  // namespace v2s
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(V2sGenerate, v2s::Generate,
@@ -451,4 +495,15 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(V2sGenerate, v2s::Generate,
                                   .Attr<int64_t>("big_frame_size")
                                   .Attr<int64_t>("frame_size")
                                   .Attr<int64_t>("q_levels")
+                                  .Attr<int64_t>("rows_per_lane"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(V2sMultiply, v2s::Multiply,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::S32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Ret<ffi::Buffer<ffi::F32>>()
+                                  .Attr<int64_t>("rows")
+                                  .Attr<int64_t>("turns")
                                   .Attr<int64_t>("rows_per_lane"));
