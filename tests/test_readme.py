@@ -81,6 +81,6 @@ def test_commands_run_in_order_as_written(tmp_path):
         "out/tiny/drum-test-00000_sound.wav",
         "out/flow/drum-test-00001_sound.wav",
         "runs/tiny/params.safetensors",
-        "report/sync.json",
+        "report/report.json",
     ):
         assert (tree / made).stat().st_size > 0

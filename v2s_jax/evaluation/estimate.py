@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.bootstrap import difference_interval
@@ -45,9 +45,13 @@ def pooled(
     counts: Float64[np.ndarray, "clips counts"],
     score: Callable[[Float64[np.ndarray, "... counts"]], Float64[np.ndarray, "..."]],
     seed: int,
+    strata: Int64[np.ndarray, "clips"] | None = None,
 ) -> Estimate:
-    """Return `score` of the counts summed over clips; it must be 0 of no counts at all."""
-    return pooled_difference(counts, np.zeros_like(counts), score, seed)
+    """Return `score` of the counts summed over clips; it must be 0 of no counts at all.
+
+    With `strata`, numbers of groups that keep their sizes, each needs LEAST_CLIPS.
+    """
+    return pooled_difference(counts, np.zeros_like(counts), score, seed, strata)
 
 
 def pooled_difference(
@@ -55,13 +59,15 @@ def pooled_difference(
     other: Float64[np.ndarray, "clips counts"],
     score: Callable[[Float64[np.ndarray, "... counts"]], Float64[np.ndarray, "..."]],
     seed: int,
+    strata: Int64[np.ndarray, "clips"] | None = None,
 ) -> Estimate:
     """Return `score` of `own` minus that of `other`; a clip that is drawn enters both."""
     clips = len(own)
-    if clips < LEAST_CLIPS:
+    fewest = clips if strata is None else int(np.unique(strata, return_counts=True)[1].min())
+    if fewest < LEAST_CLIPS:
         difference = float(score(own.sum(axis=0)) - score(other.sum(axis=0)))
-        return Estimate(difference, None, None, clips, too_few(clips))
-    return Estimate(*difference_interval(own, other, score, seed), clips, None)
+        return Estimate(difference, None, None, clips, too_few(fewest))
+    return Estimate(*difference_interval(own, other, score, seed, strata), clips, None)
 
 
 def mean(values: Sequence[float | None], seed: int, undefined: str) -> Estimate:
