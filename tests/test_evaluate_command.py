@@ -238,10 +238,10 @@ def test_true_sound_passes_the_levels_of_the_model(made):
         ({"category": "drums"}, "did you mean drum?"),
         ({"split": "validation"}, "no split 'validation'"),
         ({"clips": "0"}, "--clips 0: use at least 1"),
-        ({"gallery": "1"}, "--gallery 1: retrieval needs at least 2"),
-        ({"queries": "0"}, "--queries 0: retrieval needs at least 1"),
+        ({"gallery": "1"}, "--gallery 1: use at least 2"),
+        ({"queries": "0"}, "--queries 0: use at least 1"),
         ({"max-seconds": "0"}, "--max-seconds 0.0: use more than 0"),
-        ({"split": "train", "category": "drum"}, "clips of the split 1: retrieval needs"),
+        ({"split": "train", "category": "drum"}, "1 clip of split train: retrieval needs 2"),
         ({"seed": "-1"}, "seed -1"),
         ({"temperature": "0"}, "temperature 0"),
         ({"checkpoint": "missing.safetensors"}, "no such checkpoint"),
@@ -316,36 +316,49 @@ def test_events_of_another_data_set_are_refused(run, made, tmp_path):
         run(data=copy)
 
 
-@pytest.fixture
-def family(made, tmp_path) -> Path:
-    """The workdir of a run of each category."""
-    for number, category in enumerate(CATEGORIES):
-        folder = tmp_path / "each" / category
-        folder.mkdir(parents=True)
-        saved(folder / "params.safetensors", TINY, seed=number)
-    return tmp_path / "each"
+def python(*words: str | Path) -> str:
+    """Run a command in a process of its own; return what it printed."""
+    ended = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "warning" not in ended.stderr.lower()
+    return ended.stdout
+
+
+QUICK = ("--training.steps", "4", "--training.evaluate-every-steps", "0")
+
+
+@pytest.mark.slow
+def test_a_family_of_models_scores_each_clip_by_its_category_s(made, tmp_path):
+    """As if each had been evaluated on its own category alone."""
+    family = tmp_path / "each"
+    python("train.py", "tiny", "--data", made, "--workdir", family, "--run.each-category", *QUICK)
+    parts = ("--parts", "likelihood", "retrieval", "--max-seconds", "0.2")
+    evaluate("--checkpoint", family, "--data", made, "--out", tmp_path / "all", *parts)
+    together = json.loads((tmp_path / "all/report.json").read_text())
+    assert not together["models"][0]["one_for_all_categories"]
+    bits = {clip["clip_id"]: clip["bits"] for clip in together["likelihood"]["clips"]}
+    for category in CATEGORIES:
+        out = tmp_path / category
+        one = family / category
+        of_one = ("--data", made, "--out", out, "--category", category, "--parts", "likelihood")
+        evaluate("--checkpoint", one, *of_one)
+        alone = json.loads((out / "report.json").read_text())["likelihood"]["clips"]
+        for clip in alone:
+            found = bits[clip["clip_id"]]["each"] / clip["samples"]
+            assert found == pytest.approx(clip["bits"][category] / clip["samples"], abs=1e-5)
+    shutil.rmtree(family / "drum")
+    with pytest.raises(InputError, match="each: no run of drum"):
+        evaluate("--checkpoint", family, "--data", made, "--out", tmp_path / "all")
 
 
 @pytest.mark.slow
 def test_trained_models_from_the_command_line(made, tmp_path):
     """Two small trainings, then the whole evaluation, twice: each in a process of its own."""
-
-    def python(*words: str | Path) -> str:
-        ended = subprocess.run(
-            [sys.executable, *map(str, words)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert "warning" not in ended.stderr.lower()
-        return ended.stdout
-
-    quick = ("--training.steps", "4", "--training.evaluate-every-steps", "0")
     for variant in ("frame", "unconditional"):
         model = ("--model.variant", variant)
-        python("train.py", "tiny", "--data", made, "--workdir", tmp_path / variant, *model, *quick)
+        python("train.py", "tiny", "--data", made, "--workdir", tmp_path / variant, *model, *QUICK)
     words = ("--checkpoint", tmp_path / "frame", "--checkpoint", tmp_path / "unconditional")
     out = ("--data", made, "--out", tmp_path / "report", *WORDS)
     printed = python("evaluate.py", *words, *out)

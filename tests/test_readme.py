@@ -60,7 +60,7 @@ def test_commands_run_in_order_as_written(tmp_path):
     )
     long = set(long_commands())
     lines = [line for line in commands(README) if line.startswith("python ")]
-    assert len(lines) == 17 and len(long) == 3
+    assert len(lines) == 18 and len(long) == 3
     for line in lines:
         if line in long:
             line = line.replace("--preset demo", "--preset tiny").replace("py demo", "py tiny")
@@ -81,6 +81,7 @@ def test_commands_run_in_order_as_written(tmp_path):
         "out/tiny/drum-test-00000_sound.wav",
         "out/flow/drum-test-00001_sound.wav",
         "runs/tiny/params.safetensors",
+        "out/evaluated/report.json",
         "report/report.json",
     ):
         assert (tree / made).stat().st_size > 0

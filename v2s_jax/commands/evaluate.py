@@ -73,8 +73,9 @@ def main() -> None:
     check_temperature(args.temperature)
     use_device(args.device)
     data = open_data_set(args.data, args.split)
-    models = open_models(args.checkpoint, data)
-    clips = select(data, categories_named(data, args.category), args.clips)
+    categories = categories_named(data, args.category)
+    models = open_models(args.checkpoint, data, categories)
+    clips = select(data, categories, args.clips)
     planned = _plan(args, models, clips)
     check_writable(args.out)
     for model in models:
@@ -183,7 +184,7 @@ def _keep_gallery(out: Path, model: Model, gallery: Gallery) -> KeptScores:
 def _identity(model: Model, data: DataSet) -> dict[str, Any]:
     """Return what scores of a model on a data set depend on."""
     return {
-        "params_sha256": model.sha256,
+        **model.identity,
         "data": f"{data.fingerprint}, {data.metadata['made_by']}",
     }
 

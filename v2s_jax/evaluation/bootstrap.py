@@ -52,9 +52,12 @@ def _resampled(
 ) -> Float64[np.ndarray, "resamples counts"]:
     """Return the sums over as many clips as there are, drawn with replacement."""
     clips = len(counts)
-    shares = np.full(clips, 1 / clips)
-    blocks = (
-        random.multinomial(clips, shares, min(BLOCK, RESAMPLES - first))
-        for first in range(0, RESAMPLES, BLOCK)
-    )
-    return np.concatenate([drawn.astype(np.float64) @ counts for drawn in blocks])
+
+    def block(resamples: int) -> Float64[np.ndarray, "block counts"]:
+        drawn = random.integers(clips, size=(resamples, clips))
+        place = drawn + clips * np.arange(resamples)[:, None]
+        times = np.bincount(place.ravel(), minlength=resamples * clips)
+        return times.reshape(resamples, clips).astype(np.float64) @ counts
+
+    sizes = (min(BLOCK, RESAMPLES - first) for first in range(0, RESAMPLES, BLOCK))
+    return np.concatenate([block(size) for size in sizes])

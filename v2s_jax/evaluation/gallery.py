@@ -9,7 +9,7 @@ Frame's products of vision, once per 1,024 samples, cost less than a thousandth 
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +25,21 @@ from v2s_jax.training.loss import BITS_PER_NAT
 MOST_ROWS = 32
 """Videos side by side, at most."""
 ROW_SAMPLES = 4_096
-"""Most rows times samples of one compiled call: beyond it activations leave a CPU's caches. Twice
-as much took 1.2 times as long per sample on two cores of an AMD EPYC, eight times as much 2 times.
-"""
+"""Most rows times samples of one compiled call: beyond it activations leave a CPU's caches. With 20
+rows of the demo preset, 2,560 brought 127,000 samples/s, 5,120 107,000 and 20,480 69,000 (two cores
+of an AMD EPYC, beside other work)."""
 TIMED_CALLS = 8
 """Calls that the pace is measured on."""
+
+
+class Tile(NamedTuple):
+    """Videos side by side."""
+
+    features: Float[np.ndarray, "rows video_frames feature_dim"]
+    carry: Carry
+    """Before the first sample, with one row of levels."""
+    videos: int
+    """Rows that are videos; the rest is padding."""
 
 
 class VideoGallery:
@@ -52,11 +62,8 @@ class VideoGallery:
         model = VideoToSound(config, "highest")
         self._chunk = partial(chunk_nats, model)
         self._tiles = [
-            (seen, _start(model, params, seen))
-            for seen in (
-                _padded(features[first : first + self._rows], self._rows)
-                for first in range(0, self._videos, self._rows)
-            )
+            _tile(model, params, features[first : first + self._rows], self._rows)
+            for first in range(0, self._videos, self._rows)
         ]
 
     def bits(
@@ -65,43 +72,40 @@ class VideoGallery:
         on_samples: Callable[[int], None] = lambda samples: None,
     ) -> Float64[np.ndarray, "videos"]:
         """Return -log2 p(sound | video) for each video; `on_samples` counts samples of all."""
-        bits = [self._tile_bits(levels, seen, carry, on_samples) for seen, carry in self._tiles]
-        return np.concatenate(bits)[: self._videos]
+        return np.concatenate([self._tile_bits(levels, tile, on_samples) for tile in self._tiles])
 
     def samples_per_sec(self) -> float:
-        """Measure the pace: samples of all videos together per second, once it is compiled."""
-        quiet = np.full(TIMED_CALLS * self._chunk_samples, q_zero(self._config.model.q_levels))
-        levels = quiet.astype(np.uint8)
-        seen, carry = self._tiles[0]
-        frames = -(-len(levels) // self._config.clock.samples_per_video_frame)
-        seen = np.resize(seen, (len(seen), max(frames, seen.shape[1]), seen.shape[2]))
-        self._tile_bits(levels, seen, carry, lambda samples: None)
+        """Measure the pace, once it is compiled: samples of all videos together per second."""
+        first = self._tiles[0]
+        there = first.features.shape[1] * self._config.clock.samples_per_video_frame
+        samples = min(TIMED_CALLS * self._chunk_samples, there)
+        levels = np.full(samples, q_zero(self._config.model.q_levels), np.uint8)
+        self._tile_bits(levels, first)
         began = perf_counter()
-        self._tile_bits(levels, seen, carry, lambda samples: None)
-        real_rows = self._videos / len(self._tiles)
-        return len(levels) * real_rows / (perf_counter() - began)
+        self._tile_bits(levels, first)
+        return samples * first.videos / (perf_counter() - began)
 
     def _tile_bits(
         self,
         levels: UInt8[np.ndarray, "samples"],
-        seen: Float[np.ndarray, "rows video_frames feature_dim"],
-        carry: Carry,
-        on_samples: Callable[[int], None],
-    ) -> Float64[np.ndarray, "rows"]:
-        per_frame = self._config.clock.samples_per_video_frame
-        carry = jax.tree.map(jnp.copy, carry)  # the program writes over the one it is given
+        tile: Tile,
+        on_samples: Callable[[int], None] = lambda samples: None,
+    ) -> Float64[np.ndarray, "videos"]:
+        """Score one tile, chunk by chunk."""
+        silence, width = q_zero(self._config.model.q_levels), self._chunk_samples
+        carry = jax.tree.map(jnp.copy, tile.carry)  # the program writes over the one it is given
         nats = np.zeros(self._rows)
-        for start in range(0, len(levels), self._chunk_samples):
-            own = levels[start : start + self._chunk_samples]
-            row = np.full((1, self._chunk_samples), q_zero(self._config.model.q_levels), np.uint8)
+        for start in range(0, len(levels), width):
+            own = levels[start : start + width]
+            row = np.full((1, width), silence, np.uint8)
             row[0, : len(own)] = own
-            mask = np.arange(self._chunk_samples)[None] < len(own)
-            frame = start // per_frame
-            now = seen[:, frame : frame + 1].astype(np.float32)
-            carry, chunk = self._chunk(self._params, carry, row, mask, now)
+            mask = np.arange(width)[None] < len(own)
+            video_frame = start // self._config.clock.samples_per_video_frame
+            seen = tile.features[:, video_frame : video_frame + 1].astype(np.float32)
+            carry, chunk = self._chunk(self._params, carry, row, mask, seen)
             nats += np.asarray(chunk, np.float64)
-            on_samples(len(own) * self._videos // len(self._tiles))
-        return nats * BITS_PER_NAT
+            on_samples(len(own) * tile.videos)
+        return nats[: tile.videos] * BITS_PER_NAT
 
 
 def _chunk_samples(config: Config, rows: int) -> int:
@@ -126,8 +130,12 @@ def _start(
     return carry._replace(levels=carry.levels[:1])
 
 
-def _padded(
-    features: Float[np.ndarray, "videos video_frames feature_dim"], rows: int
-) -> Float[np.ndarray, "rows video_frames feature_dim"]:
-    """Repeat the last video where a tile has rows left."""
-    return features[np.minimum(np.arange(rows), len(features) - 1)]
+def _tile(
+    model: VideoToSound,
+    params: dict[str, Any],
+    features: Float[np.ndarray, "videos video_frames feature_dim"],
+    rows: int,
+) -> Tile:
+    """Fill rows that are left with the last video, and encode all."""
+    filled = features[np.minimum(np.arange(rows), len(features) - 1)]
+    return Tile(filled, _start(model, params, filled), len(features))

@@ -5,6 +5,7 @@ Lines are only added; one that was cut off is written again.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,15 @@ class KeptScores:
         return self._values[key]
 
     def add(self, key: str, values: Sequence[float]) -> None:
-        """Keep values; they are on disk when this returns."""
+        """Keep values; they are on disk when this returns.
+
+        Raises InputError for a value that is not finite, and when the disk does not take them.
+        """
+        if not all(map(math.isfinite, values)):
+            raise InputError(
+                f"{key}: its score is not a finite number: the model's parameters are damaged, or "
+                "training diverged"
+            )
         self._values[key] = list(values)
         try:
             with self.path.open("a") as file:

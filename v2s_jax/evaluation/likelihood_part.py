@@ -40,7 +40,7 @@ def likelihood_part(
 ) -> dict[str, Any]:
     """Return table 1: cross-entropy on each split, paired differences, regret, and every clip's.
 
-    The unigram is there if the train split is.
+    `clips` are those of each split; the unigram is fitted on those of TRAIN, which must be there.
     """
     config = models[0].config
     counts = {split: level_counts(chosen, config) for split, chosen in clips.items()}
@@ -48,9 +48,10 @@ def likelihood_part(
     for split, chosen in clips.items():
         bits: Bits = {m.name: _own_bits(m, split, chosen, keep) for m in models}
         floors = _floors(models, chosen)
-        baselines: Bits = {UNIFORM: uniform_bits(chosen, config.model.q_levels)}
-        if TRAIN in clips:
-            baselines[UNIGRAM] = unigram_bits(counts[split], counts[TRAIN])
+        baselines: Bits = {
+            UNIFORM: uniform_bits(chosen, config.model.q_levels),
+            UNIGRAM: unigram_bits(counts[split], counts[TRAIN]),
+        }
         part["rows"] += [
             row
             for name, amounts in (bits | baselines).items()
@@ -64,7 +65,7 @@ def likelihood_part(
                 head = {"model": name, "split": split}
                 part["regret"] += _rows(head, amounts - floors, chosen, seed)
         part["clips"] += _clip_rows(split, chosen, bits | baselines, floors)
-    part["unigram_fitted_on_clips"] = len(clips[TRAIN]) if TRAIN in clips else 0
+    part["unigram_fitted_on_clips"] = len(clips[TRAIN])
     part["unconditional_models"] = [model.name for model in models if not model.sees]
     return part
 

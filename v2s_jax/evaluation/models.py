@@ -48,6 +48,12 @@ class Model:
         return self.configs[0]
 
     @property
+    def identity(self) -> dict[str, str]:
+        """What all that the model computes depends on."""
+        configs = content_hash(*(config.to_json().encode() for config in self.configs))
+        return {"params_sha256": self.sha256, "configs_sha256": configs.hex()}
+
+    @property
     def joint(self) -> bool:
         """Whether one checkpoint serves all categories."""
         return None in self.checkpoints
@@ -65,8 +71,8 @@ class Model:
                 yield Share(*load_params(path), members)
 
 
-def open_models(paths: Sequence[Path], data: DataSet) -> list[Model]:
-    """Return the models of these checkpoints; see `open_model`.
+def open_models(paths: Sequence[Path], data: DataSet, categories: Sequence[str]) -> list[Model]:
+    """Return the models of these checkpoints for clips of these categories; see `open_model`.
 
     Raises InputError for none, one that is given twice, one that the data were not made for, and
     for models that cannot be compared.
@@ -80,7 +86,7 @@ def open_models(paths: Sequence[Path], data: DataSet) -> list[Model]:
     models: list[Model] = []
     for path in paths:
         taken = [model.name for model in models]
-        models.append(open_model(path, data, taken))
+        models.append(open_model(path, categories, taken))
     for path, model in zip(paths, models, strict=True):
         _check_same(paths[0], models[0].config, path, model.config)
     for model in models:
@@ -88,25 +94,25 @@ def open_models(paths: Sequence[Path], data: DataSet) -> list[Model]:
     return models
 
 
-def open_model(path: Path, data: DataSet, taken: Sequence[str] = ()) -> Model:
+def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ()) -> Model:
     """Read what a checkpoint is: a .safetensors file, the --workdir of a run, or of a run of each.
 
-    The folder that `train.py --run.each-category` wrote holds one run for each category; then the
-    data's categories must all be there. It is named after its file or folder, with a number behind
+    The folder that `train.py --run.each-category` wrote holds one run for each category; then
+    `categories` must all be there. It is named after its file or folder, with a number behind
     a name that is taken.
     """
     with reading(path):
         folders = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
-    of_category = {p.name: p for p in folders if p.name in data.categories}
+    of_category = {p.name: p for p in folders if p.name in categories}
     checkpoints: dict[str | None, Path] = {None: path}
     if of_category:
-        missing = [name for name in data.categories if name not in of_category]
+        missing = [name for name in categories if name not in of_category]
         if missing:
             raise InputError(
-                f"{path}: no run of {', '.join(missing)}: train it with --run.each-category, or "
-                "give --category without it"
+                f"{path}: no run of {', '.join(missing)}: train with --run.each-category, or name "
+                "those there are with --category"
             )
-        checkpoints = {name: of_category[name] for name in data.categories}
+        checkpoints = {name: of_category[name] for name in categories}
     configs: list[Config] = []
     digests: list[bytes] = []
     for checkpoint in checkpoints.values():

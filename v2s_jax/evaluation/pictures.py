@@ -99,8 +99,9 @@ def draw_sight(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def draw_retrieval(path: Path, part: dict[str, Any]) -> None:
     """Draw hits beside chance, and each model's scores of every sound under every video."""
     models = list(part["log_likelihood_nats"])
-    figure = Figure(figsize=(4.2 * (len(models) + 1), 4.2), layout="constrained")
-    first, *others = np.atleast_1d(figure.subplots(1, len(models) + 1))
+    figure = Figure(figsize=(4.2 * (len(models) + 2), 4.2), layout="constrained")
+    widths = [2, *(1 for _ in models)]
+    first, *others = np.atleast_1d(figure.subplots(1, len(widths), width_ratios=widths))
     rows = [row for row in part["rows"] if row["measure"] != "mean_reciprocal_rank"]
     keys = list(dict.fromkeys((row["right"], row["among"], row["measure"]) for row in rows))
     series = {
@@ -114,10 +115,10 @@ def draw_retrieval(path: Path, part: dict[str, Any]) -> None:
         for model in models
         for score in (LIKELIHOOD, LESS_LOG_MEAN)
     }
-    groups = [f"{right} {measure.replace('_', '-')}\n{among}" for right, among, measure in keys]
+    where = {"category": "in its category", "all": "of all"}
+    groups = [f"{right} {m.replace('_', '-')}\n{where[among]}" for right, among, m in keys]
     _bars(first, groups, series)
-    first.get_legend().remove()
-    first.legend(frameon=False, fontsize=7)
+    first.set_ylim(0.0, PERCENT)
     for group, key in enumerate(keys):
         chance = next(
             row["chance"] for row in rows if (row["right"], row["among"], row["measure"]) == key

@@ -27,6 +27,10 @@ TOPS = (1, 5)
 ALIKE = "all queries alike: drawing them again tells nothing"
 """No hit in ten queries does not mean that there would be none in a thousand."""
 
+RESOLUTION_NATS = 1e-3
+"""Scores are rounded to this, and what is then equal is tied: they are sums over ten thousands of
+samples of logarithms in float32, so less is rounding, which would order videos that are alike."""
+
 LIKELIHOOD, LESS_LOG_MEAN, LESS_MEAN, LESS_UNCONDITIONAL = SCORES = (
     "likelihood",
     "less_log_mean",
@@ -49,7 +53,10 @@ def corrected(
     }
     if unconditional is not None:
         scores[LESS_UNCONDITIONAL] = log_likelihood - unconditional
-    return scores
+    return {
+        name: np.round(values / RESOLUTION_NATS) * RESOLUTION_NATS
+        for name, values in scores.items()
+    }
 
 
 def retrieval_rows(

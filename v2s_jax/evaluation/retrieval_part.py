@@ -51,13 +51,14 @@ def make_gallery(clips: Selection, sounds: int, queries: int, max_seconds: float
     All are cut to the shortest, or to `max_seconds` if that is less. Raises InputError for fewer
     than two sounds, no query and no time.
     """
-    for option, given, least in (
-        ("--gallery", sounds, FEWEST_SOUNDS),
-        ("--queries", queries, 1),
-        ("clips of the split", len(clips), FEWEST_SOUNDS),
-    ):
+    for option, given, least in (("--gallery", sounds, FEWEST_SOUNDS), ("--queries", queries, 1)):
         if given < least:
-            raise InputError(f"{option} {given}: retrieval needs at least {least}")
+            raise InputError(f"{option} {given}: use at least {least}")
+    if len(clips) < FEWEST_SOUNDS:
+        raise InputError(
+            f"{len(clips)} clip of split {clips.data.split}: retrieval needs {FEWEST_SOUNDS} to "
+            "rank: choose other --parts, or more --clips"
+        )
     if not max_seconds > 0:
         raise InputError(f"--max-seconds {max_seconds}: use more than 0")
     chosen = clips.first(sounds)
@@ -86,7 +87,8 @@ def retrieval_part(
         f"{gallery.samples / rate_hz:.2f} s: {gallery.scores:,} scores, "
         f"{samples / 1e6:,.1f} million samples for each model"
     )
-    blind = next((model for model in models if not model.sees), None)
+    seeing = [model for model in models if model.sees]
+    blind = next((model for model in models if not model.sees and seeing), None)
     unconditional = None if blind is None else blind_scores(blind, gallery, keep)
     names = gallery.sounds.categories
     part: dict[str, Any] = {
@@ -98,7 +100,7 @@ def retrieval_part(
         "rows": [],
         "log_likelihood_nats": {},
     }
-    for model in (model for model in models if model.sees):
+    for model in seeing:
         scores = gallery_scores(model, gallery, keep, say)
         part["log_likelihood_nats"][model.name] = scores.tolist()
         part["rows"] += retrieval_rows(

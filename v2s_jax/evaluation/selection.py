@@ -35,7 +35,11 @@ class Selection:
             turn[category] = turn.get(category, -1) + 1
             turns.append(turn[category])
         order = sorted(range(len(self)), key=lambda clip: turns[clip])[:count]
-        return Selection(self.data, [self._places[clip] for clip in sorted(order)])
+        return self.taken(sorted(order))
+
+    def taken(self, clips: Sequence[int]) -> "Selection":
+        """Return these clips, in this order."""
+        return Selection(self.data, [self._places[clip] for clip in clips])
 
 
 def select(data: DataSet, categories: Sequence[str], per_category: int) -> Selection:
