@@ -1,4 +1,4 @@
-"""`python evaluate.py`: from a checkpoint and a data set to sync.json and a table."""
+"""`python evaluate.py`: from checkpoints and a data set to report.json, tables and pictures."""
 
 import json
 import re
@@ -12,20 +12,23 @@ import numpy as np
 import pytest
 
 from data.synthetic.command import make_synthetic
-from data.synthetic.generator import CATEGORIES
 from data.synthetic.presets import Preset
-from tests.conftest import random_params
-from v2s_jax.commands.evaluate import features_told, main
-from v2s_jax.config import TINY, Clock, Extraction
+from tests.conftest import random_params, with_model
+from v2s_jax.commands.evaluate import main
+from v2s_jax.config import TINY, Clock, Config, Extraction
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import choose_clips, generate_sounds, true_sounds
+from v2s_jax.evaluation.report import features_told
 from v2s_jax.generate import Generator
 from v2s_jax.records import ClipRecord, open_data_set
 from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parent.parent
+CATEGORIES = ("drum", "water_flowing")
 MINI = Preset("mini", train_clips=1, test_clips=3, video_frames=16, categories=CATEGORIES)
+SAMPLES = 16 * 1_024
+PICTURES = {"likelihood.png", "sight.png", "retrieval.png"}
 
 
 @pytest.fixture(scope="module")
@@ -35,43 +38,165 @@ def made(tmp_path_factory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("run") / "params.safetensors"
-    save_params(path, TINY, random_params(TINY))
+def saved(path: Path, config: Config, seed: int = 0) -> Path:
+    save_params(path, config, random_params(config, seed))
     return path
 
 
-@pytest.fixture
-def evaluate(monkeypatch, made, untrained, tmp_path):
-    """Run the command in this process; options replace the usual ones."""
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory) -> Path:
+    return saved(tmp_path_factory.mktemp("run") / "frame.safetensors", TINY)
 
-    def run(**options: str | Path) -> Path:
-        usual = {"checkpoint": untrained, "data": made, "out": tmp_path / "report"}
-        words = [str(word) for option in (usual | options).items() for word in option]
-        words[::2] = [f"--{name}" for name in words[::2]]
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *words])
+
+@pytest.fixture(scope="module")
+def blind(tmp_path_factory) -> Path:
+    config = with_model(TINY, variant="unconditional")
+    return saved(tmp_path_factory.mktemp("run") / "blind.safetensors", config, seed=1)
+
+
+def evaluate(*words: str | Path) -> None:
+    """Run the command in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["evaluate.py", *map(str, words)])
         main()
-        return tmp_path / "report" / "sync.json"
-
-    return run
 
 
-def test_report_holds_the_true_events_and_what_was_printed(made, evaluate, capsys):
-    path = evaluate()
-    report = json.loads(path.read_text())
-    assert [file.name for file in path.parent.iterdir()] == ["sync.json"]
-    labels = [made / "clips" / "drum" / f"{row['clip_id']}.json" for row in report["clips"]]
-    events = [json.loads(label.read_text())["events_sec"] for label in labels]
-    assert [row["events_sec"] for row in report["clips"]] == events
-    assert report["scores"]["true_sound"]["within"]["25_ms"]["f1"] == 1.0
-    assert report["config"]["name"] == "tiny"
-    assert report["versions"].keys() >= {"v2s_jax", "jax", "librosa", "mir_eval"}
-    printed = capsys.readouterr().out
-    assert f"3 clips, {sum(map(len, events))} events" in printed
-    assert "features: pixels\n" in printed
-    assert "64 ms" in printed
-    assert str(path) in printed
+@pytest.fixture
+def run(made, untrained, tmp_path):
+    """Run with the usual options; given ones replace them."""
+
+    def with_options(**options: str | Path) -> Path:
+        usual = {"checkpoint": untrained, "data": made, "out": tmp_path / "report"}
+        words = [word for name, value in (usual | options).items() for word in (f"--{name}", value)]
+        evaluate(*words)
+        return tmp_path / "report" / "report.json"
+
+    return with_options
+
+
+WORDS = ("--clips", "3", "--gallery", "6", "--queries", "4", "--max-seconds", "0.2")
+
+
+@pytest.fixture(scope="module")
+def report(made, untrained, blind, tmp_path_factory) -> Path:
+    """The folder of one run of all parts with two models."""
+    out = tmp_path_factory.mktemp("evaluated") / "report"
+    models = ("--checkpoint", untrained, "--checkpoint", blind)
+    evaluate(*models, "--data", made, "--out", out, *WORDS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def content(report) -> dict:
+    return json.loads((report / "report.json").read_text())
+
+
+def test_report_says_what_it_depends_on(report, content):
+    assert {path.name for path in report.iterdir()} == PICTURES | {
+        "report.json",
+        "scores",
+        "sounds",
+    }
+    assert [model["name"] for model in content["models"]] == ["frame", "blind"]
+    assert content["models"][0]["features"] == "pixels"
+    assert content["models"][0]["config"]["name"] == "tiny"
+    assert content["versions"].keys() >= {"v2s_jax", "jax", "librosa", "mir_eval"}
+    assert content["paper"]["cross_entropy"]["test"]["Flow"] == 2.6839
+
+
+def test_every_row_of_table_1_follows_from_the_clips_of_the_report(content):
+    clips, rows = content["likelihood"]["clips"], content["likelihood"]["rows"]
+    assert {row["model"] for row in rows} == {"frame", "blind", "uniform", "unigram"}
+    for row in rows:
+        own = [clip for clip in clips if clip["split"] == row["split"]]
+        if row["category"] in CATEGORIES:
+            own = [clip for clip in own if clip["category"] == row["category"]]
+        wanted = sum(c["bits"][row["model"]] for c in own) / sum(c["samples"] for c in own)
+        assert row["bits_per_sample"] == pytest.approx(wanted)  # all clips are of one length
+        assert row["nats_per_sample"] == pytest.approx(wanted * np.log(2))
+        assert row["clips"] == len(own)
+        assert (row["bits_low"] is None) == (row["no_interval"] is not None)
+    uniform = next(row for row in rows if row["model"] == "uniform")
+    assert uniform["bits_per_sample"] == 8.0
+
+
+def test_regret_is_what_lies_above_the_floor_of_the_data(content, made):
+    floors = open_data_set(made, "test").metadata["floor_bits"]
+    part = content["likelihood"]
+    for clip in part["clips"]:
+        assert clip["floor_bits"] == floors[clip["clip_id"]]
+    assert part["regret"]
+    assert all(row["bits_per_sample"] > 0 for row in part["regret"])
+
+
+def test_sight_and_retrieval_are_of_models_that_see(content):
+    assert {row["model"] for row in content["sight"]} == {"frame"}
+    retrieval = content["retrieval"]
+    assert {row["model"] for row in retrieval["rows"]} == {"frame"}
+    assert retrieval["unconditional_model"] == "blind"
+    assert "less_unconditional" in {row["score"] for row in retrieval["rows"]}
+    assert len(retrieval["queries"]) == 4 and len(retrieval["sounds"]) == 6
+    assert np.shape(retrieval["log_likelihood_nats"]["frame"]) == (4, 6)
+    chances = {
+        (row["right"], row["among"], row["measure"]): row["chance"] for row in retrieval["rows"]
+    }
+    assert chances["instance", "all", "top_1"] == pytest.approx(1 / 6)
+    assert chances["instance", "category", "top_1"] == pytest.approx(1 / 3)
+    assert chances["category", "all", "top_1"] == pytest.approx(1 / 2)
+
+
+def test_sounds_are_kept_and_scored_against_the_true_events(report, content):
+    assert len(list((report / "sounds" / "frame").glob("*.wav"))) == 6
+    tables = content["sounds"]["frame"]["synchrony"]
+    assert set(tables) == {"drum"}  # water has no events
+    true = next(row for row in tables["drum"]["rows"] if row["name"] == "true_sound")
+    assert true["within"][0]["f1"]["value"] == 1.0
+
+
+def test_a_run_that_was_ended_goes_on_and_reports_the_same(
+    report, content, made, untrained, blind, tmp_path
+):
+    """A killed run leaves rows, the last one cut off, and no report."""
+    out = shutil.copytree(report, tmp_path / "report")
+    (out / "report.json").unlink()
+    left = {}
+    for path in out.glob("scores/*/*.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        left[path] = lines[0]
+        path.write_text("".join(lines[: len(lines) // 2]) + lines[-1][:5])
+    (out / "sounds/frame/drum-test-00001.wav").write_bytes(b"half")
+    made_of = out / "sounds/frame/made.jsonl"
+    made_of.write_text("".join(made_of.read_text().splitlines(keepends=True)[:2]))
+    models = ("--checkpoint", untrained, "--checkpoint", blind)
+    evaluate(*models, "--data", made, "--out", out, *WORDS)
+    again = json.loads((out / "report.json").read_text())
+    again["options"]["out"] = content["options"]["out"]
+    for part in ("likelihood", "sight", "retrieval"):
+        flat(again.pop(part), content[part])
+    assert again == {name: value for name, value in content.items() if name in again}
+
+
+def flat(found: object, wanted: object) -> None:
+    """Equal but for the rounding of clips in other company."""
+    if isinstance(wanted, dict):
+        assert isinstance(found, dict) and found.keys() == wanted.keys()
+        for name in wanted:
+            flat(found[name], wanted[name])
+    elif isinstance(wanted, list):
+        assert isinstance(found, list) and len(found) == len(wanted)
+        for a, b in zip(found, wanted, strict=True):
+            flat(a, b)
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+    else:
+        assert found == wanted
+
+
+def test_scores_of_another_model_are_not_mixed_in(report, made, tmp_path):
+    out = shutil.copytree(report, tmp_path / "report")
+    other = saved(tmp_path / "frame.safetensors", TINY, seed=5)
+    with pytest.raises(InputError, match=r"test\.jsonl: scores of other params_sha256: choose"):
+        evaluate("--checkpoint", other, "--data", made, "--out", out, "--parts", "sight")
 
 
 def test_how_features_were_made_is_told():
@@ -80,21 +205,6 @@ def test_how_features_were_made_is_told():
     assert features_told(config) == (
         "vgg19, flow dis, motion_weights_sha256 ab, motion_origin cross_modality"
     )
-
-
-@pytest.mark.slow
-def test_command_in_another_process_gives_the_same_report(made, untrained, evaluate, tmp_path):
-    out = tmp_path / "by_command"
-    command = [sys.executable, "evaluate.py", "--checkpoint", untrained, "--data", made]
-    finished = subprocess.run(
-        [*command, "--out", out], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert "warning" not in finished.stderr.lower()
-    reports = [json.loads(path.read_text()) for path in (out / "sync.json", evaluate())]
-    for report in reports:
-        del report["options"]["out"]
-    assert reports[0] == reports[1]
 
 
 def test_sound_depends_on_seed_and_clip_but_not_on_company(made, untrained):
@@ -126,53 +236,142 @@ def test_true_sound_passes_the_levels_of_the_model(made):
     ("options", "message"),
     [
         ({"category": "drums"}, "did you mean drum?"),
-        ({"category": "water_flowing"}, "have no events"),
         ({"split": "validation"}, "no split 'validation'"),
-        ({"split": "train"}, "1 clips of drum in split train"),
-        ({"clips": "0"}, "--clips 0: use at least 2"),
+        ({"clips": "0"}, "--clips 0: use at least 1"),
+        ({"gallery": "1"}, "--gallery 1: use at least 2"),
+        ({"queries": "0"}, "--queries 0: use at least 1"),
+        ({"max-seconds": "0"}, "--max-seconds 0.0: use more than 0"),
+        ({"split": "train", "category": "drum"}, "1 clip of split train: retrieval needs 2"),
         ({"seed": "-1"}, "seed -1"),
         ({"temperature": "0"}, "temperature 0"),
         ({"checkpoint": "missing.safetensors"}, "no such checkpoint"),
     ],
 )
-def test_bad_input_is_one_line_with_its_mend(evaluate, options, message, tmp_path):
+def test_bad_input_is_one_line_with_its_mend(run, options, message, tmp_path):
     with pytest.raises(InputError, match=re.escape(message)) as caught:
-        evaluate(**options)
+        run(**options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report").exists()
 
 
-def test_checkpoint_of_another_clock_is_refused(evaluate, tmp_path):
+def differing_configs() -> dict[str, Config]:
+    rate = replace(TINY, clock=Clock(sample_rate_hz=8_000))
+    return {
+        "sample rates of 16000 Hz and 8000 Hz": rate,
+        "numbers of levels of 256 and 64": with_model(TINY, q_levels=64),
+        "quantisers of linear and mu_law": with_model(TINY, quantization="mu_law"),
+    }
+
+
+@pytest.mark.parametrize("message", differing_configs())
+def test_models_whose_bits_mean_other_things_are_not_compared(made, untrained, tmp_path, message):
+    other = saved(tmp_path / "other.safetensors", differing_configs()[message])
+    models = ("--checkpoint", untrained, "--checkpoint", other)
+    with pytest.raises(InputError, match=f"{message}: their bits") as caught:
+        evaluate(*models, "--data", made, "--out", tmp_path / "report")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_model_is_given_once(made, untrained, tmp_path):
+    models = ("--checkpoint", untrained, "--checkpoint", untrained)
+    with pytest.raises(InputError, match="given twice"):
+        evaluate(*models, "--data", made, "--out", tmp_path / "report")
+
+
+def test_checkpoint_of_other_features_or_clock_is_refused(run, tmp_path):
+    vgg = saved(tmp_path / "vgg.safetensors", replace(TINY, extractor="vgg19"))
+    with pytest.raises(InputError, match=r"model vgg .* extractor is pixels, .* wants vgg19"):
+        run(checkpoint=vgg)
     other = replace(TINY, clock=Clock(samples_per_video_frame=512))
     other = replace(other, training=replace(TINY.training, chunk_samples=512))
-    path = tmp_path / "other.safetensors"
-    save_params(path, other, random_params(other))
+    path = saved(tmp_path / "other.safetensors", other)
     with pytest.raises(InputError, match=r"samples_per_video_frame is 1024, the config wants 512"):
-        evaluate(checkpoint=path)
+        run(checkpoint=path)
 
 
-def test_folder_that_cannot_be_made_is_told_before_the_work(evaluate, tmp_path):
+def test_folder_that_cannot_be_made_is_told_before_the_work(run, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/report: cannot write there"):
-        evaluate(out=tmp_path / "file" / "report")
+        run(out=tmp_path / "file" / "report")
 
 
-def test_missing_events_are_named(evaluate, made, tmp_path):
+def test_missing_events_are_named(run, made, tmp_path):
     copy = shutil.copytree(made, tmp_path / "copy")
-    label = copy / "clips" / "drum" / "drum-test-00001.json"
-    label.unlink()
+    (copy / "clips" / "drum" / "drum-test-00001.json").unlink()
     with pytest.raises(InputError, match=r"drum-test-00001\.json: .*synthetic data only"):
-        evaluate(data=copy)
+        run(data=copy)
 
 
-def test_events_of_another_data_set_are_refused(evaluate, made, tmp_path):
+def test_events_of_another_data_set_are_refused(run, made, tmp_path):
     copy = shutil.copytree(made, tmp_path / "copy")
     label = copy / "clips" / "drum" / "drum-test-00000.json"
     content = json.loads(label.read_text())
     content["recipe"]["seed"] = 4
     label.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"drum-test-00000\.json: made with another seed"):
-        evaluate(data=copy)
+        run(data=copy)
     label.write_text("{}")
     with pytest.raises(InputError, match="not a clip's label"):
-        evaluate(data=copy)
+        run(data=copy)
+
+
+def python(*words: str | Path) -> str:
+    """Run a command in a process of its own; return what it printed."""
+    ended = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "warning" not in ended.stderr.lower()
+    return ended.stdout
+
+
+QUICK = ("--training.steps", "4", "--training.evaluate-every-steps", "0")
+
+
+@pytest.mark.slow
+def test_a_family_of_models_scores_each_clip_by_its_category_s(made, tmp_path):
+    """As if each had been evaluated on its own category alone."""
+    family = tmp_path / "each"
+    python("train.py", "tiny", "--data", made, "--workdir", family, "--run.each-category", *QUICK)
+    parts = ("--parts", "likelihood", "retrieval", "--max-seconds", "0.2")
+    evaluate("--checkpoint", family, "--data", made, "--out", tmp_path / "all", *parts)
+    together = json.loads((tmp_path / "all/report.json").read_text())
+    assert not together["models"][0]["one_for_all_categories"]
+    bits = {clip["clip_id"]: clip["bits"] for clip in together["likelihood"]["clips"]}
+    for category in CATEGORIES:
+        out = tmp_path / category
+        one = family / category
+        of_one = ("--data", made, "--out", out, "--category", category, "--parts", "likelihood")
+        evaluate("--checkpoint", one, *of_one)
+        alone = json.loads((out / "report.json").read_text())["likelihood"]["clips"]
+        for clip in alone:
+            found = bits[clip["clip_id"]]["each"] / clip["samples"]
+            assert found == pytest.approx(clip["bits"][category] / clip["samples"], abs=1e-5)
+    shutil.rmtree(family / "drum")
+    with pytest.raises(InputError, match="each: no run of drum"):
+        evaluate("--checkpoint", family, "--data", made, "--out", tmp_path / "all")
+
+
+@pytest.mark.slow
+def test_trained_models_from_the_command_line(made, tmp_path):
+    """Two small trainings, then the whole evaluation, twice: each in a process of its own."""
+    for variant in ("frame", "unconditional"):
+        model = ("--model.variant", variant)
+        python("train.py", "tiny", "--data", made, "--workdir", tmp_path / variant, *model, *QUICK)
+    words = ("--checkpoint", tmp_path / "frame", "--checkpoint", tmp_path / "unconditional")
+    out = ("--data", made, "--out", tmp_path / "report", *WORDS)
+    printed = python("evaluate.py", *words, *out)
+    for told in (
+        "Cross-entropy, bits per sample",
+        "frame minus unconditional, test, paired",
+        "regret of frame, test",
+        "the paper, on VEGAS, test: Frame 2.7061, Seq 2.6866, Flow 2.6839",
+        "4 videos x 6 sounds of 0.20 s: 24 scores",
+        "Retrieval with frame",
+        "Synchrony of unconditional",
+    ):
+        assert told in printed
+    first = (tmp_path / "report/report.json").read_text()
+    python("evaluate.py", *words, *out)
+    assert (tmp_path / "report/report.json").read_text() == first

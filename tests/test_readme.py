@@ -82,6 +82,7 @@ def test_commands_run_in_order_as_written(tmp_path):
         "out/flow/drum-test-00001_sound.wav",
         "runs/direct/params.safetensors",
         "runs/tiny/params.safetensors",
-        "report/sync.json",
+        "out/evaluated/report.json",
+        "report/report.json",
     ):
         assert (tree / made).stat().st_size > 0

@@ -22,8 +22,6 @@ from v2s_jax.evaluation import (
     recall,
     score,
     score_shuffled,
-    sync_report,
-    sync_table,
     timing_errors,
 )
 from v2s_jax.evaluation.detector import HOP_SEC
@@ -239,34 +237,3 @@ def test_interval_holds_the_difference_of_pooled_scores_and_repeats(drums, heard
     assert first == second
     assert first.difference == pytest.approx(f1s(own)[2] - f1s(shuffled)[2])
     assert 0 < first.low < first.difference < first.high
-
-
-# The report
-
-
-def test_report_tells_synchronous_sound_from_shuffled(drums, heard):
-    events = [clip.events_sec for clip in drums]
-    report = sync_report([clip.clip_id for clip in drums], events, heard, heard, CLOCK, 0)
-    scores = report["scores"]
-    assert scores["own_video"] == scores["true_sound"]
-    assert scores["own_video"]["within"]["100_ms"]["f1"] == 1.0
-    assert scores["shuffled_video"]["within"]["100_ms"]["f1"] < 0.7
-    assert report["f1_own_minus_shuffled"]["low"] > 0
-    assert report["video_frame_ms"] == 64.0
-    assert sum(row["matched"]["own_video"]["25_ms"] for row in report["clips"]) == sum(
-        map(len, events)
-    )
-
-
-def test_table_of_silence_says_that_nothing_matched(drums, heard):
-    events = [clip.events_sec for clip in drums]
-    silence = [NONE] * len(drums)
-    table = sync_table(
-        sync_report([clip.clip_id for clip in drums], events, silence, heard, CLOCK, 0)
-    )
-    own, shuffled, true = table.splitlines()[2:5]
-    assert own.startswith("own video") and own.endswith("none matched")
-    assert shuffled.endswith("none matched")
-    assert true.count("1.000") == 9
-    assert "+0.000, 95% interval +0.000 to +0.000" in table
-    assert "64 ms" in table

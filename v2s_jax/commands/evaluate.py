@@ -1,67 +1,67 @@
-"""Measure how well a checkpoint's sound keeps time with the video, on synthetic clips.
+"""Compare checkpoints on a data set: likelihood, what sight explains, retrieval, generated sound.
 
-Writes OUT/sync.json and prints its table: onsets of generated sound matched with the true events
-of its own video, with those of other videos (the shuffled control), and the same for the true
-sound (what the detector can reach).
+Writes OUT/report.json, prints its tables, and draws them. Scores and sounds are kept in OUT as they
+are made: the same words go on where a run was ended.
 """
 
-import json
-import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-import jax
 import numpy as np
 import tyro
-from jaxtyping import Float32
+from jaxtyping import Float64
 
-import v2s_jax
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
-from v2s_jax.config import Config
-from v2s_jax.evaluation import (
-    choose_clips,
-    generate_sounds,
-    onsets,
-    sync_report,
-    sync_table,
-    true_sounds,
-)
-from v2s_jax.files import check_writable, whole_file
-from v2s_jax.generate import Generator, check_seed, check_temperature, content_hash
-from v2s_jax.generate.progress import sounding_bar
-from v2s_jax.records import ClipRecord, DataSet, check_fits, open_data_set
-from v2s_jax.training.checkpoint import load_params
+from v2s_jax.evaluation import tables
+from v2s_jax.evaluation.kept import KeptScores
+from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
+from v2s_jax.evaluation.models import Model, open_models
+from v2s_jax.evaluation.pictures import draw_likelihood, draw_retrieval, draw_sight
+from v2s_jax.evaluation.report import features_told, write_report
+from v2s_jax.evaluation.retrieval_part import Gallery, make_gallery, retrieval_part
+from v2s_jax.evaluation.selection import Selection, categories_named, select
+from v2s_jax.evaluation.sounds_part import known_events, make_sounds, sound_metrics
+from v2s_jax.files import check_writable
+from v2s_jax.generate import check_seed, check_temperature
+from v2s_jax.records import DataSet, open_data_set
 
-REPORT_FILE = "sync.json"
-LIBRARIES = ("jax", "flax", "numpy", "scipy", "librosa", "mir_eval")
-"""Libraries whose version may change a number."""
+Part = Literal["likelihood", "sight", "retrieval", "sounds"]
+ALL_PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
 class EvaluateArgs:
     """What evaluate.py takes."""
 
-    checkpoint: Path
-    """A .safetensors file, or the --workdir of a training run."""
+    checkpoint: tyro.conf.UseAppendAction[tuple[Path, ...]]
+    """A .safetensors file, the --workdir of a training run, or that of a run of each category;
+    once for each model."""
     data: str
-    """Folder that `python -m data.prepare synthetic` wrote, with its clips beside the records, or
-    the gs:// URL of its copy."""
+    """Folder that `python -m data.prepare` wrote, or the gs:// URL of its copy."""
     out: Path
-    """Folder for sync.json; one that is there is replaced."""
+    """Folder for report.json, pictures, scores and sounds."""
+    parts: tuple[Part, ...] = ALL_PARTS
+    """What is evaluated."""
     split: str = "test"
-    """Split of the data set."""
-    category: str = "drum"
-    """Category of the clips: one that has events."""
+    """The split that models are compared on; likelihood is told of `train` too."""
+    category: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Only clips of this category; may be given several times."""
     clips: int = 64
-    """How many clips, at most."""
+    """How many clips of each category and split, at most: the first ones."""
+    gallery: int = 20
+    """Retrieval: how many sounds are ranked, at most; as many of each category as of the others."""
+    queries: int = 20
+    """Retrieval: how many of their videos are queries, at most."""
+    max_seconds: float = 10.0
+    """Retrieval: to what clips are cut, unless the shortest is shorter."""
     seed: int = 0
-    """Seed of the generated sound, of the shuffled control and of the interval."""
+    """Seed of generated sounds, shuffled controls and intervals."""
     temperature: float = 1.0
-    """Below 1 the likely levels are preferred; 1 draws from the model as it is."""
+    """Generated sounds: below 1 the likely levels are preferred; 1 draws from the model itself."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
@@ -72,76 +72,124 @@ def main() -> None:
     check_seed(args.seed)
     check_temperature(args.temperature)
     use_device(args.device)
-    config, params = load_params(args.checkpoint)
     data = open_data_set(args.data, args.split)
-    check_fits(data, config)
-    clips = choose_clips(data, args.category, args.clips)
-    records = [clip.record for clip in clips]
+    categories = categories_named(data, args.category)
+    models = open_models(args.checkpoint, data, categories)
+    clips = select(data, categories, args.clips)
+    planned = _plan(args, models, clips)
     check_writable(args.out)
+    for model in models:
+        kind = "one for all categories" if model.joint else "one for each category"
+        seen = features_told(model.config)
+        print(f"{model.name}: {model.config.model.variant}, {kind}, features: {seen}")
+    print(f"{len(clips)} clips of split {args.split} of {data.name}")
 
-    generator = Generator(config, params)
-    rate_hz = config.clock.sample_rate_hz
-    generated = _generate(generator, records, args)
-    report = sync_report(
-        [record.clip_id for record in records],
-        [clip.events_sec for clip in clips],
-        [onsets(waveform, rate_hz) for waveform in generated],
-        [onsets(waveform, rate_hz) for waveform in true_sounds(records, config.model)],
-        config.clock,
-        args.seed,
-    )
-    path = args.out / REPORT_FILE
-    with whole_file(path) as temporary:
-        content = _origin(args, generator, params, data) | report
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-    print(
-        f"{args.category}, split {args.split} of {data.name}: {report['clip_count']} clips, "
-        f"{report['event_count']} events"
-    )
-    print(f"features: {features_told(config)}")
-    print(sync_table(report))
-    print(path)
+    parts: dict[str, Any] = {}
+    for part, evaluate in planned.items():
+        print()
+        parts[part] = evaluate()
+    print(f"\n{tables.intervals_told()}")
+    options = {name: _plain(value) for name, value in asdict(args).items()}
+    print(write_report(args.out, options, models, data, parts))
 
 
-def _generate(
-    generator: Generator, records: list[ClipRecord], args: EvaluateArgs
-) -> list[Float32[np.ndarray, "_"]]:
-    """Generate behind a progress bar."""
-    samples = sum(record.waveform.size for record in records)
-    with sounding_bar(generator, samples) as on_samples:
-        return generate_sounds(generator, records, args.seed, args.temperature, on_samples)
+def _plan(
+    args: EvaluateArgs, models: list[Model], clips: Selection
+) -> dict[Part, Callable[[], Any]]:
+    """Return what each part does, once all that it needs is there.
+
+    Raises InputError for what it lacks, before any long work.
+    """
+    planned: dict[Part, Callable[[], Any]] = {}
+    if "likelihood" in args.parts:
+        splits = _splits(args, clips)
+        planned["likelihood"] = lambda: _likelihood(args, models, splits)
+    if "sight" in args.parts:
+        planned["sight"] = lambda: _sight(args, models, clips)
+    if "retrieval" in args.parts:
+        gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds)
+        planned["retrieval"] = lambda: _retrieval(args, models, gallery)
+    if "sounds" in args.parts:
+        events_sec = known_events(clips)
+        planned["sounds"] = lambda: _sounds(args, models, clips, events_sec)
+    return planned
 
 
-def features_told(config: Config) -> str:
-    """Name what the model sees: the extractor, and how its features were made."""
-    made = (f"{name} {value}" for name, value in vars(config.extraction).items() if value)
-    return ", ".join([config.extractor, *made])
+def _splits(args: EvaluateArgs, clips: Selection) -> dict[str, Selection]:
+    """Return the clips that likelihood is told of, those of the train split first."""
+    if args.split == TRAIN:
+        return {TRAIN: clips}
+    categories = tuple(dict.fromkeys(clips.categories))
+    train = select(open_data_set(args.data, TRAIN), categories, args.clips)
+    return {TRAIN: train, args.split: clips}
 
 
-def _origin(
-    args: EvaluateArgs, generator: Generator, params: dict[str, Any], data: DataSet
+def _likelihood(
+    args: EvaluateArgs, models: list[Model], splits: dict[str, Selection]
 ) -> dict[str, Any]:
-    """Return what the report's numbers depend on."""
-    device = jax.devices()[0]
-    leaves = [np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(params)]
+    found = likelihood_part(models, splits, partial(_keep_clips, args.out), args.seed)
+    print(tables.likelihood_table(found))
+    draw_likelihood(args.out / "likelihood.png", found["rows"], args.split)
+    return found
+
+
+def _sight(args: EvaluateArgs, models: list[Model], clips: Selection) -> list[dict[str, Any]]:
+    rows = sight_part(models, clips, partial(_keep_clips, args.out), args.seed)
+    print(tables.sight_table(rows))
+    if rows:
+        draw_sight(args.out / "sight.png", rows)
+    return rows
+
+
+def _retrieval(args: EvaluateArgs, models: list[Model], gallery: Gallery) -> dict[str, Any]:
+    found = retrieval_part(models, gallery, partial(_keep_gallery, args.out), args.seed)
+    print(tables.retrieval_table(found))
+    if found["rows"]:
+        draw_retrieval(args.out / "retrieval.png", found)
+    return found
+
+
+def _sounds(
+    args: EvaluateArgs,
+    models: list[Model],
+    clips: Selection,
+    events_sec: list[Float64[np.ndarray, "_"]] | None,
+) -> dict[str, Any]:
+    """Return every metric of generated sounds, by model."""
+    found = {}
+    for model in models:
+        folder = args.out / "sounds" / model.name
+        made_of = _identity(model, clips.data) | {
+            "seed": args.seed,
+            "temperature": args.temperature,
+        }
+        kept = KeptScores(folder / "made.jsonl", made_of)
+        sounds = make_sounds(model, clips, events_sec, folder, kept, args.seed, args.temperature)
+        found[model.name] = sound_metrics(sounds)
+        print(tables.synchrony_table(model.name, found[model.name]["synchrony"]))
+    return found
+
+
+def _keep_clips(out: Path, model: Model, clips: Selection) -> KeptScores:
+    path = out / "scores" / model.name / f"{clips.data.split}.jsonl"
+    return KeptScores(path, _identity(model, clips.data))
+
+
+def _keep_gallery(out: Path, model: Model, gallery: Gallery) -> KeptScores:
+    asked = {"samples": gallery.samples, "queries": gallery.query_ids}
+    path = out / "scores" / model.name / "retrieval.jsonl"
+    return KeptScores(path, _identity(model, gallery.sounds.data) | asked)
+
+
+def _identity(model: Model, data: DataSet) -> dict[str, Any]:
+    """Return what scores of a model on a data set depend on."""
     return {
-        "options": {name: _plain(value) for name, value in asdict(args).items()},
-        "config": json.loads(generator.config.to_json()),
-        "params_sha256": content_hash(*leaves).hex(),
-        "tile": generator.tile,
-        "data": {
-            "directory": str(data.directory),
-            "name": data.name,
-            "metadata": dict(data.metadata),
-        },
-        "device": f"{device.platform}: {device.device_kind}",
-        "versions": {
-            "v2s_jax": v2s_jax.__version__,
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
+        **model.identity,
+        "data": f"{data.fingerprint}, {data.metadata['made_by']}",
     }
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
     return str(value) if isinstance(value, Path) else value

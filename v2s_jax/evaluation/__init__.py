@@ -1,14 +1,14 @@
-"""Evaluation: how well generated sound fits what is seen.
+"""Evaluation: how likely models find true sounds, and how well generated ones fit what is seen.
 
-In: clips of a data set with the times of their events, and the sound generated for them.
-Out: scores with their controls and uncertainty. Synchrony of onsets is what there is so far.
+In: checkpoints, clips of a data set, and where they are known the times of their events.
+Out: scores with their controls, baselines, chance levels and uncertainty, as plain values for one
+report (`report.py`), as tables (`tables.py`) and as pictures.
 """
 
 from v2s_jax.evaluation.bootstrap import Interval, difference_interval
 from v2s_jax.evaluation.clips import LabelledClip, choose_clips, generate_sounds, true_sounds
 from v2s_jax.evaluation.detector import onsets
 from v2s_jax.evaluation.listening import Listener
-from v2s_jax.evaluation.report import sync_report, sync_table
 from v2s_jax.evaluation.sync import (
     Counts,
     Synchrony,
@@ -37,8 +37,6 @@ __all__ = [
     "recall",
     "score",
     "score_shuffled",
-    "sync_report",
-    "sync_table",
     "timing_errors",
     "true_sounds",
 ]

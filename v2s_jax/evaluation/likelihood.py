@@ -21,7 +21,7 @@ from v2s_jax.model import Carry, VideoToSound, encode, forward, initial_carry
 from v2s_jax.quantize import q_zero
 from v2s_jax.training.loss import BITS_PER_NAT, masked_nll
 
-CHUNK_VIDEO_FRAMES = 2
+CHUNK_VIDEO_FRAMES = 1
 """Video frames per chunk: the activations of more would leave a CPU's caches."""
 
 DEFAULT_TILE = 8
@@ -70,9 +70,9 @@ class Scorer:
         self.tile = tile
         self._params = params
         model = VideoToSound(config, precision)
-        self._start = jax.jit(partial(initial_carry, model, batch=tile))
-        self._encode = jax.jit(partial(encode, model))
-        self._chunk = jax.jit(partial(_chunk_nats, model), donate_argnums=1)
+        self._start = partial(_start, model, batch=tile)
+        self._encode = partial(_encode, model)
+        self._chunk = partial(chunk_nats, model)
 
     def score(self, sound: Sound) -> Score:
         """Return the likelihood of one clip; raises InputError as `score_all` does."""
@@ -90,7 +90,7 @@ class Scorer:
         model does not know, and features that are not one finite vector for each video frame.
         """
         for sound in sounds:
-            _check(sound, self.config)
+            check_sound(sound, self.config)
         by_length = sorted(range(len(sounds)), key=lambda i: -len(sounds[i].levels))
         bits = np.zeros(len(sounds))
         for first in range(0, len(sounds), self.tile):
@@ -114,8 +114,8 @@ class Scorer:
         nats = np.zeros(self.tile)
         for start in starts:
             levels, mask, features = self._chunk_arrays(sounds, start)
-            carry, chunk_nats = self._chunk(self._params, carry, levels, mask, features)
-            nats += np.asarray(chunk_nats, np.float64)
+            carry, chunk_sums = self._chunk(self._params, carry, levels, mask, features)
+            nats += np.asarray(chunk_sums, np.float64)
             on_samples(int(np.count_nonzero(mask)))
         return nats[: len(sounds)] * BITS_PER_NAT
 
@@ -142,21 +142,31 @@ class Scorer:
         return levels, mask, features
 
 
-def _chunk_nats(
+# Compiled once for a config, however many scorers there are of it.
+_start = jax.jit(initial_carry, static_argnums=0, static_argnames="batch")
+_encode = jax.jit(encode, static_argnums=0)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
+def chunk_nats(
     model: VideoToSound,
     params: dict[str, Any],
     carry: Carry,
-    levels: UInt8[Array, "tile samples"],
-    mask: Bool[Array, "tile samples"],
+    levels: UInt8[Array, "#tile samples"],
+    mask: Bool[Array, "#tile samples"],
     features: Float[Array, "tile video_frames feature_dim"],
 ) -> tuple[Carry, Float[Array, "tile"]]:
-    """Return the carry after a chunk and each clip's sum of nats over it."""
+    """Return the carry after a chunk and each clip's sum of nats over it.
+
+    Levels, mask and the carry's levels of one row are the same sound under each row's video.
+    """
     known = levels.astype(jnp.int32)
     carry, logits = forward(model, params, carry, known, features)
     return carry, masked_nll(logits, known, mask)
 
 
-def _check(sound: Sound, config: Config) -> None:
+def check_sound(sound: Sound, config: Config) -> None:
+    """Raise InputError for what the model cannot score, as `Scorer.score_all` does."""
     samples, size = len(sound.levels), config.model.big_frame_size
     if samples < size:
         raise InputError(

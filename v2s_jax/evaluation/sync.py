@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import mir_eval
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 from scipy.optimize import linear_sum_assignment
 
 WINDOWS_SEC = (0.025, 0.050, 0.100)
@@ -113,18 +113,29 @@ def score_shuffled(
 ) -> Synchrony:
     """Match each sound with the events of other clips: what a sound blind to its video would get.
 
-    Averaged over derangements (pairings in which no sound meets its own clip) that are turns of
-    one random order, so no pair occurs twice. The clips should be of one length, as those of a
-    synthetic set are; there must be at least two.
+    Averaged over derangements. The clips should be of one length, as those of a synthetic set
+    are; there must be at least two.
     """
-    clips = len(reference)
-    order = np.random.default_rng(seed).permutation(clips)
-    partner = np.empty_like(order)
-    pairings = []
-    for turn in range(1, min(DERANGEMENTS, clips - 1) + 1):
-        partner[order] = np.roll(order, turn)
-        pairings.append(score([reference[i] for i in partner], estimated))
+    pairings = [
+        score([reference[i] for i in partner], estimated)
+        for partner in derangements(len(reference), seed)
+    ]
     return Synchrony(
         np.mean([pairing.counts for pairing in pairings], axis=0),
         np.concatenate([pairing.errors_sec for pairing in pairings]),
     )
+
+
+def derangements(clips: int, seed: int) -> list[Int[np.ndarray, "clips"]]:
+    """Return pairings in which no clip meets itself: `pairing[i]` is the clip that i meets.
+
+    They are turns of one random order, so no two clips meet twice: `DERANGEMENTS` of them, or as
+    many as there are. One clip has none.
+    """
+    order = np.random.default_rng(seed).permutation(clips)
+    pairings = []
+    for turn in range(1, min(DERANGEMENTS, clips - 1) + 1):
+        partner = np.empty_like(order)
+        partner[order] = np.roll(order, turn)
+        pairings.append(partner)
+    return pairings

@@ -72,7 +72,7 @@ class GRU(nn.Module):
     @staticmethod
     def advance(
         h: Float[Array, "batch dim"],
-        gates: Float[Array, "batch gates"],
+        gates: Float[Array, "#batch gates"],
         recurrent: Float[Array, "batch gates"],
         candidate_bias: Float[Array, "dim"],
     ) -> Float[Array, "batch dim"]:
@@ -111,7 +111,7 @@ class LSTM(nn.Module):
     @staticmethod
     def advance(
         state: Float[Array, "batch state"],
-        gates: Float[Array, "batch gates"],
+        gates: Float[Array, "#batch gates"],
         recurrent: Float[Array, "batch gates"],
         no_bias: None,
     ) -> Float[Array, "batch state"]:
@@ -194,7 +194,7 @@ class Recurrent(nn.Module):
     def __call__(
         self,
         state: Float[Array, "batch state"],
-        gates: Float[Array, "batch ticks gates"],
+        gates: Float[Array, "#batch ticks gates"],
         advances: Bool[Array, "batch ticks"] | None = None,
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks dim"]]:
         """Advance over all ticks; return the state after them and the last layer's h of each.
@@ -216,7 +216,7 @@ class Recurrent(nn.Module):
 def _run(
     cell: GRU | LSTM,
     state: Float[Array, "batch state"],
-    gates: Float[Array, "batch ticks gates"],
+    gates: Float[Array, "#batch ticks gates"],
     mask: Bool[Array, "ticks batch 1"] | None,
 ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks dim"]]:
     """Advance one layer over all ticks; return the state after them and the h of each."""

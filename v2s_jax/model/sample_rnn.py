@@ -78,7 +78,7 @@ class SampleRNN(nn.Module):
     def __call__(
         self,
         carry: Carry,
-        levels: Int[Array, "batch samples"],
+        levels: Int[Array, "#batch samples"],
         vision_gates: Float[Array, "batch ticks gates"] | None,
     ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
         """Return the logits of every sample of a chunk under teacher forcing.
@@ -86,16 +86,16 @@ class SampleRNN(nn.Module):
         `logits[:, t]` depends on the carry and on `levels[:, :t]` only.
         """
         c = self.config
-        batch, samples = levels.shape
+        rows, samples = levels.shape
         known = jnp.concatenate([carry.levels, levels], axis=1)
         scaled = tier_input(known, c.q_levels)
-        big_frames = scaled[:, :samples].reshape(batch, -1, c.big_frame_size)
+        big_frames = scaled[:, :samples].reshape(rows, -1, c.big_frame_size)
         skip = c.lookback - c.frame_size
 
         big_frame, conditioning = self.big_frame_tier(carry.big_frame, big_frames, vision_gates)
         frame = carry.frame
         if frame is not None:
-            frames = scaled[:, skip : skip + samples].reshape(batch, -1, c.frame_size)
+            frames = scaled[:, skip : skip + samples].reshape(rows, -1, c.frame_size)
             frame, conditioning = self.frame_tier(
                 frame,
                 frames,

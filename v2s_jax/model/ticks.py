@@ -46,7 +46,7 @@ class Layer(NamedTuple):
         self,
         bias: Any,
         state: Float[Array, "batch state"],
-        gates: Float[Array, "batch gates"],
+        gates: Float[Array, "#batch gates"],
         recurrent: Float[Array, "batch gates"],
         advances: Bool[Array, "batch 1"] | None,
     ) -> Float[Array, "batch state"]:
@@ -76,10 +76,13 @@ def over_ticks(
     layer: Layer,
     weights: Weights,
     state: Float[Array, "batch state"],
-    gates: Float[Array, "ticks batch gates"],
+    gates: Float[Array, "ticks #batch gates"],
     mask: Bool[Array, "ticks batch 1"] | None,
 ) -> tuple[Float[Array, "batch state"], Float[Array, "ticks batch state"]]:
-    """Return the state after all ticks, and after each."""
+    """Return the state after all ticks, and after each.
+
+    Gates of one row are those of every row; there is no way back from them.
+    """
     return _over_ticks(layer, weights, state, gates, mask, keeps=False)[:2]
 
 

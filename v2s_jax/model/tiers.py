@@ -66,7 +66,7 @@ class BigFrameTier(nn.Module):
     def __call__(
         self,
         state: Float[Array, "batch state"],
-        frames: Float[Array, "batch ticks big_frame_size"],
+        frames: Float[Array, "#batch ticks big_frame_size"],
         vision_gates: Float[Array, "batch ticks gates"] | None,
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below below_dim"]]:
         kernel = self.rnn.input_kernel[: self.config.big_frame_size]
@@ -107,7 +107,7 @@ class FrameTier(nn.Module):
     def __call__(
         self,
         state: Float[Array, "batch state"],
-        frames: Float[Array, "batch ticks frame_size"],
+        frames: Float[Array, "#batch ticks frame_size"],
         conditioning_gates: Float[Array, "batch ticks gates"],
         frame_kernel: Float[Array, "frame_size gates"],
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below mlp_dim"]]:
@@ -163,7 +163,7 @@ class SampleLevelMLP(nn.Module):
 
     def __call__(
         self,
-        expanded: Float[Array, "*batch mlp_dim"],
+        expanded: Float[Array, "*#batch mlp_dim"],
         conditioning: Float[Array, "*batch mlp_dim"],
     ) -> Float[Array, "*batch q_levels"]:
         """Return logits; `expanded` is the window's sum of table rows."""

@@ -69,10 +69,13 @@ class VideoToSound(nn.Module):
     def __call__(
         self,
         carry: Carry,
-        levels: Int[Array, "batch samples"],
+        levels: Int[Array, "#batch samples"],
         features: Float[Array, "batch video_frames feature_dim"],
     ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
         """Return the logits of a chunk under teacher forcing.
+
+        One row of levels, here and in the carry, is the same sound under each row's video: what
+        depends on the sound alone is then computed once.
 
         `features` are those of the video frames that the chunk's samples lie in: one that the
         chunk is part of, or all that it covers. Only Frame reads them here.
@@ -157,7 +160,7 @@ def forward(
     model: VideoToSound,
     params: dict[str, Any],
     carry: Carry,
-    levels: Int[Array, "batch samples"],
+    levels: Int[Array, "#batch samples"],
     features: Float[Array, "batch video_frames feature_dim"],
 ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
     """Return the carry after a chunk and its logits under teacher forcing."""

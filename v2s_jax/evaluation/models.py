@@ -1,0 +1,171 @@
+"""The models that are compared: one checkpoint each, or one for each category as the paper has.
+
+Only configs are held; parameters are loaded when a model's turn comes, one checkpoint at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from v2s_jax.config import Config
+from v2s_jax.errors import InputError
+from v2s_jax.files import reading
+from v2s_jax.generate import content_hash
+from v2s_jax.records import DataSet, check_fits
+from v2s_jax.training.checkpoint import load_params
+
+OF_EACH_RUN = ("params.safetensors", "best.safetensors")
+"""Files that have the same name in the --workdir of every run."""
+
+
+class Share(NamedTuple):
+    """A checkpoint, and which of the clips are its own."""
+
+    config: Config
+    params: dict[str, Any]
+    members: list[int]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model under a name."""
+
+    name: str
+    checkpoints: dict[str | None, Path]
+    """One for each category, or one under None for all."""
+    configs: tuple[Config, ...]
+    """One for each checkpoint, of one variant."""
+    sha256: str
+    """Digest of the parameters of all checkpoints."""
+
+    @property
+    def config(self) -> Config:
+        """That of the first checkpoint, for what is the same in all."""
+        return self.configs[0]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What all that the model computes depends on."""
+        configs = content_hash(*(config.to_json().encode() for config in self.configs))
+        return {"params_sha256": self.sha256, "configs_sha256": configs.hex()}
+
+    @property
+    def joint(self) -> bool:
+        """Whether one checkpoint serves all categories."""
+        return None in self.checkpoints
+
+    @property
+    def sees(self) -> bool:
+        """Whether the video plays a part."""
+        return self.config.model.variant != "unconditional"
+
+    def shares(self, categories: Sequence[str]) -> Iterator[Share]:
+        """Load each checkpoint in turn that has clips, whose categories are given in order."""
+        for category, path in self.checkpoints.items():
+            members = [i for i, name in enumerate(categories) if category in (None, name)]
+            if members:
+                yield Share(*load_params(path), members)
+
+
+def open_models(paths: Sequence[Path], data: DataSet, categories: Sequence[str]) -> list[Model]:
+    """Return the models of these checkpoints for clips of these categories; see `open_model`.
+
+    Raises InputError for none, one that is given twice, one that the data were not made for, and
+    for models that cannot be compared.
+    """
+    if not paths:
+        raise InputError("--checkpoint: give at least one")
+    resolved = [path.resolve() for path in paths]
+    for number, path in enumerate(resolved):
+        if path in resolved[:number]:
+            raise InputError(f"--checkpoint {paths[number]}: given twice: give each model once")
+    models: list[Model] = []
+    for path in paths:
+        taken = [model.name for model in models]
+        models.append(open_model(path, categories, taken))
+    for path, model in zip(paths, models, strict=True):
+        _check_same(paths[0], models[0].config, path, model.config)
+    for model in models:
+        _check_fits(model, data)
+    return models
+
+
+def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ()) -> Model:
+    """Read what a checkpoint is: a .safetensors file, the --workdir of a run, or of a run of each.
+
+    The folder that `train.py --run.each-category` wrote holds one run for each category; then
+    `categories` must all be there. It is named after its file or folder, with a number behind
+    a name that is taken.
+    """
+    with reading(path):
+        folders = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+    of_category = {p.name: p for p in folders if p.name in categories}
+    checkpoints: dict[str | None, Path] = {None: path}
+    if of_category:
+        missing = [name for name in categories if name not in of_category]
+        if missing:
+            raise InputError(
+                f"{path}: no run of {', '.join(missing)}: train with --run.each-category, or name "
+                "those there are with --category"
+            )
+        checkpoints = {name: of_category[name] for name in categories}
+    configs: list[Config] = []
+    digests: list[bytes] = []
+    for checkpoint in checkpoints.values():
+        config, params = load_params(checkpoint)
+        configs.append(config)
+        digests.append(_digest(params))
+        if config.model.variant != configs[0].model.variant:
+            raise InputError(
+                f"{checkpoint}: {config.model.variant}, the run beside it is "
+                f"{configs[0].model.variant}: train all categories with one --model.variant"
+            )
+        _check_same(path, configs[0], checkpoint, config)
+    name = _free_name(path, taken)
+    return Model(name, checkpoints, tuple(configs), content_hash(*digests).hex())
+
+
+def _free_name(path: Path, taken: Sequence[str]) -> str:
+    """Name a model after its file or folder; files that each run writes, after the run too."""
+    whole = path.resolve()
+    name = whole.name if whole.is_dir() else whole.stem
+    if whole.name in OF_EACH_RUN:
+        name = f"{whole.parent.name}-{name}"
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
+
+
+def _digest(params: dict[str, Any]) -> bytes:
+    return content_hash(*(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(params)))
+
+
+def _check_fits(model: Model, data: DataSet) -> None:
+    try:
+        for config in model.configs:
+            check_fits(data, config)
+    except InputError as error:
+        raise InputError(f"model {model.name} was made for other data: {error}") from error
+
+
+def _check_same(first: Path, one: Config, second: Path, other: Config) -> None:
+    """Raise InputError unless bits per sample of both mean the same."""
+    differing = [
+        f"{name} of {a} and {b}"
+        for name, a, b in (
+            ("sample rates", f"{one.clock.sample_rate_hz} Hz", f"{other.clock.sample_rate_hz} Hz"),
+            ("numbers of levels", one.model.q_levels, other.model.q_levels),
+            ("quantisers", one.model.quantization, other.model.quantization),
+        )
+        if a != b
+    ]
+    if differing:
+        raise InputError(
+            f"{first} and {second}: {', '.join(differing)}: their bits per sample measure "
+            "different things: evaluate them apart"
+        )
