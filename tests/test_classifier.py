@@ -88,6 +88,7 @@ def test_order_and_company_do_not_matter(fitted, sounds):
     assert fitted.classify(sounds[:1]) == [fitted.categories[together[0].argmax()]]
 
 
+@pytest.mark.slow
 def test_training_repeats_and_is_what_scikit_learn_says(fitted, sounds):
     train = made("train", 10)
     again = fit_classifier(train, [*CATEGORIES] * 10, RATE_HZ)
@@ -100,6 +101,7 @@ def test_training_repeats_and_is_what_scikit_learn_says(fitted, sounds):
     np.testing.assert_allclose(fitted.probabilities(sounds), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_categories_are_as_in_scikit_learn(sounds):
     """With two, scikit-learn keeps one row of weights."""
     pair = [sound for sound, name in zip(sounds, WANTED, strict=True) if name in CATEGORIES[:2]]

@@ -58,9 +58,9 @@ def noise(seed: int, level: float, samples: int = 16_384) -> np.ndarray:
 
 @pytest.mark.parametrize("level_db", [-40.0, -20.0, 0.0])
 def test_white_noise_is_as_loud_in_every_band_as_it_is(level_db):
-    levels = band_levels_db(noise(0, 10 ** (level_db / 20), 160_000), RATE_HZ, SOUND)
+    levels = band_levels_db(noise(0, 10 ** (level_db / 20), 64_000), RATE_HZ, SOUND)
     power_db = 10 * np.log10(np.mean(10 ** (levels / 10), axis=1))
-    np.testing.assert_allclose(power_db, level_db, atol=1.0)  # 1000 windows, few bins
+    np.testing.assert_allclose(power_db, level_db, atol=1.0)  # 250 windows, few bins
     silent = band_levels_db(SILENCE, RATE_HZ, SOUND)
     np.testing.assert_allclose(silent, SOUND.floor_db, rtol=1e-6)
 
@@ -120,6 +120,7 @@ def test_distance_grows_with_the_shift(sounds):
     assert by_shift[0] == 0.0
 
 
+@pytest.mark.slow
 def test_rows_stand_in_the_order_that_they_should(sounds, others):
     rows = {row.name: row for row in spectral_rows(others, sounds, RATE_HZ, 0)}
     assert list(rows) == ["own_sound", "shuffled_sound", "noise"]
@@ -131,6 +132,7 @@ def test_rows_stand_in_the_order_that_they_should(sounds, others):
     assert [getattr(perfect, field).high for field in FIELDS] == [0.0] * 4
 
 
+@pytest.mark.slow
 def test_order_of_clips_does_not_matter(sounds, others):
     forward = spectral_rows(others[:6], sounds[:6], RATE_HZ, 0)[0]
     backward = spectral_rows(others[5::-1], sounds[5::-1], RATE_HZ, 0)[0]
@@ -198,6 +200,7 @@ def test_true_sounds_lie_at_the_floor_and_noise_far_above(sounds, others):
     assert noisy.generated.mean == pytest.approx(noisy.noise.mean, rel=0.05)
 
 
+@pytest.mark.slow
 def test_louder_is_farther(sounds):
     means = [
         frechet([gain * sound for sound in sounds], sounds, NAMES, RATE_HZ, 0).generated.mean
