@@ -128,16 +128,16 @@ def test_events_are_marked_above_the_middle_and_onsets_below(tmp_path: Path) -> 
     marks = Marks([0.5, 1.0], [0.5, 1.25])
     key_frame_figure(tmp_path / "a.png", [], [], sound, 16_000, "marks", marks)
     key_frame_figure(tmp_path / "b.png", [], [], sound, 16_000, "marks", Marks([], []))
-    image = imread(tmp_path / "a.png")
+    image, unmarked = (imread(tmp_path / name) for name in ("a.png", "b.png"))
     origin, per_sec = (figures._INCHES[name] * figures._DOTS_PER_INCH for name in ("left", "plot"))
+    key_rows = round(figures._INCHES["bottom"] * figures._DOTS_PER_INCH)  # the last, with the key
     middles = []
     for color, times_sec in ((figures._EVENT, marks[0]), (figures._ONSET, marks[1])):
-        rows, columns = find_color(image, np.array(to_rgb(color)))
-        marked = columns < origin + 1.4 / 2 * per_sec  # the legend is further right
-        found = (columns[marked] - origin) / per_sec * 2
-        assert sorted(set(np.round(found * 4) / 4)) == times_sec
-        middles.append(rows[marked].mean())
+        rows, columns = find_color(image[:-key_rows], np.array(to_rgb(color)))
+        assert sorted(set(np.round((columns - origin) / per_sec * 2, 2))) == pytest.approx(
+            times_sec, abs=0.01
+        )
+        middles.append(rows.mean())
+        assert not find_color(unmarked[:-key_rows], np.array(to_rgb(color)))[0].size
+        assert find_color(image[-key_rows:], np.array(to_rgb(color)))[0].size
     assert middles[0] < middles[1]  # rows count downward
-    assert (
-        not find_color(imread(tmp_path / "b.png"), np.array(to_rgb(figures._EVENT)))[0].size > 200
-    )
