@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from v2s_jax import figures
 from v2s_jax.errors import InputError
-from v2s_jax.figures import key_frame_figure, key_frame_indices
+from v2s_jax.figures import Marks, key_frame_figure, key_frame_indices
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -120,3 +121,23 @@ def test_mistakes_are_refused(tmp_path: Path) -> None:
 def test_pyplot_is_left_alone() -> None:
     code = "import sys, v2s_jax.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_events_are_marked_above_the_middle_and_onsets_below(tmp_path: Path) -> None:
+    sound = np.zeros(16_000 * 2, np.float32)
+    marks = Marks([0.5, 1.0], [0.5, 1.25])
+    key_frame_figure(tmp_path / "a.png", [], [], sound, 16_000, "marks", marks)
+    key_frame_figure(tmp_path / "b.png", [], [], sound, 16_000, "marks", Marks([], []))
+    image, unmarked = (imread(tmp_path / name) for name in ("a.png", "b.png"))
+    origin, per_sec = (figures._INCHES[name] * figures._DOTS_PER_INCH for name in ("left", "plot"))
+    key_rows = round(figures._INCHES["bottom"] * figures._DOTS_PER_INCH)  # the last, with the key
+    middles = []
+    for color, times_sec in ((figures._EVENT, marks[0]), (figures._ONSET, marks[1])):
+        rows, columns = find_color(image[:-key_rows], np.array(to_rgb(color)))
+        assert sorted(set(np.round((columns - origin) / per_sec * 2, 2))) == pytest.approx(
+            times_sec, abs=0.01
+        )
+        middles.append(rows.mean())
+        assert not find_color(unmarked[:-key_rows], np.array(to_rgb(color)))[0].size
+        assert find_color(image[-key_rows:], np.array(to_rgb(color)))[0].size
+    assert middles[0] < middles[1]  # rows count downward

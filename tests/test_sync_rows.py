@@ -94,6 +94,7 @@ def test_without_events_the_clips_own_onsets_are_the_reference(sounds, events):
     assert table.event_count == sum(map(len, events))
 
 
+@pytest.mark.slow
 def test_noise_is_heard_as_nothing(sounds, events):
     random = np.random.default_rng(0)
     noise = [random.normal(0, 0.1, len(own)).astype(np.float32) for own in sounds]
@@ -114,6 +115,7 @@ def test_video_frames_set_the_limit_that_arithmetic_says():
     assert row(table, "video_frame").median_absolute_error_ms == pytest.approx(16.0)
 
 
+@pytest.mark.slow
 def test_order_of_clips_does_not_matter(sounds, events):
     forward = synchrony(sounds, sounds, events, CLOCK, 0)
     backward = synchrony(sounds[::-1], sounds[::-1], events[::-1], CLOCK, 0)

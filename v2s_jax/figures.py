@@ -34,6 +34,16 @@ _FLOOR_DB = -120.0  # below 16-bit sound's own rounding
 _RANGE_DB = 80.0  # shown below the loudest point
 _MAX_TITLE_CHARS = 90
 _INK, _WAVE, _LEADER, _LEADER_ON_DARK = "#222222", "#2f6690", "#d1495b", "#ffffffa0"
+_EVENT, _ONSET = "#2e7d32", "#e08e0b"
+
+
+class Marks(NamedTuple):
+    """Instants to be marked on the waveform: in its upper half, and in its lower one."""
+
+    events_sec: Sequence[float]
+    """When something happens that sounds."""
+    onsets_sec: Sequence[float]
+    """When the drawn sound sets in."""
 
 
 def key_frame_indices(video_frames: int, wanted: int) -> list[int]:
@@ -52,15 +62,17 @@ def key_frame_figure(
     waveform: Float32[np.ndarray, "samples"],
     sample_rate_hz: int,
     title: str,
+    marks: Marks | None = None,
 ) -> None:
     """Draw key frames over a waveform and its spectrogram, as a PNG.
 
     `frame_times_sec` are in ascending order, one for each frame. Each frame stands as near to its
-    time as its neighbours let it, with a line to the time itself.
+    time as its neighbours let it, with a line to the time itself. Where event and onset agree,
+    their marks make one line.
 
     Raises InputError when `path` cannot be written.
     """
-    figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title)
+    figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png")
 
@@ -80,6 +92,7 @@ def _draw(
     waveform: Float32[np.ndarray, "samples"],
     sample_rate_hz: int,
     title: str,
+    marks: Marks | None = None,
 ) -> Figure:
     if len(frames) != len(frame_times_sec):
         raise ValueError(f"{len(frames)} frames but {len(frame_times_sec)} times")
@@ -96,6 +109,8 @@ def _draw(
         axes.spines[["top", "right"]].set_visible(False)
         whole_height = axes.get_xaxis_transform()
         axes.vlines(frame_times_sec, 0, 1, transform=whole_height, color=color, linewidth=0.8)
+    if marks is not None:
+        _draw_marks(panels.waveform, marks)
     panels.figure.align_ylabels([panels.waveform, panels.spectrogram])
     # The middle of a last video frame that the sound covers in part can lie behind its end.
     wanted_inches = [min(time / duration_sec, 1.0) * _INCHES["plot"] for time in frame_times_sec]
@@ -163,6 +178,31 @@ def _draw_waveform(
     axes.set_ylim(-1.1 * (peak or 1.0), 1.1 * (peak or 1.0))
     axes.set_ylabel("amplitude\n(full scale = 1)", color=_INK)
     axes.tick_params(labelbottom=False)
+
+
+def _draw_marks(axes: Axes, marks: Marks) -> None:
+    """Draw events from the middle up, onsets from the middle down, and what they are."""
+    halves = (
+        ("true events", marks.events_sec, 0.5, _EVENT),
+        ("onsets of this sound", marks.onsets_sec, 0.0, _ONSET),
+    )
+    for name, times_sec, foot, color in halves:
+        axes.vlines(
+            times_sec,
+            foot,
+            foot + 0.5,
+            transform=axes.get_xaxis_transform(),
+            color=color,
+            linewidth=1.6,
+            label=f"{name}: {len(times_sec)}",
+        )
+    # Below everything, where it covers neither marks nor a long title.
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    corner = (axes.get_position().x1, 0.0)
+    figure.legend(
+        loc="lower right", bbox_to_anchor=corner, fontsize=8, ncols=2, frameon=False, borderpad=0.3
+    )
 
 
 def _spectrogram_db(

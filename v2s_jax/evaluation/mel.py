@@ -6,6 +6,7 @@ so white noise as loud as full scale lies at 0 dB in every band, whatever the ba
 scale is absolute: nothing is divided by a clip's own loudest moment.
 """
 
+import functools
 from typing import NamedTuple
 
 import librosa
@@ -40,13 +41,24 @@ def band_levels_db(
     window, hop = round(scale.window_sec * sample_rate_hz), round(scale.hop_sec * sample_rate_hz)
     if len(waveform) < window:
         waveform = np.pad(waveform, (0, window - len(waveform)), mode="symmetric")
-    bands = librosa.filters.mel(sr=sample_rate_hz, n_fft=window, n_mels=scale.bands)
+    bands = _filters(sample_rate_hz, window, scale.bands)
     power = bands @ (
         np.abs(librosa.stft(waveform, n_fft=window, hop_length=hop, pad_mode="reflect")) ** 2
     )
-    of_unit_noise = bands.sum(axis=1) * np.sum(librosa.filters.get_window("hann", window) ** 2)
     return librosa.power_to_db(
-        (power / of_unit_noise[:, None]).astype(np.float32),
+        power.astype(np.float32),
         amin=10.0 ** (scale.floor_db / 10.0),
         top_db=None,  # a floor under the clip's own loudest moment would not be absolute
     )
+
+
+@functools.cache
+def _filters(sample_rate_hz: int, window: int, bands: int) -> Float32[np.ndarray, "bands bins"]:
+    """Return the weights that turn powers of bins into powers of bands, 1 for unit white noise.
+
+    Kept, since librosa takes longer to make them than to use them.
+    """
+    mel = librosa.filters.mel(sr=sample_rate_hz, n_fft=window, n_mels=bands)
+    window_power = np.sum(librosa.filters.get_window("hann", window) ** 2)
+    weights = mel / (mel.sum(axis=1, keepdims=True) * window_power)
+    return weights.astype(np.float32)

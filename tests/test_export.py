@@ -1,0 +1,118 @@
+"""The folder for av-benchmark: its layout, its names, and what would make it misread."""
+
+import csv
+import json
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from v2s_jax.errors import InputError
+from v2s_jax.evaluation.export import export_folder
+
+RATE_HZ = 16_000
+NAMES = ["drum-test-00000", "baby_crying-test-00001"]
+CATEGORIES = ["drum", "baby_crying"]
+
+
+def sounds(seed: int) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [random.uniform(-1, 1, samples).astype(np.float32) for samples in (32_768, 37_000)]
+
+
+def export(out: Path, names=NAMES, **options):
+    return export_folder(out, names, CATEGORIES, sounds(0), sounds(1), RATE_HZ, **options)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_layout_is_what_av_benchmark_reads(tmp_path):
+    made = export(tmp_path)
+    assert files(tmp_path) == [
+        "captions.csv",
+        "export.json",
+        *(f"gt_audio/{name}.wav" for name in sorted(NAMES)),
+        *(f"pred_audio/{name}.wav" for name in sorted(NAMES)),
+    ]
+    for folder, waveforms in (("pred_audio", sounds(0)), ("gt_audio", sounds(1))):
+        for name, waveform in zip(NAMES, waveforms, strict=True):
+            with wave.open(str(tmp_path / folder / f"{name}.wav")) as file:
+                layout = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+                pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            assert layout == (1, 2, RATE_HZ)
+            np.testing.assert_allclose(pcm / 32_768, waveform, atol=1.01 / 32_768)
+    with (tmp_path / "captions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"name": NAMES[0], "caption": "drum"},
+        {"name": NAMES[1], "caption": "baby crying"},
+    ]
+    assert json.loads((tmp_path / "export.json").read_text()) == {
+        "clip_count": 2,
+        "sample_rate_hz": RATE_HZ,
+        "audio_length_sec": 2.048,
+        "has_videos": False,
+        "options": ["--audio_length=2.048", "--skip_video_related"],
+    } | {"options": list(made.options)}
+
+
+def test_length_asked_for_is_there_in_every_clip(tmp_path):
+    """A loader that finds a clip too short would look for another one for ever."""
+    for samples in (32_768, 32_769, 58_667, 159_744):
+        sound = [np.zeros(samples, np.float32)]
+        made = export_folder(tmp_path, NAMES[:1], CATEGORIES[:1], sound, sound, RATE_HZ)
+        (option,) = [option for option in made.options if "audio_length" in option]
+        wanted = int(RATE_HZ * float(option.partition("=")[2]))
+        assert samples - 16 <= wanted <= samples
+
+
+def test_videos_are_copied_under_the_sounds_names(tmp_path):
+    videos = {}
+    for name in NAMES:
+        videos[name] = tmp_path / "from" / f"any {name}.mp4"
+        videos[name].parent.mkdir(exist_ok=True)
+        videos[name].write_bytes(name.encode())
+    made = export(tmp_path / "out", videos=videos)
+    assert made.has_videos
+    assert "--skip_video_related" in made.options  # 2 s have no segments for DeSync
+    for name in NAMES:
+        assert (tmp_path / "out" / "gt_video" / f"{name}.mp4").read_bytes() == name.encode()
+    long = [np.zeros(80_000, np.float32)] * 2
+    made = export_folder(tmp_path / "out", NAMES, CATEGORIES, long, long, RATE_HZ, videos)
+    assert made.options == ("--audio_length=5",)
+
+
+def test_an_export_is_replaced_by_one_of_the_same_clips_only(tmp_path):
+    export(tmp_path)
+    before = files(tmp_path)
+    (tmp_path / "gt_audio" / "cache").mkdir()  # where av-benchmark keeps features
+    export(tmp_path)
+    assert files(tmp_path) == before
+    with pytest.raises(InputError, match=r"holds baby_crying-test-00001\.wav, which is not in"):
+        export(tmp_path, [NAMES[0], "other"])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a:b", "a\\b"])
+def test_names_that_are_no_files_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match="no name for a file"):
+        export(tmp_path / "out", ["fine", name])
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_gets_one_line_and_leaves_nothing(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="'Same' occurs twice"):
+        export(out, ["same", "Same"])
+    with pytest.raises(InputError, match="1 names, 2 sounds"):
+        export(out, ["one"])
+    with pytest.raises(InputError, match=r"video of drum-test-00000: None, wanted an \.mp4"):
+        export(out, videos={})
+    with pytest.raises(InputError, match="cannot be read"):
+        export(out, videos=dict.fromkeys(NAMES, tmp_path / "none.mp4"))
+    assert not out.exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write there"):
+        export(tmp_path / "file")
