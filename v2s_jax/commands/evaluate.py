@@ -2,8 +2,11 @@
 
 Writes OUT/report.json, prints its tables, and draws them. Scores and sounds are kept in OUT as they
 are made: the same words go on where a run was ended.
+
+`evaluate.py study --help`: pages on which people compare models.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,6 +17,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float64
 
+from v2s_jax.commands import study
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.evaluation import tables
@@ -68,6 +72,9 @@ class EvaluateArgs:
 
 def main() -> None:
     """Evaluate as the command line says."""
+    if sys.argv[1:2] == ["study"]:
+        study.main(sys.argv[2:])
+        return
     args = read_words(partial(tyro.cli, EvaluateArgs), prog="evaluate.py", description=__doc__)
     check_seed(args.seed)
     check_temperature(args.temperature)
