@@ -8,11 +8,10 @@ from typing import Any
 import krippendorff
 import numpy as np
 
+from v2s_jax.evaluation.estimate import LEAST_CLIPS, pooled, share_of
 from v2s_jax.study.answers import Answer
 from v2s_jax.study.key import CHOICE, MISMATCHED, ORIGINAL, QUESTIONS, REAL, REAL_OR_FAKE, Key
 
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
 ALL = "all"
 """The name of all categories together."""
 TOOK_FOR_REAL = "taken for real"
@@ -31,7 +30,7 @@ class Rate:
     """The model or control."""
     rate: float
     low: float | None
-    """Ends of the percentile interval over resampled clips; None with a single clip."""
+    """Ends of the percentile interval over resampled clips; None with fewer than LEAST_CLIPS."""
     high: float | None
     answers: int
     """How many there are, or, of majorities, how many items."""
@@ -110,16 +109,9 @@ def _rate(
     counts = np.zeros((len(clips), 2))
     for clip, is_so in found:
         counts[place[clip]] += (is_so, 1)
-    rate = float(counts[:, 0].sum() / counts[:, 1].sum())
-    if len(clips) == 1:
-        return Rate(question, category, name, rate, None, None, len(found))
-    draws = np.random.default_rng(seed).multinomial(
-        len(clips), np.full(len(clips), 1 / len(clips)), RESAMPLES
-    )
-    sums = draws @ counts
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], [tail, 1 - tail])
-    return Rate(question, category, name, rate, float(low), float(high), len(found))
+    rate = pooled(counts, share_of, seed)
+    assert rate.value is not None
+    return Rate(question, category, name, rate.value, rate.low, rate.high, len(found))
 
 
 def _agreements(answers: Sequence[Answer]) -> list[Agreement]:
@@ -164,7 +156,7 @@ def table(found: dict[str, Any]) -> str:
 
 def _told(rate: dict[str, Any]) -> str:
     interval = (
-        "one clip: no interval"
+        f"fewer than {LEAST_CLIPS} clips: no interval"
         if rate["low"] is None
         else f"95 % interval {rate['low']:.1%} to {rate['high']:.1%}"
     )
