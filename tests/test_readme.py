@@ -84,5 +84,6 @@ def test_commands_run_in_order_as_written(tmp_path):
         "runs/tiny/params.safetensors",
         "out/evaluated/report.json",
         "report/report.json",
+        "out/study/real-or-fake.html",
     ):
         assert (tree / made).stat().st_size > 0
