@@ -113,20 +113,20 @@ def choices(rater: str, answers: str, question: str = "overall") -> list[tuple[s
 
 
 def test_rates_are_shares_of_answers(tmp_path):
-    key = key_of(4)
-    rows = choices("Ann", "zzzx") + choices("Bob", "zzyx")
+    key = key_of(6)
+    rows = choices("Ann", "zzzxzz") + choices("Bob", "zzyxzz")
     answers, left_out = read_answers(key, [written(tmp_path / "a.csv", rows)])
     found = report(key, answers, seed=0)
     rates = {rate["name"]: rate for rate in found["rates"] if rate["category"] == "all"}
-    assert [rates[model]["rate"] for model in MODELS] == [2 / 8, 1 / 8, 5 / 8]
-    assert rates["flow"]["answers"] == 8
-    assert rates["flow"]["low"] <= 5 / 8 <= rates["flow"]["high"]
+    assert [rates[model]["rate"] for model in MODELS] == [2 / 12, 1 / 12, 9 / 12]
+    assert rates["flow"]["answers"] == 12
+    assert rates["flow"]["low"] <= 9 / 12 <= rates["flow"]["high"]
     assert rates["seq"]["low"] == 0  # a resample may miss the one clip
     assert left_out == [
-        f"{rater} answered 4 of 16 questions of choice: the others do not count"
+        f"{rater} answered 6 of 24 questions of choice: the others do not count"
         for rater in ("Ann", "Bob")
     ]
-    assert f"flow {62.5:>18}%".split()[1] in table(found)
+    assert f"flow {75.0:>18}%".split()[1] in table(found)
 
 
 def test_agreement_is_perfect_chance_or_undefined(tmp_path):
