@@ -3,10 +3,13 @@
 Writes OUT/sync.json and prints its table: onsets of generated sound matched with the true events
 of its own video, with those of other videos (the shuffled control), and the same for the true
 sound (what the detector can reach).
+
+`evaluate.py study --help`: pages on which people compare models.
 """
 
 import json
 import platform
+import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +22,7 @@ import tyro
 from jaxtyping import Float32
 
 import v2s_jax
+from v2s_jax.commands import study
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.config import Config
@@ -68,6 +72,9 @@ class EvaluateArgs:
 
 def main() -> None:
     """Evaluate as the command line says."""
+    if sys.argv[1:2] == ["study"]:
+        study.main(sys.argv[2:])
+        return
     args = read_words(partial(tyro.cli, EvaluateArgs), prog="evaluate.py", description=__doc__)
     check_seed(args.seed)
     check_temperature(args.temperature)

@@ -100,23 +100,24 @@ def make_study(
     check_writable(out)
     drawn = random.Random(seed)
     chosen = _chosen(find_clips(sounds, videos), clips, drawn)
-    pages = _Pages(drawn)
-    for clip in tqdm(chosen, unit="clip", desc="clips"):
-        made = {model: _player(path) for model, path in clip.sounded.items()}
-        if len(sounds) > 1:
-            pages.add(CHOICE, clip, made)
-        for name, player in (made | _controls(clip, chosen, drawn)).items():
-            pages.add(REAL_OR_FAKE, clip, {name: player})
-    has_control = any(ORIGINAL in item.options.values() for item in pages.items)
+    has_control = any(clip.original.has_sound for clip in chosen)
     wanted = [CHOICE] * (len(sounds) > 1) + [REAL_OR_FAKE] * has_control
     if not wanted:
         raise InputError(
             f"{videos}: no original there sounds, and with one model there is nothing to choose: "
             "give videos with sound, or more --sounds"
         )
-    items = [item for item in pages.items if item.page in wanted]
-    named = "/".join(item.item for item in items)
-    key = Key(hashlib.sha256(named.encode()).hexdigest()[:NAME_DIGITS], list(sounds), items)
+    pages = _Pages(drawn)
+    for clip in tqdm(chosen, unit="clip", desc="clips"):
+        made = {model: _player(path) for model, path in clip.sounded.items()}
+        if CHOICE in wanted:
+            pages.add(CHOICE, clip, made)
+        if REAL_OR_FAKE in wanted:
+            for name, player in (made | _controls(clip, chosen, drawn)).items():
+                pages.add(REAL_OR_FAKE, clip, {name: player})
+    named = "/".join(item.item for item in pages.items)
+    study = hashlib.sha256(named.encode()).hexdigest()[:NAME_DIGITS]
+    key = Key(study, list(sounds), pages.items)
     write_key(out / KEY_FILE, key)
     written = []
     for page in wanted:
