@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 RESAMPLES = 10_000
 """Draws of all clips; an end of the interval then varies by about 0.01 of its width."""
@@ -31,9 +31,18 @@ def difference_interval(
     Paired: a clip that is drawn enters both sums, as often as it is drawn. The score is taken of
     sums over clips in every resample, never averaged over clips.
     """
-    clips = len(own)
-    drawn = np.random.default_rng(seed).multinomial(clips, np.full(clips, 1 / clips), RESAMPLES)
-    differences = score(drawn @ own) - score(drawn @ other)
+    drawn = drawn_clips(len(own), seed)
+    low, high = ends(score(drawn @ own) - score(drawn @ other))
+    return Interval(float(score(own.sum(0)) - score(other.sum(0))), low, high)
+
+
+def drawn_clips(clips: int, seed: int) -> Int64[np.ndarray, "resamples clips"]:
+    """Return how often each clip is drawn in each resample."""
+    return np.random.default_rng(seed).multinomial(clips, np.full(clips, 1 / clips), RESAMPLES)
+
+
+def ends(values: Float64[np.ndarray, "resamples"]) -> tuple[float, float]:
+    """Return the ends of the percentile interval."""
     tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(differences, [tail, 1.0 - tail])
-    return Interval(float(score(own.sum(0)) - score(other.sum(0))), float(low), float(high))
+    low, high = np.quantile(values, [tail, 1.0 - tail])
+    return float(low), float(high)

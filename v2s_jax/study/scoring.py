@@ -8,11 +8,10 @@ from typing import Any
 import krippendorff
 import numpy as np
 
+from v2s_jax.evaluation.bootstrap import drawn_clips, ends
 from v2s_jax.study.answers import Answer
 from v2s_jax.study.key import CHOICE, MISMATCHED, ORIGINAL, QUESTIONS, REAL, REAL_OR_FAKE, Key
 
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
 ALL = "all"
 """The name of all categories together."""
 TOOK_FOR_REAL = "taken for real"
@@ -113,13 +112,9 @@ def _rate(
     rate = float(counts[:, 0].sum() / counts[:, 1].sum())
     if len(clips) == 1:
         return Rate(question, category, name, rate, None, None, len(found))
-    draws = np.random.default_rng(seed).multinomial(
-        len(clips), np.full(len(clips), 1 / len(clips)), RESAMPLES
-    )
-    sums = draws @ counts
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], [tail, 1 - tail])
-    return Rate(question, category, name, rate, float(low), float(high), len(found))
+    sums = drawn_clips(len(clips), seed) @ counts
+    low, high = ends(sums[:, 0] / sums[:, 1])
+    return Rate(question, category, name, rate, low, high, len(found))
 
 
 def _agreements(answers: Sequence[Answer]) -> list[Agreement]:
