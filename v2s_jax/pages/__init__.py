@@ -1,7 +1,8 @@
 """Pages that need nothing else: data and media lie in them, answers stay in the browser.
 
 A template names its title as `{{title}}`, its data (JSON) as `{{data}}`, and `{{answers}}` where
-the functions of answers.js go: what a page keeps, and how answers become a CSV file.
+the functions of answers.js go: what a page keeps, and how answers become a CSV file. `{{style}}` is
+the look that such pages share.
 """
 
 import base64
@@ -13,6 +14,7 @@ from typing import Any
 from v2s_jax.files import whole_file
 
 ANSWERS = Path(__file__).with_name("answers.js")
+STYLE = Path(__file__).with_name("answers.css")
 
 
 def write_page(path: Path, template: Path, data: dict[str, Any]) -> None:
@@ -21,6 +23,7 @@ def write_page(path: Path, template: Path, data: dict[str, Any]) -> None:
     written = json.dumps(data).replace("<", "\\u003c")
     page = template.read_text(encoding="utf-8")
     page = page.replace("{{title}}", html.escape(path.stem))
+    page = page.replace("{{style}}", STYLE.read_text(encoding="utf-8"))
     page = page.replace("{{answers}}", ANSWERS.read_text(encoding="utf-8"))
     page = page.replace("{{data}}", written)
     with whole_file(path) as temporary:
