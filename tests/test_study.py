@@ -276,6 +276,7 @@ def test_originals_must_be_there_once(folders, tmp_path):
 @needs_browser
 def test_people_answer_with_the_keyboard(made, tmp_path):
     key = read_key(made)
+    can_answer = "return !document.querySelector('#answers button').disabled"  # all have played
     with browsing() as browser:
         browser.open(made / "choice.html")
         order = browser.run("return state.order")
@@ -288,6 +289,7 @@ def test_people_answer_with_the_keyboard(made, tmp_path):
             ready = f"return document.getElementById('player-{letter}').readyState >= 2"
             wait_until(lambda ready=ready: browser.run(ready))
         assert browser.run("return document.querySelectorAll('video').length") == 3
+        wait_until(lambda: browser.run(can_answer))
         browser.press("1321")
         assert "5 of 12, 4 answered" in browser.run(text_of("progress"))
         browser.open(made / "choice.html")  # as if it had been closed
@@ -301,6 +303,7 @@ def test_people_answer_with_the_keyboard(made, tmp_path):
 
         browser.open(made / "real-or-fake.html")
         browser.press(" ")
+        wait_until(lambda: browser.run(can_answer))
         browser.press("2")
         assert "2 of 14, 1 answered" in browser.run(text_of("progress"))
         browser.run("document.getElementById('rater').value = state.rater = 'Ann'")
