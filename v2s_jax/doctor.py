@@ -47,6 +47,10 @@ class Finding:
         return "optional" if self.optional else "lacking"
 
 
+def _pip(what: str) -> str:
+    return f"{sys.executable} -m pip install {what}"
+
+
 def python() -> Iterator[Finding]:
     """Check the version of Python."""
     found = ".".join(map(str, sys.version_info[:3]))
@@ -61,10 +65,10 @@ def packages(requirements: Path = REQUIREMENTS) -> Iterator[Finding]:
 
     if requirements.exists():
         lines = [line.partition("#")[0].strip() for line in requirements.read_text().splitlines()]
-        mend = f"{sys.executable} -m pip install -r {requirements}"
+        mend = _pip(f"-r {requirements}")
     else:  # installed as a package
         lines = importlib.metadata.requires("v2s_jax") or []
-        mend = f"{sys.executable} -m pip install --upgrade v2s_jax"
+        mend = _pip("--upgrade v2s_jax")
     wanted = [Requirement(line) for line in lines if line]
     wanted = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
     wrong = []
@@ -96,10 +100,10 @@ def devices() -> Iterator[Finding]:
     yield Finding("devices", f"{len(found)} x {found[0].device_kind} ({platform})")
     if platform == "cpu":
         if shutil.which("nvidia-smi"):
-            mend = f"{sys.executable} -m pip install 'jax[cuda12]'"
+            mend = _pip("'jax[cuda12]'")
             yield Finding("GPU", "there is one that JAX does not see", mend, optional=True)
         if any(map(os.path.exists, TPU_NODES)):
-            mend = f"{sys.executable} -m pip install 'jax[tpu]'"
+            mend = _pip("'jax[tpu]'")
             yield Finding("TPU", "there is one that JAX does not see", mend, optional=True)
 
 
@@ -192,7 +196,7 @@ def examine() -> Iterator[Finding]:
         try:
             yield from check()
         except ImportError as error:
-            mend = f"{sys.executable} -m pip install -r {REQUIREMENTS}"
+            mend = _pip(f"-r {REQUIREMENTS}")
             yield Finding(check.__name__.replace("_", " "), f"cannot be checked: {error}", mend)
 
 

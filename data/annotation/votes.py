@@ -5,7 +5,6 @@ say no; a segment is kept when neither fails: "yes" and "sort of" both count for
 paper. How the paper combines three votes is not known: that most of them decide is our reading.
 """
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from v2s_jax.errors import InputError
-from v2s_jax.files import reading
+from v2s_jax.pages import read_given
 
 Modality = Literal["sound", "picture"]
 MODALITIES: tuple[Modality, ...] = ("sound", "picture")
@@ -49,14 +48,7 @@ def read_votes(paths: Sequence[Path], segment_ids: Iterable[str]) -> list[Vote]:
     places: dict[tuple[str, str, str], str] = {}
     votes = []
     for path in paths:
-        with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-            try:
-                rows = list(csv.DictReader(file))
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise InputError(f"{path}: not CSV ({error}): save it as CSV in UTF-8") from error
-        if rows and (missing := [field for field in VOTE_FIELDS if field not in rows[0]]):
-            raise InputError(f"{path}: has no column {', '.join(missing)}: keep the sheet's header")
-        for line, row in enumerate(rows, 2):
+        for line, row in enumerate(read_given(path, VOTE_FIELDS), 2):
             place = f"{path}: line {line}"
             vote = _vote(row, place, known)
             if vote is None:
@@ -72,8 +64,8 @@ def read_votes(paths: Sequence[Path], segment_ids: Iterable[str]) -> list[Vote]:
     return votes
 
 
-def _vote(row: dict[str, str | None], place: str, known: set[str]) -> Vote | None:
-    segment_id, modality, annotator, answer = ((row[field] or "").strip() for field in VOTE_FIELDS)
+def _vote(row: dict[str, str], place: str, known: set[str]) -> Vote | None:
+    segment_id, modality, annotator, answer = (row[field] for field in VOTE_FIELDS)
     if not answer:
         return None
     if segment_id not in known:

@@ -1,13 +1,12 @@
 """Answers in: the CSV files that people downloaded from a study's pages."""
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from v2s_jax.errors import InputError
-from v2s_jax.files import reading
+from v2s_jax.pages import read_given
 from v2s_jax.study.key import FAKE, QUESTIONS, REAL, REAL_OR_FAKE, Item, Key
 from v2s_jax.study.making import FIELDS
 
@@ -33,7 +32,7 @@ def read_answers(key: Key, paths: Sequence[Path]) -> tuple[list[Answer], list[st
     places: dict[tuple[str, str, str], str] = {}
     answers = []
     for path in paths:
-        for line, row in enumerate(_rows(path), 2):
+        for line, row in enumerate(read_given(path, FIELDS), 2):
             place = f"{path}: line {line}"
             answer = _answer(row, place, key, items)
             once = (answer.rater, answer.item.item, answer.question)
@@ -47,20 +46,6 @@ def read_answers(key: Key, paths: Sequence[Path]) -> tuple[list[Answer], list[st
     if not answers:
         raise InputError(f"{', '.join(map(str, paths))}: no answers: nothing to count")
     return answers, _left_out(key, answers)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            rows = list(csv.DictReader(file))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path}: not CSV ({error}): give what a page gave out") from error
-    found = rows[0] if rows else dict.fromkeys(FIELDS)
-    if missing := [name for name in FIELDS if name not in found]:
-        raise InputError(
-            f"{path}: has no column {', '.join(missing)}: give what a page gave out, unchanged"
-        )
-    return [{name: (row[name] or "").strip() for name in FIELDS} for row in rows]
 
 
 def _answer(row: dict[str, str], place: str, key: Key, items: dict[str, Item]) -> Answer:
