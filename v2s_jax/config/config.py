@@ -1,0 +1,107 @@
+"""All that decides what a run computes, as one value, and its JSON form."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from v2s_jax.config.clock import Clock
+from v2s_jax.config.extraction import Extraction, ExtractorName
+from v2s_jax.config.model import ModelConfig
+from v2s_jax.config.refusing import check_choice, nearest_divisors
+from v2s_jax.config.training import TrainingConfig
+from v2s_jax.errors import InputError
+
+FORMAT_VERSION = 1
+"""Version of the JSON form; raised whenever an old checkpoint could be read wrongly."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes."""
+
+    name: str
+    """The preset's name."""
+    clock: Clock = field(default_factory=Clock)
+    """Rates of picture and sound."""
+    extractor: ExtractorName = "pixels"
+    """What turns video frames into features."""
+    extraction: Extraction = field(default_factory=Extraction)
+    """How it does; what is not given is taken over from the data set."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Sizes of the model."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The training run."""
+
+    def __post_init__(self) -> None:
+        check_choice("extractor", self.extractor, ExtractorName)
+        if self.extractor == "pixels" and self.extraction != Extraction():
+            raise InputError(
+                f"extraction {self.extraction}: pixels leaves no choice: use --extractor vgg19"
+            )
+        per_frame = self.clock.samples_per_video_frame
+        if per_frame % self.model.big_frame_size:
+            nearest = nearest_divisors(per_frame, self.model.big_frame_size)
+            raise InputError(
+                f"big_frame_size {self.model.big_frame_size} does not divide the {per_frame} "
+                f"samples of a video frame: use {nearest}"
+            )
+        chunk = self.training.chunk_samples
+        if chunk % self.model.big_frame_size or (per_frame % chunk and chunk % per_frame):
+            raise InputError(
+                f"chunk_samples {chunk} must be a multiple of big_frame_size "
+                f"{self.model.big_frame_size} and divide, or be a multiple of, the {per_frame} "
+                f"samples of a video frame: use {per_frame}"
+            )
+
+    def to_json(self) -> str:
+        """Return the config as JSON text, with the format's version."""
+        return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Read what `to_json` wrote.
+
+        Raises InputError for another format version, and for fields that are missing or unknown.
+        """
+        try:
+            fields = dict(json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"config is not JSON ({error}): the file is damaged") from error
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise InputError(
+                f"written with config format {version}, this program reads format "
+                f"{FORMAT_VERSION}: use the v2s_jax version that wrote it, or train again"
+            )
+        try:
+            return cls(
+                name=fields.pop("name"),
+                clock=Clock(**fields.pop("clock")),
+                # Older files, all of pixels, have none.
+                extraction=Extraction(**fields.pop("extraction", {})),
+                model=ModelConfig(**fields.pop("model")),
+                training=TrainingConfig(**fields.pop("training")),
+                **fields,
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"config does not fit this version of v2s_jax: {error}") from error
+
+
+def flat_fields(config: Config) -> dict[str, Any]:
+    """Return every field's value by its dotted name, such as `model.dim`."""
+
+    def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        leaves: dict[str, Any] = {}
+        for name, value in tree.items():
+            path = f"{prefix}{name}"
+            leaves |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+        return leaves
+
+    return flat(dataclasses.asdict(config))
+
+
+def differing_fields(a: Config, b: Config) -> list[str]:
+    """List the fields in which two configs differ, as `model.dim: 256 != 128`."""
+    left, right = flat_fields(a), flat_fields(b)
+    return [f"{path}: {left[path]} != {right[path]}" for path in left if left[path] != right[path]]

@@ -1,0 +1,121 @@
+"""The sizes of the model."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from v2s_jax.config.refusing import check_choice, nearest_divisors
+from v2s_jax.errors import InputError
+from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
+
+Variant = Literal["frame", "seq", "flow", "unconditional"]
+Cell = Literal["gru", "lstm"]
+
+TWO_TIERS = 2
+THREE_TIERS = 3
+TIERS = (TWO_TIERS, THREE_TIERS)
+"""The numbers of tiers that Mehri et al. 2017 report on."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the conditioned SampleRNN."""
+
+    variant: Variant = "frame"
+    """How the video enters: `frame` concatenates appearance to the coarsest tier's input; `seq`
+    starts that tier from an encoder of appearance, `flow` from one of appearance and motion."""
+    tiers: int = 3
+    """3: big frames, frames, samples. 2: big frames and samples; frame_size equals
+    big_frame_size."""
+    cell: Cell = "gru"
+    """The recurrent cell of the tiers and of the encoder."""
+    rnn_layers: int = 1
+    """Recurrent layers of each tier and of the encoder, one upon the other."""
+    big_frame_size: int = 8
+    """Samples per tick of the coarsest tier (absolute, not a ratio)."""
+    frame_size: int = 2
+    """Samples per tick of the middle tier, and embedded samples read by the MLP."""
+    dim: int = 1_024
+    """Width of the recurrent layers."""
+    mlp_dim: int = 1_024
+    """Width of the two hidden layers of the sample-level MLP."""
+    embedding_dim: int = 256
+    """Width of the embedding of one level, read by the MLP only."""
+    appearance_dim: int = 4_096
+    """Width of the appearance feature (VGG19 fc6 in the paper)."""
+    motion_dim: int = 4_096
+    """Width of the motion feature, which `flow` alone reads."""
+    visual_proj_dim: int | None = None
+    """Width of a projection (linear + ReLU) of the features; None as in the paper."""
+    standardize_appearance: bool = False
+    """Subtract the training set's mean appearance and divide by one scale; not in the paper."""
+    standardize_motion: bool = False
+    """The same for motion."""
+    weight_norm: bool = True
+    """Weight normalisation on every linear map, as in SampleRNN."""
+    learn_h0: bool = True
+    """Learn the recurrent tiers' first states instead of starting from zero; the encoder's last
+    state takes the place of the coarsest tier's."""
+    q_levels: int = MAX_Q_LEVELS
+    """Number of levels of one sample."""
+    quantization: Quantization = "linear"
+    """Spacing of the levels."""
+
+    def __post_init__(self) -> None:
+        check_choice("variant", self.variant, Variant)
+        check_choice("cell", self.cell, Cell)
+        check_choice("quantization", self.quantization, Quantization)
+        sizes = (
+            "rnn_layers",
+            "big_frame_size",
+            "frame_size",
+            "dim",
+            "mlp_dim",
+            "embedding_dim",
+            "appearance_dim",
+            "motion_dim",
+        )
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.visual_proj_dim is not None and self.visual_proj_dim < 1:
+            raise InputError(
+                f"visual_proj_dim is {self.visual_proj_dim}: give at least 1, or None for none"
+            )
+        if self.big_frame_size % self.frame_size:
+            nearest = nearest_divisors(self.big_frame_size, self.frame_size)
+            raise InputError(
+                f"frame_size {self.frame_size} does not divide big_frame_size "
+                f"{self.big_frame_size}: use {nearest}"
+            )
+        if self.tiers not in TIERS:
+            raise InputError(f"tiers is {self.tiers}: use one of {TIERS}")
+        if self.tiers == TWO_TIERS and self.frame_size != self.big_frame_size:
+            raise InputError(
+                f"frame_size {self.frame_size} differs from big_frame_size {self.big_frame_size}, "
+                f"but 2 tiers have frames of one size: use {self.big_frame_size} for both"
+            )
+        if not MIN_Q_LEVELS <= self.q_levels <= MAX_Q_LEVELS:
+            raise InputError(
+                f"q_levels is {self.q_levels}: use {MIN_Q_LEVELS} to {MAX_Q_LEVELS} "
+                "(levels are stored in one byte)"
+            )
+
+    @property
+    def lookback(self) -> int:
+        """Samples needed before the first prediction."""
+        return self.big_frame_size
+
+    @property
+    def ratio(self) -> int:
+        """Ticks of the frame tier per tick of the big-frame tier."""
+        return self.big_frame_size // self.frame_size
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of what the model reads of a video frame: appearance, for `flow` motion too."""
+        return self.appearance_dim + (self.motion_dim if self.variant == "flow" else 0)
+
+    @property
+    def encodes_video(self) -> bool:
+        """Whether the video is read as a whole, before the first sample (`seq`, `flow`)."""
+        return self.variant in ("seq", "flow")
