@@ -23,8 +23,13 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-from data.annotation.merging import Merged, count, merge, table
-from data.annotation.segments import (
+from v2s_jax import media
+from v2s_jax.commands.door import run_door
+from v2s_jax.commands.words import read_words
+from v2s_jax.errors import InputError, UndecodableError
+
+from .annotation.merging import Merged, count, merge, table
+from .annotation.segments import (
     SEGMENTS_FILE,
     Segment,
     read_segments,
@@ -32,10 +37,10 @@ from data.annotation.segments import (
     write_media,
     write_segments,
 )
-from data.annotation.sheets import PAGE_SEGMENTS, old_sheets, write_sheets
-from data.annotation.tables import write_csv
-from data.annotation.votes import VOTES_NEEDED, decide, read_votes
-from data.layout import (
+from .annotation.sheets import PAGE_SEGMENTS, old_sheets, write_sheets
+from .annotation.tables import write_csv
+from .annotation.votes import VOTES_NEEDED, decide, read_votes
+from .layout import (
     INFO_FILE,
     VIDEO_FOLDER,
     YOUTUBE_COLUMN,
@@ -43,13 +48,9 @@ from data.layout import (
     find_sources,
     text_of_name,
 )
-from data.locking import CORES
-from data.pool import in_order
-from data.shards import whole_folder
-from v2s_jax import media
-from v2s_jax.commands.door import run_door
-from v2s_jax.commands.words import read_words
-from v2s_jax.errors import InputError, UndecodableError
+from .locking import CORES
+from .pool import in_order
+from .shards import whole_folder
 
 _YOUTUBE_STEM = re.compile(r"(?=[\w-]{0,10}[A-Z0-9-])([\w-]{11})(?:_\d+.*)?")
 """Names that downloaders give to AudioSet's clips: the id, then often the start. Eleven small

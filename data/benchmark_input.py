@@ -15,9 +15,6 @@ from typing import cast
 
 import numpy as np
 
-from data.locking import only_one_writer
-from data.one_pass import CLIP_VIDEO_FRAMES
-from data.shards import write_data_set
 from v2s_jax import media
 from v2s_jax.benchmarks.machine import describe_machine
 from v2s_jax.benchmarks.table import Column, header_lines, row_line
@@ -27,6 +24,10 @@ from v2s_jax.config import PAPER, Clock, Extraction, ExtractorName
 from v2s_jax.errors import InputError
 from v2s_jax.records import ClipRecord, DataSet, Metadata, batches, open_data_set
 from v2s_jax.records.schema import FORMAT_VERSION
+
+from .locking import only_one_writer
+from .one_pass import CLIP_VIDEO_FRAMES
+from .shards import write_data_set
 
 FLOP_PER_SAMPLE = 41_865_216
 """Of one trained sample of `paper`, forward and backward (docs/tpu.md)."""

@@ -22,16 +22,17 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners import create_runner
 from etils import epath
 
-from data.feature_cache import FeatureCache, pass_key
-from data.layout import Source
-from data.manifest import Row
-from data.one_pass import Pass, Shape, read_pass
-from data.progress import Tally, shown
-from data.remote import local_copy
-from data.stopping import local_runner, until_stopped
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
 from v2s_jax.files import file_hash, reading
+
+from .feature_cache import FeatureCache, pass_key
+from .layout import Source
+from .manifest import Row
+from .one_pass import Pass, Shape, read_pass
+from .progress import Tally, shown
+from .remote import local_copy
+from .stopping import local_runner, until_stopped
 
 ROOT = Path(__file__).parents[1]
 

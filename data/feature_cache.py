@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from etils import epath
 
-from data.one_pass import Pass, Shape
-from data.remote import write_whole
 from v2s_jax.features.extractor import ExtractorSpec
 from v2s_jax.files import DAMAGED_ZIP
+
+from .one_pass import Pass, Shape
+from .remote import write_whole
 
 READING_VERSION = 1
 """Raised whenever the same file would give other features or sound."""

@@ -9,12 +9,13 @@ from typing import Annotated
 import tyro
 from etils import epath
 
-from data.extractor_words import ExtractorWords
-from data.manifest import FAILED_MANIFEST, MANIFEST
-from data.one_pass import CLIP_VIDEO_FRAMES, MIN_SEC
-from data.split import TEST_CLIPS
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
+
+from .extractor_words import ExtractorWords
+from .manifest import FAILED_MANIFEST, MANIFEST
+from .one_pass import CLIP_VIDEO_FRAMES, MIN_SEC
+from .split import TEST_CLIPS
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class FolderArgs:
         """Make the data set and say what became of the files."""
         # Beam takes seconds to import, and warns of what it is installed without.
         logging.disable(logging.WARNING)
-        from data.making import make_folder, tell
+        from .making import make_folder, tell
 
         logging.disable(logging.NOTSET)
         folder, builder = make_folder(self, beam_words)

@@ -20,9 +20,10 @@ from hashlib import sha256
 
 from etils import epath
 
-from data.remote import is_remote
 from v2s_jax.errors import InputError
 from v2s_jax.media import VIDEO_SUFFIXES
+
+from .remote import is_remote
 
 VIDEO_FOLDER = "videos"
 INFO_FILE = "video_info.csv"

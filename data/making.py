@@ -11,19 +11,20 @@ import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
-from data.extraction import Extraction, check_options, is_local, local_options
-from data.feature_cache import FeatureCache
-from data.folder import FolderArgs
-from data.locking import CORES, only_one_writer
-from data.manifest import MANIFEST, write_manifest
-from data.one_pass import Shape
-from data.remote import is_remote
-from data.shards import import_tensorflow, whole_folder
-from data.split import SPLITS, SplitRule
-from data.vegas import VERSION, FolderSettings, Vegas
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import resolved
 from v2s_jax.records import open_data_set
+
+from .extraction import Extraction, check_options, is_local, local_options
+from .feature_cache import FeatureCache
+from .folder import FolderArgs
+from .locking import CORES, only_one_writer
+from .manifest import MANIFEST, write_manifest
+from .one_pass import Shape
+from .remote import is_remote
+from .shards import import_tensorflow, whole_folder
+from .split import SPLITS, SplitRule
+from .vegas import VERSION, FolderSettings, Vegas
 
 MAX_SHARD_BYTES = 200 * 10**6
 """TFDS advises 100 to 200 MB."""

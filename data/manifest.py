@@ -8,8 +8,9 @@ from typing import Literal
 
 from etils import epath
 
-from data.remote import write_whole
 from v2s_jax.errors import InputError
+
+from .remote import write_whole
 
 MANIFEST = "manifest.jsonl"
 FAILED_MANIFEST = "manifest.failed.jsonl"

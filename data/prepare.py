@@ -19,12 +19,13 @@ from functools import partial
 
 import tyro
 
-from data.folder import FolderArgs
-from data.stats import StatsArgs
-from data.synthetic.command import SyntheticArgs
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
+
+from .folder import FolderArgs
+from .stats import StatsArgs
+from .synthetic.command import SyntheticArgs
 
 app = tyro.extras.SubcommandApp()
 app.command(name="synthetic")(SyntheticArgs)

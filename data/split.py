@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.layout import Source
 from v2s_jax.errors import InputError
+
+from .layout import Source
 
 TRAIN, TEST = "train", "test"
 SPLITS = (TRAIN, TEST)

@@ -10,10 +10,11 @@ import numpy as np
 import tyro
 from etils import epath
 
-from data.manifest import MANIFEST, Row, read_manifest
-from data.remote import is_remote
 from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
+
+from .manifest import MANIFEST, Row, read_manifest
+from .remote import is_remote
 
 LENGTH_EDGES_SEC = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 """From 2 s on those of the paper's Figure 2; the last bin has all from 8 s up."""

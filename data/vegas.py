@@ -19,17 +19,18 @@ import apache_beam as beam
 import tensorflow_datasets as tfds
 from etils import epath
 
-from data.extraction import Counts, Extraction, extract, is_local
-from data.feature_cache import FeatureCache
-from data.layout import Ignored, Source, find_sources
-from data.manifest import Row, write_manifest
-from data.one_pass import Shape, looped
-from data.split import SPLITS, TEST, SplitRule, leaks, split_of
 from v2s_jax import __version__
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import feature_dims
 from v2s_jax.records import Metadata, record_features
 from v2s_jax.records.schema import FORMAT_VERSION
+
+from .extraction import Counts, Extraction, extract, is_local
+from .feature_cache import FeatureCache
+from .layout import Ignored, Source, find_sources
+from .manifest import Row, write_manifest
+from .one_pass import Shape, looped
+from .split import SPLITS, TEST, SplitRule, leaks, split_of
 
 VERSION = "1.0.0"
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.annotation.segments import SEGMENT_SEC, Segment
-from data.annotation.votes import Decision
+from .segments import SEGMENT_SEC, Segment
+from .votes import Decision
 
 LONGEST_SEC = 10
 """Longest clip (paper: 2 to 10 s)."""

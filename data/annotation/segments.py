@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.annotation.tables import write_csv
-from data.layout import Source
 from v2s_jax import media
 from v2s_jax.errors import InputError
 from v2s_jax.files import file_hash, reading
+
+from ..layout import Source
+from .tables import write_csv
 
 SEGMENT_SEC = 2
 """Length of a segment (paper: 2 s)."""

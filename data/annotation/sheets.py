@@ -4,10 +4,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.annotation.segments import Segment, media_paths
-from data.annotation.tables import write_csv
-from data.annotation.votes import ANSWERS, MODALITIES, VOTE_FIELDS, Modality
 from v2s_jax.pages import data_url, write_page
+
+from .segments import Segment, media_paths
+from .tables import write_csv
+from .votes import ANSWERS, MODALITIES, VOTE_FIELDS, Modality
 
 PAGE_SEGMENTS = 100
 """Segments on a page: about a quarter of an hour for one person (ours)."""

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import Track, coloured
-from data.synthetic.story import bump, smoothstep
-from data.synthetic.voice import Formant, sung
 from v2s_jax.config import Clock
+
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import Track, coloured
+from .story import bump, smoothstep
+from .voice import Formant, sung
 
 BREATH_SEC = 0.28
 LENGTH_SEC = (0.40, 0.90)  # of one cry

@@ -21,18 +21,19 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from data.locking import CORES
-from data.pool import in_order
-from data.synthetic.codes import PLAIN, Levels, fit_linear_code, linear_costs, unigram_costs
-from data.synthetic.command import check_order, preset_named, probe_named
-from data.synthetic.floor import floor_bits
-from data.synthetic.recipe import Order, Recipe
 from v2s_jax.benchmarks.table import Column, header_lines, row_line
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import quantize
 from v2s_jax.records import open_data_set, waveform_from_int16
+
+from ..locking import CORES
+from ..pool import in_order
+from .codes import PLAIN, Levels, fit_linear_code, linear_costs, unigram_costs
+from .command import check_order, preset_named, probe_named
+from .floor import floor_bits
+from .recipe import Order, Recipe
 
 FITTED_ON, SCORED_ON = "train", "test"
 

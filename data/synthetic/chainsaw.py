@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import Track, coloured
-from data.synthetic.story import PAST_SEC, Story, bump, draw_story, smoothstep
-from data.synthetic.voice import Formant, sung
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import Track, coloured
+from .story import PAST_SEC, Story, bump, draw_story, smoothstep
+from .voice import Formant, sung
 
 IDLE_HZ, FULL_HZ = 42.0, 140.0  # 2,500 and 8,400 turns per minute
 OFF_SHARE, IDLE_SHARE = 0.15, 0.20  # of the levels that the throttle is set to

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from data.synthetic.scene import State
-from data.synthetic.sound import Track
+from .scene import State
+from .sound import Track
 
 
 @dataclass(frozen=True)

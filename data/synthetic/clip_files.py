@@ -11,9 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data.synthetic.encoding import write_video
-from data.synthetic.floor import floor_bits
-from data.synthetic.recipe import Recipe
 from v2s_jax import media
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
@@ -22,6 +19,10 @@ from v2s_jax.files import whole_file
 from v2s_jax.media.writing import CLIP_SUFFIX
 from v2s_jax.records import ClipRecord, waveform_to_int16
 from v2s_jax.types import Features
+
+from .encoding import write_video
+from .floor import floor_bits
+from .recipe import Recipe
 
 
 @dataclass(frozen=True)

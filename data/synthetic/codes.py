@@ -19,8 +19,9 @@ from jaxtyping import Float64, UInt8
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, ndtr
 
-from data.synthetic.floor import level_edges
 from v2s_jax.quantize import Quantization, dequantize
+
+from .floor import level_edges
 
 ORDER = 16
 """Samples of the past in a prediction: 1 ms, the usual order for sound at 16 kHz."""

@@ -10,20 +10,21 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from data.extractor_words import ExtractorWords
-from data.locking import CORES, only_one_writer
-from data.pool import in_order
-from data.shards import write_data_set
-from data.synthetic.clip_files import ClipTask, prepare_clip, write_flow
-from data.synthetic.presets import PRESETS, Preset
-from data.synthetic.probes import PROBES, Probe
-from data.synthetic.recipe import Order, generator_digest
 from v2s_jax import __version__
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.features.extractor import ExtractorSpec, feature_dims, resolved
 from v2s_jax.media.writing import SoundCodec
 from v2s_jax.records import ClipRecord, Metadata, open_data_set
 from v2s_jax.records.schema import FORMAT_VERSION
+
+from ..extractor_words import ExtractorWords
+from ..locking import CORES, only_one_writer
+from ..pool import in_order
+from ..shards import write_data_set
+from .clip_files import ClipTask, prepare_clip, write_flow
+from .presets import PRESETS, Preset
+from .probes import PROBES, Probe
+from .recipe import Order, generator_digest
 
 VERSION = "1.0.0"
 """Version of the data sets, as TFDS wants one."""

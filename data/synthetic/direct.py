@@ -19,17 +19,18 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from data.locking import CORES
-from data.pool import killed, open_pool
-from data.synthetic.clip_files import as_record, opened
-from data.synthetic.command import PIXELS, data_set_metadata
-from data.synthetic.presets import PRESETS
-from data.synthetic.probes import PROBES
-from data.synthetic.recipe import Order, Recipe
 from v2s_jax.config import Clock, Config, Extraction
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.features.extractor import feature_dims
 from v2s_jax.records import ClipRecord, Metadata
+
+from ..locking import CORES
+from ..pool import killed, open_pool
+from .clip_files import as_record, opened
+from .command import PIXELS, data_set_metadata
+from .presets import PRESETS
+from .probes import PROBES
+from .recipe import Order, Recipe
 
 KIND = "synthetic:"
 """What --data begins with."""

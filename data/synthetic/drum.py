@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import add_at, band_noise
 from v2s_jax.config import Clock
+
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import add_at, band_noise
 
 FALL_SEC = 0.20  # three video frames of 64 ms see the stick come down
 WINDUP_SEC = 0.12

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.synthetic.clip import SyntheticClip
-from data.synthetic.probes import Probe
 from v2s_jax import media
 from v2s_jax.config import Clock
 from v2s_jax.media.writing import SoundCodec
+
+from .clip import SyntheticClip
+from .probes import Probe
 
 OTHER_RATE = Fraction(48, 25)
 """Rate of the other file over the clock's, about: 30 pictures per second under the default clock,

@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import Track, coloured
-from data.synthetic.story import PAST_SEC
-from data.synthetic.voice import partials
 from v2s_jax.config import Clock
+
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import Track, coloured
+from .story import PAST_SEC
+from .voice import partials
 
 SOUND_M_SEC = 343.0  # in air of 20 degrees Celsius
 NEAREST_M = 40.0

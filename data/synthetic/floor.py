@@ -21,9 +21,10 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import entr, ndtr
 
-from data.synthetic.sound import BACKGROUND_SIGMA, Track
 from v2s_jax.quantize import Quantization, quantize
 from v2s_jax.records.schema import INT16_SCALE
+
+from .sound import BACKGROUND_SIGMA, Track
 
 REACH_SIGMA = 7.0
 """Levels further from the mean than this carry less than 1e-10 bits."""

@@ -5,7 +5,10 @@ import functools
 
 import numpy as np
 
-from data.synthetic import (
+from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
+
+from . import (
     baby_crying,
     chainsaw,
     dog,
@@ -17,12 +20,10 @@ from data.synthetic import (
     snoring,
     water_flowing,
 )
-from data.synthetic.clip import SyntheticClip
-from data.synthetic.probes import MOVE_ALIKE, PROBES, Probe, changed, check_length, is_heard, roots
-from data.synthetic.scene import Setting
-from data.synthetic.sound import finished
-from v2s_jax.config import Clock
-from v2s_jax.errors import InputError
+from .clip import SyntheticClip
+from .probes import MOVE_ALIKE, PROBES, Probe, changed, check_length, is_heard, roots
+from .scene import Setting
+from .sound import finished
 
 _SCENES = {
     "baby_crying": baby_crying.make,

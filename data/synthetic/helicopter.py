@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import coloured
-from data.synthetic.story import Story, draw_story, smoothstep
-from data.synthetic.voice import partials
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import coloured
+from .story import Story, draw_story, smoothstep
+from .voice import partials
 
 SOUND_M_SEC = 343.0  # in air of 20 degrees Celsius
 BLADE_PASS_HZ = (10.0, 25.0)  # in flight

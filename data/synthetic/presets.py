@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
-from data.synthetic.generator import CATEGORIES, EXTRAPOLATION, SPLITS
-from data.synthetic.randomness import Draws
 from v2s_jax.config import Clock
+
+from .generator import CATEGORIES, EXTRAPOLATION, SPLITS
+from .randomness import Draws
 
 
 class VegasCount(NamedTuple):

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import Track, knock
-from data.synthetic.story import PAST_SEC, Story, smoothstep
-from data.synthetic.voice import partials
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import Track, knock
+from .story import PAST_SEC, Story, smoothstep
+from .voice import partials
 
 RAMP_SEC = 0.10  # to speed up and to slow down
 SPEED_PX_SEC = (90.0, 240.0)

@@ -22,11 +22,12 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, State
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
+
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, State
 
 Probe = Literal[
     "none",

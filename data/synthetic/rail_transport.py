@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import coloured, knock
-from data.synthetic.story import Story, draw_story
-from data.synthetic.voice import partials
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import coloured, knock
+from .story import Story, draw_story
+from .voice import partials
 
 SOUND_M_SEC = 343.0  # in air of 20 degrees Celsius
 SPEED_M_SEC = (10.0, 30.0)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.synthetic.clip import SyntheticClip
-from data.synthetic.generator import make_clip
-from data.synthetic.presets import Preset
-from data.synthetic.probes import Probe
 from v2s_jax.config import Clock
 from v2s_jax.media.writing import SoundCodec
+
+from .clip import SyntheticClip
+from .generator import make_clip
+from .presets import Preset
+from .probes import Probe
 
 GENERATOR_FILES = "*.py"
 

@@ -37,10 +37,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic.drawing import Painting
-from data.synthetic.randomness import Draws
-from data.synthetic.sound import Track
 from v2s_jax.config import Clock
+
+from .drawing import Painting
+from .randomness import Draws
+from .sound import Track
 
 State = Mapping[str, float | Sequence[float]]
 """Visible quantities by name and unit, such as `radius_px`; one number each, or one per event."""

@@ -13,13 +13,14 @@ import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data.synthetic.clip import SyntheticClip
-from data.synthetic.generator import CATEGORIES, make_clip
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.files import check_writable, whole_file
+
+from .clip import SyntheticClip
+from .generator import CATEGORIES, make_clip
 
 PICTURES, SPECTROGRAMS = "pictures.png", "spectrograms.png"
 COLUMNS = 6  # pictures of a clip, evenly spaced

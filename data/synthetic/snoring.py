@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import coloured
-from data.synthetic.story import smoothstep
-from data.synthetic.voice import Formant, sung
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import coloured
+from .story import smoothstep
+from .voice import Formant, sung
 
 IN_SEC = (1.2, 1.7)
 OUT_SEC = (1.2, 1.8)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy import signal
 
-from data.synthetic.randomness import Draws
+from .randomness import Draws
 
 BACKGROUND_SIGMA = 1 / 1024
 """Standard deviation of the Gaussian noise under every clip, -60 dB of full scale.

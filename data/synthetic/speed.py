@@ -17,13 +17,6 @@ from typing import NamedTuple
 import tyro
 from tqdm import tqdm
 
-from data.locking import CORES
-from data.pool import in_order
-from data.synthetic.codes import PLAIN
-from data.synthetic.encoding import write_video
-from data.synthetic.floor import floor_bits, level_edges
-from data.synthetic.generator import CATEGORIES
-from data.synthetic.recipe import Recipe, generator_digest
 from v2s_jax.benchmarks.machine import describe_machine
 from v2s_jax.benchmarks.table import Column, header_lines, row_line
 from v2s_jax.commands.benchmark_report import machine_line
@@ -32,6 +25,14 @@ from v2s_jax.commands.words import read_words
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.media.writing import CLIP_SUFFIX
+
+from ..locking import CORES
+from ..pool import in_order
+from .codes import PLAIN
+from .encoding import write_video
+from .floor import floor_bits, level_edges
+from .generator import CATEGORIES
+from .recipe import Recipe, generator_digest
 
 TARGET = 20
 """Times real time, encoding apart, on two cores."""

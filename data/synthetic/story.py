@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic.randomness import Draws
+from .randomness import Draws
 
 PAST_SEC = 1.0  # a story starts this long before the clip, so a clip may start anywhere in it
 

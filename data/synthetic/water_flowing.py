@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data.synthetic import drawing
-from data.synthetic.randomness import Draws
-from data.synthetic.scene import Scene, Setting
-from data.synthetic.sound import add_at, coloured
+from . import drawing
+from .randomness import Draws
+from .scene import Scene, Setting
+from .sound import add_at, coloured
 
 GRAVITY_M_SEC2 = 9.81
 SPOUT_SPEED_M_SEC = 0.6  # of the water as it leaves the tap
