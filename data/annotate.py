@@ -27,6 +27,7 @@ from v2s_jax import media
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError, UndecodableError
+from v2s_jax.place import as_called, called
 
 from .annotation.merging import Merged, count, merge, table
 from .annotation.segments import (
@@ -141,7 +142,7 @@ class MergeArgs:
             told = json.dumps([vars(row) for row in rows], indent=2) + "\n"
             (temporary / "counts.json").write_text(told)
         print("\n".join(table(rows)))
-        print(f"{self.out}: {len(clips)} clips; python -m data.prepare folder {self.out} --out DIR")
+        print(f"{self.out}: {len(clips)} clips; {called('prepare folder')} {self.out} --out DIR")
 
 
 def _cut(task: tuple[Source, Path, Path]) -> tuple[list[Segment], str | None]:
@@ -205,7 +206,7 @@ def _youtube_id(source: str) -> str:
 def main() -> None:
     """Do what the command line says."""
     args: CutArgs | MergeArgs = read_words(
-        app.cli, prog="python -m data.annotate", description=__doc__
+        app.cli, prog=called("annotate"), description=as_called(__doc__)
     )
     args.run()
 

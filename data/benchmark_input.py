@@ -22,6 +22,7 @@ from v2s_jax.commands.benchmark_report import machine_line, results_file, write_
 from v2s_jax.commands.door import run_door
 from v2s_jax.config import PAPER, Clock, Extraction, ExtractorName
 from v2s_jax.errors import InputError
+from v2s_jax.place import DATA_PACKAGE, called
 from v2s_jax.records import ClipRecord, DataSet, Metadata, batches, open_data_set
 from v2s_jax.records.schema import FORMAT_VERSION
 
@@ -120,7 +121,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmark.py input")
+    parser = argparse.ArgumentParser(prog=called("benchmark input"))
     parser.add_argument("--data")
     for option in ("clips", "videos", "batch", "repeats"):
         parser.add_argument(f"--{option}", type=int, required=True)
@@ -231,7 +232,16 @@ def measure_extraction(videos: Path, count: int, workers: int, out: Path) -> Inp
     writing the shards, take the same time in both.
     """
     command = [
-        *(sys.executable, "-m", "data.prepare", "folder", str(videos), "--out", str(out)),
+        *(
+            sys.executable,
+            "-P",
+            "-m",
+            f"{DATA_PACKAGE}.prepare",
+            "folder",
+            str(videos),
+            "--out",
+            str(out),
+        ),
         *("--workers", str(workers), "--overwrite"),
     ]
     seconds = []
@@ -240,7 +250,7 @@ def measure_extraction(videos: Path, count: int, workers: int, out: Path) -> Inp
         ended = subprocess.run(command, capture_output=True, text=True)
         seconds.append(time.perf_counter() - start)
         if ended.returncode:
-            raise InputError(f"data.prepare folder: {ended.stderr.strip().splitlines()[-1]}")
+            raise InputError(f"{called('prepare folder')}: {ended.stderr.strip().splitlines()[-1]}")
     extraction = seconds[0] - seconds[1]
     size = sum(path.stat().st_size for path in videos.rglob("*.mp4")) / BYTES_PER_MB
     return InputRow(

@@ -26,7 +26,7 @@ def only_one_writer(out: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"{out}: another data.prepare is at work there: wait for it or choose another --out"
+                f"{out}: another `prepare` is at work there: wait for it or choose another --out"
             ) from error
         yield
     finally:

@@ -9,6 +9,7 @@ from typing import Literal
 from etils import epath
 
 from v2s_jax.errors import InputError
+from v2s_jax.place import called
 
 from .remote import write_whole
 
@@ -78,7 +79,7 @@ def read_manifest(path: epath.Path) -> Iterator[Row]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(
             f"{path}: cannot be read ({reason}): give the folder of a data set that "
-            "`data.prepare folder` made"
+            f"`{called('prepare folder')}` made"
         ) from error
     for number, line in enumerate(lines, 1):
         try:

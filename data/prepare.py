@@ -22,6 +22,7 @@ import tyro
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
+from v2s_jax.place import as_called, called
 
 from .folder import FolderArgs
 from .stats import StatsArgs
@@ -38,7 +39,7 @@ def main() -> None:
     words, beam_words = _parted(sys.argv[1:])
     parser = partial(app.cli, args=words)
     args: SyntheticArgs | FolderArgs | StatsArgs = read_words(
-        parser, prog="python -m data.prepare", description=__doc__
+        parser, prog=called("prepare"), description=as_called(__doc__)
     )
     if isinstance(args, FolderArgs):
         args.run(beam_words)

@@ -5,6 +5,7 @@ Nothing but the standard library is imported before it is known to be there.
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from v2s_jax.errors import InputError
+from v2s_jax.place import IN_CHECKOUT, PACKAGE, ROOT
 
-PACKAGE = Path(__file__).parent
-REQUIREMENTS = PACKAGE.parent / "requirements.txt"
+REQUIREMENTS = ROOT / "requirements.txt" if IN_CHECKOUT else None
+"""Installed, the package's own metadata have the same lines."""
 PYTHON_NEEDED = (3, 11)
 DISK_NEEDED_GB = 2.0
 """A demo data set, a run and what it sounds take about 1 GB (ours)."""
@@ -59,28 +61,29 @@ def python() -> Iterator[Finding]:
     yield Finding("Python", found, f"install Python {needed} or newer" if is_old else None)
 
 
-def packages(requirements: Path = REQUIREMENTS) -> Iterator[Finding]:
+def packages(requirements: Path | None = REQUIREMENTS) -> Iterator[Finding]:
     """Check that what the program needs is installed, in versions that it is tested with."""
     from packaging.requirements import Requirement
 
-    if requirements.exists():
-        lines = [line.partition("#")[0].strip() for line in requirements.read_text().splitlines()]
-        mend = _pip(f"-r {requirements}")
-    else:  # installed as a package
+    if requirements is None:
         lines = importlib.metadata.requires("v2s_jax") or []
-        mend = _pip("--upgrade v2s_jax")
+    else:
+        lines = [line.partition("#")[0].strip() for line in requirements.read_text().splitlines()]
     wanted = [Requirement(line) for line in lines if line]
     wanted = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
-    wrong = []
+    wrong, mends = [], []
     for one in wanted:
         try:
             version = importlib.metadata.version(one.name)
         except importlib.metadata.PackageNotFoundError:
             wrong.append(f"{one.name} is missing")
         else:
-            if not one.specifier.contains(version, prereleases=True):
-                wrong.append(f"{one.name} {version} is not {one.specifier}")
+            if one.specifier.contains(version, prereleases=True):
+                continue
+            wrong.append(f"{one.name} {version} is not {one.specifier}")
+        mends.append(shlex.quote(f"{one.name}{one.specifier}"))
     if wrong:
+        mend = _pip(" ".join(mends) if requirements is None else f"-r {requirements}")
         yield Finding("packages", "; ".join(wrong), mend)
     else:
         yield Finding("packages", f"all {len(wanted)}, in tested versions")
@@ -196,7 +199,8 @@ def examine() -> Iterator[Finding]:
         try:
             yield from check()
         except ImportError as error:
-            mend = _pip(f"-r {REQUIREMENTS}")
+            again = "install v2s_jax again, with what it depends on"
+            mend = _pip(f"-r {REQUIREMENTS}") if REQUIREMENTS else again
             yield Finding(check.__name__.replace("_", " "), f"cannot be checked: {error}", mend)
 
 

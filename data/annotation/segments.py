@@ -9,6 +9,7 @@ from pathlib import Path
 from v2s_jax import media
 from v2s_jax.errors import InputError
 from v2s_jax.files import file_hash, reading
+from v2s_jax.place import called
 
 from ..layout import Source
 from .tables import write_csv
@@ -82,7 +83,7 @@ def read_segments(path: Path) -> Iterator[Segment]:
 
     Raises InputError when it cannot be read, or a line is not a segment.
     """
-    again = "cut again (python -m data.annotate cut)"
+    again = f"cut again ({called('annotate cut')})"
     with reading(path), path.open(encoding="utf-8", newline="") as file:
         try:
             rows = list(csv.DictReader(file, strict=True))

@@ -92,7 +92,7 @@ def main() -> None:
     """Score what the command line names."""
     args = read_words(
         partial(tyro.cli, BaselinesArgs),
-        prog="python -m data.synthetic.baselines",
+        prog=f"python -m {__package__}.baselines",
         description=__doc__,
     )
     if args.workers < 1:

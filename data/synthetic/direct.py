@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from v2s_jax.config import Clock, Config, Extraction
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.features.extractor import feature_dims
+from v2s_jax.place import called
 from v2s_jax.records import ClipRecord, Metadata
 
 from ..locking import CORES
@@ -163,7 +164,7 @@ def open_direct(
     if config.extractor != PIXELS.name:
         raise InputError(
             f"--data {where}: makes {PIXELS.name} features alone, the config wants "
-            f"{config.extractor}: make files with `python -m data.prepare synthetic --extractor "
+            f"{config.extractor}: make files with `{called('prepare synthetic')} --extractor "
             f"{config.extractor}` and give their folder"
         )
     motion = config.model.variant == "flow"

@@ -46,7 +46,7 @@ class SheetArgs:
 def main() -> None:
     """Draw what the command line names."""
     args = read_words(
-        partial(tyro.cli, SheetArgs), prog="python -m data.synthetic.sheet", description=__doc__
+        partial(tyro.cli, SheetArgs), prog=f"python -m {__package__}.sheet", description=__doc__
     )
     if args.video_frames < COLUMNS:
         raise InputError(f"--video-frames {args.video_frames}: at least {COLUMNS} are drawn")

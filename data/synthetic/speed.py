@@ -89,7 +89,7 @@ the file again."""
 def main() -> None:
     """Time what the command line names."""
     args = read_words(
-        partial(tyro.cli, SpeedArgs), prog="python -m data.synthetic.speed", description=__doc__
+        partial(tyro.cli, SpeedArgs), prog=f"python -m {__package__}.speed", description=__doc__
     )
     for option in ("clips", "video_frames", "workers"):
         if getattr(args, option) < 1:

@@ -18,6 +18,7 @@ from v2s_jax.benchmarks.peer import PeerSamplingRow
 from v2s_jax.benchmarks.sampling import SamplingRow
 from v2s_jax.errors import InputError
 from v2s_jax.files import reading
+from v2s_jax.place import called
 
 ROUNDING = 1e-9
 """Relative difference of figures that follow from one another."""
@@ -66,7 +67,7 @@ def read_report(path: Path) -> SamplingReport:
         report: SamplingReport = _built(SamplingReport, json.loads(data), "")
     except (InputError, ValueError) as error:
         raise InputError(
-            f"{path}: {error}: give a file that benchmark.py sampling --json wrote"
+            f"{path}: {error}: give a file that {called('benchmark sampling')} --json wrote"
         ) from error
     return report
 

@@ -13,6 +13,7 @@ from v2s_jax.commands import (
     benchmark_streaming,
     benchmark_training,
 )
+from v2s_jax.place import called
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="benchmark.py", description="Measure speed and memory on this machine."
+        prog=called("benchmark"), description="Measure speed and memory on this machine."
     )
     benchmarks = parser.add_subparsers(title="benchmarks", required=True)
     benchmark_sampling.add_to(

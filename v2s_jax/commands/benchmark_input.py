@@ -4,14 +4,14 @@ A process of its own, since this package neither writes data sets nor imports wh
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from v2s_jax.errors import InputError
+from v2s_jax.place import DATA_PACKAGE, ROOT
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = "data.benchmark_input"
+PROGRAM = f"{DATA_PACKAGE}.benchmark_input"
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +39,14 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    if not (ROOT / "data" / "benchmark_input.py").exists():
-        raise InputError(f"{ROOT}: no data/ there: run benchmark.py in a checkout of the source")
     words = [
-        f"--{name}={value if name != 'json' else value.absolute()}"
+        f"--{name}={value}"
         for name, value in vars(args).items()
         if name != "run" and value is not None
     ]
-    ended = subprocess.run([sys.executable, "-m", PROGRAM, *words], cwd=ROOT)
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    # -P: another checkout in the working directory is not what was started.
+    command = [sys.executable, "-P", "-m", PROGRAM, *words]
+    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": path})
     if ended.returncode:
         sys.exit(ended.returncode)  # it has said why

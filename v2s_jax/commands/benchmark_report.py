@@ -21,6 +21,7 @@ from v2s_jax.commands.device import PLATFORMS, use_device
 from v2s_jax.config import PRESETS, Config, Precision
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.files import whole_file
+from v2s_jax.place import called
 
 LEFT_OUT = "run", "json", "plot"
 """Words that no figure depends on."""
@@ -110,7 +111,7 @@ def plot_file(path: Path | None) -> Iterator[Path | None]:
         except ImportError as error:
             raise InputError(
                 f"--plot {path}: matplotlib is not installed: install it, or draw the --json file "
-                "elsewhere with benchmark.py show"
+                f"elsewhere with {called('benchmark show')}"
             ) from error
     with results_file(path, "--plot") as temporary:
         yield temporary

@@ -17,11 +17,11 @@ from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.live import SHIPPED_CHECKPOINT
+from v2s_jax.place import EXAMPLE, called
 from v2s_jax.sonification import sonify
 from v2s_jax.training.checkpoint import load_params
 
 HOST = "127.0.0.1"
-EXAMPLE = Path(__file__).parents[2] / "examples" / "drum.mp4"
 LARGEST_SEED = 2**32 - 1
 TEMPERATURES = (0.1, 1.5)
 """From nearly silent certainty to noise (ours)."""
@@ -56,7 +56,7 @@ class DemoArgs:
 
 def main() -> None:
     """Serve the page until Ctrl-C."""
-    args = read_words(partial(tyro.cli, DemoArgs), prog="demo.py", description=__doc__)
+    args = read_words(partial(tyro.cli, DemoArgs), prog=called("demo"), description=__doc__)
     use_device(args.device)
     with tempfile.TemporaryDirectory(prefix="v2s_jax-demo-") as folder:
         serve(args, Path(folder))
@@ -96,8 +96,7 @@ def serve(args: DemoArgs, folder: Path) -> None:
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
                 temperature = gr.Slider(*TEMPERATURES, value=1.0, step=STEP, label="Temperature")
                 button = gr.Button("Sound it", variant="primary", elem_id="sound")
-                if EXAMPLE.exists():
-                    gr.Examples([[str(EXAMPLE)]], [video], label="An example", cache_examples=False)
+                gr.Examples([[str(EXAMPLE)]], [video], label="An example", cache_examples=False)
             with gr.Column():
                 sounded = gr.Video(label="With its sound", elem_id="sounded")
                 wav = gr.Audio(label="The sound alone", type="filepath", elem_id="wav")

@@ -7,12 +7,13 @@ near-ties, so the same seed would not everywhere be the same sound.
 import argparse
 from typing import get_args
 
+from v2s_jax.kernels.build import COMMAND
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 
 DEFAULT_ENGINE: EngineName = "scan"
 DEFAULT_WEIGHTS: WeightFormat = "float32"
-ENGINE_HELP = "What runs the tiers; cpu is built once, by python -m v2s_jax.kernels.build."
+ENGINE_HELP = f"What runs the tiers; cpu is built once, by {COMMAND}."
 WEIGHTS_HELP = "How the weights lie in memory; fewer bits are faster where the engine is cpu."
 
 

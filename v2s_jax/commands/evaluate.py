@@ -31,6 +31,7 @@ from v2s_jax.evaluation.selection import Selection, categories_named, select
 from v2s_jax.evaluation.sounds_part import known_events, make_sounds, sound_metrics
 from v2s_jax.files import check_writable
 from v2s_jax.generate import check_seed, check_temperature
+from v2s_jax.place import as_called, called
 from v2s_jax.records import DataSet, open_data_set
 
 Part = Literal["likelihood", "sight", "retrieval", "sounds"]
@@ -45,7 +46,7 @@ class EvaluateArgs:
     """A .safetensors file, the --workdir of a training run, or that of a run of each category;
     once for each model."""
     data: str
-    """Folder that `python -m data.prepare` wrote, or the gs:// URL of its copy."""
+    """Folder that `prepare` wrote, or the gs:// URL of its copy."""
     out: Path
     """Folder for report.json, pictures, scores and sounds."""
     parts: tuple[Part, ...] = ALL_PARTS
@@ -75,7 +76,9 @@ def main() -> None:
     if sys.argv[1:2] == ["study"]:
         study.main(sys.argv[2:])
         return
-    args = read_words(partial(tyro.cli, EvaluateArgs), prog="evaluate.py", description=__doc__)
+    args = read_words(
+        partial(tyro.cli, EvaluateArgs), prog=called("evaluate"), description=as_called(__doc__)
+    )
     check_seed(args.seed)
     check_temperature(args.temperature)
     use_device(args.device)

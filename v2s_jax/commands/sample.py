@@ -28,6 +28,7 @@ from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.live import SHIPPED_CHECKPOINT, stream_video
 from v2s_jax.media import Original
+from v2s_jax.place import called, demo_line, typed
 from v2s_jax.sonification import Report, sonify
 
 
@@ -73,8 +74,11 @@ class SampleArgs:
 
 
 def main() -> None:
-    """Sound the videos that the command line names."""
-    args = read_words(partial(tyro.cli, SampleArgs), prog="sample.py", description=__doc__)
+    """Sound the videos that the command line names; without any words, explain and offer a demo."""
+    if not sys.argv[1:]:
+        print(explanation())
+        return
+    args = read_words(partial(tyro.cli, SampleArgs), prog=called("sample"), description=__doc__)
     use_device(args.device)
     keep_compiled()
     if args.stream:
@@ -98,6 +102,25 @@ def main() -> None:
         weights=args.weight_files,
     )
     _tell(report)
+
+
+def explanation() -> str:
+    """Return what there is to know before the first words, and the words for a first try."""
+    return f"""Sounds silent videos: each gets a wav, a copy of the video with it, and a picture.
+
+The example and the checkpoint that ship:
+
+  {demo_line()}
+
+Your own videos, or folders of them:
+
+  {typed("sample --video VIDEO --out FOLDER")}
+
+The same on a web page of this machine:
+
+  {typed("demo")}
+
+{typed("sample --help")} tells of checkpoints, seeds, takes, streams and what else there is."""
 
 
 def _stream(args: SampleArgs) -> None:

@@ -22,6 +22,7 @@ import tyro
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
+from v2s_jax.place import as_called, called
 from v2s_jax.study import make_study, read_answers, read_key, report, table
 
 app = tyro.extras.SubcommandApp()
@@ -34,7 +35,7 @@ class MakeArgs:
     """Write the pages of a study, and its key."""
 
     sounds: tyro.conf.UseAppendAction[tuple[str, ...]]
-    """NAME=FOLDER for each model: its name, and the --out of sample.py with its sounds."""
+    """NAME=FOLDER for each model: its name, and the --out of `sample` with its sounds."""
     videos: Path
     """Folder of the videos that were sounded, CLASS/FILE; their own sounds are the controls."""
     out: Path
@@ -87,6 +88,8 @@ class ScoreArgs:
 def main(words: list[str]) -> None:
     """Do what these words say."""
     args: MakeArgs | ScoreArgs = read_words(
-        lambda **told: app.cli(args=words, **told), prog="evaluate.py study", description=__doc__
+        lambda **told: app.cli(args=words, **told),
+        prog=called("evaluate study"),
+        description=as_called(__doc__),
     )
     args.run()

@@ -17,6 +17,7 @@ from v2s_jax.commands.words import read_words
 from v2s_jax.config import PRESETS, Config
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import Listener
+from v2s_jax.place import called
 from v2s_jax.records import (
     Clips,
     Damaged,
@@ -107,7 +108,7 @@ class TrainArgs:
     """Train a model; run again with the same words, it goes on where it stopped."""
 
     data: str
-    """Folder that `python -m data.prepare` wrote, or the gs:// URL of its copy; or
+    """Folder that `prepare` wrote, or the gs:// URL of its copy; or
     synthetic:PRESET[,seed=N][,probe=NAME]: the same clips made in memory, without files."""
     workdir: Path
     """Folder of the run: checkpoints, metrics.jsonl, TensorBoard events, params.safetensors. Of
@@ -127,7 +128,7 @@ def parse() -> TrainArgs:
         TrainArgs,
         config=(tyro.conf.CascadeSubcommandArgs,),  # --data and --workdir after the preset's name
     )
-    return read_words(parser, prog="train.py", description=TrainArgs.__doc__)
+    return read_words(parser, prog=called("train"), description=TrainArgs.__doc__)
 
 
 def main(generated: Mapping[str, OpenGenerated] = NO_GENERATED) -> None:

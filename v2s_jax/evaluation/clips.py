@@ -12,6 +12,7 @@ from jaxtyping import Float32, Float64
 from v2s_jax.config import ModelConfig
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
+from v2s_jax.place import called
 from v2s_jax.quantize import dequantize, quantize
 from v2s_jax.records import ClipRecord, DataSet, model_features, waveform_from_int16
 
@@ -59,7 +60,7 @@ def read_events(data: DataSet, record: ClipRecord) -> Float64[np.ndarray, "event
     if not label.exists():
         raise InputError(
             f"{label}: not there: true event times are known for synthetic data only; make it "
-            "with `python -m data.prepare synthetic` and keep its clips beside it"
+            f"with `{called('prepare synthetic')}` and keep its clips beside it"
         )
     made_by = data.metadata["made_by"]
     events_sec, made_with = _read_label(label)

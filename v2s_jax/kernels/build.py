@@ -18,12 +18,13 @@ import jax
 
 from v2s_jax.errors import InputError
 from v2s_jax.files import cache_folder, whole_file
+from v2s_jax.place import called
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "sampler.cc"
 FLAGS = ("-O3", "-std=c++17", "-march=native", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
 COMPILERS = ("g++", "clang++", "c++")
-COMMAND = "python -m v2s_jax.kernels.build"
+COMMAND = called("build")
 PROC_CPUINFO = Path("/proc/cpuinfo")
 
 

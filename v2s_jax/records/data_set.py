@@ -16,9 +16,11 @@ from tqdm import tqdm
 
 from v2s_jax.config import Clock, Extraction
 from v2s_jax.errors import InputError, unknown
+from v2s_jax.place import called
 from v2s_jax.records.damage import without_damage
 from v2s_jax.records.schema import FORMAT_VERSION, ClipRecord, Metadata, record_features
 from v2s_jax.records.tfrecord import (
+    AGAIN,
     MEND,
     NO_LABEL,
     RecordIndex,
@@ -272,8 +274,8 @@ def _find(directory: epath.Path) -> epath.Path:
     if not found:
         raise InputError(
             f"{directory}: no data set there: make one with "
-            f"`python -m data.prepare synthetic --out {directory}`, or of your own videos with "
-            "`data.prepare folder`, and check --data"
+            f"`{called('prepare synthetic')} --out {directory}`, or of your own videos with "
+            f"`{called('prepare folder')}`, and check --data"
         )
     if len(found) > 1:
         names = ", ".join(sorted(str(folder) for folder in found))
@@ -297,7 +299,7 @@ def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata
     if metadata["format_version"] != FORMAT_VERSION:
         raise InputError(
             f"{path}: format {metadata['format_version']}, this program reads format "
-            f"{FORMAT_VERSION}: make the data set again (python -m data.prepare, --overwrite)"
+            f"{FORMAT_VERSION}: {AGAIN}"
         )
     checked = cast(Metadata, metadata)
     _extraction(folder, checked)

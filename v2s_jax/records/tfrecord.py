@@ -23,14 +23,16 @@ from jaxtyping import Bool, Int64
 
 from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
+from v2s_jax.place import called
 
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
 NO_LABEL = -1
 READERS = 2  # threads; reading is a copy and a checksum, both outside the interpreter's lock
 CRC_MASK_DELTA = 0xA282EAD8  # TensorFlow, lib/hash/crc32c.h
-DROP = "or leave out what is lost (train.py --run.damaged drop)"
-MEND = "copy the file again, or make the data set again (python -m data.prepare, --overwrite)"
+DROP = f"or leave out what is lost ({called('train --run.damaged drop')})"
+AGAIN = f"make the data set again ({called('prepare')}, --overwrite)"
+MEND = f"copy the file again, or {AGAIN}"
 
 logger = logging.getLogger(__name__)
 

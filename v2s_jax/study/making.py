@@ -18,6 +18,7 @@ from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.files import check_writable
 from v2s_jax.pages import data_url, write_page
+from v2s_jax.place import called
 from v2s_jax.study.key import (
     CHOICE,
     KEY_FILE,
@@ -160,7 +161,7 @@ def find_clips(sounds: Mapping[str, Path], videos: Path) -> list[Clip]:
 def _sounded(folder: Path) -> dict[str, Path]:
     """Return the videos that sample.py left in a folder, by the source's name."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: give the --out of sample.py")
+        raise InputError(f"{folder}: no such folder: give the --out of {called('sample')}")
     return {
         path.stem.removesuffix(SOUNDED): path
         for path in sorted(folder.iterdir())

@@ -31,6 +31,7 @@ from v2s_jax.config import Config, differing_fields
 from v2s_jax.errors import InputError
 from v2s_jax.files import reading
 from v2s_jax.model import Carry
+from v2s_jax.place import called
 from v2s_jax.training.params_file import config_of, fitting, load_params_file
 from v2s_jax.training.state import TrainState
 
@@ -63,8 +64,8 @@ class DamagedCheckpointError(InputError):
 
     def __init__(self, place: Path, reason: str) -> None:
         super().__init__(
-            f"{place}: damaged checkpoint ({reason}): train.py sets it aside and goes on from the "
-            "one before; or delete this folder"
+            f"{place}: damaged checkpoint ({reason}): {called('train')} sets it aside and goes on "
+            "from the one before; or delete this folder"
         )
         self.place, self.reason = place, reason
 

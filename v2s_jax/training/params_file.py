@@ -13,6 +13,7 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
 from v2s_jax.model import VideoToSound, init_params
+from v2s_jax.place import called
 
 SEPARATOR = "/"
 
@@ -40,10 +41,12 @@ def load_params_file(path: Path) -> tuple[Config, dict[str, Any]]:
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: not a readable checkpoint ({error}): give a .safetensors file that "
-            "train.py wrote, or its --workdir"
+            f"{called('train')} wrote, or its --workdir"
         ) from error
     if "config" not in metadata:
-        raise InputError(f"{path}: holds no v2s_jax config: give a file that train.py wrote")
+        raise InputError(
+            f"{path}: holds no v2s_jax config: give a file that {called('train')} wrote"
+        )
     config, params = config_of(path, metadata["config"]), unflatten_dict(flat, sep=SEPARATOR)
     return config, fitting(path, config, {"params": params})
 
