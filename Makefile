@@ -9,7 +9,7 @@ DEV := $(VENV)/.requirements-dev-installed
 PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-jax soak probes lint clean
+.PHONY: help demo test test-all test-jax soak probes lint docs clean
 
 help:
 	@echo "make demo      sound the example video with the checkpoint that ships: out/demo"
@@ -19,6 +19,7 @@ help:
 	@echo "make soak      the tests that run for long"
 	@echo "make probes    studies: variants, first windows, bfloat16 (three quarters of an hour): docs/probes"
 	@echo "make lint      style, types, and who may import whom"
+	@echo "make docs      the API's pages: out/api"
 	@echo "make clean     remove out/ and caches; .venv, data sets and runs stay"
 	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer),"
 	@echo "VENV=.venv-3.12 another place for it, JOBS=2 how many processes test"
@@ -71,6 +72,9 @@ lint: $(DEV)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: $(DEV)
+	$(RUN) -m docs.api out/api
 
 clean:
 	rm -rf out build *.egg-info

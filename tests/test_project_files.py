@@ -31,7 +31,11 @@ def test_the_workflow_runs_what_ci_runs():
     assert job["steps"][-1] == {"run": ".ci/run"} and (ROOT / ".ci" / "run").exists()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     oldest = project["requires-python"].removeprefix(">=")
-    assert job["strategy"]["matrix"]["python"][0] == oldest
+    tested = job["strategy"]["matrix"]["python"]
+    assert tested[0] == oldest
+    kind = "Programming Language :: Python :: "
+    promised = [line.removeprefix(kind) for line in project["classifiers"] if kind in line]
+    assert promised == tested
 
 
 def test_licence():

@@ -1,6 +1,10 @@
 """v2s_jax: sound for silent video (Zhou et al., CVPR 2018) in JAX/Flax."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from v2s_jax.live import stream
+    from v2s_jax.sonification import sonify
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "sonify", "stream"]
