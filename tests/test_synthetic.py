@@ -127,11 +127,23 @@ def test_clip_keeps_its_form(category: str, clock: Clock, video_frames: int) -> 
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_waveform_lies_on_the_16_bit_grid_and_never_clips(category: str) -> None:
-    for index in range(12):
+    for index in range(4):
         waveform = make(category, index).waveform
         steps = waveform.astype(np.float64) * 32_768
         assert (steps == np.rint(steps)).all()
         assert 0.1 < np.abs(waveform).max() < 0.95
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_no_clip_of_many_clips(category: str, split: str) -> None:
+    peaks = [
+        np.abs(make_clip(category, split, index, 0, CLOCK, VIDEO_FRAMES).waveform).max()
+        for index in range(60)
+    ]
+    assert max(peaks) < 0.95
+    assert np.median(peaks) > 0.1  # one whose engine is off throughout is silent
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -47,11 +47,16 @@ def draws(category: str, index: int) -> Draws:
     return Draws(0, category, "train", index)
 
 
+WITH_FLOW = 3
+"""Clips whose flow is known; it takes as long as the pictures."""
+
+
 @functools.cache
 def make(category: str, index: int, at_rest: bool = False, other_noise: bool = False) -> Scene:
     root = draws(category, index)
     noise = draws(category, index + 1_000) if other_noise else root
-    setting = Setting(root, root, noise, CLOCK, VIDEO_FRAMES, at_rest, with_flow=True)
+    with_flow = index < WITH_FLOW and not other_noise
+    setting = Setting(root, root, noise, CLOCK, VIDEO_FRAMES, at_rest, with_flow)
     return SCENES[category](setting)
 
 
@@ -77,7 +82,7 @@ def luminance(scene: Scene) -> np.ndarray:
 
 @pytest.mark.parametrize("category", SCENES)
 def test_rest_is_still_and_silent(category: str) -> None:
-    for index in range(3):
+    for index in range(2):
         scene = make(category, index, at_rest=True)
         frames = scene.painting.frames
         assert (frames == frames[0]).all()
@@ -115,10 +120,10 @@ def test_sound_keeps_its_room(category: str) -> None:
 def test_flow_explains_the_pictures(category: str) -> None:
     rows, columns = np.mgrid[:128, :128]
     unmoved, moved, good, count = 0.0, 0.0, 0, 0
-    for index in range(3):
+    for index in range(WITH_FLOW):
         scene = make(category, index)
         light, flow = luminance(scene), scene.painting.flow.astype(np.float64)
-        for i in range(1, VIDEO_FRAMES):
+        for i in range(1, VIDEO_FRAMES, 2):
             # Inside a moving part: at its edge a pixel mixes what moves with what does not.
             spread = ndimage.maximum_filter(flow[i], (3, 3, 1))
             spread = (spread - ndimage.minimum_filter(flow[i], (3, 3, 1))).max(axis=2)
