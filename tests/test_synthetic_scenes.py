@@ -21,9 +21,11 @@ from data.synthetic import (
     rail_transport,
     snoring,
 )
+from data.synthetic.generator import make_clip
 from data.synthetic.randomness import Draws
 from data.synthetic.scene import Scene, Setting
 from data.synthetic.story import Story
+from data.synthetic.voice import Formant, sung
 from v2s_jax.config import Clock
 
 CLOCK = Clock()
@@ -180,6 +182,30 @@ def test_onsets_of_the_sound_are_the_events(category: str, least: float) -> None
             matched = mir_eval.util.match_events(events, found, 0.06)
             scores.append(len(matched) / len(events))
     assert np.mean(scores) >= least
+
+
+@pytest.mark.parametrize("category", ["dog", "chainsaw"])
+def test_the_whole_of_it_is_in_the_picture(category: str) -> None:
+    """Also of the largest there is: left and right edge show the same sky and grass."""
+    for index in range(8):
+        frames = make_clip(category, "extrapolation", index, 0, CLOCK, 16).frames
+        assert (frames[:, :, 0] == frames[:, :, -1]).all()
+        assert (frames[:, :, 0] == frames[:1, :, 0]).all()
+
+
+def test_voices_fade_towards_high_frequencies_and_stop_nowhere() -> None:
+    """From one sixth of an octave to the next a level falls by at most 12 dB, until 20 dB down."""
+    time_sec = np.arange(RATE_HZ) / RATE_HZ
+    flat = (Formant(1_000.0, 1e9, 1.0),)
+    voice = sung(50.0 * time_sec, np.full(RATE_HZ, 50.0), 0.0, flat, RATE_HZ, 4_000.0)
+    partials = np.abs(np.fft.rfft(voice)) ** 2
+    edges_hz = 500.0 * 2.0 ** (np.arange(21) / 6)
+    place = np.searchsorted(edges_hz, np.arange(len(partials)))
+    power = np.array([partials[place == band].mean() for band in range(1, 21)])
+    level_db = 10.0 * np.log10(power / power[0] + 1e-9)
+    heard = level_db[:-1] > -20.0
+    assert np.diff(level_db)[heard].min() > -12.0
+    assert level_db[-1] < -60.0
 
 
 # --- dog
