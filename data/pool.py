@@ -69,8 +69,8 @@ def killed(workers: int, option: str) -> InputError:
 def _start_worker() -> None:
     """Leave Ctrl-C and SIGTERM to the whole group to the parent, and do not outlive it.
 
-    A worker computes on one thread: libraries that start one for every core in every worker spend
-    a third more processor time on the same clips.
+    A worker computes on one thread: with one for every core in every worker, threads wait for each
+    other, and the same clips take more processor time.
     """
     os.environ.update(ONE_THREAD)
     threadpool_limits(1)  # of what the main module, which workers import first, has loaded
