@@ -63,7 +63,7 @@ class InputRow:
     """Clips of one timed run."""
     run_secs: list[float]
     clips_per_sec: float
-    """Of all runs together."""
+    """Of all runs together; of extraction, whose runs are differences, of the median run."""
     mb_per_sec: float
     """Of shards read, or of video files."""
     needed_clips_per_sec: float | None
@@ -93,7 +93,7 @@ COLUMNS = (
 def main() -> None:
     """Measure and print; the words are those that `benchmark.py input` describes."""
     args = _parser().parse_args()
-    for option in ("clips", "batch", "repeats"):
+    for option in ("clips", "batch", "repeats", "extractions"):
         if getattr(args, option) < 1:
             raise InputError(f"--{option} {getattr(args, option)}: must be at least 1")
     if args.videos < 0 or args.videos == 1:
@@ -123,7 +123,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=called("benchmark input"))
     parser.add_argument("--data")
-    for option in ("clips", "videos", "batch", "repeats"):
+    for option in ("clips", "videos", "batch", "repeats", "extractions"):
         parser.add_argument(f"--{option}", type=int, required=True)
     parser.add_argument("--json", type=Path)
     return parser
@@ -138,7 +138,9 @@ def _rows(
         videos = folder / "videos"
         write_videos(videos, args.videos)
         for workers in WORKERS:
-            yield measure_extraction(videos, args.videos, workers, folder / f"out{workers}")
+            yield measure_extraction(
+                videos, args.videos, workers, args.extractions, folder / f"out{workers}"
+            )
 
 
 def _data(given: str | None, clips: int, folder: Path) -> DataSet:
@@ -225,44 +227,42 @@ def write_videos(folder: Path, videos: int) -> None:
         )
 
 
-def measure_extraction(videos: Path, count: int, workers: int, out: Path) -> InputRow:
-    """Run `data.prepare folder` twice: the second run, from the cache, extracts nothing.
+def measure_extraction(videos: Path, count: int, workers: int, repeats: int, out: Path) -> InputRow:
+    """Run `data.prepare folder` twice a time: the second run, from the cache, extracts nothing.
 
     What the first one takes longer is decoding and features; starting Python and Beam, and
-    writing the shards, take the same time in both.
+    writing the shards, take the same time in both. One difference says little on its own.
     """
-    command = [
-        *(
-            sys.executable,
-            "-P",
-            "-m",
-            f"{DATA_PACKAGE}.prepare",
-            "folder",
-            str(videos),
-            "--out",
-            str(out),
-        ),
-        *("--workers", str(workers), "--overwrite"),
-    ]
     seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        ended = subprocess.run(command, capture_output=True, text=True)
-        seconds.append(time.perf_counter() - start)
-        if ended.returncode:
-            raise InputError(f"{called('prepare folder')}: {ended.stderr.strip().splitlines()[-1]}")
-    extraction = seconds[0] - seconds[1]
+    for repeat in range(repeats):
+        fresh = out / str(repeat)
+        extracting = prepare_seconds(videos, fresh, workers)
+        seconds.append(extracting - prepare_seconds(videos, fresh, workers))
+    median = statistics.median(seconds)
     size = sum(path.stat().st_size for path in videos.rglob("*.mp4")) / BYTES_PER_MB
     return InputRow(
         "videos to features (pixels)",
         workers,
         "host",
         count,
-        [extraction],
-        count / extraction,
-        size / extraction,
+        seconds,
+        count / median,
+        size / median,
         None,
     )
+
+
+def prepare_seconds(videos: Path, out: Path, workers: int) -> float:
+    """Return how long `data.prepare folder` takes."""
+    command = [
+        *(sys.executable, "-P", "-m", f"{DATA_PACKAGE}.prepare", "folder", str(videos)),
+        *("--out", str(out), "--workers", str(workers), "--overwrite"),
+    ]
+    start = time.perf_counter()
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode:
+        raise InputError(f"{called('prepare folder')}: {ended.stderr.strip().splitlines()[-1]}")
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

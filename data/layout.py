@@ -134,10 +134,14 @@ def _place(path: epath.Path | str) -> str:
     return str(path).rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Return what sorts names by the numbers in them: video_9 before video_10."""
+def natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:
+    """Return what sorts names by the numbers in them: video_9 before video_10.
+
+    Names of the same numbers, video_1 and video_01, go by their letters, so that the order is
+    never that in which a folder or a bucket happens to list them.
+    """
     pieces = re.split(r"(\d+)", name)
-    return tuple((int(text), "") if text.isdecimal() else (-1, text) for text in pieces)
+    return tuple((int(text), "") if text.isdecimal() else (-1, text) for text in pieces), name
 
 
 def _of_category(

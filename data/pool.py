@@ -11,11 +11,18 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from v2s_jax.benchmarks.fresh_process import end_with_parent
 from v2s_jax.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+)
+"""What BLAS libraries read when they are loaded, and OpenCV before its first loop."""
 
 AHEAD_PER_WORKER = 4  # tasks under way or waiting; bounds memory when the results are taken slowly
 
@@ -60,7 +67,13 @@ def killed(workers: int, option: str) -> InputError:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C and SIGTERM to the whole group to the parent, and do not outlive it."""
+    """Leave Ctrl-C and SIGTERM to the whole group to the parent, and do not outlive it.
+
+    A worker computes on one thread: with one for every core in every worker, threads wait for each
+    other, and the same clips take more processor time.
+    """
+    os.environ.update(ONE_THREAD)
+    threadpool_limits(1)  # of what the main module, which workers import first, has loaded
     os.setpgrp()  # `timeout`, for one, ends a program by a signal to its group
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import pytest
 
+from data import benchmark_input
 from tests.conftest import random_params
 from tests.vgg_weights import SMALL
 from v2s_jax.benchmarks.ceilings import (
@@ -402,7 +403,14 @@ def test_ctrl_c_ends_both_processes(wait_sec):
 @pytest.mark.slow
 def test_input_is_measured_on_random_clips(tmp_path):
     report = tmp_path / "input.json"
-    words = ["--clips=6", "--videos=2", "--batch=2", "--repeats=2", f"--json={report}"]
+    words = [
+        "--clips=6",
+        "--videos=2",
+        "--batch=2",
+        "--repeats=2",
+        "--extractions=1",
+        f"--json={report}",
+    ]
     command = [sys.executable, "benchmark.py", "input", *words]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert ended.returncode == 0, ended.stderr
@@ -417,6 +425,22 @@ def test_input_is_measured_on_random_clips(tmp_path):
     # What the videos took is a difference of two runs, which on a busy machine may be anything.
     assert all(row["clips_per_sec"] > 0 and row["mb_per_sec"] > 0 for row in rows[:2])
     assert rows[0]["needed_clips_per_sec"] == pytest.approx(29.57, abs=0.01)
+
+
+def test_extraction_is_the_median_of_what_first_runs_take_longer(tmp_path, monkeypatch):
+    """Each repeat starts with nothing in its cache; one that others slowed down does not count."""
+    (tmp_path / "a.mp4").write_bytes(bytes(3_000_000))
+    seconds, folders = iter([9.0, 5.0, 30.0, 6.0, 11.0, 5.0]), []
+
+    def prepare_seconds(videos: Path, out: Path, workers: int) -> float:
+        folders.append(out)
+        return next(seconds)
+
+    monkeypatch.setattr(benchmark_input, "prepare_seconds", prepare_seconds)
+    row = benchmark_input.measure_extraction(tmp_path, 12, 2, 3, tmp_path / "out")
+    assert row.run_secs == [4.0, 24.0, 6.0]
+    assert (row.clips_per_sec, row.mb_per_sec) == (2.0, 0.5)
+    assert folders[::2] == folders[1::2] and len(set(folders)) == 3
 
 
 def test_input_with_bad_words():

@@ -31,6 +31,7 @@ from data.synthetic.generator import CATEGORIES
 from data.synthetic.presets import Preset
 from data.synthetic.recipe import Order
 from tests.training_clips import small
+from v2s_jax.commands import evaluate
 from v2s_jax.commands import train as command
 from v2s_jax.commands.door import run_door
 from v2s_jax.config import TINY, Clock, Config
@@ -44,7 +45,7 @@ from v2s_jax.types import Batch
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SEC = 240
-ORDER = Order(Preset("mini", 1, 1, video_frames=10, categories=CATEGORIES))
+ORDER = Order(Preset("mini", 1, 1, video_frames=6, categories=CATEGORIES))
 FLOW = replace(
     small(TINY),
     model=replace(TINY.model, variant="flow", standardize_motion=True),
@@ -70,6 +71,7 @@ def opened_order():
 # The same arrays as files give
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_records_are_those_of_files_up_to_the_codec_s_loss(files, opened_order, split):
     """Sound, names and order bit for bit; pictures within what H.264 at CRF 18 loses.
@@ -120,6 +122,7 @@ def test_a_file_without_loss_gives_the_same_record_bit_for_bit(tmp_path, categor
         np.testing.assert_array_equal(getattr(made, name), getattr(read, name))
 
 
+@pytest.mark.slow
 def test_batches_are_those_of_files(files, opened_order):
     """Levels, mask, order and names alike; the statistics are computed by the same code."""
     on_disk, direct = open_data_set(files, "train"), opened_order("train")
@@ -191,7 +194,7 @@ def test_resume_equals_never_stopped(opened_order, tmp_path):
     config = replace(
         TINY,
         training=replace(
-            TINY.training, batch_clips=4, updates_per_call=5, steps=40, checkpoint_every_steps=10
+            TINY.training, batch_clips=4, updates_per_call=3, steps=18, checkpoint_every_steps=6
         ),
     )
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -263,7 +266,8 @@ def test_a_fresh_interpreter_trains_without_tensorflow(tmp_path):
     blocked = tmp_path / "blocked"
     blocked.mkdir()
     (blocked / "tensorflow.py").write_text('raise ImportError("TensorFlow is blocked")\n')
-    words = ["tiny", "--data", "synthetic:tiny", "--workdir", str(tmp_path / "run")]
+    words = ["tiny", "--data", "synthetic:pair", "--workdir", str(tmp_path / "run")]
+    words += ["--training.steps", "8", "--training.evaluate-every-steps", "8"]
     environment = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(blocked)}
     ended = subprocess.run(
         [sys.executable, "train.py", *words, "--run.workers", "2"],
@@ -274,7 +278,7 @@ def test_a_fresh_interpreter_trains_without_tensorflow(tmp_path):
         timeout=PATIENCE_SEC,
     )
     assert ended.returncode == 0, ended.stderr
-    assert "70 clips from synthetic:tiny" in ended.stdout and "step 40:" in ended.stdout
+    assert "1 clips from synthetic:pair" in ended.stdout and "step 8:" in ended.stdout
     assert "held_out/bits_per_sample" in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
@@ -305,6 +309,19 @@ def test_what_cannot_be_is_one_line(run, tmp_path, words, message):
     assert code == 2
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert message in line and "Traceback" not in err
+
+
+def test_clips_in_memory_are_not_evaluated_and_the_way_to_files_is_named(monkeypatch, capsys):
+    words = ["--data", "synthetic:small,seed=1,probe=motion", "--checkpoint", "any", "--out", "any"]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        run_door(evaluate.main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: --data synthetic:small,seed=1,probe=motion: only train.py makes clips in memory: "
+        "make files with `python -m data.prepare synthetic --preset small --seed 1 --probe motion "
+        "--out FOLDER` and give --data FOLDER\n"
+    )
 
 
 def test_a_killed_worker_is_one_line():
@@ -366,6 +383,7 @@ def test_the_clips_keep_the_clock_of_the_config():
 # TFDS
 
 
+@pytest.mark.slow
 def test_tfds_loads_what_prepare_made(files):
     """By name and from the folder: the records that the program reads."""
     folder = files / "synthetic_mini" / "1.0.0"

@@ -94,6 +94,25 @@ def test_clips_of_one_name_get_ids_of_their_own(tmp_path):
     assert sum(clip_id.startswith("a-b-c-") for clip_id in ids) == 3
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_sources_do_not_depend_on_the_order_of_a_listing(tmp_path, monkeypatch, first):
+    """A bucket lists its files in any order; two names may have the same numbers."""
+    names = ["video_1.mp4", "video_01.mp4", "video_001.mp4", "video_10.mp4", "video_9.mp4"]
+    root = tmp_path / "root"
+    for kind in ("dog", "drum"):
+        touch(root / kind, *names)
+    listed = type(epath.Path(root)).iterdir
+    monkeypatch.setattr(
+        type(epath.Path(root)),
+        "iterdir",
+        lambda folder: iter(sorted(listed(folder), reverse=bool(first))),
+    )
+    sources, _ = find_sources(str(root))
+    wanted = ["video_001", "video_01", "video_1", "video_9", "video_10"]
+    assert [s.name for s in sources] == [f"{c}/{n}.mp4" for c in ("dog", "drum") for n in wanted]
+    assert [s.index for s in sources] == [*range(5), *range(5)]
+
+
 def test_youtube_ids_of_the_csv(tmp_path):
     touch(tmp_path, *(f"dog/videos/video_{number:05d}.mp4" for number in (0, 2, 7)))
     info = tmp_path / "dog" / "video_info.csv"

@@ -260,6 +260,21 @@ def test_killed_worker_is_reported():
         list(in_order(os._exit, [9], workers=1))
 
 
+def threads(_: int) -> list[int]:
+    """How many threads each library of this process computes on."""
+    import cv2
+    import scipy.linalg  # has a BLAS of its own
+    from threadpoolctl import threadpool_info
+
+    assert scipy.linalg.norm(np.ones(3)) > 0
+    return [cv2.getNumThreads(), *(library["num_threads"] for library in threadpool_info())]
+
+
+def test_a_worker_computes_on_one_thread():
+    (counts,) = in_order(threads, [0], workers=1)
+    assert len(counts) >= 2 and set(counts) == {1}
+
+
 def wait_for(condition, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -1,6 +1,7 @@
 """The probes of the synthetic set do what they claim, in every category."""
 
 import functools
+import importlib
 import itertools
 
 import numpy as np
@@ -333,7 +334,28 @@ def test_every_probe_is_made_of_every_category_also_beyond_its_sizes(category):
         assert 0 < np.abs(made.waveform).max() < 0.95
 
 
-def test_sizes_of_the_extrapolation_split_lie_outside_the_others():
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_leading_sizes_of_the_extrapolation_split_lie_on_both_sides_of_the_others(category):
+    module = importlib.import_module(f"data.synthetic.{category}")
+    name = "nearness" if category == "fireworks" else SEEN[category][0]
+
+    def sizes(split: str) -> np.ndarray:
+        looks = [
+            roots("none", 0, category, split, index, split == "extrapolation")[0]
+            for index in range(200)
+        ]
+        return np.array([getattr(module.choose_look(look.stream("look")), name) for look in looks])
+
+    train, test, outside = map(sizes, ("train", "test", "extrapolation"))
+    low, high = train.min(), train.max()
+    width = high - low
+    assert low - 0.05 * width < test.min() and test.max() < high + 0.05 * width
+    beyond = np.maximum(low - outside, outside - high) / width
+    assert (beyond > 0).all() and beyond.max() < 0.25
+    assert 50 < (outside < low).sum() < 150
+
+
+def test_clips_of_the_extrapolation_split_have_such_sizes():
     low, high = drum.RADIUS_PX
     for split, inside in (("train", True), ("test", True), ("extrapolation", False)):
         radii = [

@@ -27,13 +27,13 @@ DISK = "600k"  # room for some of the clips, 24 kB each, and of the records
 PATIENCE_SEC = 120
 
 
-def make(out: Path) -> Path:
-    return make_synthetic(out, MINI, seed=3, workers=1, overwrite=False)
+def make(out: Path, workers: int = 1) -> Path:
+    return make_synthetic(out, MINI, seed=3, workers=workers, overwrite=False)
 
 
 def child(out: str) -> None:
     """What the processes run that are to fail."""
-    run_door(lambda: print(make(Path(out))))
+    run_door(lambda: print(make(Path(out), workers=2)))
 
 
 def child_words(out: Path) -> list[str]:

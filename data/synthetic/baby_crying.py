@@ -33,7 +33,7 @@ PITCH_RISE = 0.15  # share that the pitch gains as the mouth opens fully
 FIRST_FORMANT_HZ_PX = (28_000.0, 48_000.0)  # shut and open mouth, over the head's radius
 SECOND_FORMANT_HZ_PX = 110_000.0
 SOURCE_SLOPE = 0.7
-VOICE_GAIN = 0.55  # keeps a cry's peak near its strength
+VOICE_GAIN = 0.65  # keeps a cry's peak near its strength
 BREATH_BAND_HZ = (2_000.0, 5_000.0)
 BREATH_SHARE = 0.03  # RMS of the breath's noise over the strength, mouth fully open
 

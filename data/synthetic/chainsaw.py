@@ -6,8 +6,8 @@ A two-stroke engine fires once per turn: its sound is harmonics of rpm / 60, 40 
 140 Hz at full throttle, through the resonance of a body that is larger the lower it sounds.
 Throttle moves smoothly between random levels, down to a stopped engine, which is silent; the
 smoke shows it, and so does the shaking, whose extent is ~ rate and whose phase is the engine's.
-In the log the engine loses up to a fifth of its rate, saw dust flies, and the teeth rasp. The bar
-falls for almost four video frames before it bites.
+The exhaust hisses once per turn. In the log the engine loses up to a fifth of its rate, saw dust
+flies, and the teeth rasp. The bar falls for almost four video frames before it bites.
 """
 
 from typing import NamedTuple
@@ -36,9 +36,11 @@ DIP_SEC = 0.12  # time that it takes to lose or regain it
 
 BODY_HZ_PX = 7_600.0  # exhaust's resonance = this / length of the saw's body: 270 to 190 Hz
 SOURCE_SLOPE = 0.45
-HIGHEST_HZ = 3_500.0
+HIGHEST_HZ = 6_000.0
 ENGINE_GAIN = 0.38  # brings the sum of partials near a peak of 1
 ENGINE_PEAK = 0.45  # at full rate
+EXHAUST_BAND_HZ = (800.0, 5_000.0)
+EXHAUST_RMS = 0.05  # at full rate, at the moment of the stroke
 RASP_BAND_HZ = (1_500.0, 6_000.0)
 RASP_RMS = 0.10  # at full rate, deep in the log
 BITE_SEC = 0.02  # decay time of the bite's burst
@@ -48,7 +50,8 @@ SLOWEST_BITE_HZ = 30.0  # an engine slower than that stops in the log
 BODY_PX = (28.0, 40.0)  # length of the saw's body
 RAISED_RAD = 0.62  # of the bar above its place at the bite
 SUNK_RAD = 0.10  # of the bar below it, deep in the log
-BAR_PX = 56.0
+BITE_X_PX = 28.0
+BAR_PX = 52.0
 SHAKE_PX = 2.2  # at full rate
 DUST_PER_SEC = 160.0
 DUST_SEC = 0.32  # that a chip of wood flies
@@ -75,7 +78,7 @@ class Look(NamedTuple):
 
 
 def make(setting: Setting) -> Scene:
-    """Make one clip of a chainsaw; the engine follows from the state, rasp and bites are noise."""
+    """Make one clip of a chainsaw; the engine follows from the state, all else heard is noise."""
     rate_hz, time_sec = setting.clock.sample_rate_hz, setting.sample_times_sec
     look = choose_look(setting.look.stream("look"))
     throttle = choose_throttle(setting.motion.stream("throttle"), setting.end_sec, setting.at_rest)
@@ -86,6 +89,9 @@ def make(setting: Setting) -> Scene:
     track = setting.track()
     track.add(0, engine(look.body_px, throttle, cuts, time_sec, rate_hz))
     rate = engine_hz(throttle, cuts, time_sec) / FULL_HZ
+    stroke = 0.5 + 0.5 * np.cos(2.0 * np.pi * engine_turns(throttle, cuts, time_sec))
+    exhaust = coloured(setting.noise.stream("exhaust"), setting.samples, *EXHAUST_BAND_HZ, rate_hz)
+    track.add_texture(exhaust, EXHAUST_RMS * engine_level(rate * FULL_HZ) * stroke**2)
     rasp = coloured(setting.noise.stream("rasp"), setting.samples, *RASP_BAND_HZ, rate_hz)
     track.add_texture(rasp, RASP_RMS * rate * depth(cuts, time_sec))
     bites = np.rint(cuts.start_sec * rate_hz).astype(int)
@@ -173,19 +179,23 @@ def engine_turns(
     return np.interp(time_sec, grid_sec, turns)
 
 
+def engine_level(rate_hz: Float64[np.ndarray, "samples"]) -> Float64[np.ndarray, "samples"]:
+    """Return how loud an engine of this rate is, over one at full rate; below 0.25 idle: 0."""
+    return rate_hz * np.clip(rate_hz / IDLE_HZ * 2.0 - 0.5, 0.0, 1.0) / FULL_HZ
+
+
 def engine(
     body_px: float, throttle: Story, cuts: Cuts, time_sec: np.ndarray, sample_rate_hz: int
 ) -> Float64[np.ndarray, "samples"]:
     """Return the engine's sound."""
     rate_hz = engine_hz(throttle, cuts, time_sec)
     running = rate_hz > 0.25 * IDLE_HZ  # slower than that the engine is out
-    level = rate_hz * np.clip(rate_hz / IDLE_HZ * 2.0 - 0.5, 0.0, 1.0) / FULL_HZ
     body_hz = BODY_HZ_PX / body_px
     formants = (Formant(body_hz, 150.0, 1.0), Formant(4.3 * body_hz, 500.0, 0.6))
     turns = engine_turns(throttle, cuts, time_sec)[running]
     voice = sung(turns, rate_hz[running], SOURCE_SLOPE, formants, sample_rate_hz, HIGHEST_HZ)
     track = np.zeros(len(time_sec))
-    track[running] = ENGINE_PEAK * ENGINE_GAIN * level[running] * voice
+    track[running] = ENGINE_PEAK * ENGINE_GAIN * engine_level(rate_hz[running]) * voice
     return track
 
 
@@ -217,12 +227,12 @@ def render(
     draws: Draws,
 ) -> None:
     """Paint smoke, bar, log, saw and dust."""
-    bite_x, bite_y = 34.0, look.bite_y_px
+    bite_x, bite_y = BITE_X_PX, look.bite_y_px
     rate = engine_hz(throttle, cuts, time_sec) / FULL_HZ
     shake = SHAKE_PX * rate * np.sin(2.0 * np.pi * engine_turns(throttle, cuts, time_sec))
     angle = bar_angle(cuts, time_sec)
     # The saw turns about its handle, right of the log; at the bite the bar lies level.
-    grip_x, grip_y = 34.0 + BAR_PX, bite_y - 4.0
+    grip_x, grip_y = BITE_X_PX + BAR_PX, bite_y - 4.0
     pose = drawing.pose(grip_x, grip_y + shake, angle)
     cos, sin = np.cos(angle), np.sin(angle)
 
@@ -246,10 +256,10 @@ def render(
     shine = drawing.colour(0.6, 0.05, 0.85)
     painting.paint(drawing.bar(*at(0.0, 0.0), *at(BAR_PX + 7.0, 0.0), 2.0), shine, pose)
     # The log lies before the bar.
-    painting.paint(drawing.ellipse(bite_x, bite_y + 26.0, 30.0, 25.0), look.bark)
+    painting.paint(drawing.ellipse(bite_x, bite_y + 26.0, 26.0, 25.0), look.bark)
     wood = drawing.colour(0.10, 0.40, 0.80)
-    painting.paint(drawing.ellipse(bite_x, bite_y + 26.0, 24.0, 19.0), wood)
-    painting.paint(drawing.ellipse(bite_x, bite_y + 26.0, 12.0, 9.0), 0.85 * wood)
+    painting.paint(drawing.ellipse(bite_x, bite_y + 26.0, 21.0, 20.0), wood)
+    painting.paint(drawing.ellipse(bite_x, bite_y + 26.0, 11.0, 10.0), 0.85 * wood)
     length = look.body_px
     body = drawing.bar(*at(-0.1 * length, 2.0), *at(-0.75 * length, 2.0), 0.32 * length)
     painting.paint(body, look.body, pose)

@@ -31,16 +31,16 @@ MEAN_EXCESS_GAP_SEC = 0.20
 LONGEST_GAP_SEC = 1.40
 WEAKEST, STRONGEST = 0.35, 0.80  # peak amplitude of a bark, about
 
-PITCH_HZ_PX = 7_200.0  # pitch of a nearly shut mouth = this / head's radius: 450 to 280 Hz
+PITCH_HZ_PX = 5_600.0  # pitch of a nearly shut mouth = this / head's radius: 430 to 280 Hz
 PITCH_RISE = 0.45  # share that the pitch gains as the jaw opens fully
-FIRST_FORMANT_HZ_PX = (8_000.0, 22_000.0)  # shut and open mouth, over the head's radius
-SECOND_FORMANT_HZ_PX = 36_000.0
+FIRST_FORMANT_HZ_PX = (6_200.0, 17_000.0)  # shut and open mouth, over the head's radius
+SECOND_FORMANT_HZ_PX = 28_000.0
 SOURCE_SLOPE = 0.5  # source partials ~ k ** -slope: a harsh voice
 VOICE_GAIN = 0.54  # keeps a bark's peak near its strength
 BREATH_BAND_HZ = (900.0, 4_000.0)
 BREATH_SHARE = 0.05  # RMS of the breath's noise over the strength, jaw fully open
 
-HEAD_RADIUS_PX = (17.0, 27.0)
+HEAD_RADIUS_PX = (13.0, 20.0)  # the whole dog is five of them long, and stays in the picture
 JAW_RAD = 0.85  # of the strongest bark: 49 degrees
 DRAW_BACK_PX, LUNGE_PX = 11.0, 9.0  # of the strongest bark
 
@@ -142,7 +142,7 @@ def choose_look(draws: Draws) -> Look:
     sky_hue = draws.between(0.5, 0.65)
     return Look(
         radius_px=draws.leading(*HEAD_RADIUS_PX),
-        x_px=67.0 + draws.between(-4.0, 4.0),
+        x_px=66.0 + draws.between(-2.0, 2.0),
         ground_y_px=112.0 + draws.between(-4.0, 4.0),
         coat=drawing.colour(draws.between(0.02, 0.10), 0.55, draws.between(0.25, 0.42)),
         sky=drawing.colour(sky_hue, 0.12, draws.between(0.80, 0.92)),

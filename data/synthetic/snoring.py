@@ -3,11 +3,12 @@
     breath in (1.2 to 1.7 s) -> breath out (1.2 to 1.8 s) -> pause (0.4 to 1.2 s)
 
 The flow of air is the speed of the chest. On the way in the palate flutters once the flow passes
-a threshold, at 30 to 80 Hz: faster with more flow, slower for a larger sleeper. On the way out
-the air hisses. A chest that holds still is silent. The chest begins to rise 0.1 to 0.2 s before
-the snore starts, and rises as far as it will be loud.
+a threshold, at 30 to 80 Hz: faster with more flow, slower for a larger sleeper; the air rattles
+in its rhythm. On the way out the air hisses softly. A chest that holds still is silent. The chest
+begins to rise 0.1 to 0.2 s before the snore starts, and rises as far as it will be loud.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +30,14 @@ THRESHOLD = 0.35  # of the largest flow: below it the palate keeps still
 FLUTTER_HZ_PX = 1_500.0  # flutter at the largest flow, times the chest's height: 75 to 45 Hz
 SLOWEST = 0.7  # flutter at no flow over that at the largest
 FORMANTS = (Formant(330.0, 80.0, 1.0), Formant(1_150.0, 220.0, 0.6))
-HIGHEST_HZ = 3_000.0
+HIGHEST_HZ = 5_000.0
 SOURCE_SLOPE = 0.15  # a flutter is nearly a train of pulses
 SNORE_PEAK = 0.75  # of the deepest breath, about
 SNORE_GAIN_SEC = 0.0036  # times the pitch: brings a pulse's peak near 1
-HISS_BAND_HZ = (700.0, 3_000.0)
-HISS_RMS = 0.06  # of the deepest breath, at its largest flow
+RATTLE_BAND_HZ = (250.0, 2_000.0)
+RATTLE_RMS = 0.05  # of the deepest breath, at a pulse of the largest flow
+HISS_BAND_HZ = (400.0, 1_500.0)
+HISS_RMS = 0.015  # of the deepest breath, at its largest flow
 
 CHEST_PX = (20.0, 33.0)  # height of the empty chest above the mattress
 RISE_PX = 16.0  # of the deepest breath
@@ -65,7 +68,7 @@ class Look(NamedTuple):
 
 
 def make(setting: Setting) -> Scene:
-    """Make one clip of a sleeper; the snore follows from the state, the hiss is noise."""
+    """Make one clip of a sleeper; the flutter follows from the state, air is noise."""
     look = choose_look(setting.look.stream("look"))
     breaths = choose_breaths(setting.motion.stream("breaths"), setting.end_sec, setting.at_rest)
     painting = setting.painting(_still_life(look))
@@ -73,6 +76,8 @@ def make(setting: Setting) -> Scene:
     rate_hz, time_sec = setting.clock.sample_rate_hz, setting.sample_times_sec
     track = setting.track()
     track.add(0, snore(look.chest_px, breaths, time_sec, rate_hz))
+    rattle = coloured(setting.noise.stream("rattle"), setting.samples, *RATTLE_BAND_HZ, rate_hz)
+    track.add_texture(rattle, rattle_level(look.chest_px, breaths, time_sec, rate_hz))
     hiss = coloured(setting.noise.stream("hiss"), setting.samples, *HISS_BAND_HZ, rate_hz)
     track.add_texture(hiss, HISS_RMS * flow_out(breaths, time_sec))
     starts = np.ceil(snore_starts_sec(breaths) * rate_hz) / rate_hz
@@ -137,20 +142,49 @@ def flutter_hz(chest_px: float, flow: np.ndarray) -> np.ndarray:
     return FLUTTER_HZ_PX / chest_px * (SLOWEST + (1.0 - SLOWEST) * flow)
 
 
-def snore(
+class Flutter(NamedTuple):
+    """The palate during one breath in."""
+
+    mine: np.ndarray
+    """The samples at which it flutters."""
+    pitch_hz: Float64[np.ndarray, "fluttering"]
+    turns: Float64[np.ndarray, "fluttering"]
+    level: Float64[np.ndarray, "fluttering"]
+    """0 to 1 for the deepest breath at its largest flow."""
+
+
+def flutters(
     chest_px: float, breaths: Breaths, time_sec: np.ndarray, sample_rate_hz: int
-) -> Float64[np.ndarray, "samples"]:
-    """Return the sound of all snores."""
+) -> Iterator[Flutter]:
+    """Yield what the palate does in each breath."""
     flow = flow_in(breaths, time_sec)
-    track = np.zeros(len(time_sec))
     for start, length, depth in zip(breaths.start_sec, breaths.in_sec, breaths.depth, strict=True):
         mine = (time_sec >= start) & (time_sec < start + length) & (flow > THRESHOLD)
         pitch_hz = flutter_hz(chest_px, flow[mine])
-        turns = np.cumsum(pitch_hz) / sample_rate_hz
+        level = depth * np.sqrt((flow[mine] - THRESHOLD) / (1.0 - THRESHOLD))
+        yield Flutter(mine, pitch_hz, np.cumsum(pitch_hz) / sample_rate_hz, level)
+
+
+def snore(
+    chest_px: float, breaths: Breaths, time_sec: np.ndarray, sample_rate_hz: int
+) -> Float64[np.ndarray, "samples"]:
+    """Return the voice of all snores."""
+    track = np.zeros(len(time_sec))
+    for mine, pitch_hz, turns, level in flutters(chest_px, breaths, time_sec, sample_rate_hz):
         voice = sung(turns, pitch_hz, SOURCE_SLOPE, FORMANTS, sample_rate_hz, HIGHEST_HZ)
-        level = np.sqrt((flow[mine] - THRESHOLD) / (1.0 - THRESHOLD))
         # A pulse is as high as its partials are many: their number is inverse to the pitch.
-        track[mine] = SNORE_PEAK * depth * level * SNORE_GAIN_SEC * pitch_hz * voice
+        track[mine] = SNORE_PEAK * level * SNORE_GAIN_SEC * pitch_hz * voice
+    return track
+
+
+def rattle_level(
+    chest_px: float, breaths: Breaths, time_sec: np.ndarray, sample_rate_hz: int
+) -> Float64[np.ndarray, "samples"]:
+    """Return the RMS of the air's noise, which comes in the flutter's pulses."""
+    track = np.zeros(len(time_sec))
+    for mine, _, turns, level in flutters(chest_px, breaths, time_sec, sample_rate_hz):
+        pulse = 0.5 + 0.5 * np.cos(2.0 * np.pi * turns)
+        track[mine] = RATTLE_RMS * level * pulse * pulse
     return track
 
 
@@ -199,6 +233,8 @@ def render(painting: drawing.Painting, look: Look, breaths: Breaths, time_sec: n
         left, right = x + stripe - 3.0, x + stripe + 3.0
         band = drawing.box(left, BED_Y_PX - top, right, BED_Y_PX)
         painting.paint(band, 0.75 * look.blanket, risen)
+    # The bed hides the lower half of the blanket.
+    painting.paint(drawing.rectangle(-1.0, BED_Y_PX, 129.0, 129.0), 0.6 * look.wall)
     wood = drawing.colour(0.07, 0.5, 0.40)
     painting.paint(drawing.rectangle(2.0, BED_Y_PX, 126.0, BED_Y_PX + 14.0), _SHEET)
     painting.paint(drawing.rectangle(-1.0, BED_Y_PX + 12.0, 129.0, BED_Y_PX + 20.0), wood)

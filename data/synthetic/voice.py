@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex128, Float64
 
-HIGHEST_SHARE = 0.45  # of the sample rate: partials fade out below half the rate
-FADE_SHARE = 0.1  # of the highest frequency, over which they fade
+HIGHEST_SHARE = 0.49  # of the sample rate: partials fade out below half the rate
+FADE_SHARE = 0.6  # of the highest frequency, over which they fade: more than an octave
+BLOCK_SAMPLES = 2_048  # summed at a time: few partials where the pitch is high, and all in cache
 
 
 class Formant(NamedTuple):
@@ -69,16 +70,45 @@ def sung(
 ) -> Float64[np.ndarray, "samples"]:
     """Return partials falling off as k ** -slope at the source, shaped by the formants.
 
-    Partials fade out below `highest_hz`, or below half the sample rate where that is lower.
+    Partials fade out towards `highest_hz`, or towards half the sample rate where that is lower:
+    their amplitudes as the square of the way that is left, so that no edge is heard.
     """
-    if not len(turns):
-        return np.zeros(0)
     highest_hz = min(highest_hz, HIGHEST_SHARE * sample_rate_hz)
-    count = int(highest_hz / pitch_hz.min())
+    voice = np.zeros(len(turns))
+    for start in range(0, len(turns), BLOCK_SAMPLES):
+        block = slice(start, start + BLOCK_SAMPLES)
+        tube = [_during(formant, block) for formant in formants]
+        voice[block] = _sung_block(turns[block], pitch_hz[block], slope, tube, highest_hz)
+    return voice
+
+
+def _sung_block(
+    turns: Float64[np.ndarray, "samples"],
+    pitch_hz: Float64[np.ndarray, "samples"],
+    slope: float,
+    formants: Sequence[Formant],
+    highest_hz: float,
+) -> Float64[np.ndarray, "samples"]:
+    lowest_hz, top_hz = float(pitch_hz.min()), float(pitch_hz.max())
+    faded_hz = FADE_SHARE * highest_hz
 
     def amplitude(k: int) -> Complex128[np.ndarray, "samples"]:
         frequency_hz = k * pitch_hz
-        audible = np.clip((highest_hz - frequency_hz) / (FADE_SHARE * highest_hz), 0.0, 1.0)
-        return audible * float(k) ** -slope * resonance(frequency_hz, formants)
+        through = resonance(frequency_hz, formants)
+        through *= float(k) ** -slope
+        if k * top_hz > highest_hz - faded_hz:
+            left = np.minimum(np.maximum((highest_hz - frequency_hz) / faded_hz, 0.0), 1.0)
+            through *= left * left
+        return through
+
+    count = int(highest_hz / lowest_hz)
 
     return partials(turns, (amplitude(k) for k in range(1, count + 1)))
+
+
+def _during(formant: Formant, block: slice) -> Formant:
+    """Return a formant during some samples."""
+    centre_hz = formant.centre_hz
+    return formant._replace(
+        centre_hz=centre_hz[block] if isinstance(centre_hz, np.ndarray) else centre_hz
+    )

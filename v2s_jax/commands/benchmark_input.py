@@ -34,6 +34,12 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", type=int, default=128, help="clips in a batch (default: 128)")
     parser.add_argument("--repeats", type=int, default=5, help="timed batches (default: 5)")
+    parser.add_argument(
+        "--extractions",
+        type=int,
+        default=3,
+        help="times that the videos are extracted (default: 3)",
+    )
     parser.add_argument("--json", type=Path, help="file for the same figures as JSON")
     parser.set_defaults(run=_run)
 

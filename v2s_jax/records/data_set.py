@@ -34,6 +34,9 @@ os.environ.setdefault("EPATH_USE_TF", "0")  # epath: remote files through fsspec
 Damaged = Literal["stop", "drop"]
 """What to do about damaged records: stop there, or leave each shard out from the first one on."""
 
+IN_MEMORY = "synthetic:"
+"""What --data begins with for clips that train.py makes in memory."""
+
 INFO_FILE = "dataset_info.json"  # TFDS writes it in every folder that holds shards
 
 
@@ -262,6 +265,8 @@ def open_data_set(
 
 def _find(directory: epath.Path) -> epath.Path:
     """Return the one TFDS folder at `directory` or at most two folders below."""
+    if str(directory).startswith(IN_MEMORY) and not directory.exists():
+        raise _not_a_folder(str(directory).removeprefix(IN_MEMORY))
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory}: not a folder: give the folder that holds the data set")
     found: list[epath.Path] = []
@@ -281,6 +286,16 @@ def _find(directory: epath.Path) -> epath.Path:
         names = ", ".join(sorted(str(folder) for folder in found))
         raise InputError(f"{directory}: several data sets there: choose one of {names}")
     return found[0]
+
+
+def _not_a_folder(words: str) -> InputError:
+    """Return the error about clips that are made in memory, PRESET[,seed=N][,probe=NAME]."""
+    preset, *settings = words.split(",")
+    options = " --".join([f"preset {preset}", *(each.replace("=", " ") for each in settings)])
+    return InputError(
+        f"--data {IN_MEMORY}{words}: only train.py makes clips in memory: make files with "
+        f"`python -m data.prepare synthetic --{options} --out FOLDER` and give --data FOLDER"
+    )
 
 
 def _folders(directory: epath.Path) -> list[epath.Path]:
