@@ -19,6 +19,7 @@ from jaxtyping import Float64
 
 from v2s_jax.commands import study
 from v2s_jax.commands.device import use_device
+from v2s_jax.commands.shown import Shown
 from v2s_jax.commands.words import read_words
 from v2s_jax.evaluation import tables
 from v2s_jax.evaluation.kept import KeptScores
@@ -83,7 +84,8 @@ def main() -> None:
     categories = categories_named(data, args.category)
     models = open_models(args.checkpoint, data, categories)
     clips = select(data, categories, args.clips)
-    planned = _plan(args, models, clips)
+    shown = Shown()
+    planned = _plan(args, models, clips, shown)
     check_writable(args.out)
     for model in models:
         kind = "one for all categories" if model.joint else "one for each category"
@@ -101,7 +103,7 @@ def main() -> None:
 
 
 def _plan(
-    args: EvaluateArgs, models: list[Model], clips: Selection
+    args: EvaluateArgs, models: list[Model], clips: Selection, shown: Shown
 ) -> dict[Part, Callable[[], Any]]:
     """Return what each part does, once all that it needs is there.
 
@@ -110,15 +112,15 @@ def _plan(
     planned: dict[Part, Callable[[], Any]] = {}
     if "likelihood" in args.parts:
         splits = _splits(args, clips)
-        planned["likelihood"] = lambda: _likelihood(args, models, splits)
+        planned["likelihood"] = lambda: _likelihood(args, models, splits, shown)
     if "sight" in args.parts:
-        planned["sight"] = lambda: _sight(args, models, clips)
+        planned["sight"] = lambda: _sight(args, models, clips, shown)
     if "retrieval" in args.parts:
         gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds)
-        planned["retrieval"] = lambda: _retrieval(args, models, gallery)
+        planned["retrieval"] = lambda: _retrieval(args, models, gallery, shown)
     if "sounds" in args.parts:
         events_sec = known_events(clips)
-        planned["sounds"] = lambda: _sounds(args, models, clips, events_sec)
+        planned["sounds"] = lambda: _sounds(args, models, clips, events_sec, shown)
     return planned
 
 
@@ -132,27 +134,37 @@ def _splits(args: EvaluateArgs, clips: Selection) -> dict[str, Selection]:
 
 
 def _likelihood(
-    args: EvaluateArgs, models: list[Model], splits: dict[str, Selection]
+    args: EvaluateArgs, models: list[Model], splits: dict[str, Selection], shown: Shown
 ) -> dict[str, Any]:
     found = likelihood_part(models, splits, partial(_keep_clips, args.out), args.seed)
-    print(tables.likelihood_table(found))
-    draw_likelihood(args.out / "likelihood.png", found["rows"], args.split)
+    shown.tables(*tables.likelihood_tables(found))
+    picture = args.out / "likelihood.png"
+    draw_likelihood(picture, found["rows"], args.split)
+    shown.picture(picture)
     return found
 
 
-def _sight(args: EvaluateArgs, models: list[Model], clips: Selection) -> list[dict[str, Any]]:
+def _sight(
+    args: EvaluateArgs, models: list[Model], clips: Selection, shown: Shown
+) -> list[dict[str, Any]]:
     rows = sight_part(models, clips, partial(_keep_clips, args.out), args.seed)
-    print(tables.sight_table(rows))
+    shown.tables(tables.sight_table(rows))
     if rows:
-        draw_sight(args.out / "sight.png", rows)
+        picture = args.out / "sight.png"
+        draw_sight(picture, rows)
+        shown.picture(picture)
     return rows
 
 
-def _retrieval(args: EvaluateArgs, models: list[Model], gallery: Gallery) -> dict[str, Any]:
+def _retrieval(
+    args: EvaluateArgs, models: list[Model], gallery: Gallery, shown: Shown
+) -> dict[str, Any]:
     found = retrieval_part(models, gallery, partial(_keep_gallery, args.out), args.seed)
-    print(tables.retrieval_table(found))
+    shown.tables(*tables.retrieval_tables(found))
     if found["rows"]:
-        draw_retrieval(args.out / "retrieval.png", found)
+        picture = args.out / "retrieval.png"
+        draw_retrieval(picture, found)
+        shown.picture(picture)
     return found
 
 
@@ -161,6 +173,7 @@ def _sounds(
     models: list[Model],
     clips: Selection,
     events_sec: list[Float64[np.ndarray, "_"]] | None,
+    shown: Shown,
 ) -> dict[str, Any]:
     """Return every metric of generated sounds, by model."""
     found = {}
@@ -173,7 +186,7 @@ def _sounds(
         kept = KeptScores(folder / "made.jsonl", made_of)
         sounds = make_sounds(model, clips, events_sec, folder, kept, args.seed, args.temperature)
         found[model.name] = sound_metrics(sounds)
-        print(tables.synchrony_table(model.name, found[model.name]["synchrony"]))
+        shown.tables(tables.synchrony_table(model.name, found[model.name]["synchrony"]))
     return found
 
 
