@@ -15,13 +15,18 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import tyro
-from jaxtyping import Float64
+from jaxtyping import Float32
 
 from v2s_jax.commands import study
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.shown import Shown
 from v2s_jax.commands.words import read_words
+from v2s_jax.errors import InputError
 from v2s_jax.evaluation import tables
+from v2s_jax.evaluation.classifier import SoundClassifier, save_classifier
+from v2s_jax.evaluation.classifier_part import fit_on_train
+from v2s_jax.evaluation.clips import Label
+from v2s_jax.evaluation.export_part import check_unused, export_models, videos_of
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
@@ -29,13 +34,21 @@ from v2s_jax.evaluation.pictures import draw_likelihood, draw_retrieval, draw_si
 from v2s_jax.evaluation.report import features_told, write_report
 from v2s_jax.evaluation.retrieval_part import Gallery, make_gallery, retrieval_part
 from v2s_jax.evaluation.selection import Selection, categories_named, select
-from v2s_jax.evaluation.sounds_part import known_events, make_sounds, sound_metrics
+from v2s_jax.evaluation.sound_tables import sound_tables
+from v2s_jax.evaluation.sounds_part import (
+    data_told,
+    known_clips,
+    known_labels,
+    make_sounds,
+    sounds_part,
+)
 from v2s_jax.files import check_writable
 from v2s_jax.generate import check_seed, check_temperature
 from v2s_jax.records import DataSet, open_data_set
 
 Part = Literal["likelihood", "sight", "retrieval", "sounds"]
 ALL_PARTS: tuple[Part, ...] = get_args(Part)
+CLASSIFIER_FILE = "classifier.safetensors"
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,8 @@ class EvaluateArgs:
     """Seed of generated sounds, shuffled controls and intervals."""
     temperature: float = 1.0
     """Generated sounds: below 1 the likely levels are preferred; 1 draws from the model itself."""
+    export: Path | None = None
+    """New folder for true and generated sounds in av-benchmark's layout, in one for each model."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
@@ -84,14 +99,14 @@ def main() -> None:
     categories = categories_named(data, args.category)
     models = open_models(args.checkpoint, data, categories)
     clips = select(data, categories, args.clips)
-    shown = Shown()
+    shown = Shown(data_told(data))
     planned = _plan(args, models, clips, shown)
     check_writable(args.out)
     for model in models:
         kind = "one for all categories" if model.joint else "one for each category"
         seen = features_told(model.config)
         print(f"{model.name}: {model.config.model.variant}, {kind}, features: {seen}")
-    print(f"{len(clips)} clips of split {args.split} of {data.name}")
+    print(f"{len(clips)} clips of split {args.split} of {shown.data}")
 
     parts: dict[str, Any] = {}
     for part, evaluate in planned.items():
@@ -109,6 +124,10 @@ def _plan(
 
     Raises InputError for what it lacks, before any long work.
     """
+    if args.export is not None:
+        if "sounds" not in args.parts:
+            raise InputError("--export: writes generated sounds: add sounds to --parts")
+        check_unused(args.export)
     planned: dict[Part, Callable[[], Any]] = {}
     if "likelihood" in args.parts:
         splits = _splits(args, clips)
@@ -119,8 +138,8 @@ def _plan(
         gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds)
         planned["retrieval"] = lambda: _retrieval(args, models, gallery, shown)
     if "sounds" in args.parts:
-        events_sec = known_events(clips)
-        planned["sounds"] = lambda: _sounds(args, models, clips, events_sec, shown)
+        labels = known_labels(clips)
+        planned["sounds"] = lambda: _sounds(args, models, clips, labels, shown)
     return planned
 
 
@@ -172,22 +191,27 @@ def _sounds(
     args: EvaluateArgs,
     models: list[Model],
     clips: Selection,
-    events_sec: list[Float64[np.ndarray, "_"]] | None,
+    labels: list[Label] | None,
     shown: Shown,
 ) -> dict[str, Any]:
-    """Return every metric of generated sounds, by model."""
-    found = {}
-    for model in models:
-        folder = args.out / "sounds" / model.name
-        made_of = _identity(model, clips.data) | {
-            "seed": args.seed,
-            "temperature": args.temperature,
-        }
-        kept = KeptScores(folder / "made.jsonl", made_of)
-        sounds = make_sounds(model, clips, events_sec, folder, kept, args.seed, args.temperature)
-        found[model.name] = sound_metrics(sounds)
-        shown.tables(tables.synchrony_table(model.name, found[model.name]["synchrony"]))
+    """Return every metric of generated sounds; write the folders for av-benchmark."""
+    known = known_clips(models[0], clips, labels, args.seed)
+    classifier = fit_on_train(args.data, clips, models[0].config.model)
+    if isinstance(classifier, SoundClassifier):
+        save_classifier(args.out / CLASSIFIER_FILE, classifier)
+    make = partial(_made, args, clips)
+    found = sounds_part(models, known, classifier, make)
+    shown.tables(*sound_tables(found))
+    if args.export is not None:
+        print(export_models(args.export, models, known, make, videos_of(clips)))
     return found
+
+
+def _made(args: EvaluateArgs, clips: Selection, model: Model) -> list[Float32[np.ndarray, "_"]]:
+    folder = args.out / "sounds" / model.name
+    made_of = _identity(model, clips.data) | {"seed": args.seed, "temperature": args.temperature}
+    kept = KeptScores(folder / "made.jsonl", made_of)
+    return make_sounds(model, clips, folder, kept, args.seed, args.temperature)
 
 
 def _keep_clips(out: Path, model: Model, clips: Selection) -> KeptScores:

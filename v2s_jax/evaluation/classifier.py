@@ -151,8 +151,8 @@ def category_accuracy(
             f"category {', '.join(unknown)}: the classifier knows "
             f"{', '.join(classifier.categories)}: train it on a split that has all of them"
         )
-    guesses = [classifier.classify(sounds) for sounds in (generated, true)]
-    return category_report(classifier, *guesses, categories, seed)
+    made, real = classifier.classify(generated), classifier.classify(true)
+    return category_report(classifier, made, real, categories, seed)
 
 
 def category_report(
