@@ -35,6 +35,7 @@ MINI = Preset("mini", train_clips=1, test_clips=3, video_frames=16, categories=C
 SAMPLES = 16 * 1_024
 METRICS = {
     "synchrony",
+    "loudness",
     "spectral",
     "frechet",
     "health",
@@ -174,7 +175,7 @@ def test_every_metric_of_sounds_stands_beside_noise_and_true_sounds(report, cont
     assert part["controls"].keys() == {"noise", "true_sound"}
     for found in (*part["models"].values(), *part["controls"].values()):
         assert found.keys() == METRICS
-        for metric in ("spectral", "frechet", "health"):
+        for metric in ("loudness", "spectral", "frechet", "health"):
             assert found[metric].keys() == {*CATEGORIES, "all clips"}
         assert found["category_accuracy"]["reason"] is None
     assert {row["metric"] for row in part["differences"]} >= {"category_accuracy", "log_mel_db"}

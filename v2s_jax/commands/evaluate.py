@@ -110,7 +110,6 @@ def main() -> None:
 
     parts: dict[str, Any] = {}
     for part, evaluate in planned.items():
-        print()
         parts[part] = evaluate()
     print(f"\n{tables.intervals_told()}")
     options = {name: _plain(value) for name, value in asdict(args).items()}

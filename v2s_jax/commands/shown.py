@@ -18,7 +18,7 @@ class Shown:
         """Print tables and keep them."""
         for table in tables:
             titled = replace(table, title=f"{self.data}: {table.title}")
-            print(f"{titled.as_text()}\n")
+            print(f"\n{titled.as_text()}")
             self.items.append(titled)
 
     def picture(self, path: Path) -> None:

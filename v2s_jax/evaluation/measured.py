@@ -13,6 +13,7 @@ from tqdm import tqdm
 from v2s_jax.config import Config
 from v2s_jax.evaluation.classifier import SoundClassifier
 from v2s_jax.evaluation.clips import Label
+from v2s_jax.evaluation.envelope import Agreement, agreement, envelope
 from v2s_jax.evaluation.estimate import check_pairs
 from v2s_jax.evaluation.frechet import segment_vectors
 from v2s_jax.evaluation.health import Findings, findings
@@ -72,6 +73,10 @@ class Measured:
     """From the clip's own sound."""
     shuffled: list[Distances | None]
     """From that of another clip of the category; None where there is none."""
+    loudness: list[Agreement | None]
+    """With the clip's own sound; None where one of them is flat."""
+    shuffled_loudness: list[Agreement | None]
+    """With that of the other clip."""
     segments: list[Float64[np.ndarray, "_ values"]]
     """What the Frechet distance compares."""
     faults: list[Findings]
@@ -92,13 +97,17 @@ def measure(
     check_pairs(sounds, clips.true)
     rate_hz = clips.config.clock.sample_rate_hz
     partner = partners(clips.categories, clips.seed, within=True)
-    measured = Measured([], [], [], [], [], None if classifier is None else [])
+    measured = Measured([], [], [], [], [], [], [], None if classifier is None else [])
     for clip, sound in enumerate(
         tqdm(sounds, desc=f"measuring {name}", unit="clip", dynamic_ncols=True)
     ):
-        measured.heard.append(hear(sound, rate_hz))
-        measured.own.append(distances(sound, clips.true[clip], rate_hz))
+        heard = hear(sound, rate_hz)
         other = int(partner[clip])
+        loudness, others = (envelope(clips.true[one], rate_hz) for one in (clip, other))
+        measured.heard.append(heard)
+        measured.loudness.append(agreement(heard.envelope, loudness))
+        measured.shuffled_loudness.append(agreement(heard.envelope, others))
+        measured.own.append(distances(sound, clips.true[clip], rate_hz))
         met = common(sound, clips.true[other])
         measured.shuffled.append(None if other == clip else distances(*met, rate_hz))
         measured.segments.append(segment_vectors(sound, rate_hz))

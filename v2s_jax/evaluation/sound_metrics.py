@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64
 
 from v2s_jax.evaluation.categories import ALL_CLIPS
 from v2s_jax.evaluation.classifier import SoundClassifier, category_report, hits
-from v2s_jax.evaluation.estimate import pooled_difference, share_of
+from v2s_jax.evaluation.estimate import mean, pooled_difference, share_of
 from v2s_jax.evaluation.frechet import frechet_row
 from v2s_jax.evaluation.health import FAULTS, Findings, health_row
 from v2s_jax.evaluation.health import Name as HealthName
@@ -22,7 +22,7 @@ from v2s_jax.evaluation.measured import KnownClips, Measured
 from v2s_jax.evaluation.probe_part import delay_slopes, follow_rates
 from v2s_jax.evaluation.spectral import Distances, spectral_row
 from v2s_jax.evaluation.sync import WIDEST_WINDOW_SEC, f1_of, match
-from v2s_jax.evaluation.sync_rows import MS_PER_SEC, synchrony_of
+from v2s_jax.evaluation.sync_rows import FLAT, MS_PER_SEC, ONE_CLIP, synchrony_of
 
 F1_NAME = f"f1_{MS_PER_SEC * WIDEST_WINDOW_SEC:g}_ms"
 
@@ -44,6 +44,7 @@ def sound_metrics(
     groups = clips.by_category | {ALL_CLIPS: list(range(len(clips.clip_ids)))}
     return {
         "synchrony": _synchrony(measured, real, clips),
+        "loudness": {name: _loudness(measured, own, clips.seed) for name, own in groups.items()},
         "spectral": {name: _spectral(measured, own, clips.seed) for name, own in groups.items()},
         "frechet": {
             name: _frechet((measured, real, noise), own, clips) for name, own in groups.items()
@@ -75,6 +76,24 @@ def _synchrony(measured: Measured, real: Measured, clips: KnownClips) -> dict[st
             )
         )
         for name, own in groups.items()
+    }
+
+
+def _loudness(measured: Measured, own: Sequence[int], seed: int) -> dict[str, Any]:
+    """Return how loudness over time agrees: of all categories, also of those without events."""
+    found = [measured.loudness[i] for i in own]
+    others = [measured.shuffled_loudness[i] for i in own if measured.shuffled[i] is not None]
+    lags_sec = [one.lag_sec for one in found if one is not None]
+    scores = {
+        "correlation": mean([one and one.correlation for one in found], seed, FLAT),
+        "best_correlation": mean([one and one.best_correlation for one in found], seed, FLAT),
+        "shuffled_correlation": mean(
+            [one and one.correlation for one in others], seed, FLAT if others else ONE_CLIP
+        ),
+    }
+    median_lag_ms = float(MS_PER_SEC * np.median(lags_sec)) if lags_sec else None
+    return {name: asdict(score) for name, score in scores.items()} | {
+        "median_lag_ms": median_lag_ms
     }
 
 

@@ -44,21 +44,20 @@ def _several(by_category: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _loudness(sets: Sets) -> Table:
-    title = "Loudness over time, correlation with the clip's own sound"
-    if not sets[0][1]["synchrony"]:
-        return Table(title, notes=["none: no category with events"])
     rows, estimates = [], []
     for name, found in sets:
-        of = {row["name"]: row for row in found["synchrony"][ALL_CLIPS]["rows"]}
-        own, other = of["own_video"], of.get("shuffled_video")
-        scores = [own["envelope_correlation"], own["best_envelope_correlation"]]
-        shuffled = NONE if other is None else told(other["envelope_correlation"], 3)
+        own = found["loudness"][ALL_CLIPS]
+        scores = [own[f"{of}correlation"] for of in ("", "shuffled_", "best_")]
         lag_ms = own["median_lag_ms"]
         lag = NONE if lag_ms is None else f"{lag_ms:+.0f} ms"
-        rows.append([name, told(scores[0], 3), shuffled, told(scores[1], 3), lag])
+        rows.append([name, *(told(score, 3) for score in scores), lag])
         estimates += scores
-    head = ["", "own video", "shuffled video", "at the best lag", "median lag"]
-    return Table(title, head, rows, _why(estimates))
+    return Table(
+        "Loudness over time, correlation with the clip's own sound, all clips",
+        ["", "own video", "another of its category", "own, best lag", "median lag"],
+        rows,
+        _why(estimates),
+    )
 
 
 def _accuracy(sets: Sets, rows: list[str]) -> Table:
