@@ -196,13 +196,13 @@ def test_tables_tell_of_all_models_and_controls(part):
         "Synchrony of swapped, F1 within 100 ms",
         "Loudness over time",
         "Category accuracy, %",
-        "Log-mel distance",
+        "Log-mel distance from the clip's own sound by category",
         "Spectral distances",
         "Frechet distance",
         "Health",
         "Probes\nCounterfactual follow rate: none, synthetic_mini",
         "Sounds of one model less another's",
-        "among 2 categories, by a classifier fitted on 10 true sounds",
+        "among 2 categories; the classifier is fitted on 10 true sounds",
     ):
         assert title in text
     for table in tables:
@@ -224,7 +224,7 @@ def test_few_clips_and_no_classifier_have_reasons(clips):
     text = "\n".join(table.as_text() for table in sound_tables(part))
     assert f"none: {REASON}" in text
     assert "none of all clips: 1 clip: two halves of two need 4" in text
-    assert "where there is none: 1 clip: an interval needs 5" in text
+    assert "\n1 clip: an interval needs 5" in text
     json.dumps(part, allow_nan=False)
 
 

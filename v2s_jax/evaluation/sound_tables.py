@@ -9,8 +9,6 @@ from v2s_jax.evaluation.tables import PERCENT, synchrony_table
 
 NONE = "-"
 MS_PER_SEC = 1_000.0
-SPECTRAL = ("log_mel_db", "convergence", "log_magnitude", "band_energy_db")
-"""Fields of a row of spectral distances."""
 METRIC_NAMES = {"category_accuracy": "category accuracy", "log_mel_db": "log-mel distance, dB"}
 
 Sets = Sequence[tuple[str, Mapping[str, Any]]]
@@ -28,8 +26,8 @@ def sound_tables(part: Mapping[str, Any]) -> list[Table]:
         *(synchrony_table(name, by_category) for name, by_category in synchronies.items()),
         _loudness(sets),
         _accuracy(sets, rows),
-        _log_mel(sets, rows),
         _spectral(sets),
+        *([_log_mel(sets, rows)] if len(rows) > 1 else []),
         _frechet(sets, rows),
         _health(sets),
         *_probes(sets),
@@ -77,38 +75,44 @@ def _accuracy(sets: Sets, rows: list[str]) -> Table:
         ["", *(name for name, _ in sets)],
         [[row, *(cell(report, row) for report in reports)] for row in rows],
         [
-            f"among {len(reports[0]['categories'])} categories, by a classifier fitted on "
-            f"{reports[0]['trained_on']} true sounds of the train split alone; chance "
-            f"{chance:.1f}, the most frequent category {most:.1f}; true sound: the ceiling",
+            f"among {len(reports[0]['categories'])} categories; the classifier is fitted on "
+            f"{reports[0]['trained_on']} true sounds of the train split alone",
+            f"true sound: the ceiling; chance: {chance:.1f}; always the most frequent: {most:.1f}",
             *_why([report["accuracy"] for report in reports]),
         ],
     )
 
 
 def _log_mel(sets: Sets, rows: list[str]) -> Table:
-    def cell(found: Mapping[str, Any], category: str) -> str:
-        own = found["spectral"][category][0]["log_mel_db"]
-        return told(own, 2) if category == ALL_CLIPS else value(own, 2)
-
     return Table(
-        "Log-mel distance from the clip's own sound, dB",
+        "Log-mel distance from the clip's own sound by category, dB",
         ["", *(name for name, _ in sets)],
-        [[row, *(cell(found, row) for _, found in sets)] for row in rows],
-        _why([found["spectral"][ALL_CLIPS][0]["log_mel_db"] for _, found in sets]),
+        [
+            [row, *(value(found["spectral"][row][0]["log_mel_db"], 2) for _, found in sets)]
+            for row in rows
+        ],
     )
 
 
 def _spectral(sets: Sets) -> Table:
+    found = [(name, row) for name, metrics in sets for row in metrics["spectral"][ALL_CLIPS]]
     rows = [
-        [name, row["name"].removesuffix("_sound"), *(value(row[field], 2) for field in SPECTRAL)]
-        for name, found in sets
-        for row in found["spectral"][ALL_CLIPS]
+        [
+            name,
+            row["name"].removesuffix("_sound"),
+            told(row["log_mel_db"], 2),
+            *(value(row[field], 2) for field in ("convergence", "log_magnitude", "band_energy_db")),
+        ]
+        for name, row in found
     ]
     return Table(
         "Spectral distances, all clips; 0 is perfect",
         ["", "from", "log-mel, dB", "convergence", "log magnitude", "band energy, dB"],
         rows,
-        ["own: from the clip's own sound; shuffled: from that of another clip of its category"],
+        [
+            "own: from the clip's own sound; shuffled: from that of another clip of its category",
+            *_why([row["log_mel_db"] for _, row in found]),
+        ],
     )
 
 
@@ -240,5 +244,4 @@ def told(found: Mapping[str, Any], digits: int, scale: float = 1.0, signed: str 
 
 def _why(estimates: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say once each why numbers or intervals are not there."""
-    reasons = dict.fromkeys(found["reason"] for found in estimates if found["reason"])
-    return [f"where there is none: {'; '.join(reasons)}"] if reasons else []
+    return list(dict.fromkeys(found["reason"] for found in estimates if found["reason"]))
