@@ -27,6 +27,7 @@ from v2s_jax import media
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError, UndecodableError
+from v2s_jax.files import whole_folder
 from v2s_jax.place import as_called, called
 
 from .annotation.merging import Merged, count, merge, table
@@ -51,7 +52,6 @@ from .layout import (
 )
 from .locking import CORES
 from .pool import in_order
-from .shards import whole_folder
 
 _YOUTUBE_STEM = re.compile(r"(?=[\w-]{0,10}[A-Z0-9-])([\w-]{11})(?:_\d+.*)?")
 """Names that downloaders give to AudioSet's clips: the id, then often the start. Eleven small

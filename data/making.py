@@ -13,6 +13,7 @@ from etils import epath
 
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import resolved
+from v2s_jax.files import whole_folder
 from v2s_jax.records import open_data_set
 
 from .extraction import Extraction, check_options, is_local, local_options
@@ -22,7 +23,7 @@ from .locking import CORES, only_one_writer
 from .manifest import MANIFEST, write_manifest
 from .one_pass import Shape
 from .remote import is_remote
-from .shards import import_tensorflow, whole_folder
+from .shards import import_tensorflow
 from .split import SPLITS, SplitRule
 from .vegas import VERSION, FolderSettings, Vegas
 

@@ -15,12 +15,18 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import tyro
-from jaxtyping import Float64
+from jaxtyping import Float32
 
 from v2s_jax.commands import study
 from v2s_jax.commands.device import use_device
+from v2s_jax.commands.shown import Shown
 from v2s_jax.commands.words import read_words
+from v2s_jax.errors import InputError
 from v2s_jax.evaluation import tables
+from v2s_jax.evaluation.classifier import SoundClassifier, save_classifier
+from v2s_jax.evaluation.classifier_part import fit_on_train
+from v2s_jax.evaluation.clips import Label
+from v2s_jax.evaluation.export_part import check_unused, export_models, videos_of
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
@@ -28,7 +34,14 @@ from v2s_jax.evaluation.pictures import draw_likelihood, draw_retrieval, draw_si
 from v2s_jax.evaluation.report import features_told, write_report
 from v2s_jax.evaluation.retrieval_part import Gallery, make_gallery, retrieval_part
 from v2s_jax.evaluation.selection import Selection, categories_named, select
-from v2s_jax.evaluation.sounds_part import known_events, make_sounds, sound_metrics
+from v2s_jax.evaluation.sound_tables import sound_tables
+from v2s_jax.evaluation.sounds_part import (
+    data_told,
+    known_clips,
+    known_labels,
+    make_sounds,
+    sounds_part,
+)
 from v2s_jax.files import check_writable
 from v2s_jax.generate import check_seed, check_temperature
 from v2s_jax.place import as_called, called
@@ -36,6 +49,7 @@ from v2s_jax.records import DataSet, open_data_set
 
 Part = Literal["likelihood", "sight", "retrieval", "sounds"]
 ALL_PARTS: tuple[Part, ...] = get_args(Part)
+CLASSIFIER_FILE = "classifier.safetensors"
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,8 @@ class EvaluateArgs:
     """Seed of generated sounds, shuffled controls and intervals."""
     temperature: float = 1.0
     """Generated sounds: below 1 the likely levels are preferred; 1 draws from the model itself."""
+    export: Path | None = None
+    """New folder for true and generated sounds in av-benchmark's layout, in one for each model."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
@@ -86,17 +102,17 @@ def main() -> None:
     categories = categories_named(data, args.category)
     models = open_models(args.checkpoint, data, categories)
     clips = select(data, categories, args.clips)
-    planned = _plan(args, models, clips)
+    shown = Shown(data_told(data))
+    planned = _plan(args, models, clips, shown)
     check_writable(args.out)
     for model in models:
         kind = "one for all categories" if model.joint else "one for each category"
         seen = features_told(model.config)
         print(f"{model.name}: {model.config.model.variant}, {kind}, features: {seen}")
-    print(f"{len(clips)} clips of split {args.split} of {data.name}")
+    print(f"{len(clips)} clips of split {args.split} of {shown.data}")
 
     parts: dict[str, Any] = {}
     for part, evaluate in planned.items():
-        print()
         parts[part] = evaluate()
     print(f"\n{tables.intervals_told()}")
     options = {name: _plain(value) for name, value in asdict(args).items()}
@@ -104,24 +120,28 @@ def main() -> None:
 
 
 def _plan(
-    args: EvaluateArgs, models: list[Model], clips: Selection
+    args: EvaluateArgs, models: list[Model], clips: Selection, shown: Shown
 ) -> dict[Part, Callable[[], Any]]:
     """Return what each part does, once all that it needs is there.
 
     Raises InputError for what it lacks, before any long work.
     """
+    if args.export is not None:
+        if "sounds" not in args.parts:
+            raise InputError("--export: writes generated sounds: add sounds to --parts")
+        check_unused(args.export)
     planned: dict[Part, Callable[[], Any]] = {}
     if "likelihood" in args.parts:
         splits = _splits(args, clips)
-        planned["likelihood"] = lambda: _likelihood(args, models, splits)
+        planned["likelihood"] = lambda: _likelihood(args, models, splits, shown)
     if "sight" in args.parts:
-        planned["sight"] = lambda: _sight(args, models, clips)
+        planned["sight"] = lambda: _sight(args, models, clips, shown)
     if "retrieval" in args.parts:
         gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds)
-        planned["retrieval"] = lambda: _retrieval(args, models, gallery)
+        planned["retrieval"] = lambda: _retrieval(args, models, gallery, shown)
     if "sounds" in args.parts:
-        events_sec = known_events(clips)
-        planned["sounds"] = lambda: _sounds(args, models, clips, events_sec)
+        labels = known_labels(clips)
+        planned["sounds"] = lambda: _sounds(args, models, clips, labels, shown)
     return planned
 
 
@@ -135,27 +155,37 @@ def _splits(args: EvaluateArgs, clips: Selection) -> dict[str, Selection]:
 
 
 def _likelihood(
-    args: EvaluateArgs, models: list[Model], splits: dict[str, Selection]
+    args: EvaluateArgs, models: list[Model], splits: dict[str, Selection], shown: Shown
 ) -> dict[str, Any]:
     found = likelihood_part(models, splits, partial(_keep_clips, args.out), args.seed)
-    print(tables.likelihood_table(found))
-    draw_likelihood(args.out / "likelihood.png", found["rows"], args.split)
+    shown.tables(*tables.likelihood_tables(found))
+    picture = args.out / "likelihood.png"
+    draw_likelihood(picture, found["rows"], args.split)
+    shown.picture(picture)
     return found
 
 
-def _sight(args: EvaluateArgs, models: list[Model], clips: Selection) -> list[dict[str, Any]]:
+def _sight(
+    args: EvaluateArgs, models: list[Model], clips: Selection, shown: Shown
+) -> list[dict[str, Any]]:
     rows = sight_part(models, clips, partial(_keep_clips, args.out), args.seed)
-    print(tables.sight_table(rows))
+    shown.tables(tables.sight_table(rows))
     if rows:
-        draw_sight(args.out / "sight.png", rows)
+        picture = args.out / "sight.png"
+        draw_sight(picture, rows)
+        shown.picture(picture)
     return rows
 
 
-def _retrieval(args: EvaluateArgs, models: list[Model], gallery: Gallery) -> dict[str, Any]:
+def _retrieval(
+    args: EvaluateArgs, models: list[Model], gallery: Gallery, shown: Shown
+) -> dict[str, Any]:
     found = retrieval_part(models, gallery, partial(_keep_gallery, args.out), args.seed)
-    print(tables.retrieval_table(found))
+    shown.tables(*tables.retrieval_tables(found))
     if found["rows"]:
-        draw_retrieval(args.out / "retrieval.png", found)
+        picture = args.out / "retrieval.png"
+        draw_retrieval(picture, found)
+        shown.picture(picture)
     return found
 
 
@@ -163,21 +193,27 @@ def _sounds(
     args: EvaluateArgs,
     models: list[Model],
     clips: Selection,
-    events_sec: list[Float64[np.ndarray, "_"]] | None,
+    labels: list[Label] | None,
+    shown: Shown,
 ) -> dict[str, Any]:
-    """Return every metric of generated sounds, by model."""
-    found = {}
-    for model in models:
-        folder = args.out / "sounds" / model.name
-        made_of = _identity(model, clips.data) | {
-            "seed": args.seed,
-            "temperature": args.temperature,
-        }
-        kept = KeptScores(folder / "made.jsonl", made_of)
-        sounds = make_sounds(model, clips, events_sec, folder, kept, args.seed, args.temperature)
-        found[model.name] = sound_metrics(sounds)
-        print(tables.synchrony_table(model.name, found[model.name]["synchrony"]))
+    """Return every metric of generated sounds; write the folders for av-benchmark."""
+    known = known_clips(models[0], clips, labels, args.seed)
+    classifier = fit_on_train(args.data, clips, models[0].config.model)
+    if isinstance(classifier, SoundClassifier):
+        save_classifier(args.out / CLASSIFIER_FILE, classifier)
+    make = partial(_made, args, clips)
+    found = sounds_part(models, known, classifier, make)
+    shown.tables(*sound_tables(found))
+    if args.export is not None:
+        print(export_models(args.export, models, known, make, videos_of(clips)))
     return found
+
+
+def _made(args: EvaluateArgs, clips: Selection, model: Model) -> list[Float32[np.ndarray, "_"]]:
+    folder = args.out / "sounds" / model.name
+    made_of = _identity(model, clips.data) | {"seed": args.seed, "temperature": args.temperature}
+    kept = KeptScores(folder / "made.jsonl", made_of)
+    return make_sounds(model, clips, folder, kept, args.seed, args.temperature)
 
 
 def _keep_clips(out: Path, model: Model, clips: Selection) -> KeptScores:

@@ -1,4 +1,4 @@
-"""The report's parts as lines of text for the terminal."""
+"""The report's parts as tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,21 +6,9 @@ from typing import Any
 from v2s_jax.evaluation import paper
 from v2s_jax.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from v2s_jax.evaluation.categories import ALL_CLIPS, MEAN_OF_CATEGORIES
+from v2s_jax.evaluation.table import Table
 
-GAP = "  "
 PERCENT = 100.0
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as lines: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        GAP.join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def number(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
@@ -31,78 +19,73 @@ def number(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
     return f"{value:{signed}.4f} [{low:{signed}.4f}, {high:{signed}.4f}]"
 
 
-def likelihood_table(part: dict[str, Any]) -> str:
-    """Return table 1: each model and baseline, on each split, and by category."""
+def likelihood_tables(part: dict[str, Any]) -> list[Table]:
+    """Return table 1: each model and baseline, on each split, and by category if it has several."""
     rows = part["rows"]
     splits = list(dict.fromkeys(row["split"] for row in rows))
     names = list(dict.fromkeys(row["model"] for row in rows))
-    found = {(row["model"], row["split"], row["category"]): row for row in rows}
-    lines = [f"Cross-entropy, bits per sample [{CONFIDENCE:.0%} interval] (nats)"]
-    lines.append(
-        aligned(
-            [["", *(f"{split} clips" for split in splits)]]
-            + [
-                [name, *(_both_units(found[name, split, ALL_CLIPS]) for split in splits)]
-                for name in names
-            ]
-        )
-    )
     categories = list(dict.fromkeys(row["category"] for row in rows))
-    if len(categories) > len((ALL_CLIPS, MEAN_OF_CATEGORIES)) + 1:
-        head = [f"bits, {splits[-1]} clips", *names]
-        lines.append(
-            aligned(
-                [head]
-                + [
-                    [
-                        category,
-                        *(
-                            f"{found[name, splits[-1], category]['bits_per_sample']:.4f}"
-                            for name in names
-                        ),
-                    ]
-                    for category in categories
-                ]
-            )
-        )
-    lines += [
+    found = {(row["model"], row["split"], row["category"]): row for row in rows}
+    by_category = Table(
+        f"Cross-entropy by category, bits per sample, {splits[-1]} clips",
+        ["", *names],
+        [
+            [category, *(f"{found[n, splits[-1], category]['bits_per_sample']:.4f}" for n in names)]
+            for category in categories
+        ],
+    )
+    whole = Table(
+        f"Cross-entropy, bits per sample [{CONFIDENCE:.0%} interval] (nats)",
+        ["", *(f"{split} clips" for split in splits)],
+        [
+            [name, *(_both_units(found[name, split, ALL_CLIPS]) for split in splits)]
+            for name in names
+        ],
+        _likelihood_notes(part),
+    )
+    several = len(categories) > len((ALL_CLIPS, MEAN_OF_CATEGORIES)) + 1
+    return [whole, by_category] if several else [whole]
+
+
+def _likelihood_notes(part: dict[str, Any]) -> list[str]:
+    notes = [
         f"{row['model']} minus {row['minus']}, {row['split']}, paired: "
         f"{number(row, signed='+')} bits"
         for row in part["differences"]
         if row["category"] == ALL_CLIPS
     ]
-    lines += [
+    notes += [
         f"regret of {row['model']}, {row['split']}: {number(row)} bits above the known floor"
         for row in part["regret"]
         if row["category"] == ALL_CLIPS
     ]
     if not part["regret"]:
-        lines.append("regret: the floor of these clips or levels is not known")
+        notes.append("regret: the floor of these clips or levels is not known")
     if not part["unconditional_models"]:
-        lines.append(
+        notes.append(
             "unconditional baseline: none was given (train one with --model.variant unconditional)"
         )
-    lines += [
+    return notes + [
         f"the paper, on VEGAS, {split}: "
         + ", ".join(f"{name} {value}" for name, value in zip(paper.MODELS, values, strict=True))
         + " (unit not stated)"
         for split, values in paper.TABLE_1.items()
     ]
-    return "\n".join(lines)
 
 
 def _both_units(row: dict[str, Any]) -> str:
     return f"{number(row)} ({row['nats_per_sample']:.4f})"
 
 
-def sight_table(rows: Sequence[dict[str, Any]]) -> str:
+def sight_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Return the conditioning gain of all clips."""
+    title = "Conditioning gain"
     if not rows:
-        return "Conditioning gain: no model that sees, or no other video to show"
-    head = ["Conditioning gain", "videos shuffled", "clips", "bits per sample", "bits per clip"]
-    return aligned(
-        [head]
-        + [
+        return Table(title, notes=["no model that sees, or no other video to show"])
+    return Table(
+        title,
+        ["", "videos shuffled", "clips", "bits per sample", "bits per clip"],
+        [
             [
                 row["model"],
                 row["shuffled"].replace("_", " "),
@@ -112,7 +95,7 @@ def sight_table(rows: Sequence[dict[str, Any]]) -> str:
             ]
             for row in rows
             if row["category"] == ALL_CLIPS
-        ]
+        ],
     )
 
 
@@ -121,33 +104,35 @@ def _per_clip(row: dict[str, Any]) -> str:
     return f"{value:+.2f}" if low is None else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
-def retrieval_table(part: dict[str, Any]) -> str:
+def retrieval_tables(part: dict[str, Any]) -> list[Table]:
     """Return table 2 for each model: measures down, scores across, the chance level last."""
     rows = part["rows"]
     if not rows:
-        return "Retrieval: no model that sees"
+        return [Table("Retrieval", notes=["no model that sees"])]
     scores = list(dict.fromkeys(row["score"] for row in rows))
     keys = list(dict.fromkeys(_measure(row) for row in rows))
     found = {(row["model"], row["score"], _measure(row)): row for row in rows}
-    lines = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        head = [f"Retrieval with {model}, %", *(score.replace("_", " ") for score in scores)]
+    told = "; ".join(
+        f"{of} top-{top} {' / '.join(f'{value:.2f}' for value in values)}"
+        for (of, top), values in paper.TABLE_2_PERCENT.items()
+    )
+    notes = [
+        f"{len(part['queries'])} queries, {len(part['sounds'])} sounds of {part['seconds']:.2f} s; "
+        "equal scores count as all their orders",
+        f"the paper, on VEGAS, {paper.RANKED:,} sounds ({' / '.join(paper.MODELS)}): {told}",
+    ]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    tables = []
+    for model in models:
         of_model = [[found[model, score, key] for score in scores] for key in keys]
         body = [
             [_measure_name(key), *map(_percent, own), f"{PERCENT * own[0]['chance']:.2f}"]
             for key, own in zip(keys, of_model, strict=True)
         ]
-        lines.append(aligned([[*head, "chance"], *body]))
-    told = "; ".join(
-        f"{of} top-{top} {' / '.join(f'{value:.2f}' for value in values)}"
-        for (of, top), values in paper.TABLE_2_PERCENT.items()
-    )
-    lines += [
-        f"{len(part['queries'])} queries, {len(part['sounds'])} sounds of {part['seconds']:.2f} s; "
-        "equal scores count as all their orders",
-        f"the paper, on VEGAS, {paper.RANKED:,} sounds ({' / '.join(paper.MODELS)}): {told}",
-    ]
-    return "\n".join(lines)
+        head = ["", *(score.replace("_", " ") for score in scores), "chance"]
+        noted = notes if model == models[-1] else ()
+        tables.append(Table(f"Retrieval with {model}, %", head, body, noted))
+    return tables
 
 
 def _measure(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -166,20 +151,23 @@ def _percent(row: dict[str, Any]) -> str:
     return f"{PERCENT * row['value']:.1f} [{PERCENT * row['low']:.1f}, {PERCENT * row['high']:.1f}]"
 
 
-def synchrony_table(model: str, by_category: dict[str, Any]) -> str:
+def synchrony_table(model: str, by_category: dict[str, Any]) -> Table:
     """Return F1 within the widest window of each category's sounds, beside controls and limits."""
     if not by_category:
-        return f"Synchrony of {model}: no category with events"
+        return Table(f"Synchrony of {model}", notes=["no category with events"])
     names = list(dict.fromkeys(row["name"] for t in by_category.values() for row in t["rows"]))
     window_ms = next(iter(by_category.values()))["rows"][0]["within"][-1]["window_ms"]
-    head = f"Synchrony of {model}, F1 within {window_ms:g} ms"
-    lines = [[head, *(name.replace("_", " ") for name in names), "median error"]]
+    lines = []
     for category, table in by_category.items():
         rows = {row["name"]: row for row in table["rows"]}
         error_ms = next(iter(rows.values()))["median_error_ms"]
         cells = [_score(rows[name]["within"][-1]["f1"]) if name in rows else "-" for name in names]
         lines.append([category, *cells, "-" if error_ms is None else f"{error_ms:+.1f} ms"])
-    return aligned(lines)
+    return Table(
+        f"Synchrony of {model}, F1 within {window_ms:g} ms",
+        ["", *(name.replace("_", " ") for name in names), "median error"],
+        lines,
+    )
 
 
 def _score(found: dict[str, Any]) -> str:
