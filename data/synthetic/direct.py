@@ -30,9 +30,7 @@ from v2s_jax.config import Clock, Config, Extraction
 from v2s_jax.errors import InputError, unknown
 from v2s_jax.features.extractor import feature_dims
 from v2s_jax.records import ClipRecord, Metadata
-
-KIND = "synthetic:"
-"""What --data begins with."""
+from v2s_jax.records.data_set import IN_MEMORY as KIND
 
 BYTES_PER_MB = 10**6
 BYTES_PER_VALUE = 2
