@@ -268,6 +268,7 @@ def test_a_fresh_interpreter_trains_without_tensorflow(tmp_path):
     (blocked / "tensorflow.py").write_text('raise ImportError("TensorFlow is blocked")\n')
     words = ["tiny", "--data", "synthetic:pair", "--workdir", str(tmp_path / "run")]
     words += ["--training.steps", "8", "--training.evaluate-every-steps", "8"]
+    words += ["--training.sound-clips", "0"]
     environment = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(blocked)}
     ended = subprocess.run(
         [sys.executable, "train.py", *words, "--run.workers", "2"],

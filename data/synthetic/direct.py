@@ -24,6 +24,7 @@ from v2s_jax.errors import InputError, unknown
 from v2s_jax.features.extractor import feature_dims
 from v2s_jax.place import called
 from v2s_jax.records import ClipRecord, Metadata
+from v2s_jax.records.data_set import IN_MEMORY as KIND
 
 from ..locking import CORES
 from ..pool import killed, open_pool
@@ -32,9 +33,6 @@ from .command import PIXELS, data_set_metadata
 from .presets import PRESETS
 from .probes import PROBES
 from .recipe import Order, Recipe
-
-KIND = "synthetic:"
-"""What --data begins with."""
 
 BYTES_PER_MB = 10**6
 BYTES_PER_VALUE = 2
