@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 from v2s_jax import __version__
 from v2s_jax.commands.door import run_door
 from v2s_jax.errors import unknown
-from v2s_jax.place import COMMAND, demo_line
+from v2s_jax.place import COMMAND, demo_words
 
 
 class Door(NamedTuple):
@@ -105,7 +105,7 @@ def overview() -> str:
     return (
         f"usage: {COMMAND} DOOR ...\n\n{doors}\n\n"
         f"{COMMAND} DOOR --help tells of its words; to begin with:\n\n"
-        f"  {demo_line()}"
+        f"  {COMMAND} sample {demo_words()}"
     )
 
 

@@ -25,6 +25,7 @@ from etils import epath
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
 from v2s_jax.files import file_hash, reading
+from v2s_jax.place import ROOT
 
 from .feature_cache import FeatureCache, pass_key
 from .layout import Source
@@ -33,8 +34,6 @@ from .one_pass import Pass, Shape, read_pass
 from .progress import Tally, shown
 from .remote import local_copy
 from .stopping import local_runner, until_stopped
-
-ROOT = Path(__file__).parents[1]
 
 LOCAL_RUNNER = "DirectRunner"
 

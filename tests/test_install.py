@@ -35,6 +35,7 @@ def test_v2s_lists_its_doors(capsys, monkeypatch, words):
     lines = [line.split(maxsplit=1) for line in out.split("\n\n")[1].splitlines()]
     assert lines == [[name, door.told] for name, door in doors.DOORS.items()]
     assert [*doors.DOORS] == [*place.DOORS]
+    assert out.endswith("drum.mp4 --out out/demo\n") and "\n  v2s sample --video " in out
 
 
 def test_v2s_does_not_know_a_door(capsys, monkeypatch):
@@ -82,7 +83,7 @@ def test_doors_are_called_as_they_are_there(monkeypatch, in_checkout, called, ty
 
 def test_a_path_with_blanks_is_typed_in_quotes(monkeypatch, tmp_path):
     monkeypatch.setattr(place, "EXAMPLE", tmp_path / "my videos" / "drum.mp4")
-    assert f"'{tmp_path}/my videos/drum.mp4'" in place.demo_line()
+    assert f"'{tmp_path}/my videos/drum.mp4'" in place.demo_words()
 
 
 def test_data_imports_its_own_relatively():
@@ -168,7 +169,6 @@ def test_what_is_installed_works_far_from_the_tree(wheel, tmp_path):
     }
     told = works("doctor")
     assert told.endswith("\nready\n") and "ok        packages: all" in told
-    assert "usage: v2s annotate" in works("annotate", "--help")
     refused = v2s("train", "tiny", "--data", "nowhere", "--workdir", "run")
     assert refused.returncode == 2
     assert "make one with `v2s prepare synthetic --out nowhere`" in refused.stderr

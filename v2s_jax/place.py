@@ -59,9 +59,9 @@ def typed(words: str) -> str:
     return f"python {name}" if IN_CHECKOUT and not name.startswith("python ") else name
 
 
-def demo_line() -> str:
-    """Return what a user types to sound the video that ships."""
+def demo_words() -> str:
+    """Return the words for `sample` that sound the video that ships."""
     example = EXAMPLE
     if example.is_relative_to(Path.cwd()):
         example = example.relative_to(Path.cwd())
-    return typed(f"sample --video {shlex.quote(str(example))} --out out/demo")
+    return f"--video {shlex.quote(str(example))} --out out/demo"

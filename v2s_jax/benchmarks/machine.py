@@ -14,11 +14,11 @@ from pathlib import Path
 import jax
 
 from v2s_jax.errors import InputError
+from v2s_jax.place import ROOT
 
 BYTES_PER_MB = 10**6
 PROC_STATUS = Path("/proc/self/status")
 PROC_CPUINFO = Path("/proc/cpuinfo")
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.live import SHIPPED_CHECKPOINT, stream_video
 from v2s_jax.media import Original
-from v2s_jax.place import called, demo_line, typed
+from v2s_jax.place import called, demo_words, typed
 from v2s_jax.sonification import Report, sonify
 
 
@@ -110,7 +110,7 @@ def explanation() -> str:
 
 The example and the checkpoint that ship:
 
-  {demo_line()}
+  {typed(f"sample {demo_words()}")}
 
 Your own videos, or folders of them:
 
