@@ -17,7 +17,7 @@ from tests.conftest import random_params, with_model
 from v2s_jax.commands.evaluate import main
 from v2s_jax.config import TINY, Clock, Config, Extraction
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation import choose_clips, generate_sounds, true_sounds
+from v2s_jax.evaluation import choose_clips, generate_sounds, tables, true_sounds
 from v2s_jax.evaluation.report import features_told
 from v2s_jax.generate import Generator
 from v2s_jax.records import ClipRecord, open_data_set
@@ -94,6 +94,7 @@ def content(report) -> dict:
 def test_report_says_what_it_depends_on(report, content):
     assert {path.name for path in report.iterdir()} == PICTURES | {
         "report.json",
+        "report.html",
         "scores",
         "sounds",
     }
@@ -127,6 +128,20 @@ def test_regret_is_what_lies_above_the_floor_of_the_data(content, made):
         assert clip["floor_bits"] == floors[clip["clip_id"]]
     assert part["regret"]
     assert all(row["bits_per_sample"] > 0 for row in part["regret"])
+
+
+def test_page_has_every_table_and_the_sounds_of_every_clip(report, content):
+    page = (report / "report.html").read_text()
+    made = [*tables.likelihood_tables(content["likelihood"]), tables.sight_table(content["sight"])]
+    made += tables.retrieval_tables(content["retrieval"])
+    for model, found in content["sounds"].items():
+        made.append(tables.synchrony_table(model, found["synchrony"]))
+    assert len(made) == 6
+    assert all(table.as_html() in page for table in made)
+    assert page.count("<article") == page.count("<video") == 6
+    assert page.count("<audio") == 6 * 3  # true, frame, blind
+    assert page.count("<img") == 6 + len(PICTURES)
+    assert "6 synthetic clips of split test" in page and "--max-seconds 0.2" in page
 
 
 def test_sight_and_retrieval_are_of_models_that_see(content):
@@ -243,6 +258,7 @@ def test_true_sound_passes_the_levels_of_the_model(made):
         ({"max-seconds": "0"}, "--max-seconds 0.0: use more than 0"),
         ({"split": "train", "category": "drum"}, "1 clip of split train: retrieval needs 2"),
         ({"seed": "-1"}, "seed -1"),
+        ({"report-clips": "-1"}, "--report-clips -1: use 0"),
         ({"temperature": "0"}, "temperature 0"),
         ({"checkpoint": "missing.safetensors"}, "no such checkpoint"),
     ],

@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from v2s_jax.errors import InputError
-from v2s_jax.figures import Marks, colours, key_frame_figure, key_frame_indices, key_frames
+from v2s_jax.figures import Marks, colours, key_frame_figure, key_frame_indices, key_frames, titles
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -99,7 +99,7 @@ def test_title_is_taken_literally(tmp_path: Path) -> None:
     sound = np.zeros(1_600, np.float32)
     for title in ("cost $1$ of x_1^", "雪 \U0001f3b5", "long " * 100, ""):
         key_frame_figure(tmp_path / "a.png", [coloured(RED)], [0.05], sound, 16_000, title)
-    assert len(key_frames._printable("long " * 100)) <= key_frames._MAX_TITLE_CHARS + 1
+    assert len(titles.printable("long " * 100)) <= titles.MAX_TITLE_CHARS + 1
 
 
 def test_sound_without_pictures_is_drawn(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """Compare checkpoints on a data set: likelihood, what sight explains, retrieval, generated sound.
 
-Writes OUT/report.json, prints its tables, and draws them. Scores and sounds are kept in OUT as they
+Writes OUT/report.json, prints its tables, draws them, and writes OUT/report.html: one page with all
+of it, and with players and pictures of some clips. Scores and sounds are kept in OUT as they
 are made: the same words go on where a run was ended.
 
 `evaluate.py study --help`: pages on which people compare models.
 """
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,15 +24,18 @@ from v2s_jax.commands import study
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.shown import Shown
 from v2s_jax.commands.words import read_words
+from v2s_jax.errors import InputError
 from v2s_jax.evaluation import tables
+from v2s_jax.evaluation.clip_shown import clips_shown
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
+from v2s_jax.evaluation.page import PAGE_FILE, write_report_page
 from v2s_jax.evaluation.pictures import draw_likelihood, draw_retrieval, draw_sight
-from v2s_jax.evaluation.report import features_told, write_report
+from v2s_jax.evaluation.report import device_told, features_told, versions, write_report
 from v2s_jax.evaluation.retrieval_part import Gallery, make_gallery, retrieval_part
 from v2s_jax.evaluation.selection import Selection, categories_named, select
-from v2s_jax.evaluation.sounds_part import known_events, make_sounds, sound_metrics
+from v2s_jax.evaluation.sounds_part import SYNTHETIC, known_events, make_sounds, sound_metrics
 from v2s_jax.files import check_writable
 from v2s_jax.generate import check_seed, check_temperature
 from v2s_jax.records import DataSet, open_data_set
@@ -48,7 +54,7 @@ class EvaluateArgs:
     data: str
     """Folder that `python -m data.prepare` wrote, or the gs:// URL of its copy."""
     out: Path
-    """Folder for report.json, pictures, scores and sounds."""
+    """Folder for report.json, report.html, pictures, scores and sounds."""
     parts: tuple[Part, ...] = ALL_PARTS
     """What is evaluated."""
     split: str = "test"
@@ -67,6 +73,9 @@ class EvaluateArgs:
     """Seed of generated sounds, shuffled controls and intervals."""
     temperature: float = 1.0
     """Generated sounds: below 1 the likely levels are preferred; 1 draws from the model itself."""
+    report_clips: int = 40
+    """How many clips report.html has players and pictures of, at most: as many of each category as
+    of the others."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
@@ -79,6 +88,8 @@ def main() -> None:
     args = read_words(partial(tyro.cli, EvaluateArgs), prog="evaluate.py", description=__doc__)
     check_seed(args.seed)
     check_temperature(args.temperature)
+    if args.report_clips < 0:
+        raise InputError(f"--report-clips {args.report_clips}: use 0 for none, or more")
     use_device(args.device)
     data = open_data_set(args.data, args.split)
     categories = categories_named(data, args.category)
@@ -87,19 +98,48 @@ def main() -> None:
     shown = Shown()
     planned = _plan(args, models, clips, shown)
     check_writable(args.out)
-    for model in models:
-        kind = "one for all categories" if model.joint else "one for each category"
-        seen = features_told(model.config)
-        print(f"{model.name}: {model.config.model.variant}, {kind}, features: {seen}")
-    print(f"{len(clips)} clips of split {args.split} of {data.name}")
+    about = _about(models, clips)
+    print("\n".join([*about["models"], *about["data"]]))
 
     parts: dict[str, Any] = {}
     for part, evaluate in planned.items():
-        print()
+        shown.begin(part)
         parts[part] = evaluate()
     print(f"\n{tables.intervals_told()}")
     options = {name: _plain(value) for name, value in asdict(args).items()}
     print(write_report(args.out, options, models, data, parts))
+    page = args.out / PAGE_FILE
+    title = f"Evaluation: {', '.join(model.name for model in models)}"
+    about |= {
+        "intervals": [tables.intervals_told()],
+        "made": [datetime.now().astimezone().isoformat(" ", "minutes")],
+        "device": [device_told()],
+        "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
+        "command": [shlex.join(["python", *sys.argv])],
+    }
+    heard = clips_shown(shown.sounds, data)
+    write_report_page(page, title, about, shown.sections, heard, data.clock)
+    print(page)
+
+
+def _about(models: list[Model], clips: Selection) -> dict[str, list[str]]:
+    """Say what is compared, and on what."""
+    told = []
+    for model in models:
+        kind = "one for all categories" if model.joint else "one for each category"
+        seen = features_told(model.config)
+        files = ", ".join(path.name for path in model.checkpoints.values())
+        variant = model.config.model.variant
+        told.append(f"{model.name}: {variant}, {kind}, features: {seen}; of {files}")
+    data = clips.data
+    synthetic = "synthetic " * (data.metadata["made_by"].get("data_set") == SYNTHETIC)
+    categories = ", ".join(dict.fromkeys(clips.categories))
+    return {
+        "models": told,
+        "data": [
+            f"{len(clips)} {synthetic}clips of split {data.split} of {data.name}: {categories}"
+        ],
+    }
 
 
 def _plan(
@@ -120,7 +160,8 @@ def _plan(
         planned["retrieval"] = lambda: _retrieval(args, models, gallery, shown)
     if "sounds" in args.parts:
         events_sec = known_events(clips)
-        planned["sounds"] = lambda: _sounds(args, models, clips, events_sec, shown)
+        heard = clips.spread(args.report_clips)
+        planned["sounds"] = lambda: _sounds(args, models, clips, events_sec, heard, shown)
     return planned
 
 
@@ -173,9 +214,10 @@ def _sounds(
     models: list[Model],
     clips: Selection,
     events_sec: list[Float64[np.ndarray, "_"]] | None,
+    heard: list[int],
     shown: Shown,
 ) -> dict[str, Any]:
-    """Return every metric of generated sounds, by model."""
+    """Return every metric of generated sounds, by model; keep those that are heard on the page."""
     found = {}
     for model in models:
         folder = args.out / "sounds" / model.name
@@ -185,6 +227,8 @@ def _sounds(
         }
         kept = KeptScores(folder / "made.jsonl", made_of)
         sounds = make_sounds(model, clips, events_sec, folder, kept, args.seed, args.temperature)
+        if heard:
+            shown.hear(sounds.taken(heard))
         found[model.name] = sound_metrics(sounds)
         shown.tables(tables.synchrony_table(model.name, found[model.name]["synchrony"]))
     return found

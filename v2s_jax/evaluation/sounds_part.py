@@ -42,10 +42,13 @@ class ModelSounds:
 
     def of_category(self, category: str) -> "ModelSounds":
         """Return those of one category."""
-        own = [clip for clip, name in enumerate(self.categories) if name == category]
+        return self.taken([n for n, name in enumerate(self.categories) if name == category])
+
+    def taken(self, clips: Sequence[int]) -> "ModelSounds":
+        """Return those of some clips, in this order."""
 
         def kept(values: Sequence[Any]) -> list[Any]:
-            return [values[clip] for clip in own]
+            return [values[clip] for clip in clips]
 
         events = None if self.events_sec is None else kept(self.events_sec)
         return ModelSounds(

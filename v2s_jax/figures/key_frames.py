@@ -10,12 +10,12 @@ from jaxtyping import Float32, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from scipy.signal.windows import hann
 
 from v2s_jax.figures.colours import EVENT, INK, LEADER, ONSET
 from v2s_jax.figures.pictures import draw_pictures, picture_sizes_inches
+from v2s_jax.figures.titles import printable
 from v2s_jax.figures.waveform import MAX_COLUMNS, draw_waveform
 from v2s_jax.files import whole_file
 
@@ -32,7 +32,6 @@ _WINDOW_SEC = 0.032  # long enough to part harmonics 60 Hz apart, short enough f
 _HOPS_PER_WINDOW = 4
 _FLOOR_DB = -120.0  # below 16-bit sound's own rounding
 _RANGE_DB = 80.0  # shown below the loudest point
-_MAX_TITLE_CHARS = 90
 _LEADER_ON_DARK = "#ffffffa0"
 
 
@@ -116,7 +115,7 @@ def _draw(
     decimals = max(2, 2 - math.floor(math.log10(duration_sec)))
     labels = [f"{time:.{decimals}f} s" for time in frame_times_sec]
     draw_pictures(panels.pictures, frames, sizes_inches, wanted_inches, labels, _INCHES["leader"])
-    panels.pictures.set_title(_printable(title), loc="left", color=INK, parse_math=False)
+    panels.pictures.set_title(printable(title), loc="left", color=INK, parse_math=False)
     return panels.figure
 
 
@@ -222,13 +221,3 @@ def _draw_spectrogram(
     axes.set_ylabel("frequency (kHz)", color=INK)
     axes.set_xlabel("time (s)", color=INK)
     return image
-
-
-def _printable(title: str) -> str:
-    """Return the title with a box for what the font lacks, and its middle left out when long."""
-    glyphs = get_font(findfont(FontProperties())).get_charmap()
-    text = "".join(char if ord(char) in glyphs else "\N{WHITE SQUARE}" for char in title)
-    if len(text) <= _MAX_TITLE_CHARS:
-        return text
-    half = _MAX_TITLE_CHARS // 2
-    return f"{text[: half - 1]} … {text[-half + 1 :]}"
