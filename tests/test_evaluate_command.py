@@ -18,11 +18,12 @@ from tests.conftest import random_params, with_model
 from v2s_jax.commands.evaluate import main
 from v2s_jax.config import TINY, Clock, Config, Extraction
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation import choose_clips, generate_sounds, true_sounds
+from v2s_jax.evaluation import choose_clips, generate_sounds, tables, true_sounds
 from v2s_jax.evaluation.classifier import load_classifier
 from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.report import features_told
 from v2s_jax.evaluation.selection import select
+from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.generate import Generator
 from v2s_jax.media import write_wav
 from v2s_jax.records import ClipRecord, open_data_set
@@ -110,6 +111,7 @@ def test_report_says_what_it_depends_on(report, content):
     assert {path.name for path in report.iterdir()} == PICTURES | {
         "classifier.safetensors",
         "report.json",
+        "report.html",
         "scores",
         "sounds",
     }
@@ -143,6 +145,19 @@ def test_regret_is_what_lies_above_the_floor_of_the_data(content, made):
         assert clip["floor_bits"] == floors[clip["clip_id"]]
     assert part["regret"]
     assert all(row["bits_per_sample"] > 0 for row in part["regret"])
+
+
+def test_page_has_every_table_and_the_sounds_of_every_clip(report, content):
+    page = (report / "report.html").read_text()
+    made = [*tables.likelihood_tables(content["likelihood"]), tables.sight_table(content["sight"])]
+    made += tables.retrieval_tables(content["retrieval"]) + sound_tables(content["sounds"])
+    assert len(made) == 4 + 10
+    for table in made:
+        assert replace(table, title=f"synthetic_mini: {table.title}").as_html() in page
+    assert page.count("<article") == page.count("<video") == 6
+    assert page.count("<audio") == 6 * 3  # true, frame, blind
+    assert page.count("<img") == 6 + len(PICTURES)
+    assert "6 synthetic clips of split test" in page and "--max-seconds 0.2" in page
 
 
 def test_sight_and_retrieval_are_of_models_that_see(content):
@@ -316,6 +331,7 @@ def test_true_sound_passes_the_levels_of_the_model(made):
         ({"max-seconds": "0"}, "--max-seconds 0.0: use more than 0"),
         ({"split": "train", "category": "drum"}, "1 clip of split train: retrieval needs 2"),
         ({"seed": "-1"}, "seed -1"),
+        ({"report-clips": "-1"}, "--report-clips -1: use 0"),
         ({"temperature": "0"}, "temperature 0"),
         ({"checkpoint": "missing.safetensors"}, "no such checkpoint"),
     ],
@@ -456,9 +472,9 @@ def test_true_sounds_in_the_place_of_generated_ones_reach_the_ceiling(
     probe, untrained, tmp_path, capsys
 ):
     """Through the whole command, on the set that was made for the probe; the export follows."""
-    order = Order(replace(MINI, test_clips=10), seed=3, probe=probe)
+    order = Order(replace(MINI, test_clips=6), seed=3, probe=probe)
     data = make_set(tmp_path / "made", order, workers=2, overwrite=False)
-    clips = select(open_data_set(data, "test"), CATEGORIES, 10)
+    clips = select(open_data_set(data, "test"), CATEGORIES, 6)
     words = ("--checkpoint", untrained, "--data", data, "--out", tmp_path / "report")
     evaluate(*words, "--parts", "sounds")
     first = json.loads((tmp_path / "report/report.json").read_text())["sounds"]
@@ -481,8 +497,8 @@ def test_true_sounds_in_the_place_of_generated_ones_reach_the_ceiling(
     assert distances[0] > 5 and distances[1] < 0.01  # 16 bits of the wav
     if probe == "counterfactual":
         score = copied["follow_rate"]["by_category"]["all clips"]
-        assert score["by_onsets"]["low"] == 1.0 and score["by_loudness"]["value"] > 0.9
-        assert (score["pairs"], score["pairs_with_events"]) == (10, 5)
+        assert score["by_onsets"]["value"] > 0.7 and score["by_loudness"]["value"] > 0.9
+        assert (score["pairs"], score["pairs_with_events"]) == (6, 3)
         assert copied["delay_slope"]["by_category"] == {}
     else:
         score = copied["delay_slope"]["by_category"]["drum"]

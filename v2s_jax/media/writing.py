@@ -69,6 +69,29 @@ def write_wav(path: Path, waveform: Float32[np.ndarray, "samples"], sample_rate_
         file.writeframes(pcm.tobytes())
 
 
+def write_sound(
+    path: Path,
+    waveform: Float32[np.ndarray, "samples"],
+    sample_rate_hz: int,
+    bits_per_sec: int | None = None,
+) -> None:
+    """Write a waveform in [-1, 1], compressed: FLAC without loss, AAC in MP4 of a bit rate.
+
+    Raises InputError when the waveform is not finite or `path` cannot be written.
+    """
+    pcm = pcm16(waveform)
+    source = ("-f", "s16le", "-ar", str(sample_rate_hz), "-ac", "1", "-i", "pipe:0")
+    aac = ("-c:a", "aac", "-b:a", str(bits_per_sec), "-f", "mp4")
+    output = ("-c:a", "flac", "-f", "flac") if bits_per_sec is None else aac
+    with whole_file(path) as temporary, ffmpeg(*source, *output, url(temporary), feed=True) as run:
+        run.feed([pcm.tobytes()])
+        if run.process.wait():
+            raise InputError(
+                f"{path}: cannot be written ({run.first_fault()}): free space or choose another "
+                "folder"
+            )
+
+
 def mux(
     video: Video,
     wav: Path,
