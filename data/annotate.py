@@ -45,11 +45,11 @@ from data.layout import (
 )
 from data.locking import CORES
 from data.pool import in_order
-from data.shards import whole_folder
 from v2s_jax import media
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError, UndecodableError
+from v2s_jax.files import whole_folder
 
 _YOUTUBE_STEM = re.compile(r"(?=[\w-]{0,10}[A-Z0-9-])([\w-]{11})(?:_\d+.*)?")
 """Names that downloaders give to AudioSet's clips: the id, then often the start. Eleven small

@@ -18,11 +18,12 @@ from data.locking import CORES, only_one_writer
 from data.manifest import MANIFEST, write_manifest
 from data.one_pass import Shape
 from data.remote import is_remote
-from data.shards import import_tensorflow, whole_folder
+from data.shards import import_tensorflow
 from data.split import SPLITS, SplitRule
 from data.vegas import VERSION, FolderSettings, Vegas
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import resolved
+from v2s_jax.files import whole_folder
 from v2s_jax.records import open_data_set
 
 MAX_SHARD_BYTES = 200 * 10**6

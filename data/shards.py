@@ -4,15 +4,14 @@ The only file that imports TensorFlow, which writes the records for TFDS.
 """
 
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from v2s_jax.errors import InputError
+from v2s_jax.files import whole_folder
 from v2s_jax.records import ClipRecord, Metadata, open_data_set, record_features
 
 CLIPS_PER_SHARD = 64
@@ -84,42 +83,3 @@ def _describe(folder: Path, temporary: Path, metadata: Metadata) -> tfds.core.Da
         features=record_features(metadata["appearance_dim"], metadata["motion_dim"]),
         metadata=tfds.core.MetadataDict(),
     )
-
-
-@contextmanager
-def _placing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}): choose another folder"
-        ) from error
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `folder`; put it in that one's place when the block ends well.
-
-    What an interrupted run left under the hidden names is removed. Raises InputError when it cannot
-    be made there.
-    """
-    if not folder.name:
-        raise InputError(f"{folder}: cannot be put in its place whole: name another folder")
-    temporary = folder.with_name(f".{folder.name}.incomplete")
-    replaced = folder.with_name(f".{folder.name}.replaced")
-    with _placing(folder):
-        for leftover in (temporary, replaced):
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink(missing_ok=True)
-        temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        with _placing(folder):
-            if folder.exists():
-                folder.rename(replaced)
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)

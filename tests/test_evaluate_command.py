@@ -11,17 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.synthetic.command import make_synthetic
+from data.synthetic.command import make_set, make_synthetic
 from data.synthetic.presets import Preset
+from data.synthetic.recipe import Order
 from tests.conftest import random_params, with_model
 from v2s_jax.commands.evaluate import main
 from v2s_jax.config import TINY, Clock, Config, Extraction
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import choose_clips, generate_sounds, tables, true_sounds
+from v2s_jax.evaluation.classifier import load_classifier
+from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.report import features_told
 from v2s_jax.evaluation.selection import Selection, select
+from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.generate import Generator
+from v2s_jax.media import write_wav
 from v2s_jax.records import ClipRecord, open_data_set
 from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.params_file import save_params
@@ -30,6 +35,16 @@ ROOT = Path(__file__).parent.parent
 CATEGORIES = ("drum", "water_flowing")
 MINI = Preset("mini", train_clips=1, test_clips=3, video_frames=16, categories=CATEGORIES)
 SAMPLES = 16 * 1_024
+METRICS = {
+    "synchrony",
+    "loudness",
+    "spectral",
+    "frechet",
+    "health",
+    "category_accuracy",
+    "follow_rate",
+    "delay_slope",
+}
 PICTURES = {"likelihood.png", "sight.png", "retrieval.png"}
 
 
@@ -95,6 +110,7 @@ def content(report) -> dict:
 
 def test_report_says_what_it_depends_on(report, content):
     assert {path.name for path in report.iterdir()} == PICTURES | {
+        "classifier.safetensors",
         "report.json",
         "report.html",
         "scores",
@@ -135,11 +151,10 @@ def test_regret_is_what_lies_above_the_floor_of_the_data(content, made):
 def test_page_has_every_table_and_the_sounds_of_every_clip(report, content):
     page = (report / "report.html").read_text()
     made = [*tables.likelihood_tables(content["likelihood"]), tables.sight_table(content["sight"])]
-    made += tables.retrieval_tables(content["retrieval"])
-    for model, found in content["sounds"].items():
-        made.append(tables.synchrony_table(model, found["synchrony"]))
-    assert len(made) == 6
-    assert all(table.as_html() in page for table in made)
+    made += tables.retrieval_tables(content["retrieval"]) + sound_tables(content["sounds"])
+    assert len(made) == 4 + 10
+    for table in made:
+        assert replace(table, title=f"synthetic_mini: {table.title}").as_html() in page
     assert page.count("<article") == page.count("<video") == 6
     assert page.count("<audio") == 6 * 3  # true, frame, blind
     assert page.count("<img") == 6 + len(PICTURES)
@@ -164,10 +179,67 @@ def test_sight_and_retrieval_are_of_models_that_see(content):
 
 def test_sounds_are_kept_and_scored_against_the_true_events(report, content):
     assert len(list((report / "sounds" / "frame").glob("*.wav"))) == 6
-    tables = content["sounds"]["frame"]["synchrony"]
-    assert set(tables) == {"drum"}  # water has no events
+    assert content["sounds"]["models"].keys() == {"frame", "blind"}
+    tables = content["sounds"]["models"]["frame"]["synchrony"]
+    assert set(tables) == {"drum", "all clips"}  # water has no events
     true = next(row for row in tables["drum"]["rows"] if row["name"] == "true_sound")
     assert true["within"][0]["f1"]["value"] == 1.0
+
+
+def test_every_metric_of_sounds_stands_beside_noise_and_true_sounds(report, content):
+    part = content["sounds"]
+    assert part["controls"].keys() == {"noise", "true_sound"}
+    for found in (*part["models"].values(), *part["controls"].values()):
+        assert found.keys() == METRICS
+        for metric in ("loudness", "spectral", "frechet", "health"):
+            assert found[metric].keys() == {*CATEGORIES, "all clips"}
+        assert found["category_accuracy"]["reason"] is None
+    assert {row["metric"] for row in part["differences"]} >= {"category_accuracy", "log_mel_db"}
+    assert [clip["clip_id"] for clip in part["clips"]] == [
+        clip["clip_id"] for clip in content["likelihood"]["clips"] if clip["split"] == "test"
+    ]
+    judge = load_classifier(report / "classifier.safetensors")
+    assert (judge.categories, judge.trained_on) == (CATEGORIES, 2)
+
+
+def without_train(data: Path) -> None:
+    """Leave the train split out of a data set."""
+    (info,) = data.glob("synthetic_mini/*/dataset_info.json")
+    content = json.loads(info.read_text())
+    content["splits"] = [split for split in content["splits"] if split["name"] != "train"]
+    info.write_text(json.dumps(content))
+
+
+def test_classifier_that_cannot_be_fitted_is_a_reason(made, tmp_path):
+    def reason(data: Path, split: str, categories: tuple[str, ...]) -> str:
+        clips = select(open_data_set(data, split), categories, 1)
+        found = fit_on_train(str(data), clips, TINY.model)
+        assert isinstance(found, str) and "\n" not in found
+        return found
+
+    assert "would know already" in reason(made, "train", CATEGORIES)
+    copy = shutil.copytree(made, tmp_path / "copy")
+    without_train(copy)
+    assert "cannot be read: " in (found := reason(copy, "test", CATEGORIES))
+    assert "no split 'train': choose from test" in found
+    other = replace(MINI, test_clips=1, categories=("drum",))
+    make_synthetic(tmp_path / "one", other, seed=3, workers=1, overwrite=False)
+    assert reason(tmp_path / "one", "test", ("drum",)).startswith(
+        "the train split has clips of drum alone"
+    )
+
+
+def test_export_is_refused_before_the_work(run, tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    with pytest.raises(InputError, match=r"--export .*used: holds something: name a new folder"):
+        run(export=tmp_path / "used")
+    with pytest.raises(InputError, match="add sounds to --parts"):
+        run(export=tmp_path / "new", parts="sight")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot (write|be read)"):
+        run(export=tmp_path / "file" / "new")
+    assert not (tmp_path / "report").exists() and not (tmp_path / "new").exists()
 
 
 def test_a_run_that_was_ended_goes_on_and_reports_the_same(
@@ -425,3 +497,52 @@ def test_trained_models_from_the_command_line(made, tmp_path):
     first = (tmp_path / "report/report.json").read_text()
     python("evaluate.py", *words, *out)
     assert (tmp_path / "report/report.json").read_text() == first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["counterfactual", "delay"])
+def test_true_sounds_in_the_place_of_generated_ones_reach_the_ceiling(
+    probe, untrained, tmp_path, capsys
+):
+    """Through the whole command, on the set that was made for the probe; the export follows."""
+    order = Order(replace(MINI, test_clips=6), seed=3, probe=probe)
+    data = make_set(tmp_path / "made", order, workers=2, overwrite=False)
+    clips = select(open_data_set(data, "test"), CATEGORIES, 6)
+    words = ("--checkpoint", untrained, "--data", data, "--out", tmp_path / "report")
+    evaluate(*words, "--parts", "sounds")
+    first = json.loads((tmp_path / "report/report.json").read_text())["sounds"]
+    for clip in range(len(clips)):
+        (sound,) = true_sounds([clips[clip]], TINY.model)
+        write_wav(tmp_path / f"report/sounds/frame/{clips.clip_ids[clip]}.wav", sound, 16_000)
+    capsys.readouterr()
+    evaluate(*words, "--parts", "sounds", "--export", tmp_path / "export")
+    printed = capsys.readouterr().out
+    assert f"synthetic_mini_{probe}: Synchrony of frame" in printed
+    again = json.loads((tmp_path / "report/report.json").read_text())["sounds"]
+    assert again["controls"] == first["controls"]
+    true = again["controls"]["true_sound"]
+    untrained_model, copied = first["models"]["frame"], again["models"]["frame"]
+    for name in ("synchrony", "category_accuracy", "follow_rate", "delay_slope"):
+        flat(copied[name], true[name])
+    distances = [
+        m["spectral"]["all clips"][0]["log_mel_db"]["value"] for m in (untrained_model, copied)
+    ]
+    assert distances[0] > 5 and distances[1] < 0.01  # 16 bits of the wav
+    if probe == "counterfactual":
+        score = copied["follow_rate"]["by_category"]["all clips"]
+        assert score["by_onsets"]["value"] > 0.7 and score["by_loudness"]["value"] > 0.9
+        assert (score["pairs"], score["pairs_with_events"]) == (6, 3)
+        assert copied["delay_slope"]["by_category"] == {}
+    else:
+        score = copied["delay_slope"]["by_category"]["drum"]
+        assert score["sec_per_m"]["value"] == pytest.approx(1 / 343, rel=0.05)
+        assert copied["delay_slope"]["by_category"]["water_flowing"]["sec_per_m"]["value"] is None
+    for clip_id in clips.clip_ids:
+        wavs = [tmp_path / f"export/frame/{kind}_audio/{clip_id}.wav" for kind in ("gt", "pred")]
+        assert wavs[0].read_bytes() == wavs[1].read_bytes()
+        assert (tmp_path / f"export/frame/gt_video/{clip_id}.mp4").stat().st_size
+    damaged = tmp_path / f"report/sounds/frame/{clips.clip_ids[0]}.wav"
+    write_wav(damaged, np.zeros(5, np.float32), 16_000)
+    with pytest.raises(InputError, match=r"00000\.wav: 5 samples instead of 16384: remove .*made"):
+        evaluate(*words, "--parts", "sounds", "--export", tmp_path / "export2")
+    assert not (tmp_path / "export2").exists()

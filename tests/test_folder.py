@@ -20,7 +20,6 @@ from data.layout import Source, find_sources
 from data.making import make_folder
 from data.manifest import Row, read_manifest
 from data.one_pass import Pass, Shape, looped
-from data.shards import whole_folder
 from data.split import SplitRule, leaks, split_of
 from data.stats import draw, measure_lengths, table
 from data.vegas import decide
@@ -28,6 +27,7 @@ from tests.test_media import run_ffmpeg
 from tests.test_prepare import children, is_running, needs_proc, wait_for
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import ExtractorSpec
+from v2s_jax.files import whole_folder
 from v2s_jax.records import open_data_set
 
 SHORT: dict[str, Any] = {"video_frames": 20, "workers": 1, "test_clips": 1}

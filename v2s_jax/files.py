@@ -1,7 +1,8 @@
-"""Files appear under their name only when they are whole."""
+"""Files and folders appear under their name only when they are whole."""
 
 import hashlib
 import os
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -51,6 +52,45 @@ def whole_file(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _placing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}): choose another folder"
+        ) from error
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `folder`; put it in that one's place when the block ends well.
+
+    What an interrupted run left under the hidden names is removed. Raises InputError when it cannot
+    be made there.
+    """
+    if not folder.name:
+        raise InputError(f"{folder}: cannot be put in its place whole: name another folder")
+    temporary = folder.with_name(f".{folder.name}.incomplete")
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    with _placing(folder):
+        for leftover in (temporary, replaced):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
+        temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        with _placing(folder):
+            if folder.exists():
+                folder.rename(replaced)
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextmanager

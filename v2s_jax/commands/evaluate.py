@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import tyro
-from jaxtyping import Float64
+from jaxtyping import Float32
 
 from v2s_jax.commands import study
 from v2s_jax.commands.device import use_device
@@ -26,8 +26,12 @@ from v2s_jax.commands.shown import Shown
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import tables
+from v2s_jax.evaluation.classifier import SoundClassifier, save_classifier
+from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_shown import clips_shown
 from v2s_jax.evaluation.clip_videos import find_videos
+from v2s_jax.evaluation.clips import Label
+from v2s_jax.evaluation.export_part import check_unused, export_models, videos_of
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
@@ -36,13 +40,23 @@ from v2s_jax.evaluation.pictures import draw_likelihood, draw_retrieval, draw_si
 from v2s_jax.evaluation.report import device_told, features_told, versions, write_report
 from v2s_jax.evaluation.retrieval_part import Gallery, make_gallery, retrieval_part
 from v2s_jax.evaluation.selection import Selection, categories_named, select
-from v2s_jax.evaluation.sounds_part import SYNTHETIC, known_events, make_sounds, sound_metrics
+from v2s_jax.evaluation.sound_tables import sound_tables
+from v2s_jax.evaluation.sounds_part import (
+    ModelSounds,
+    data_told,
+    is_synthetic,
+    known_clips,
+    known_labels,
+    make_sounds,
+    sounds_part,
+)
 from v2s_jax.files import check_writable
 from v2s_jax.generate import check_seed, check_temperature
 from v2s_jax.records import DataSet, open_data_set
 
 Part = Literal["likelihood", "sight", "retrieval", "sounds"]
 ALL_PARTS: tuple[Part, ...] = get_args(Part)
+CLASSIFIER_FILE = "classifier.safetensors"
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,8 @@ class EvaluateArgs:
     """Seed of generated sounds, shuffled controls and intervals."""
     temperature: float = 1.0
     """Generated sounds: below 1 the likely levels are preferred; 1 draws from the model itself."""
+    export: Path | None = None
+    """New folder for true and generated sounds in av-benchmark's layout, in one for each model."""
     report_clips: int = 40
     """How many clips report.html has players and pictures of, at most: as many of each category as
     of the others."""
@@ -99,7 +115,7 @@ def main() -> None:
     categories = categories_named(data, args.category)
     models = open_models(args.checkpoint, data, categories)
     clips = select(data, categories, args.clips)
-    shown = Shown()
+    shown = Shown(data_told(data))
     planned = _plan(args, models, clips, shown)
     videos = find_videos(clips.taken(clips.spread(args.report_clips)), args.videos)
     check_writable(args.out)
@@ -137,7 +153,7 @@ def _about(models: list[Model], clips: Selection) -> dict[str, list[str]]:
         variant = model.config.model.variant
         told.append(f"{model.name}: {variant}, {kind}, features: {seen}; of {files}")
     data = clips.data
-    synthetic = "synthetic " * (data.metadata["made_by"].get("data_set") == SYNTHETIC)
+    synthetic = "synthetic " * is_synthetic(data)
     categories = ", ".join(dict.fromkeys(clips.categories))
     return {
         "models": told,
@@ -154,6 +170,10 @@ def _plan(
 
     Raises InputError for what it lacks, before any long work.
     """
+    if args.export is not None:
+        if "sounds" not in args.parts:
+            raise InputError("--export: writes generated sounds: add sounds to --parts")
+        check_unused(args.export)
     planned: dict[Part, Callable[[], Any]] = {}
     if "likelihood" in args.parts:
         splits = _splits(args, clips)
@@ -164,9 +184,9 @@ def _plan(
         gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds)
         planned["retrieval"] = lambda: _retrieval(args, models, gallery, shown)
     if "sounds" in args.parts:
-        events_sec = known_events(clips)
+        labels = known_labels(clips)
         heard = clips.spread(args.report_clips)
-        planned["sounds"] = lambda: _sounds(args, models, clips, events_sec, heard, shown)
+        planned["sounds"] = lambda: _sounds(args, models, clips, labels, heard, shown)
     return planned
 
 
@@ -218,25 +238,35 @@ def _sounds(
     args: EvaluateArgs,
     models: list[Model],
     clips: Selection,
-    events_sec: list[Float64[np.ndarray, "_"]] | None,
+    labels: list[Label] | None,
     heard: list[int],
     shown: Shown,
 ) -> dict[str, Any]:
-    """Return every metric of generated sounds, by model; keep those that are heard on the page."""
-    found = {}
-    for model in models:
-        folder = args.out / "sounds" / model.name
-        made_of = _identity(model, clips.data) | {
-            "seed": args.seed,
-            "temperature": args.temperature,
-        }
-        kept = KeptScores(folder / "made.jsonl", made_of)
-        sounds = make_sounds(model, clips, events_sec, folder, kept, args.seed, args.temperature)
+    """Return every metric of generated sounds; keep what the page plays, and export."""
+    known = known_clips(models[0], clips, labels, args.seed)
+    classifier = fit_on_train(args.data, clips, models[0].config.model)
+    if isinstance(classifier, SoundClassifier):
+        save_classifier(args.out / CLASSIFIER_FILE, classifier)
+
+    def make(model: Model) -> list[Float32[np.ndarray, "_"]]:
+        sounds = _made(args, clips, model)
         if heard:
-            shown.hear(sounds.taken(heard))
-        found[model.name] = sound_metrics(sounds)
-        shown.tables(tables.synchrony_table(model.name, found[model.name]["synchrony"]))
+            shown.hear(ModelSounds(model.name, known, sounds).taken(heard))
+        return sounds
+
+    found = sounds_part(models, known, classifier, make)
+    shown.tables(*sound_tables(found))
+    if args.export is not None:
+        again = partial(_made, args, clips)
+        print(f"\n{export_models(args.export, models, known, again, videos_of(clips))}")
     return found
+
+
+def _made(args: EvaluateArgs, clips: Selection, model: Model) -> list[Float32[np.ndarray, "_"]]:
+    folder = args.out / "sounds" / model.name
+    made_of = _identity(model, clips.data) | {"seed": args.seed, "temperature": args.temperature}
+    kept = KeptScores(folder / "made.jsonl", made_of)
+    return make_sounds(model, clips, folder, kept, args.seed, args.temperature)
 
 
 def _keep_clips(out: Path, model: Model, clips: Selection) -> KeptScores:

@@ -11,9 +11,10 @@ sounds of the evaluated clips, stands beside every number, and tells where it do
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32, Float64
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
@@ -101,6 +102,13 @@ def fit_classifier(
     return SoundClassifier(known, sample_rate_hz, len(sounds), mean, scale, weights, bias)
 
 
+class CategoryRow(NamedTuple):
+    """The clips of one category."""
+
+    accuracy: Estimate
+    ceiling: Estimate
+
+
 @dataclass(frozen=True)
 class CategoryReport:
     """How many generated sounds were taken for their video's category."""
@@ -120,6 +128,7 @@ class CategoryReport:
     true_confusion: tuple[tuple[int, ...], ...]
     trained_on: int
     """Number of sounds that the classifier has seen."""
+    by_category: dict[str, CategoryRow]
 
 
 def category_accuracy(
@@ -142,33 +151,53 @@ def category_accuracy(
             f"category {', '.join(unknown)}: the classifier knows "
             f"{', '.join(classifier.categories)}: train it on a split that has all of them"
         )
-    wanted = [classifier.categories.index(name) for name in categories]
-    found, ceiling = (
-        classifier.probabilities(sounds).argmax(axis=1) for sounds in (generated, true)
-    )
+    made, real = classifier.classify(generated), classifier.classify(true)
+    return category_report(classifier, made, real, categories, seed)
 
-    def counts(guesses: np.ndarray) -> Float64[np.ndarray, "clips 2"]:
-        return np.stack([guesses == np.array(wanted), np.ones(len(wanted))], axis=1)
 
-    shares = np.bincount(wanted) / len(wanted)
+def category_report(
+    classifier: SoundClassifier,
+    taken_for: Sequence[str],
+    true_taken_for: Sequence[str],
+    categories: Sequence[str],
+    seed: int,
+) -> CategoryReport:
+    """Count what sounds were taken for; the classifier knows all `categories`."""
+    found, ceiling = hits(taken_for, categories), hits(true_taken_for, categories)
+    names = np.array(categories)
+    shares = np.unique(names, return_counts=True)[1] / len(names)
     return CategoryReport(
-        pooled(counts(found), share_of, seed),
-        pooled(counts(ceiling), share_of, seed),
-        pooled_difference(counts(ceiling), counts(found), share_of, seed),
+        pooled(found, share_of, seed),
+        pooled(ceiling, share_of, seed),
+        pooled_difference(ceiling, found, share_of, seed),
         1.0 / len(classifier.categories),
         float(shares.max()),
         classifier.categories,
-        _confusion(wanted, found, len(classifier.categories)),
-        _confusion(wanted, ceiling, len(classifier.categories)),
+        _confusion(classifier, categories, taken_for),
+        _confusion(classifier, categories, true_taken_for),
         classifier.trained_on,
+        {
+            name: CategoryRow(
+                *(pooled(counts[names == name], share_of, seed) for counts in (found, ceiling))
+            )
+            for name in sorted(set(categories))
+        },
     )
 
 
+def hits(taken_for: Sequence[str], categories: Sequence[str]) -> Float64[np.ndarray, "clips 2"]:
+    """Return for each clip 1 where its sound was taken for its category, and 1."""
+    right = np.array(taken_for) == np.array(categories)
+    return np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
+
+
 def _confusion(
-    wanted: list[int], found: Int[np.ndarray, "clips"], categories: int
+    classifier: SoundClassifier, wanted: Sequence[str], found: Sequence[str]
 ) -> tuple[tuple[int, ...], ...]:
-    table = np.zeros((categories, categories), int)
-    np.add.at(table, (np.array(wanted), found), 1)
+    number = {name: place for place, name in enumerate(classifier.categories)}
+    table = np.zeros((len(number), len(number)), int)
+    for one, other in zip(wanted, found, strict=True):
+        table[number[one], number[other]] += 1
     return tuple(tuple(row) for row in table.tolist())
 
 

@@ -16,7 +16,7 @@ def clips_shown(sounds: Sequence[ModelSounds], videos: Mapping[str, ClipVideo]) 
     """Return the clips of some models' sounds, which are of the same clips in the same order."""
     if not sounds:
         return []
-    first = sounds[0]
+    first = sounds[0].clips
     rate_hz = first.config.clock.sample_rate_hz
     shown = []
     for clip, (clip_id, category) in enumerate(zip(first.clip_ids, first.categories, strict=True)):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -49,37 +49,56 @@ def choose_clips(data: DataSet, category: str, count: int) -> list[LabelledClip]
     return clips
 
 
-def read_events(data: DataSet, record: ClipRecord) -> Float64[np.ndarray, "events"]:
-    """Read the event times that lie beside a synthetic clip (clips/CATEGORY/CLIP.json).
+class Label(NamedTuple):
+    """What a synthetic clip's label tells of its causes."""
 
-    Raises InputError when they are not there, or belong to a clip made otherwise.
+    events_sec: Float64[np.ndarray, "events"]
+    """Times at which something that sounds happens, from the start of the clip."""
+    state: dict[str, Any]
+    """What the clip was drawn from, such as `distance_m`."""
+
+
+def read_events(data: DataSet, record: ClipRecord) -> Float64[np.ndarray, "events"]:
+    """Read the event times of a synthetic clip; see `read_label`."""
+    return read_label(data, record).events_sec
+
+
+def read_label(data: DataSet, record: ClipRecord) -> Label:
+    """Read the label that lies beside a synthetic clip (clips/CATEGORY/CLIP.json).
+
+    Raises InputError when it is not there, or belongs to a clip made otherwise.
     """
-    clips = data.directory.parent.parent / "clips"
-    label = clips / record.category / f"{record.clip_id}.json"
-    if not label.exists():
+    path = clip_file(data, record, ".json")
+    if not path.exists():
         raise InputError(
-            f"{label}: not there: true event times are known for synthetic data only; make it "
+            f"{path}: not there: true event times are known for synthetic data only; make it "
             "with `python -m data.prepare synthetic` and keep its clips beside it"
         )
     made_by = data.metadata["made_by"]
-    events_sec, made_with = _read_label(label)
+    label, made_with = _read_label(path)
     if made_with != (made_by.get("seed"), made_by.get("generator")):
         raise InputError(
-            f"{label}: made with another seed or generator than {data.directory}: make the data "
+            f"{path}: made with another seed or generator than {data.directory}: make the data "
             "set again with --overwrite"
         )
-    return events_sec
+    return label
 
 
-def _read_label(label: epath.Path) -> tuple[Float64[np.ndarray, "events"], tuple[int, str]]:
-    """Return the event times, and the seed and generator of a label."""
+def clip_file(data: DataSet, record: ClipRecord, suffix: str) -> epath.Path:
+    """Return where a synthetic clip's file of this suffix lies."""
+    clips = data.directory.parent.parent / "clips"
+    return clips / record.category / f"{record.clip_id}{suffix}"
+
+
+def _read_label(path: epath.Path) -> tuple[Label, tuple[int, str]]:
+    """Return a label, and the seed and generator that it was made with."""
     try:
-        content = json.loads(label.read_text())
-        events_sec = np.array(content["events_sec"], np.float64)
-        return events_sec, (content["recipe"]["seed"], content["recipe"]["generator"])
+        content = json.loads(path.read_text())
+        label = Label(np.array(content["events_sec"], np.float64), dict(content["state"]))
+        return label, (content["recipe"]["seed"], content["recipe"]["generator"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{label}: not a clip's label: make the data set again with --overwrite"
+            f"{path}: not a clip's label: make the data set again with --overwrite"
         ) from error
 
 

@@ -88,13 +88,28 @@ def frechet(
     """
     check_pairs(generated, true)
     check_categories(categories, true)
-    half = len(true) // 2
-    if len(true) < LEAST_CLIPS:
-        reason = f"{len(true)} clips: two halves of two need {LEAST_CLIPS}"
+    noise = [as_loud_noise(own, seed) for own in true]
+    made, real, loud = (
+        [segment_vectors(waveform, sample_rate_hz) for waveform in sounds]
+        for sounds in (generated, true, noise)
+    )
+    return frechet_row(made, real, loud, categories, seed)
+
+
+Vectors = Sequence[Float64[np.ndarray, "_ values"]]
+"""What `segment_vectors` gives of each clip's sound."""
+
+
+def frechet_row(
+    made: Vectors, real: Vectors, noise: Vectors, categories: Sequence[str], seed: int
+) -> FrechetRow:
+    """Compare the statistics of generated sounds, true ones, and noise."""
+    half = len(real) // 2
+    if len(real) < LEAST_CLIPS:
+        reason = (
+            f"{len(real)} clip{'' if len(real) == 1 else 's'}: two halves of two need {LEAST_CLIPS}"
+        )
         return FrechetRow(None, None, None, None, half, 0.0, reason)
-    made = [segment_vectors(waveform, sample_rate_hz) for waveform in generated]
-    real = [segment_vectors(waveform, sample_rate_hz) for waveform in true]
-    noise = [segment_vectors(as_loud_noise(own, seed), sample_rate_hz) for own in true]
     random = np.random.default_rng(seed)
     distances, shrinkages, segments = [], [], []
     for _ in range(SPLITS):

@@ -14,7 +14,7 @@ too is a property of the data, or of the detector.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,9 @@ window's commonest level, or near-silence would repeat. A deterministic loop has
 real sound keeps it far below; a pure tone can reach it as well."""
 
 
+Name = Literal["generated", "true_sound", "noise"]
+
+
 @dataclass(frozen=True)
 class Findings:
     """What was found in one sound."""
@@ -53,11 +56,14 @@ class Findings:
     repeating: bool
 
 
+FAULTS = tuple(field.name for field in fields(Findings))
+
+
 @dataclass(frozen=True)
 class HealthRow:
     """Shares of sounds with each fault."""
 
-    name: Literal["generated", "true_sound"]
+    name: Name
     noise: Estimate
     rail: Estimate
     silent: Estimate
@@ -87,7 +93,14 @@ def health_rows(
     Raises InputError unless there is one sound of each kind, of one length, for every clip.
     """
     check_pairs(generated, true)
-    return _row("generated", generated, config, seed), _row("true_sound", true, config, seed)
+    made, real = ([findings(sound, config) for sound in sounds] for sounds in (generated, true))
+    return health_row("generated", made, seed), health_row("true_sound", real, seed)
+
+
+def health_row(name: Name, found: Sequence[Findings], seed: int) -> HealthRow:
+    """Return the rates of faults among what was found in each sound."""
+    each = [asdict(one) for one in found]
+    return HealthRow(name, *(mean([float(one[kind]) for one in each], seed, "") for kind in FAULTS))
 
 
 def findings(waveform: Float32[np.ndarray, "samples"], config: Config) -> Findings:
@@ -151,15 +164,3 @@ def _longest_run(at_the_end: Bool[np.ndarray, "samples"]) -> int:
     """Return the length of the longest stretch of True."""
     edges = np.flatnonzero(np.diff(at_the_end.astype(np.int8), prepend=0, append=0))
     return int((edges[1::2] - edges[::2]).max(initial=0))
-
-
-def _row(
-    name: Literal["generated", "true_sound"],
-    sounds: Sequence[Float32[np.ndarray, "_"]],
-    config: Config,
-    seed: int,
-) -> HealthRow:
-    found = [asdict(findings(waveform, config)) for waveform in sounds]
-    return HealthRow(
-        name, *(mean([float(each[kind]) for each in found], seed, "") for kind in found[0])
-    )

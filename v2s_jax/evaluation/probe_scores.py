@@ -15,7 +15,7 @@ distance, by Theil and Sen's median of pairwise slopes with Sen's interval (SciP
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,7 @@ the matching."""
 CLIP_NAME = re.compile(r"(.*-)(\d+)")
 
 ALONE = "no clip has a twin"
+UNEVENTFUL = "no clip that has a twin has events"
 EQUAL = "so many delays are equal that Sen's interval does not exist"
 
 
@@ -63,6 +64,8 @@ class FollowRate:
     by_loudness: Estimate
     untold_by_loudness: int
     pairs: int
+    pairs_with_events: int
+    """Those that `by_onsets` rests on: water has no onsets that could follow."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def follow_rate(
     _check_lists(clip_ids, sounds, events_sec)
     pairs = twins(clip_ids)
     if not pairs:
-        return FollowRate(missing(ALONE), 0, missing(ALONE), 0, 0)
+        return FollowRate(missing(ALONE), 0, missing(ALONE), 0, 0, 0)
     heard = {clip: onsets(sounds[clip], sample_rate_hz) for pair in pairs for clip in pair}
     loudness = {clip: envelope(sounds[clip], sample_rate_hz) for pair in pairs for clip in pair}
     of_true = {clip: envelope(true[clip], sample_rate_hz) for pair in pairs for clip in pair}
@@ -124,25 +127,28 @@ def follow_rate(
         found = agreement(loudness[clip], of_true[video])
         return 0.0 if found is None else found.correlation
 
-    onset_points, loudness_points = (
-        np.array(
-            [
-                [0.5 + 0.5 * np.sign(fits(clip, clip) - fits(clip, twin)) for clip, twin in both]
-                for both in (((one, other), (other, one)) for one, other in pairs)
-            ]
-        )
-        for fits in (by_onsets, by_loudness)
-    )
+    def points(
+        fits: Callable[[int, int], float], pairs: Sequence[tuple[int, int]]
+    ) -> Float64[np.ndarray, "pairs 2"]:
+        both = [((one, other), (other, one)) for one, other in pairs]
+        fit_better = [[fits(clip, clip) - fits(clip, twin) for clip, twin in pair] for pair in both]
+        return 0.5 + 0.5 * np.sign(np.array(fit_better).reshape(-1, 2))
+
+    eventful = [pair for pair in pairs if any(events_sec[clip].size for clip in pair)]
+    onset_points, loudness_points = points(by_onsets, eventful), points(by_loudness, pairs)
     return FollowRate(
         _rate(onset_points, seed),
         int(np.sum(onset_points == 0.5)),
         _rate(loudness_points, seed),
         int(np.sum(loudness_points == 0.5)),
         len(pairs),
+        len(eventful),
     )
 
 
 def _rate(points: Float64[np.ndarray, "pairs 2"], seed: int) -> Estimate:
+    if not len(points):
+        return missing(UNEVENTFUL)
     counts = np.stack([points.sum(axis=1), np.full(len(points), 2.0)], axis=1)
     return pooled(counts, share_of, seed)
 

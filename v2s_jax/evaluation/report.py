@@ -16,10 +16,10 @@ from v2s_jax.evaluation.paper import vegas
 from v2s_jax.files import whole_file
 from v2s_jax.records import DataSet
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever a field changes its meaning."""
 REPORT_FILE = "report.json"
-LIBRARIES = ("jax", "flax", "numpy", "scipy", "librosa", "mir_eval")
+LIBRARIES = ("jax", "flax", "numpy", "scipy", "librosa", "mir_eval", "scikit-learn")
 """Libraries whose version may change a number."""
 NOT_TOLD = ("floor_bits",)
 """Metadata of the data that the report has elsewhere."""

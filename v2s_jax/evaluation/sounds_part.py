@@ -1,103 +1,141 @@
-"""Metrics of generated sounds: they are made once for each model, kept, and handed to all metrics.
+"""Metrics of generated sounds: they are made once for each model, kept, and measured.
 
-A metric takes `ModelSounds` and gives plain values for the report; `sound_metrics` names them all.
+Beside the models stand two controls that depend on no model, with the same metrics: white noise as
+loud as the true sounds (`noise`), and the true sounds themselves (`true_sound`).
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
+from tqdm import tqdm
 
-from v2s_jax.config import Config
-from v2s_jax.evaluation.clips import generate_sounds, read_events, true_sounds
+from v2s_jax.errors import InputError
+from v2s_jax.evaluation.classifier import SoundClassifier
+from v2s_jax.evaluation.clips import Label, generate_sounds, read_label, true_sounds
+from v2s_jax.evaluation.health import THRESHOLDS
 from v2s_jax.evaluation.kept import KeptScores
+from v2s_jax.evaluation.measured import KnownClips, Measured, measure
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.selection import Selection
-from v2s_jax.evaluation.sync_rows import synchrony
+from v2s_jax.evaluation.sound_metrics import clip_rows, differences, sound_metrics
+from v2s_jax.evaluation.spectral import as_loud_noise
 from v2s_jax.generate import Generator
 from v2s_jax.generate.progress import sounding_bar
 from v2s_jax.media import read_sound_file, write_wav
+from v2s_jax.quantize import dequantize, quantize
+from v2s_jax.records import DataSet
 
 SYNTHETIC = "synthetic"
-"""Name of the data set whose clips have their event times beside them."""
+"""Name of the data set whose clips have their labels beside them."""
+NOISE, TRUE_SOUND = "noise", "true_sound"
+"""The controls."""
+
+Sounds = Sequence[Float32[np.ndarray, "_"]]
 
 
 @dataclass(frozen=True)
 class ModelSounds:
-    """What one model made of some clips, and the clips' own sounds in the model's levels."""
+    """What one model made of some clips."""
 
     model: str
-    config: Config
-    clip_ids: list[str]
-    categories: list[str]
+    clips: KnownClips
     generated: list[Float32[np.ndarray, "_"]]
-    true: list[Float32[np.ndarray, "_"]]
-    events_sec: list[Float64[np.ndarray, "_"]] | None
-    """Times at which something that sounds happens; None where they are not known."""
-    seed: int
-    """For shuffled controls and intervals."""
 
-    def of_category(self, category: str) -> "ModelSounds":
-        """Return those of one category."""
-        return self.taken([n for n, name in enumerate(self.categories) if name == category])
-
-    def taken(self, clips: Sequence[int]) -> "ModelSounds":
+    def taken(self, places: Sequence[int]) -> "ModelSounds":
         """Return those of some clips, in this order."""
-
-        def kept(values: Sequence[Any]) -> list[Any]:
-            return [values[clip] for clip in clips]
-
-        events = None if self.events_sec is None else kept(self.events_sec)
-        return ModelSounds(
-            self.model,
-            self.config,
-            kept(self.clip_ids),
-            kept(self.categories),
-            kept(self.generated),
-            kept(self.true),
-            events,
-            self.seed,
-        )
+        generated = [self.generated[place] for place in places]
+        return ModelSounds(self.model, self.clips.taken(places), generated)
 
 
-def sound_metrics(sounds: ModelSounds) -> dict[str, Any]:
-    """Return every metric of a model's sounds, by name."""
-    return {"synchrony": synchrony_by_category(sounds)}
+def is_synthetic(data: DataSet) -> bool:
+    """Tell whether the clips of a data set were drawn, not recorded."""
+    return data.metadata["made_by"].get("data_set") == SYNTHETIC
 
 
-def synchrony_by_category(sounds: ModelSounds) -> dict[str, Any]:
-    """Return the synchrony of each category that has events, or whose events are not known."""
-    found = {}
-    for category in sorted(set(sounds.categories)):
-        own = sounds.of_category(category)
-        if own.events_sec is None or any(events.size for events in own.events_sec):
-            table = synchrony(own.generated, own.true, own.events_sec, own.config.clock, own.seed)
-            found[category] = asdict(table)
-    return found
+def data_told(data: DataSet) -> str:
+    """Name a data set so that a synthetic one is known for it."""
+    told = SYNTHETIC in data.name or not is_synthetic(data)
+    return data.name if told else f"{data.name} ({SYNTHETIC})"
 
 
-def known_events(clips: Selection) -> list[Float64[np.ndarray, "_"]] | None:
-    """Return the event times of synthetic clips, None of others.
+def known_labels(clips: Selection) -> list[Label] | None:
+    """Return the labels of synthetic clips, None of others.
 
     Raises InputError when they are not beside the clips where they should be.
     """
-    if clips.data.metadata["made_by"].get("data_set") != SYNTHETIC:
+    if not is_synthetic(clips.data):
         return None
-    return [read_events(clips.data, clips[clip]) for clip in range(len(clips))]
+    return [read_label(clips.data, clips[clip]) for clip in range(len(clips))]
+
+
+def known_clips(
+    model: Model, clips: Selection, labels: list[Label] | None, seed: int
+) -> KnownClips:
+    """Read the true sounds of clips, in the levels of `model`, which are those of all models."""
+    probe = clips.data.metadata["made_by"].get("probe") if labels is not None else None
+    records = (clips[clip] for clip in range(len(clips)))
+    return KnownClips(
+        clips.data.name,
+        clips.clip_ids,
+        clips.categories,
+        [sound for record in records for sound in true_sounds([record], model.config.model)],
+        labels,
+        probe,
+        model.config,
+        seed,
+    )
+
+
+def sounds_part(
+    models: Sequence[Model],
+    clips: KnownClips,
+    classifier: SoundClassifier | str,
+    make: Callable[[Model], Sounds],
+) -> dict[str, Any]:
+    """Return every metric of each model's sounds and of the controls, and paired differences.
+
+    `make` gives a model's sound of each clip. A `classifier` that could not be fitted is the
+    reason. Raises InputError for sounds that are not of their clip's length, or not finite.
+    """
+    judge = None if isinstance(classifier, str) else classifier
+    noise_sounds = [_in_levels(as_loud_noise(own, clips.seed), clips) for own in clips.true]
+    real = measure("true sounds", clips.true, clips, judge)
+    noise = measure("noise", noise_sounds, clips, judge)
+    beside = (real, noise, clips, classifier)
+    controls = {
+        NOISE: sound_metrics("noise", noise_sounds, noise, *beside),
+        TRUE_SOUND: sound_metrics("true_sound", clips.true, real, *beside),
+    }
+    found: dict[str, Any] = {}
+    measured: dict[str, Measured] = {}
+    for model in models:
+        sounds = make(model)
+        measured[model.name] = measure(f"sounds of {model.name}", sounds, clips, judge)
+        found[model.name] = sound_metrics("generated", sounds, measured[model.name], *beside)
+    return {
+        "models": found,
+        "controls": controls,
+        "differences": differences(measured, real, clips),
+        "clips": clip_rows(measured, {NOISE: noise, TRUE_SOUND: real}, clips),
+        "health_thresholds": THRESHOLDS,
+        "seed": clips.seed,
+    }
+
+
+def _in_levels(waveform: Float32[np.ndarray, "samples"], clips: KnownClips) -> np.ndarray:
+    """Return a sound as a model could have written it."""
+    model = clips.config.model
+    levels = quantize(waveform, model.q_levels, model.quantization)
+    return dequantize(levels, model.q_levels, model.quantization)
 
 
 def make_sounds(
-    model: Model,
-    clips: Selection,
-    events_sec: list[Float64[np.ndarray, "_"]] | None,
-    folder: Path,
-    kept: KeptScores,
-    seed: int,
-    temperature: float,
-) -> ModelSounds:
+    model: Model, clips: Selection, folder: Path, kept: KeptScores, seed: int, temperature: float
+) -> list[Float32[np.ndarray, "_"]]:
     """Make the sound of each clip, unless it lies in `folder` already, as CLIP.wav.
 
     `kept` lists the wavs that are whole, and what they depend on. Metrics read them back from
@@ -117,18 +155,25 @@ def make_sounds(
                 for clip, waveform in zip(members, made, strict=True):
                     write_wav(_wav(folder, clips.clip_ids[clip]), waveform, rate_hz)
                     kept.add(clips.clip_ids[clip], [])
-    records = [clips[clip] for clip in range(len(clips))]
-    generated = [read_sound_file(_wav(folder, clip_id), rate_hz) for clip_id in clips.clip_ids]
-    return ModelSounds(
-        model.name,
-        model.config,
-        clips.clip_ids,
-        clips.categories,
-        generated,
-        true_sounds(records, model.config.model),
-        events_sec,
-        seed,
-    )
+    shown = tqdm(clips.clip_ids, desc=f"reading {model.name}", unit="clip", dynamic_ncols=True)
+    return [
+        _read_back(_wav(folder, clip_id), kept, samples, rate_hz)
+        for clip_id, samples in zip(shown, clips.samples, strict=True)
+    ]
+
+
+def _read_back(
+    path: Path, kept: KeptScores, samples: int, sample_rate_hz: int
+) -> Float32[np.ndarray, "samples"]:
+    """Read a sound that was made; raise InputError unless it is what was made."""
+    waveform = read_sound_file(path, sample_rate_hz)
+    if len(waveform) != samples or not np.isfinite(waveform).all():
+        wrong = f"{len(waveform)} samples instead of {samples}"
+        raise InputError(
+            f"{path}: {wrong if len(waveform) != samples else 'NaN or infinity in it'}: remove "
+            f"{kept.path} to make the sounds again"
+        )
+    return waveform
 
 
 def _wav(folder: Path, clip_id: str) -> Path:

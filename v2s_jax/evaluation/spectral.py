@@ -12,6 +12,7 @@ Fourier terms as in Parallel WaveGAN (Yamamoto et al. 2020, arXiv:1910.11480, eq
 bands as in IEC 61260-1.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -76,16 +77,20 @@ def spectral_rows(
     check_pairs(generated, true)
 
     def row(name: Name, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> SpectralRow:
-        found = [distances(made, real, sample_rate_hz) for made, real in pairs]
-        fields = zip(*found, strict=True)
-        return SpectralRow(name, *(mean(values, seed, SILENT) for values in fields))
+        return spectral_row(name, [distances(*pair, sample_rate_hz) for pair in pairs], seed)
 
     rows = [row("own_sound", list(zip(generated, true, strict=True)))]
     for partner in derangements(len(true), seed)[:1]:
-        met = [_common(generated[i], true[other]) for i, other in enumerate(partner)]
+        met = [common(generated[i], true[other]) for i, other in enumerate(partner)]
         rows.append(row("shuffled_sound", met))
     noise = [as_loud_noise(real, seed) for real in true]
     return (*rows, row("noise", list(zip(noise, true, strict=True))))
+
+
+def spectral_row(name: Name, found: Sequence[Distances], seed: int) -> SpectralRow:
+    """Return the means of what was found of each clip."""
+    fields = zip(*found, strict=True)
+    return SpectralRow(name, *(mean(values, seed, SILENT) for values in fields))
 
 
 def distances(
@@ -165,12 +170,17 @@ def _edges_hz(sample_rate_hz: int) -> Float64[np.ndarray, "edges"]:
 def as_loud_noise(
     waveform: Float32[np.ndarray, "samples"], seed: int
 ) -> Float32[np.ndarray, "samples"]:
-    """Return white Gaussian noise of the waveform's own RMS; it may pass full scale."""
+    """Return white Gaussian noise of the waveform's own RMS; it may pass full scale.
+
+    Each waveform has noise of its own, whatever others there are.
+    """
     deviation = np.sqrt(np.mean(waveform.astype(np.float64) ** 2))
-    noise = np.random.default_rng(seed).normal(0.0, 1.0, len(waveform))
+    random = np.random.default_rng([seed, zlib.crc32(waveform.tobytes())])
+    noise = random.normal(0.0, 1.0, len(waveform))
     return (deviation * noise).astype(np.float32)
 
 
-def _common(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def common(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the beginnings of two sounds, as long as the shorter one."""
     samples = min(len(one), len(other))
     return one[:samples], other[:samples]

@@ -14,7 +14,7 @@ clip's own sound.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -48,6 +48,14 @@ FLAT = "every envelope is flat: silence and steady sound do not correlate"
 NO_SOUND = "times alone make no sound"
 NOTHING = "no events and no onsets: nothing to match"
 ONE_CLIP = "1 clip: shuffling needs 2"
+
+
+class Heard(NamedTuple):
+    """What synchrony needs to know of a sound."""
+
+    onsets_sec: Float64[np.ndarray, "onsets"]
+    envelope: Float64[np.ndarray, "steps"]
+    duration_sec: float
 
 
 @dataclass(frozen=True)
@@ -120,11 +128,33 @@ def synchrony(
         raise InputError(
             f"events of {len(events_sec)} clips, sounds of {len(true)}: give one list for each clip"
         )
-    rate_hz = clock.sample_rate_hz
-    made = [onsets(waveform, rate_hz) for waveform in generated]
-    real = [onsets(waveform, rate_hz) for waveform in true]
+    made, real = (
+        [hear(waveform, clock.sample_rate_hz) for waveform in sounds]
+        for sounds in (generated, true)
+    )
+    return synchrony_of(made, real, events_sec, clock, seed)
+
+
+def hear(waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int) -> Heard:
+    """Find what synchrony needs to know of a sound."""
+    return Heard(
+        onsets(waveform, sample_rate_hz),
+        envelope(waveform, sample_rate_hz),
+        len(waveform) / sample_rate_hz,
+    )
+
+
+def synchrony_of(
+    generated: Sequence[Heard],
+    true: Sequence[Heard],
+    events_sec: Sequence[Float64[np.ndarray, "_"]] | None,
+    clock: Clock,
+    seed: int,
+) -> SynchronyTable:
+    """Return the table of what was heard in the sounds of the clips; see `synchrony`."""
+    made, real = ([sound.onsets_sec for sound in sounds] for sounds in (generated, true))
     reference = real if events_sec is None else events_sec
-    durations = np.array([len(waveform) / rate_hz for waveform in true])
+    durations = np.array([sound.duration_sec for sound in true])
     own = score(reference, made)
     shifted = _averaged(
         [score(reference, _turned(made, durations, share)) for share in SHIFT_SHARES]
@@ -135,7 +165,7 @@ def synchrony(
         synchronies["shuffled_video"] = score_shuffled(reference, made, seed)
     synchronies |= {"shifted_sound": shifted, "true_sound": score(reference, real)}
     synchronies["video_frame"] = limit
-    loudness = _agreements(generated, true, rate_hz, seed)
+    loudness = _agreements(generated, true, seed)
     widest = len(WINDOWS_SEC) - 1
     shuffled = synchronies.get("shuffled_video")
     return SynchronyTable(
@@ -181,14 +211,10 @@ def _averaged(synchronies: Sequence[Synchrony]) -> Synchrony:
 
 
 def _agreements(
-    generated: Sequence[Float32[np.ndarray, "_"]],
-    true: Sequence[Float32[np.ndarray, "_"]],
-    rate_hz: int,
-    seed: int,
+    generated: Sequence[Heard], true: Sequence[Heard], seed: int
 ) -> dict[Name, list[list[Agreement]]]:
     """Return how each clip's envelopes agree, for each row that sounds; flat ones are left out."""
-    made = [envelope(waveform, rate_hz) for waveform in generated]
-    real = [envelope(waveform, rate_hz) for waveform in true]
+    made, real = ([sound.envelope for sound in sounds] for sounds in (generated, true))
     pairings = derangements(len(real), seed)[:ENVELOPE_PAIRINGS]
 
     def of(clip: int, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Agreement]:
