@@ -25,8 +25,10 @@ class Quality(NamedTuple):
 
     sound_bits_per_sec: int | None
     """None: without loss."""
-    picture_width_px: int
-    """At most."""
+    picture_width_px: int | None
+    """At most; None: no video beside the key frames."""
+    crf: int
+    """x264's rate factor for the video; 6 more halve its size."""
 
     @property
     def told(self) -> str:
@@ -37,13 +39,15 @@ class Quality(NamedTuple):
 
 
 QUALITIES = (
-    Quality(None, 320),
-    Quality(64_000, 320),
-    Quality(48_000, 240),
-    Quality(32_000, 160),
+    Quality(None, 320, 23),
+    Quality(64_000, 320, 26),
+    Quality(48_000, 240, 28),
+    Quality(32_000, 160, 32),
+    Quality(32_000, None, 0),
 )
-"""Best first (ours). The last has two bits for each sample at 16 kHz; below that, fewer clips are
+"""Best first (ours). The last have two bits for each sample at 16 kHz; below that, fewer clips are
 better than worse ones."""
+NO_ROOM = "the page is full"
 
 
 class ClipVideo(NamedTuple):
@@ -105,12 +109,11 @@ def clip_media(clip: ClipShown, clock: Clock, room_bytes: int) -> ClipMedia | No
             sounds = [_sound(sound, clock.sample_rate_hz, quality, folder) for sound in clip.sounds]
             if sum(map(len, (*sounds, drawn))) > room_bytes:
                 continue
-            shown, told = None, quality.told
+            shown, missing = None, fault
             if video is not None and clip.video is not None:
-                shown, fault = _video(video, clip.video.pass_sec, quality, folder)
-            if fault is not None:
-                told = f"{told}; without its video: {fault}"
-            made = ClipMedia(sounds, drawn, shown, told)
+                shown, missing = _video(video, clip.video.pass_sec, quality, folder)
+            why = "" if missing is None else f"; without its video: {missing}"
+            made = ClipMedia(sounds, drawn, shown, f"{quality.told}{why}")
             if made.bytes <= room_bytes:
                 return made
     return None
@@ -139,10 +142,14 @@ def _video(
     video: media.Video, pass_sec: float, quality: Quality, folder: Path
 ) -> tuple[str | None, str | None]:
     """Return the silent video, or the reason why there is none."""
+    width = quality.picture_width_px
+    if width is None:
+        return None, NO_ROOM
     path = folder / "video.mp4"
     try:
-        width = quality.picture_width_px
-        media.write_part(video, 0.0, pass_sec, path, picture_width_px=width, sound=False)
+        media.write_part(
+            video, 0.0, pass_sec, path, picture_width_px=width, crf=quality.crf, sound=False
+        )
     except InputError as error:
         return None, str(error)
     return data_url(path, "video/mp4"), None
