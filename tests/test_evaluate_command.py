@@ -21,8 +21,9 @@ from v2s_jax.errors import InputError
 from v2s_jax.evaluation import choose_clips, generate_sounds, tables, true_sounds
 from v2s_jax.evaluation.classifier import load_classifier
 from v2s_jax.evaluation.classifier_part import fit_on_train
+from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.report import features_told
-from v2s_jax.evaluation.selection import select
+from v2s_jax.evaluation.selection import Selection, select
 from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.generate import Generator
 from v2s_jax.media import write_wav
@@ -403,6 +404,38 @@ def test_events_of_another_data_set_are_refused(run, made, tmp_path):
     label.write_text("{}")
     with pytest.raises(InputError, match="not a clip's label"):
         run(data=copy)
+
+
+def test_videos_are_found_beside_synthetic_clips_or_by_a_manifest(made, tmp_path):
+    copy = shutil.copytree(made, tmp_path / "copy")
+
+    def clips() -> Selection:
+        return select(open_data_set(copy, "test"), ["drum"], 2)
+
+    beside = find_videos(clips(), None)
+    assert list(beside) == ["drum-test-00000", "drum-test-00001"]
+    assert beside["drum-test-00000"].pass_sec == SAMPLES / 16_000
+    videos = (copy / "clips" / "drum").rename(tmp_path / "videos")
+    assert find_videos(clips(), None) == {}
+    with pytest.raises(InputError, match=r"manifest\.jsonl: cannot be read"):
+        find_videos(clips(), videos)
+    rows = [
+        {"clip_id": "drum-test-00000", "source": "drum-test-00000.mp4", "video_frames": 8},
+        {"clip_id": "drum-test-00001", "source": "gone.mp4", "video_frames": 16},
+    ]
+    lines = [json.dumps(row | {"status": "used"}) for row in rows]
+    lines.append(json.dumps({"clip_id": None, "source": "a.txt", "status": "rejected"}))
+    manifest = clips().data.directory.parent / "manifest.jsonl"
+    manifest.write_text("\n".join(lines))
+    found = find_videos(clips(), videos)
+    assert found == {"drum-test-00000": (videos / "drum-test-00000.mp4", 0.512)}
+    with pytest.raises(InputError, match="none of the 2 clips is there"):
+        find_videos(clips(), tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        find_videos(clips(), tmp_path / "gone")
+    manifest.write_text("{}")
+    with pytest.raises(InputError, match="not a manifest"):
+        find_videos(clips(), videos)
 
 
 def python(*words: str | Path) -> str:

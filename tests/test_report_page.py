@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 
 from tests.browser import browsing, needs_browser, wait_until
 from v2s_jax.config import Clock
+from v2s_jax.evaluation import clip_media as clip_media_module
 from v2s_jax.evaluation.clip_figure import Instants, Sound
 from v2s_jax.evaluation.clip_media import ClipShown, ClipVideo, clip_media
 from v2s_jax.evaluation.page import write_report_page
 from v2s_jax.evaluation.table import Table
-from v2s_jax.media import write_clip
+from v2s_jax.media import probe, write_clip
 
 EVIL = '"><script>alert(1)</script> {{data}} & <b>'
 CLOCK = Clock()
@@ -100,9 +101,18 @@ def test_names_from_outside_are_text_and_nothing_is_fetched(tmp_path, video):
 def test_what_has_no_video_says_why(tmp_path):
     page = write(tmp_path / "a.html", [clip("one", None), clip("two", tmp_path / "gone.mp4")])
     told = " ".join(page.texts)
-    assert "Sounds only, since the videos are not beside the data: 1 (one)" in told
+    assert "Sounds only, since the videos are not beside the data (see --videos): 1 (one)" in told
     assert re.search(r"without its video: \S+gone\.mp4: ", told)
     assert page.tags.count("audio") == 4 and page.tags.count("img") == 2
+
+
+def test_a_clip_longer_than_its_video_repeats_it(video):
+    sounds = clip("drum-0", video).sounds
+    frames = clip_media_module._key_frames(probe(video), SECONDS / 2, sounds, CLOCK)
+    brightness = [picture.mean() for picture in frames.pictures]
+    assert frames.times_sec == sorted(frames.times_sec) and frames.times_sec[-1] > 1.8
+    assert brightness[:4] == brightness[4:] == sorted(brightness[:4])
+    assert 0 < brightness[0] < brightness[3] < 140  # of 255 at the end of the video
 
 
 def test_a_clip_is_compressed_more_where_there_is_less_room(video):

@@ -29,8 +29,9 @@ from v2s_jax.evaluation import tables
 from v2s_jax.evaluation.classifier import SoundClassifier, save_classifier
 from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_shown import clips_shown
+from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.clips import Label
-from v2s_jax.evaluation.export_part import check_unused, export_models, videos_of
+from v2s_jax.evaluation.export_part import check_unused, export_models
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
@@ -92,6 +93,9 @@ class EvaluateArgs:
     report_clips: int = 40
     """How many clips report.html has players and pictures of, at most: as many of each category as
     of the others."""
+    videos: Path | None = None
+    """report.html: the folder of videos that the data set was made of. Those of synthetic sets are
+    found beside them."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
@@ -113,6 +117,7 @@ def main() -> None:
     clips = select(data, categories, args.clips)
     shown = Shown(data_told(data))
     planned = _plan(args, models, clips, shown)
+    videos = find_videos(clips.taken(clips.spread(args.report_clips)), args.videos)
     check_writable(args.out)
     about = _about(models, clips)
     print("\n".join([*about["models"], *about["data"]]))
@@ -133,7 +138,7 @@ def main() -> None:
         "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
         "command": [shlex.join(["python", *sys.argv])],
     }
-    heard = clips_shown(shown.sounds, data)
+    heard = clips_shown(shown.sounds, videos)
     write_report_page(page, title, about, shown.sections, heard, data.clock)
     print(page)
 
@@ -253,7 +258,7 @@ def _sounds(
     shown.tables(*sound_tables(found))
     if args.export is not None:
         again = partial(_made, args, clips)
-        print(f"\n{export_models(args.export, models, known, again, videos_of(clips))}")
+        print(f"\n{export_models(args.export, models, clips, known, again)}")
     return found
 
 

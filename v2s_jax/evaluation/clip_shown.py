@@ -1,7 +1,6 @@
 """The clips of the report's page: their sounds by model, the instants to be met, their videos."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,13 +8,11 @@ from v2s_jax.evaluation.clip_figure import Instants, Sound
 from v2s_jax.evaluation.clip_media import ClipShown, ClipVideo
 from v2s_jax.evaluation.detector import onsets
 from v2s_jax.evaluation.sounds_part import ModelSounds
-from v2s_jax.media import VIDEO_SUFFIXES
-from v2s_jax.records import DataSet
 
 TRUE_SOUND = "true sound"
 
 
-def clips_shown(sounds: Sequence[ModelSounds], data: DataSet) -> list[ClipShown]:
+def clips_shown(sounds: Sequence[ModelSounds], videos: Mapping[str, ClipVideo]) -> list[ClipShown]:
     """Return the clips of some models' sounds, which are of the same clips in the same order."""
     if not sounds:
         return []
@@ -29,14 +26,5 @@ def clips_shown(sounds: Sequence[ModelSounds], data: DataSet) -> list[ClipShown]
         wanted = Instants(f"onsets of the {TRUE_SOUND}", made[0].onsets_sec)
         if first.events_sec is not None:
             wanted = Instants("true events", np.asarray(first.events_sec[clip], np.float64))
-        path = _beside(data, category, clip_id)
-        video = None if path is None else ClipVideo(path, first.true[clip].size / rate_hz)
-        shown.append(ClipShown(clip_id, category, made, wanted, video))
+        shown.append(ClipShown(clip_id, category, made, wanted, videos.get(clip_id)))
     return shown
-
-
-def _beside(data: DataSet, category: str, clip_id: str) -> Path | None:
-    """Return the video that lies beside a synthetic clip (clips/CATEGORY/CLIP.mp4), if it does."""
-    folder = Path(str(data.directory)).parent.parent / "clips" / category
-    paths = (folder / f"{clip_id}{suffix}" for suffix in sorted(VIDEO_SUFFIXES))
-    return next((path for path in paths if path.is_file()), None)

@@ -104,7 +104,8 @@ def _clips(clips: Sequence[ClipShown], clock: Clock, room_bytes: int) -> str:
     silent = [clip.clip_id for clip in clips if clip.video is None]
     if silent:
         notes.append(
-            f"<p>Sounds only, since the videos are not beside the data: {_listed(silent)}.</p>\n"
+            "<p>Sounds only, since the videos are not beside the data (see --videos): "
+            f"{_listed(silent)}.</p>\n"
         )
     if left_out:
         notes.append(
