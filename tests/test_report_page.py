@@ -36,7 +36,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.fetched += [value for name, value in attrs if name in ("src", "href", "poster")]
+        addresses = [value for name, value in attrs if name in ("src", "href", "poster")]
+        self.fetched += [address for address in addresses if not address.startswith("#")]
 
     def handle_data(self, data):
         if data.strip():

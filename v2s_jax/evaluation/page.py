@@ -27,6 +27,8 @@ TEXT_BYTES = 4_000
 """Room for the text and tags around a clip's media."""
 APART_SEC = 0.06
 """How far a picture may be from its sound before it is set anew: less than a video frame, 64 ms."""
+CLIPS = "clips"
+"""Name of the last section."""
 NO_CLIPS = "None: <code>sounds</code> is not among --parts, or --report-clips is 0."
 KEYS = (
     "Keys <kbd>1</kbd> to <kbd>9</kbd> play and stop the sounds of the clip that has the focus, or "
@@ -57,8 +59,9 @@ def write_report_page(
             '<dl class="about">\n',
             *(_told(name, lines) for name, lines in about.items()),
             "</dl>\n",
-            *(_section(name, items) for name, items in sections.items()),
-            "<h2>Clips</h2>\n",
+            _links([*sections, CLIPS]),
+            *(_heading(n, name) + _items(sections[name]) for n, name in enumerate(sections)),
+            _heading(len(sections), CLIPS),
         ]
     )
     room = limit_bytes - len(above.encode()) - FRAME_BYTES
@@ -71,15 +74,26 @@ def _told(name: str, lines: Sequence[str]) -> str:
     return f"<dt>{html.escape(name)}</dt>{told}\n"
 
 
-def _section(name: str, items: Sequence[Table | Path]) -> str:
-    shown = (
+def _links(names: Sequence[str]) -> str:
+    links = (
+        f'<a href="#part-{number}">{html.escape(name.capitalize())}</a>'
+        for number, name in enumerate(names)
+    )
+    return f"<nav>{' '.join(links)}</nav>\n"
+
+
+def _heading(number: int, name: str) -> str:
+    return f'<h2 id="part-{number}">{html.escape(name.capitalize())}</h2>\n'
+
+
+def _items(items: Sequence[Table | Path]) -> str:
+    return "".join(
         item.as_html()
         if isinstance(item, Table)
         else f'<figure class="wide" tabindex="0"><img src="{data_url(item, "image/png")}" '
         f'alt="{html.escape(item.stem)} as a picture: the numbers of the tables above"></figure>\n'
         for item in items
     )
-    return f"<h2>{html.escape(name.capitalize())}</h2>\n{''.join(shown)}"
 
 
 def _clips(clips: Sequence[ClipShown], clock: Clock, room_bytes: int) -> str:
