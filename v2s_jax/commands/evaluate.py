@@ -31,7 +31,7 @@ from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_shown import clips_shown
 from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.clips import Label
-from v2s_jax.evaluation.export_part import check_unused, export_models, videos_of
+from v2s_jax.evaluation.export_part import check_unused, export_models
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
@@ -258,7 +258,7 @@ def _sounds(
     shown.tables(*sound_tables(found))
     if args.export is not None:
         again = partial(_made, args, clips)
-        print(f"\n{export_models(args.export, models, known, again, videos_of(clips))}")
+        print(f"\n{export_models(args.export, models, clips, known, again)}")
     return found
 
 

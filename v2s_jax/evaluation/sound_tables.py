@@ -183,7 +183,7 @@ def _follow(title: str, found: Sets) -> Table:
         for name, row in found
     ]
     first = found[0][1]
-    counts = f"{first['pairs']} pairs, {first['pairs_with_events']} of them with events"
+    counts = f"pairs: {first['pairs']}, with events: {first['pairs_with_events']}"
     notes = [
         f"{counts}; chance 50; a clip that cannot be told counts one half",
         *_why([row[score] for _, row in found for score in ("by_onsets", "by_loudness")]),
