@@ -59,6 +59,10 @@ class Browser:
         (element,) = found.values()
         self._call("POST", f"/element/{element}/value", {"text": str(path)})
 
+    def complaints(self) -> list[str]:
+        """Return the warnings and errors on the console since the last call."""
+        return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
+
     def close(self) -> None:
         self._call("DELETE", "")
 

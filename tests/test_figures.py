@@ -7,9 +7,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from v2s_jax import figures
 from v2s_jax.errors import InputError
-from v2s_jax.figures import Marks, key_frame_figure, key_frame_indices
+from v2s_jax.figures import Marks, colours, key_frame_figure, key_frame_indices, key_frames, titles
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -47,10 +46,10 @@ def test_pictures_stand_at_their_times_unstretched(tmp_path: Path, height: int, 
     for rows, columns in places:
         assert np.ptp(columns) / np.ptp(rows) == pytest.approx(width / height, rel=0.1)
     left, middle, right = (columns.mean() for _, columns in places)
-    pixels_per_sec = figures._INCHES["plot"] * figures._DOTS_PER_INCH / 10
+    pixels_per_sec = key_frames._INCHES["plot"] * key_frames._DOTS_PER_INCH / 10
     assert middle - left == pytest.approx(10 / 3 * pixels_per_sec, abs=2)
     assert right - middle == pytest.approx(10 / 3 * pixels_per_sec, abs=2)
-    origin = figures._INCHES["left"] * figures._DOTS_PER_INCH
+    origin = key_frames._INCHES["left"] * key_frames._DOTS_PER_INCH
     assert left == pytest.approx(origin + 10 / 6 * pixels_per_sec, abs=2)
 
 
@@ -69,12 +68,12 @@ def test_pictures_of_neighbouring_times_do_not_cover_each_other(tmp_path: Path) 
 def test_spectrogram_puts_tone_and_onset_in_their_places() -> None:
     times_sec = np.arange(32_000) / 16_000
     sound = np.where(times_sec >= 1, np.sin(2 * np.pi * 2_000 * times_sec), 0).astype(np.float32)
-    levels, step_sec = figures._spectrogram_db(sound, 16_000)
+    levels, step_sec = key_frames._spectrogram_db(sound, 16_000)
     hz_per_row = 8_000 / (levels.shape[0] - 1)
     tone = levels[round(2_000 / hz_per_row)]
     assert tone[round(1.5 / step_sec)] == pytest.approx(0, abs=0.1)  # a full-scale sine
     assert np.argmax(levels[:, round(1.5 / step_sec)]) == round(2_000 / hz_per_row)
-    assert tone[: round(0.97 / step_sec)].max() == pytest.approx(figures._FLOOR_DB, abs=1)
+    assert tone[: round(0.97 / step_sec)].max() == pytest.approx(key_frames._FLOOR_DB, abs=1)
     half = np.flatnonzero(tone > -6.5)[0] * step_sec  # half the window is in the tone
     assert half == pytest.approx(1, abs=step_sec)
 
@@ -82,8 +81,8 @@ def test_spectrogram_puts_tone_and_onset_in_their_places() -> None:
 def test_ten_minutes_have_bounded_columns() -> None:
     sound = np.zeros(16_000 * 600, np.float32)
     sound[16_000 * 300 : 16_000 * 301] = 0.5
-    levels, step_sec = figures._spectrogram_db(sound, 16_000)
-    assert levels.shape[1] <= figures._MAX_COLUMNS
+    levels, step_sec = key_frames._spectrogram_db(sound, 16_000)
+    assert levels.shape[1] <= key_frames.MAX_COLUMNS
     loud = np.flatnonzero(levels.max(axis=0) > -60) * step_sec
     assert 299.5 < loud.min() < 301
     assert levels.shape[1] * step_sec == pytest.approx(600, abs=2 * step_sec)
@@ -100,7 +99,7 @@ def test_title_is_taken_literally(tmp_path: Path) -> None:
     sound = np.zeros(1_600, np.float32)
     for title in ("cost $1$ of x_1^", "雪 \U0001f3b5", "long " * 100, ""):
         key_frame_figure(tmp_path / "a.png", [coloured(RED)], [0.05], sound, 16_000, title)
-    assert len(figures._printable("long " * 100)) <= figures._MAX_TITLE_CHARS + 1
+    assert len(titles.printable("long " * 100)) <= titles.MAX_TITLE_CHARS + 1
 
 
 def test_sound_without_pictures_is_drawn(tmp_path: Path) -> None:
@@ -129,10 +128,14 @@ def test_events_are_marked_above_the_middle_and_onsets_below(tmp_path: Path) -> 
     key_frame_figure(tmp_path / "a.png", [], [], sound, 16_000, "marks", marks)
     key_frame_figure(tmp_path / "b.png", [], [], sound, 16_000, "marks", Marks([], []))
     image, unmarked = (imread(tmp_path / name) for name in ("a.png", "b.png"))
-    origin, per_sec = (figures._INCHES[name] * figures._DOTS_PER_INCH for name in ("left", "plot"))
-    key_rows = round(figures._INCHES["bottom"] * figures._DOTS_PER_INCH)  # the last, with the key
+    origin, per_sec = (
+        key_frames._INCHES[name] * key_frames._DOTS_PER_INCH for name in ("left", "plot")
+    )
+    key_rows = round(
+        key_frames._INCHES["bottom"] * key_frames._DOTS_PER_INCH
+    )  # the last, with the key
     middles = []
-    for color, times_sec in ((figures._EVENT, marks[0]), (figures._ONSET, marks[1])):
+    for color, times_sec in ((colours.EVENT, marks[0]), (colours.ONSET, marks[1])):
         rows, columns = find_color(image[:-key_rows], np.array(to_rgb(color)))
         assert sorted(set(np.round((columns - origin) / per_sec * 2, 2))) == pytest.approx(
             times_sec, abs=0.01

@@ -21,8 +21,10 @@ from v2s_jax.media import (
     mux,
     probe,
     read_sound,
+    read_sound_file,
     read_video_frames,
     write_clip,
+    write_sound,
     write_wav,
 )
 
@@ -374,6 +376,22 @@ def test_write_clip_repeats_its_bytes(tmp_path: Path) -> None:
         write_clip(tmp_path / name, noise_pictures(15), Fraction(15), sound, 16_000)
         digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
     assert len(digests) == 1
+
+
+def test_sounds_are_compressed_in_their_place(tmp_path: Path) -> None:
+    """FLAC to the bit; AAC to the sample, whatever its encoder's delay."""
+    levels = np.random.default_rng(0).integers(-(2**15), 2**15, 8_000, np.int64)
+    noise = (levels / 2**15).astype(np.float32) * (np.arange(8_000) >= 3_000)
+    write_sound(tmp_path / "flac", noise, 16_000)
+    np.testing.assert_array_equal(read_sound_file(tmp_path / "flac", 16_000), noise)
+    write_sound(tmp_path / "aac", noise, 16_000, bits_per_sec=64_000)
+    lossy = read_sound_file(tmp_path / "aac", 16_000)[: len(noise)]
+    shifts = range(-40, 41)
+    likeness = [float(np.dot(np.roll(lossy, -shift), noise)) for shift in shifts]
+    assert shifts[int(np.argmax(likeness))] == 0
+    with pytest.raises(InputError, match="NaN or infinity"):
+        write_sound(tmp_path / "bad", noise + np.float32("nan"), 16_000)
+    assert {path.name for path in tmp_path.iterdir()} == {"flac", "aac"}
 
 
 @pytest.mark.parametrize(

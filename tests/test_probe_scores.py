@@ -84,8 +84,21 @@ def test_clips_without_twins_have_no_rate_and_few_pairs_no_interval(pairs):
     assert (alone.by_onsets.value, alone.by_onsets.reason) == (None, "no clip has a twin")
     one = followed(pairs[:2], [clip.waveform for clip in pairs[:2]])
     assert (one.by_onsets.value, one.by_onsets.low) == (1.0, None)
+    assert one.by_loudness.reason == "1 pair: an interval needs 5"
     for rate in (alone, one):
         json.dumps(dataclasses.asdict(rate), allow_nan=False)
+
+
+def test_pairs_without_events_are_told_by_loudness_alone(pairs):
+    sounds = [clip.waveform for clip in pairs]
+    names = [clip.clip_id for clip in pairs]
+    events = [NONE] * 4 + [clip.events_sec for clip in pairs[4:]]
+    some = follow_rate(names, sounds, sounds, events, RATE_HZ, 0)
+    assert (some.pairs, some.pairs_with_events, some.by_onsets.clips) == (6, 4, 4)
+    assert (some.by_onsets.value, some.by_loudness.value) == (1.0, 1.0)
+    none = follow_rate(names, sounds, sounds, [NONE] * 12, RATE_HZ, 0)
+    assert none.by_onsets.reason == "no clip that has a twin has events"
+    assert (none.by_onsets.value, none.by_loudness.clips) == (None, 6)
 
 
 # Delay

@@ -1,14 +1,17 @@
 """Compare checkpoints on a data set: likelihood, what sight explains, retrieval, generated sound.
 
-Writes OUT/report.json, prints its tables, and draws them. Scores and sounds are kept in OUT as they
+Writes OUT/report.json, prints its tables, draws them, and writes OUT/report.html: one page with all
+of it, and with players and pictures of some clips. Scores and sounds are kept in OUT as they
 are made: the same words go on where a run was ended.
 
 `evaluate.py study --help`: pages on which people compare models.
 """
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,18 +28,23 @@ from v2s_jax.errors import InputError
 from v2s_jax.evaluation import tables
 from v2s_jax.evaluation.classifier import SoundClassifier, save_classifier
 from v2s_jax.evaluation.classifier_part import fit_on_train
+from v2s_jax.evaluation.clip_shown import clips_shown
+from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.clips import Label
-from v2s_jax.evaluation.export_part import check_unused, export_models, videos_of
+from v2s_jax.evaluation.export_part import check_unused, export_models
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
+from v2s_jax.evaluation.page import PAGE_FILE, write_report_page
 from v2s_jax.evaluation.pictures import draw_likelihood, draw_retrieval, draw_sight
-from v2s_jax.evaluation.report import features_told, write_report
+from v2s_jax.evaluation.report import device_told, features_told, versions, write_report
 from v2s_jax.evaluation.retrieval_part import Gallery, make_gallery, retrieval_part
 from v2s_jax.evaluation.selection import Selection, categories_named, select
 from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.evaluation.sounds_part import (
+    ModelSounds,
     data_told,
+    is_synthetic,
     known_clips,
     known_labels,
     make_sounds,
@@ -62,7 +70,7 @@ class EvaluateArgs:
     data: str
     """Folder that `prepare` wrote, or the gs:// URL of its copy."""
     out: Path
-    """Folder for report.json, pictures, scores and sounds."""
+    """Folder for report.json, report.html, pictures, scores and sounds."""
     parts: tuple[Part, ...] = ALL_PARTS
     """What is evaluated."""
     split: str = "test"
@@ -83,6 +91,12 @@ class EvaluateArgs:
     """Generated sounds: below 1 the likely levels are preferred; 1 draws from the model itself."""
     export: Path | None = None
     """New folder for true and generated sounds in av-benchmark's layout, in one for each model."""
+    report_clips: int = 40
+    """How many clips report.html has players and pictures of, at most: as many of each category as
+    of the others."""
+    videos: Path | None = None
+    """report.html: the folder of videos that the data set was made of. Those of synthetic sets are
+    found beside them."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
 
@@ -97,6 +111,8 @@ def main() -> None:
     )
     check_seed(args.seed)
     check_temperature(args.temperature)
+    if args.report_clips < 0:
+        raise InputError(f"--report-clips {args.report_clips}: use 0 for none, or more")
     use_device(args.device)
     data = open_data_set(args.data, args.split)
     categories = categories_named(data, args.category)
@@ -104,19 +120,50 @@ def main() -> None:
     clips = select(data, categories, args.clips)
     shown = Shown(data_told(data))
     planned = _plan(args, models, clips, shown)
+    videos = find_videos(clips.taken(clips.spread(args.report_clips)), args.videos)
     check_writable(args.out)
-    for model in models:
-        kind = "one for all categories" if model.joint else "one for each category"
-        seen = features_told(model.config)
-        print(f"{model.name}: {model.config.model.variant}, {kind}, features: {seen}")
-    print(f"{len(clips)} clips of split {args.split} of {shown.data}")
+    about = _about(models, clips)
+    print("\n".join([*about["models"], *about["data"]]))
 
     parts: dict[str, Any] = {}
     for part, evaluate in planned.items():
+        shown.begin(part)
         parts[part] = evaluate()
     print(f"\n{tables.intervals_told()}")
     options = {name: _plain(value) for name, value in asdict(args).items()}
     print(write_report(args.out, options, models, data, parts))
+    page = args.out / PAGE_FILE
+    title = f"Evaluation: {', '.join(model.name for model in models)}"
+    about |= {
+        "intervals": [tables.intervals_told()],
+        "made": [datetime.now().astimezone().isoformat(" ", "minutes")],
+        "device": [device_told()],
+        "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
+        "command": [shlex.join(["python", *sys.argv])],
+    }
+    heard = clips_shown(shown.sounds, videos)
+    write_report_page(page, title, about, shown.sections, heard, data.clock)
+    print(page)
+
+
+def _about(models: list[Model], clips: Selection) -> dict[str, list[str]]:
+    """Say what is compared, and on what."""
+    told = []
+    for model in models:
+        kind = "one for all categories" if model.joint else "one for each category"
+        seen = features_told(model.config)
+        files = ", ".join(path.name for path in model.checkpoints.values())
+        variant = model.config.model.variant
+        told.append(f"{model.name}: {variant}, {kind}, features: {seen}; of {files}")
+    data = clips.data
+    synthetic = "synthetic " * is_synthetic(data)
+    categories = ", ".join(dict.fromkeys(clips.categories))
+    return {
+        "models": told,
+        "data": [
+            f"{len(clips)} {synthetic}clips of split {data.split} of {data.name}: {categories}"
+        ],
+    }
 
 
 def _plan(
@@ -141,7 +188,8 @@ def _plan(
         planned["retrieval"] = lambda: _retrieval(args, models, gallery, shown)
     if "sounds" in args.parts:
         labels = known_labels(clips)
-        planned["sounds"] = lambda: _sounds(args, models, clips, labels, shown)
+        heard = clips.spread(args.report_clips)
+        planned["sounds"] = lambda: _sounds(args, models, clips, labels, heard, shown)
     return planned
 
 
@@ -194,18 +242,26 @@ def _sounds(
     models: list[Model],
     clips: Selection,
     labels: list[Label] | None,
+    heard: list[int],
     shown: Shown,
 ) -> dict[str, Any]:
-    """Return every metric of generated sounds; write the folders for av-benchmark."""
+    """Return every metric of generated sounds; keep what the page plays, and export."""
     known = known_clips(models[0], clips, labels, args.seed)
     classifier = fit_on_train(args.data, clips, models[0].config.model)
     if isinstance(classifier, SoundClassifier):
         save_classifier(args.out / CLASSIFIER_FILE, classifier)
-    make = partial(_made, args, clips)
+
+    def make(model: Model) -> list[Float32[np.ndarray, "_"]]:
+        sounds = _made(args, clips, model)
+        if heard:
+            shown.hear(ModelSounds(model.name, known, sounds).taken(heard))
+        return sounds
+
     found = sounds_part(models, known, classifier, make)
     shown.tables(*sound_tables(found))
     if args.export is not None:
-        print(export_models(args.export, models, known, make, videos_of(clips)))
+        again = partial(_made, args, clips)
+        print(f"\n{export_models(args.export, models, clips, known, again)}")
     return found
 
 

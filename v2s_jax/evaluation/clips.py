@@ -69,7 +69,8 @@ def read_label(data: DataSet, record: ClipRecord) -> Label:
 
     Raises InputError when it is not there, or belongs to a clip made otherwise.
     """
-    path = clip_file(data, record, ".json")
+    clips = data.directory.parent.parent / "clips"
+    path = clips / record.category / f"{record.clip_id}.json"
     if not path.exists():
         raise InputError(
             f"{path}: not there: true event times are known for synthetic data only; make it "
@@ -83,12 +84,6 @@ def read_label(data: DataSet, record: ClipRecord) -> Label:
             "set again with --overwrite"
         )
     return label
-
-
-def clip_file(data: DataSet, record: ClipRecord, suffix: str) -> epath.Path:
-    """Return where a synthetic clip's file of this suffix lies."""
-    clips = data.directory.parent.parent / "clips"
-    return clips / record.category / f"{record.clip_id}{suffix}"
 
 
 def _read_label(path: epath.Path) -> tuple[Label, tuple[int, str]]:

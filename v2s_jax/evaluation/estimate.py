@@ -78,9 +78,9 @@ def mean(values: Sequence[float | None], seed: int, undefined: str) -> Estimate:
     return pooled(np.stack([known, np.ones_like(known)], axis=1), share_of, seed)
 
 
-def too_few(clips: int) -> str:
+def too_few(count: int, unit: str = "clip") -> str:
     """Say why a score has no interval."""
-    return f"{clips} clip{'' if clips == 1 else 's'}: an interval needs {LEAST_CLIPS}"
+    return f"{count} {unit}{'' if count == 1 else 's'}: an interval needs {LEAST_CLIPS}"
 
 
 def check_pairs(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation.clips import clip_file
+from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.export import VIDEO_SUFFIX, export_folder
 from v2s_jax.evaluation.measured import KnownClips
 from v2s_jax.evaluation.models import Model
@@ -26,23 +26,23 @@ def check_unused(folder: Path) -> None:
 def export_models(
     folder: Path,
     models: Sequence[Model],
-    clips: KnownClips,
+    clips: Selection,
+    known: KnownClips,
     make: Callable[[Model], Sequence[Float32[np.ndarray, "_"]]],
-    videos: dict[str, Path] | None,
 ) -> str:
     """Write FOLDER/MODEL for each model, see export.py; say how av-benchmark is called on it.
 
     `make` gives a model's sound of each clip.
     """
-    rate_hz = clips.config.clock.sample_rate_hz
+    rate_hz, videos = known.config.clock.sample_rate_hz, _videos(clips)
     with whole_folder(folder.resolve()) as temporary:
         for model in models:
             export = export_folder(
                 temporary / model.name,
-                clips.clip_ids,
-                clips.categories,
+                known.clip_ids,
+                known.categories,
                 make(model),
-                clips.true,
+                known.true,
                 rate_hz,
                 videos,
             )
@@ -53,16 +53,11 @@ def export_models(
     )
 
 
-def videos_of(clips: Selection) -> dict[str, Path] | None:
+def _videos(clips: Selection) -> dict[str, Path] | None:
     """Return the videos that lie beside the data set's clips, as those of synthetic sets do.
 
     None unless each is there, as a file that av-benchmark looks for.
     """
-    videos = {}
-    for clip in range(len(clips)):
-        record = clips[clip]
-        path = Path(str(clip_file(clips.data, record, VIDEO_SUFFIX)))
-        if not path.is_file():
-            return None
-        videos[record.clip_id] = path
-    return videos
+    found = {clip_id: video.path for clip_id, video in find_videos(clips, None).items()}
+    usable = all(path.suffix.lower() == VIDEO_SUFFIX for path in found.values())
+    return found if usable and found.keys() >= set(clips.clip_ids) else None

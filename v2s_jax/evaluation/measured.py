@@ -4,7 +4,8 @@ In: the clips, with what is known of them, and one sound for each: a model's, or
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -39,6 +40,20 @@ class KnownClips:
     """Clock, levels and quantiser, which all models share."""
     seed: int
     """For shuffled controls, noise and intervals."""
+
+    def taken(self, places: Sequence[int]) -> "KnownClips":
+        """Return some of the clips, in this order."""
+
+        def kept(values: list[Any]) -> list[Any]:
+            return [values[place] for place in places]
+
+        return replace(
+            self,
+            clip_ids=kept(self.clip_ids),
+            categories=kept(self.categories),
+            true=kept(self.true),
+            labels=None if self.labels is None else kept(self.labels),
+        )
 
     @property
     def events_sec(self) -> list[Float64[np.ndarray, "_"]] | None:

@@ -16,7 +16,7 @@ distance, by Theil and Sen's median of pairwise slopes with Sen's interval (SciP
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -150,7 +150,8 @@ def _rate(points: Float64[np.ndarray, "pairs 2"], seed: int) -> Estimate:
     if not len(points):
         return missing(UNEVENTFUL)
     counts = np.stack([points.sum(axis=1), np.full(len(points), 2.0)], axis=1)
-    return pooled(counts, share_of, seed)
+    rate = pooled(counts, share_of, seed)
+    return rate if rate.reason is None else replace(rate, reason=too_few(len(points), "pair"))
 
 
 def delay_slope(

@@ -45,12 +45,8 @@ def write_report(
                 name: value for name, value in data.metadata.items() if name not in NOT_TOLD
             },
         },
-        "device": " ".join(f"{d.platform}: {d.device_kind}" for d in jax.devices()[:1]),
-        "versions": {
-            "v2s_jax": v2s_jax.__version__,
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
+        "device": device_told(),
+        "versions": versions(),
         **parts,
         "paper": vegas(),
     }
@@ -58,6 +54,20 @@ def write_report(
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     return path
+
+
+def device_told() -> str:
+    """Name the device that computes."""
+    return " ".join(f"{d.platform}: {d.device_kind}" for d in jax.devices()[:1])
+
+
+def versions() -> dict[str, str]:
+    """Return the version of everything that may change a number."""
+    return {
+        "v2s_jax": v2s_jax.__version__,
+        "python": platform.python_version(),
+        **{library: version(library) for library in LIBRARIES},
+    }
 
 
 def _model(model: Model) -> dict[str, Any]:

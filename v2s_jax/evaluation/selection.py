@@ -29,17 +29,28 @@ class Selection:
 
     def first(self, count: int) -> "Selection":
         """Return the first clips, as many of each category as of the others."""
-        turn: dict[str, int] = {}
-        turns = []
-        for category in self.categories:
-            turn[category] = turn.get(category, -1) + 1
-            turns.append(turn[category])
-        order = sorted(range(len(self)), key=lambda clip: turns[clip])[:count]
-        return self.taken(sorted(order))
+        return self.taken(self.spread(count))
+
+    def spread(self, count: int) -> list[int]:
+        """Return the places of the first clips, as many of each category as of the others."""
+        return sorted(in_turn(self.categories)[:count])
 
     def taken(self, clips: Sequence[int]) -> "Selection":
         """Return these clips, in this order."""
         return Selection(self.data, [self._places[clip] for clip in clips])
+
+
+def in_turn(categories: Sequence[str]) -> list[int]:
+    """Return the places of clips of these categories so that categories take turns.
+
+    Example: of drum, drum, dog they are 0, 2, 1.
+    """
+    turn: dict[str, int] = {}
+    turns = []
+    for category in categories:
+        turn[category] = turn.get(category, -1) + 1
+        turns.append(turn[category])
+    return sorted(range(len(turns)), key=lambda clip: turns[clip])
 
 
 def select(data: DataSet, categories: Sequence[str], per_category: int) -> Selection:

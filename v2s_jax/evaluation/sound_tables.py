@@ -120,7 +120,7 @@ def _frechet(sets: Sets, rows: list[str]) -> Table:
     title = "Frechet distance of log-mel statistics, dB^2 (lowest to highest of the partings)"
     some = sets[0][1]["frechet"]
     shown = [row for row in rows if some[row]["generated"] is not None]
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}  # of what is not shown
     for row in rows:
         if row not in shown:
             reasons.setdefault(some[row]["reason"], []).append(row)
@@ -129,7 +129,13 @@ def _frechet(sets: Sets, rows: list[str]) -> Table:
         title,
         ["", *(name for name, _ in sets)],
         [[row, *(_spread(found["frechet"][row]) for _, found in sets)] for row in shown],
-        floor + [f"none of {', '.join(of)}: {reason}" for reason, of in reasons.items()],
+        [
+            *floor,
+            *(
+                f"none of {'any category alone' if of == rows[:-1] else ', '.join(of)}: {reason}"
+                for reason, of in reasons.items()
+            ),
+        ],
     )
 
 
@@ -177,7 +183,7 @@ def _follow(title: str, found: Sets) -> Table:
         for name, row in found
     ]
     first = found[0][1]
-    counts = f"{first['pairs']} pairs, {first['pairs_with_events']} of them with events"
+    counts = f"pairs: {first['pairs']}, with events: {first['pairs_with_events']}"
     notes = [
         f"{counts}; chance 50; a clip that cannot be told counts one half",
         *_why([row[score] for _, row in found for score in ("by_onsets", "by_loudness")]),

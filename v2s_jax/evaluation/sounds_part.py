@@ -5,6 +5,7 @@ loud as the true sounds (`noise`), and the true sounds themselves (`true_sound`)
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,20 @@ NOISE, TRUE_SOUND = "noise", "true_sound"
 """The controls."""
 
 Sounds = Sequence[Float32[np.ndarray, "_"]]
+
+
+@dataclass(frozen=True)
+class ModelSounds:
+    """What one model made of some clips."""
+
+    model: str
+    clips: KnownClips
+    generated: list[Float32[np.ndarray, "_"]]
+
+    def taken(self, places: Sequence[int]) -> "ModelSounds":
+        """Return those of some clips, in this order."""
+        generated = [self.generated[place] for place in places]
+        return ModelSounds(self.model, self.clips.taken(places), generated)
 
 
 def is_synthetic(data: DataSet) -> bool:

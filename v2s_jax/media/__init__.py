@@ -1,8 +1,9 @@
 """Video files in (pictures, sound), sound and video files out. The only user of ffmpeg.
 
 `probe` and `sound_begins_sec` say what a file holds, `read_video_frames` and `read_sound`
-(`read_sounding`: only until it ends) bring it onto the clock, `write_wav`, `mux`, `write_clip` and
-`write_part` write. All times count from the moment at which the first picture of the file appears.
+(`read_sounding`: only until it ends) bring it onto the clock, `write_wav`, `write_sound`, `mux`,
+`write_clip` and `write_part` write. All times count from the moment at which the first picture of
+the file appears.
 
 ffmpeg is the binary that imageio-ffmpeg brings. It gets every path as a `file:` URL in an
 argument list, so no character in a name means anything to it or to a shell.
@@ -17,7 +18,15 @@ from v2s_jax.media.reading import (
     read_sounding,
     read_video_frames,
 )
-from v2s_jax.media.writing import Original, mux, pcm16, write_clip, write_part, write_wav
+from v2s_jax.media.writing import (
+    Original,
+    mux,
+    pcm16,
+    write_clip,
+    write_part,
+    write_sound,
+    write_wav,
+)
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -35,5 +44,6 @@ __all__ = [
     "sound_begins_sec",
     "write_clip",
     "write_part",
+    "write_sound",
     "write_wav",
 ]

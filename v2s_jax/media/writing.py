@@ -69,6 +69,29 @@ def write_wav(path: Path, waveform: Float32[np.ndarray, "samples"], sample_rate_
         file.writeframes(pcm.tobytes())
 
 
+def write_sound(
+    path: Path,
+    waveform: Float32[np.ndarray, "samples"],
+    sample_rate_hz: int,
+    bits_per_sec: int | None = None,
+) -> None:
+    """Write a waveform in [-1, 1], compressed: FLAC without loss, AAC in MP4 of a bit rate.
+
+    Raises InputError when the waveform is not finite or `path` cannot be written.
+    """
+    pcm = pcm16(waveform)
+    source = ("-f", "s16le", "-ar", str(sample_rate_hz), "-ac", "1", "-i", "pipe:0")
+    aac = ("-c:a", "aac", "-b:a", str(bits_per_sec), "-f", "mp4")
+    output = ("-c:a", "flac", "-f", "flac") if bits_per_sec is None else aac
+    with whole_file(path) as temporary, ffmpeg(*source, *output, url(temporary), feed=True) as run:
+        run.feed([pcm.tobytes()])
+        if run.process.wait():
+            raise InputError(
+                f"{path}: cannot be written ({run.first_fault()}): free space or choose another "
+                "folder"
+            )
+
+
 def mux(
     video: Video,
     wav: Path,
@@ -194,6 +217,8 @@ _OUTPUT_FAULTS = tuple(
 )
 """What ffmpeg, in the system's words, says of a place that takes no more."""
 
+PART_CRF = 23
+"""x264's own choice."""
 _HELD_FPS = 25  # of a picture that stays on display over a whole part
 
 
@@ -204,13 +229,15 @@ def write_part(
     path: Path,
     *,
     picture_width_px: int | None = None,
+    crf: int = PART_CRF,
     sound: bool = True,
     picture: bool = True,
 ) -> None:
     """Write a part of a video, encoded anew: H.264 and AAC, or one of them.
 
     Times count from the first picture's appearance, in picture and sound alike. Pictures keep
-    their size, but for one pixel of an odd width or height, unless a smaller width is given. Where
+    their size, but for one pixel of an odd width or height, unless a smaller width is given, and
+    x264's rate factor `crf` says how well they are kept; lower is better. Where
     the video's sound has not begun or has ended there is silence; a picture that is on display all
     the time is shown.
 
@@ -236,7 +263,7 @@ def write_part(
                     f"scale='max(2\\,trunc({width}/2)*2)':'max(2\\,trunc(ow/dar/2)*2)',setsar=1"
                 )
                 showing += ["-map", VIDEO_STREAM, "-vf", filters]
-                showing += ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
+                showing += ["-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv420p"]
             source = (*SOURCE_OPTIONS, "-i", url(video.path))
             with ffmpeg(*source, *showing, *sounding, url(temporary)) as run:
                 if _is_filled(run, path, temporary):

@@ -2,13 +2,14 @@
 
 A template names its title as `{{title}}`, its data (JSON) as `{{data}}`, and `{{answers}}` where
 the functions of answers.js go: what a page keeps, and how answers become a CSV file. `{{style}}` is
-the look that such pages share.
+the look that such pages share, `{{content}}` what is HTML already and can be read without scripts.
 """
 
 import base64
 import csv
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,28 @@ from v2s_jax.files import reading, whole_file
 
 ANSWERS = Path(__file__).with_name("answers.js")
 STYLE = Path(__file__).with_name("answers.css")
+PLACE = re.compile(r"\{\{(title|style|answers|data|content)\}\}")
 
 
-def write_page(path: Path, template: Path, data: dict[str, Any]) -> None:
-    """Write a page; it appears when it is whole. Its title is its name."""
+def write_page(
+    path: Path,
+    template: Path,
+    data: dict[str, Any],
+    title: str | None = None,
+    content: str = "",
+) -> None:
+    """Write a page; it appears when it is whole. Its title is its name unless one is given."""
     # "</script>" in a name must not end the script.
     written = json.dumps(data).replace("<", "\\u003c")
-    page = template.read_text(encoding="utf-8")
-    page = page.replace("{{title}}", html.escape(path.stem))
-    page = page.replace("{{style}}", STYLE.read_text(encoding="utf-8"))
-    page = page.replace("{{answers}}", ANSWERS.read_text(encoding="utf-8"))
-    page = page.replace("{{data}}", written)
+    parts = {
+        "title": html.escape(title or path.stem),
+        "style": STYLE.read_text(encoding="utf-8"),
+        "answers": ANSWERS.read_text(encoding="utf-8"),
+        "data": written,
+        "content": content,
+    }
+    # All at once: what is put in may itself hold such names.
+    page = PLACE.sub(lambda place: parts[place[1]], template.read_text(encoding="utf-8"))
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 

@@ -10,10 +10,13 @@ from jaxtyping import Float32, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from scipy.signal.windows import hann
 
+from v2s_jax.figures.colours import EVENT, INK, LEADER, ONSET
+from v2s_jax.figures.pictures import draw_pictures, picture_sizes_inches
+from v2s_jax.figures.titles import printable
+from v2s_jax.figures.waveform import MAX_COLUMNS, draw_waveform
 from v2s_jax.files import whole_file
 
 _DOTS_PER_INCH = 150
@@ -25,16 +28,11 @@ _INCHES: dict[str, float] = {
 }
 """Sizes of the figure's parts; widths in the first line, then heights."""
 _MAX_PICTURE_INCHES = 1.7  # height
-_TIME_INCHES = 0.7  # width of the time above a picture
-_PICTURE_FILL = 0.94  # of a picture's share of the width; the rest keeps neighbours apart
-_MAX_COLUMNS = 1_600  # about the plot's width in pixels: more would not be seen
 _WINDOW_SEC = 0.032  # long enough to part harmonics 60 Hz apart, short enough for onsets
 _HOPS_PER_WINDOW = 4
 _FLOOR_DB = -120.0  # below 16-bit sound's own rounding
 _RANGE_DB = 80.0  # shown below the loudest point
-_MAX_TITLE_CHARS = 90
-_INK, _WAVE, _LEADER, _LEADER_ON_DARK = "#222222", "#2f6690", "#d1495b", "#ffffffa0"
-_EVENT, _ONSET = "#2e7d32", "#e08e0b"
+_LEADER_ON_DARK = "#ffffffa0"
 
 
 class Marks(NamedTuple):
@@ -99,12 +97,12 @@ def _draw(
     if not len(waveform):
         raise ValueError("the waveform holds no sample: there is no time axis to draw")
     duration_sec = len(waveform) / sample_rate_hz
-    sizes_inches = _picture_sizes_inches(frames)
+    sizes_inches = picture_sizes_inches(frames, _INCHES["plot"], _MAX_PICTURE_INCHES)
     panels = _lay_out(max((height for _, height in sizes_inches), default=0.0))
-    _draw_waveform(panels.waveform, waveform, sample_rate_hz)
+    draw_waveform(panels.waveform, waveform, sample_rate_hz)
     image = _draw_spectrogram(panels.spectrogram, waveform, sample_rate_hz)
-    panels.figure.colorbar(image, cax=panels.bar).set_label("level (dB re full scale)", color=_INK)
-    for axes, color in ((panels.waveform, _LEADER), (panels.spectrogram, _LEADER_ON_DARK)):
+    panels.figure.colorbar(image, cax=panels.bar).set_label("level (dB re full scale)", color=INK)
+    for axes, color in ((panels.waveform, LEADER), (panels.spectrogram, _LEADER_ON_DARK)):
         axes.set_xlim(0, duration_sec)
         axes.spines[["top", "right"]].set_visible(False)
         whole_height = axes.get_xaxis_transform()
@@ -116,8 +114,8 @@ def _draw(
     wanted_inches = [min(time / duration_sec, 1.0) * _INCHES["plot"] for time in frame_times_sec]
     decimals = max(2, 2 - math.floor(math.log10(duration_sec)))
     labels = [f"{time:.{decimals}f} s" for time in frame_times_sec]
-    _draw_frames(panels.pictures, frames, sizes_inches, wanted_inches, labels)
-    panels.pictures.set_title(_printable(title), loc="left", color=_INK, parse_math=False)
+    draw_pictures(panels.pictures, frames, sizes_inches, wanted_inches, labels, _INCHES["leader"])
+    panels.pictures.set_title(printable(title), loc="left", color=INK, parse_math=False)
     return panels.figure
 
 
@@ -144,47 +142,20 @@ def _lay_out(picture_inches: float) -> _Panels:
     def panel(x: float, y: float, across: float, up: float) -> Axes:
         return figure.add_axes((x / width, y / height, across / width, up / height))
 
-    panels = _Panels(
+    return _Panels(
         figure,
         panel(left, pictures, plot, picture_row),
         panel(left, waveform, plot, _INCHES["waveform"]),
         panel(left, spectrogram, plot, _INCHES["spectrogram"]),
         panel(bar, spectrogram, _INCHES["bar"], _INCHES["spectrogram"]),
     )
-    panels.pictures.axis("off")
-    panels.pictures.set_xlim(0, plot)
-    panels.pictures.set_ylim(0, picture_row)
-    panels.pictures.set_autoscale_on(False)
-    return panels
-
-
-def _draw_waveform(
-    axes: Axes, waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
-) -> None:
-    """Draw the waveform, or its lowest and highest value per column where it is long."""
-    per_column = math.ceil(len(waveform) / _MAX_COLUMNS)
-    starts = np.arange(0, len(waveform), per_column)
-    lowest = np.minimum.reduceat(waveform, starts)
-    highest = np.maximum.reduceat(waveform, starts)
-    if per_column == 1:
-        axes.plot(starts / sample_rate_hz, waveform, color=_WAVE, linewidth=0.8)
-    else:
-        # A column reaches to the next one's first sample, so that the outline has no holes.
-        low = np.minimum(lowest, np.append(highest[1:], np.inf))
-        high = np.maximum(highest, np.append(lowest[1:], -np.inf))
-        times_sec = (starts + per_column / 2) / sample_rate_hz
-        axes.fill_between(times_sec, low, high, color=_WAVE, linewidth=0.3)
-    peak = float(np.abs(waveform).max())
-    axes.set_ylim(-1.1 * (peak or 1.0), 1.1 * (peak or 1.0))
-    axes.set_ylabel("amplitude\n(full scale = 1)", color=_INK)
-    axes.tick_params(labelbottom=False)
 
 
 def _draw_marks(axes: Axes, marks: Marks) -> None:
     """Draw events from the middle up, onsets from the middle down, and what they are."""
     halves = (
-        ("true events", marks.events_sec, 0.5, _EVENT),
-        ("onsets of this sound", marks.onsets_sec, 0.0, _ONSET),
+        ("true events", marks.events_sec, 0.5, EVENT),
+        ("onsets of this sound", marks.onsets_sec, 0.0, ONSET),
     )
     for name, times_sec, foot, color in halves:
         axes.vlines(
@@ -211,12 +182,12 @@ def _spectrogram_db(
     """Return power over frequency and time, and the time from column to column.
 
     0 dB is a full-scale sine. A column is the mean over all windows that fall in it, and column c
-    is centred on c times that step; there are at most `_MAX_COLUMNS`.
+    is centred on c times that step; there are at most `MAX_COLUMNS`.
     """
     window_samples = max(2, round(_WINDOW_SEC * sample_rate_hz))
     hop = max(1, window_samples // _HOPS_PER_WINDOW)
     windows = 1 + len(waveform) // hop
-    per_column = math.ceil(windows / _MAX_COLUMNS)
+    per_column = math.ceil(windows / MAX_COLUMNS)
     columns = math.ceil(windows / per_column)
     # Half a window and half a column before the first sample, so that columns are centred.
     before = window_samples // 2 + (per_column - 1) * hop // 2
@@ -247,64 +218,6 @@ def _draw_spectrogram(
         vmin=loudest_db - _RANGE_DB,
         vmax=loudest_db,
     )
-    axes.set_ylabel("frequency (kHz)", color=_INK)
-    axes.set_xlabel("time (s)", color=_INK)
+    axes.set_ylabel("frequency (kHz)", color=INK)
+    axes.set_xlabel("time (s)", color=INK)
     return image
-
-
-def _picture_sizes_inches(
-    frames: Sequence[UInt8[np.ndarray, "height width 3"]],
-) -> list[tuple[float, float]]:
-    """Return (width, height) of every picture as drawn: unstretched, all fitting in one row."""
-    sizes = []
-    for frame in frames:
-        height_px, width_px, _ = frame.shape
-        share = _INCHES["plot"] / len(frames) * _PICTURE_FILL
-        inches_per_px = min(share / width_px, _MAX_PICTURE_INCHES / height_px)
-        sizes.append((width_px * inches_per_px, height_px * inches_per_px))
-    return sizes
-
-
-def _spread(wanted: Sequence[float], widths: Sequence[float], room: float) -> list[float]:
-    """Return centres near the `wanted` ones for boxes side by side in [0, `room`].
-
-    The boxes keep their order and neither overlap nor stick out; their widths must have room.
-    """
-    centres = []
-    start, needed = 0.0, sum(widths)
-    for centre, width in zip(wanted, widths, strict=True):
-        centres.append(min(max(centre, start + width / 2), room - needed + width / 2))
-        start, needed = centres[-1] + width / 2, needed - width
-    return centres
-
-
-def _draw_frames(
-    axes: Axes,
-    frames: Sequence[UInt8[np.ndarray, "height width 3"]],
-    sizes_inches: Sequence[tuple[float, float]],
-    wanted_inches: Sequence[float],
-    labels: Sequence[str],
-) -> None:
-    """Draw the row of pictures on axes in inches, with a line from each one down to its place."""
-    # No box is narrower than the time above its picture, as far as there is room.
-    least = min(_TIME_INCHES, _INCHES["plot"] / max(len(frames), 1))
-    boxes = [max(width / _PICTURE_FILL, least) for width, _ in sizes_inches]
-    centres = _spread(wanted_inches, boxes, _INCHES["plot"])
-    for frame, (width, height), centre, wanted, label in zip(
-        frames, sizes_inches, centres, wanted_inches, labels, strict=True
-    ):
-        edges = (centre - width / 2, centre + width / 2, 0, height)
-        axes.imshow(frame, extent=edges, aspect="auto")
-        foot = ([centre, wanted], [0, -_INCHES["leader"]])
-        axes.plot(*foot, color=_LEADER, linewidth=0.8, clip_on=False)
-        axes.text(centre, height + 0.05, label, ha="center", fontsize=8, color=_INK)
-
-
-def _printable(title: str) -> str:
-    """Return the title with a box for what the font lacks, and its middle left out when long."""
-    glyphs = get_font(findfont(FontProperties())).get_charmap()
-    text = "".join(char if ord(char) in glyphs else "\N{WHITE SQUARE}" for char in title)
-    if len(text) <= _MAX_TITLE_CHARS:
-        return text
-    half = _MAX_TITLE_CHARS // 2
-    return f"{text[: half - 1]} … {text[-half + 1 :]}"
