@@ -11,6 +11,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.evaluation.categories import ALL_CLIPS
 from v2s_jax.evaluation.measured import KnownClips
 from v2s_jax.evaluation.probe_scores import delay_slope, follow_rate
+from v2s_jax.place import called
 
 FOLLOW_PROBE, DELAY_PROBE = "counterfactual", "delay"
 """Names of the probes, as `python -m data.prepare synthetic --probe` has them."""
@@ -88,7 +89,7 @@ def _groups(clips: KnownClips) -> dict[str, list[int]]:
 
 def _no_probe(clips: KnownClips, probe: str) -> dict[str, Any]:
     return {
-        "reason": f"{clips.data_name} was not made for it: python -m data.prepare synthetic "
-        f"--probe {probe} makes a set that is",
+        "reason": f"{clips.data_name} was not made for it: "
+        f"{called(f'prepare synthetic --probe {probe}')} makes a set that is",
         "by_category": {},
     }

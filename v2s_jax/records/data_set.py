@@ -294,7 +294,7 @@ def _not_a_folder(words: str) -> InputError:
     options = " --".join([f"preset {preset}", *(each.replace("=", " ") for each in settings)])
     return InputError(
         f"--data {IN_MEMORY}{words}: only train.py makes clips in memory: make files with "
-        f"`python -m data.prepare synthetic --{options} --out FOLDER` and give --data FOLDER"
+        f"`{called(f'prepare synthetic --{options}')} --out FOLDER` and give --data FOLDER"
     )
 
 
