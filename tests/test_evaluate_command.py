@@ -1,6 +1,7 @@
 """`python evaluate.py`: from checkpoints and a data set to report.json, tables and pictures."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -441,7 +442,12 @@ def test_videos_are_found_beside_synthetic_clips_or_by_a_manifest(made, tmp_path
 def python(*words: str | Path) -> str:
     """Run a command in a process of its own; return what it printed."""
     ended = subprocess.run(
-        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, *map(str, words)],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 0, ended.stderr
     assert "warning" not in ended.stderr.lower()

@@ -60,7 +60,7 @@ def test_commands_run_in_order_as_written(tmp_path):
     )
     long = set(long_commands())
     lines = [line for line in commands(README) if line.startswith("python ")]
-    assert len(lines) == 18 and len(long) == 3
+    assert len(lines) == 20 and len(long) == 3
     for line in lines:
         if line in long:
             line = line.replace("--preset demo", "--preset tiny").replace("py demo", "py tiny")

@@ -302,8 +302,8 @@ def test_people_answer_with_the_keyboard(made, tmp_path):
         (tmp_path / "ann.csv").write_text(browser.run("return table()"))
 
         browser.open(made / "real-or-fake.html")
-        browser.press(" ")
-        wait_until(lambda: browser.run(can_answer))
+        # A busy browser may lose a key that comes right after the page.
+        wait_until(lambda: browser.run(can_answer) or browser.press(" "))
         browser.press("2")
         assert "2 of 14, 1 answered" in browser.run(text_of("progress"))
         browser.run("document.getElementById('rater').value = state.rater = 'Ann'")
