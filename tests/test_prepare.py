@@ -205,7 +205,7 @@ def test_two_at_once_are_refused(tmp_path):
 
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match=r"another data\.prepare is at work there"):
+    with pytest.raises(InputError, match="another `prepare` is at work there"):
         make_synthetic(tmp_path, MINI, seed=3, workers=1, overwrite=False)
     os.close(handle)
 
