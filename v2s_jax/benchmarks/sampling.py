@@ -24,10 +24,10 @@ from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb, memory_suff
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
-from v2s_jax.generate.scan import run_big_frame, scan_samples
+from v2s_jax.generate.scan import ScanWeights, outward_of, primed, run_big_frame, scan_samples
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat, weight_bytes_per_sample
-from v2s_jax.model import Carry, Folded, VideoToSound, init_params
+from v2s_jax.model import PrimedCarry, VideoToSound, init_params
 
 RANDOM_WEIGHTS = "random"
 SEED = 0  # of random weights, features and noise; the time taken does not depend on it
@@ -229,13 +229,17 @@ def _flop_per_sample(generator: Generator) -> float:
     config = generator.config
     size = config.model.big_frame_size
     carry = generator.start(np.zeros((generator.tile, 2), np.uint32)).carry
+    weights = ScanWeights(generator.folded, outward_of(generator.model, generator.folded))
 
-    def big_frame(folded: Folded, carry: Carry, given: jax.Array) -> Any:
-        samples = scan_samples(generator.model, folded, lambda logits, given: (given, logits))
-        return run_big_frame(generator.model, folded, carry, None, given, samples)
+    def big_frame(weights: ScanWeights, carry: PrimedCarry, given: jax.Array) -> Any:
+        samples = scan_samples(
+            generator.model, weights.tiers, lambda logits, given: (given, logits)
+        )
+        return run_big_frame(generator.model, weights, carry, None, given, samples)
 
     given = np.zeros((generator.tile, size), np.int32)
-    return product_flop(big_frame, generator.folded, carry, given) / (size * generator.tile)
+    first = primed(generator.model, weights, carry)
+    return product_flop(big_frame, weights, first, given) / (size * generator.tile)
 
 
 def _requests(config: Config, batch: int, samples: int) -> list[Request]:

@@ -10,6 +10,7 @@ is the limit, a clip alone at the sizes of `paper`, fewer bytes are more samples
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,16 @@ from jaxtyping import Array, Float, Int
 from v2s_jax.generate.noise import inverse_cdf
 from v2s_jax.kernels.interface import Drawn, FrameKernel, Given, Keep
 from v2s_jax.kernels.packing import WeightFormat, quantise
-from v2s_jax.model import SCALE_SUFFIX, Carry, Folded, VideoToSound
+from v2s_jax.model import (
+    SCALE_SUFFIX,
+    Carry,
+    Folded,
+    Outward,
+    Primed,
+    PrimedCarry,
+    ScaledKernel,
+    VideoToSound,
+)
 
 UNROLL = 4
 """Samples in one turn of the innermost loop: 9 % more of them on a CPU than with one."""
@@ -35,41 +45,59 @@ conditioning [batch samples mlp_dim], given [samples batch]) -> (window, kept [s
 """
 
 
+class ScanWeights(NamedTuple):
+    """The weights as the scan reads them."""
+
+    tiers: Folded
+    outward: Outward
+    """What each layer of the upper tiers multiplies its new h by, in one product."""
+
+
 def run_big_frame(
     model: VideoToSound,
-    folded: Folded,
-    carry: Carry,
+    weights: ScanWeights,
+    carry: PrimedCarry,
     vision_gates: Float[Array, "batch gates"] | None,
     given: Float[Array, "batch big_frame_size"] | Int[Array, "batch big_frame_size"],
     samples: Samples,
-) -> tuple[Carry, Any]:
+) -> tuple[PrimedCarry, Any]:
     """Run the tiers over the samples of one big frame, choosing each level with `samples`.
 
     `given` holds what those get for each sample: noise when generating, the true levels when
     scoring. Returns the carry and what `samples` kept: arrays [big_frame_size batch ...].
     """
     c = model.config.model
+    outward = weights.outward
 
     def apply(method: Callable[..., Any], *args: Any) -> Any:
-        return model.apply(folded.params, *args, method=method)
+        return model.apply(weights.tiers.params, *args, method=method)
 
-    def frame(state: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[Any, Any]:
-        h, window = state
+    def frame(state: tuple[Primed, Array], inputs: tuple[Array, Array]) -> tuple[Any, Any]:
+        primed, window = state
         gates, given_frame = inputs
-        h, conditioning = apply(
-            lambda m, *a: m.sample_rnn.begin_frame(*a), h, window, gates, folded.frame_kernel
+        primed, conditioning = apply(
+            lambda m, *a: m.sample_rnn.begin_frame(*a),
+            primed,
+            window,
+            gates,
+            weights.tiers.frame_kernel,
+            outward,
         )
         window, kept = samples(window, conditioning, given_frame)
-        return (h, window), (window, kept)
+        return (primed, window), (window, kept)
 
     big_frame, conditioning = apply(
-        lambda m, *a: m.sample_rnn.begin_big_frame(*a), carry.big_frame, carry.levels, vision_gates
+        lambda m, *a: m.sample_rnn.begin_big_frame(*a),
+        carry.big_frame,
+        carry.levels,
+        vision_gates,
+        outward,
     )
     if carry.frame is None:
         lookback, kept = samples(carry.levels, conditioning, given.T)
-        return Carry(big_frame, None, lookback), kept
+        return PrimedCarry(big_frame, None, lookback), kept
     given_by_frame = given.T.reshape(c.ratio, c.frame_size, -1)
-    (h, _), (windows, kept) = jax.lax.scan(
+    (below, _), (windows, kept) = jax.lax.scan(
         frame,
         (carry.frame, carry.levels[:, -c.frame_size :]),
         (jnp.swapaxes(conditioning, 0, 1), given_by_frame),
@@ -79,7 +107,19 @@ def run_big_frame(
     def in_order(by_frame: Array) -> Array:
         return by_frame.reshape(c.big_frame_size, *by_frame.shape[2:])
 
-    return Carry(big_frame, h, lookback), jax.tree.map(in_order, kept)
+    return PrimedCarry(big_frame, below, lookback), jax.tree.map(in_order, kept)
+
+
+def outward_of(model: VideoToSound, folded: Folded) -> Outward:
+    """Return what the upper tiers multiply their new h by."""
+    return model.apply(folded.params, method=lambda m: m.sample_rnn.outward())  # type: ignore[return-value]
+
+
+def primed(model: VideoToSound, weights: ScanWeights, carry: Carry) -> PrimedCarry:
+    """Return a carry as `run_big_frame` reads it."""
+    return model.apply(  # type: ignore[return-value]
+        weights.tiers.params, carry, weights.outward, method=lambda m, *a: m.sample_rnn.prime(*a)
+    )
 
 
 def scan_samples(model: VideoToSound, folded: Folded, pick: Pick) -> Samples:
@@ -119,19 +159,20 @@ def run_tiers(
     batch, samples = given.shape
     by_big_frame = given.reshape(batch, -1, model.config.model.big_frame_size)
 
+    weights = ScanWeights(folded, outward_of(model, folded))
     samples_of = scan_samples(model, folded, pick)
 
-    def tick(carry: Carry, given_now: Array) -> tuple[Carry, Array]:
-        return run_big_frame(model, folded, carry, vision_gates, given_now, samples_of)
+    def tick(carry: PrimedCarry, given_now: Array) -> tuple[PrimedCarry, Array]:
+        return run_big_frame(model, weights, carry, vision_gates, given_now, samples_of)
 
-    carry, kept = jax.lax.scan(tick, carry, jnp.swapaxes(by_big_frame, 0, 1))
-    return carry, jnp.swapaxes(kept.reshape(samples, *kept.shape[2:]), 0, 1)
+    last, kept = jax.lax.scan(tick, primed(model, weights, carry), jnp.swapaxes(by_big_frame, 0, 1))
+    return last.carry(), jnp.swapaxes(kept.reshape(samples, *kept.shape[2:]), 0, 1)
 
 
-class ScanWeights(NamedTuple):
-    """The tiers' weights, and those of the kernel where there is one."""
+class EngineWeights(NamedTuple):
+    """The scan's weights, and those of the kernel where there is one."""
 
-    tiers: Folded
+    scan: ScanWeights
     of_kernel: Any | None
 
 
@@ -147,10 +188,13 @@ class ScanEngine:
         self._weights = weights
         self._kernel = kernel
 
-    def pack(self, folded: Folded) -> ScanWeights:
+    def pack(self, folded: Folded) -> EngineWeights:
         """Round the kernels that are read over and over."""
         of_kernel = None if self._kernel is None else self._kernel.pack(folded)
-        return ScanWeights(self._rounded(folded), of_kernel)
+        outward = outward_of(self._model, folded)
+        if self._weights != "float32":
+            outward = jax.tree.map(partial(_rounded_kernel, weights=self._weights), outward)
+        return EngineWeights(ScanWeights(self._rounded(folded), outward), of_kernel)
 
     def _rounded(self, folded: Folded) -> Folded:
         if self._weights == "float32":
@@ -173,7 +217,7 @@ class ScanEngine:
         return folded._replace(params={"params": tree | {"sample_rnn": tiers}})
 
     def big_frames(
-        self, weights: ScanWeights, carry: Carry, given: Given, keep: Keep
+        self, weights: EngineWeights, carry: Carry, given: Given, keep: Keep
     ) -> tuple[Carry, Drawn]:
         """Run the tiers over `given.ticks` big frames, one turn of a loop for each.
 
@@ -184,7 +228,7 @@ class ScanEngine:
 
         run_samples = self._samples(weights, given, keep)
 
-        def tick(done: Array, loop: tuple[Carry, Drawn]) -> tuple[Carry, Drawn]:
+        def tick(done: Array, loop: tuple[PrimedCarry, Drawn]) -> tuple[PrimedCarry, Drawn]:
             carry, drawn = loop
             video_frame, place = jnp.divmod(given.offset + done, per_frame)
             gates = None if given.gates is None else given.gates[video_frame]
@@ -195,7 +239,7 @@ class ScanEngine:
             else:
                 by_sample = jax.lax.dynamic_slice_in_dim(given.forced, done * size, size).T
             carry, new = run_big_frame(
-                self._model, weights.tiers, carry, gates, by_sample, run_samples
+                self._model, weights.scan, carry, gates, by_sample, run_samples
             )
 
             def into(kept: Array, now: Array) -> Array:
@@ -209,9 +253,11 @@ class ScanEngine:
             None if keep == "levels" else jnp.zeros((samples, tile)),
             jnp.zeros((samples, tile, q_levels)) if keep == "logits" else None,
         )
-        return jax.lax.fori_loop(0, given.ticks, tick, (carry, empty))
+        first = primed(self._model, weights.scan, carry)
+        last, drawn = jax.lax.fori_loop(0, given.ticks, tick, (first, empty))
+        return last.carry(), drawn
 
-    def _samples(self, weights: ScanWeights, given: Given, keep: Keep) -> Samples:
+    def _samples(self, weights: EngineWeights, given: Given, keep: Keep) -> Samples:
         """Return what runs the sample tier: a scan, or the kernel."""
         forced = given.forced is not None
 
@@ -226,7 +272,7 @@ class ScanEngine:
 
         kernel, of_kernel = self._kernel, weights.of_kernel
         if kernel is None:
-            return scan_samples(self._model, weights.tiers, pick)
+            return scan_samples(self._model, weights.scan.tiers, pick)
 
         def samples(window: Array, conditioning: Array, given_frame: Array) -> tuple[Array, Drawn]:
             levels, nats, logits = kernel(
@@ -246,8 +292,16 @@ def rounded(tree: dict[str, Any], weights: WeightFormat) -> dict[str, Any]:
             new[name] = rounded(value, weights)
         elif name not in ROUNDED:
             new[name] = value
-        elif weights == "bfloat16":
-            new[name] = value.astype(jnp.bfloat16)
         else:
-            new[name], new[name + SCALE_SUFFIX] = quantise(value)
+            kernel = _rounded_kernel(value, weights)
+            if isinstance(kernel, ScaledKernel):
+                new[name], new[name + SCALE_SUFFIX] = kernel
+            else:
+                new[name] = kernel
     return new
+
+
+def _rounded_kernel(kernel: Array, weights: WeightFormat) -> Array | ScaledKernel:
+    if weights == "bfloat16":
+        return kernel.astype(jnp.bfloat16)
+    return ScaledKernel(*quantise(kernel))

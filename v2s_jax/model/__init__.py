@@ -3,8 +3,8 @@
 from v2s_jax.model.conditioning import with_statistics
 from v2s_jax.model.folding import Folded, fold, without_weight_norm
 from v2s_jax.model.linear import SCALE_SUFFIX, ScaledKernel, fold_weight_norm, product
-from v2s_jax.model.recurrent import HIDDEN
-from v2s_jax.model.sample_rnn import Carry
+from v2s_jax.model.recurrent import HIDDEN, Primed
+from v2s_jax.model.sample_rnn import Carry, Outward, PrimedCarry
 from v2s_jax.model.video_to_sound import (
     VideoToSound,
     encode,
@@ -19,6 +19,9 @@ __all__ = [
     "SCALE_SUFFIX",
     "Carry",
     "Folded",
+    "Outward",
+    "Primed",
+    "PrimedCarry",
     "ScaledKernel",
     "VideoToSound",
     "encode",

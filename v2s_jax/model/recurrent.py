@@ -18,7 +18,7 @@ layer's first.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -150,6 +150,14 @@ def state_dim(config: ModelConfig) -> int:
     return config.rnn_layers * CELLS[config.cell].STATES * config.dim
 
 
+class Primed(NamedTuple):
+    """A state between two ticks, with what the next tick needs of it computed already."""
+
+    state: Float[Array, "batch state"]
+    recurrent: Float[Array, "batch gates_of_layers"]
+    """The recurrent product of each layer's h, side by side."""
+
+
 class Recurrent(nn.Module):
     """The recurrent layers of one tier or of the encoder.
 
@@ -205,12 +213,64 @@ class Recurrent(nn.Module):
         mask = None if advances is None else advances.T[..., None]
         after = []
         hidden: Array
-        for layer, before in enumerate(jnp.split(state, self.config.rnn_layers, axis=-1)):
+        for layer, before in enumerate(self._by_layer(state)):
             if layer:
                 gates = self.input_gates(hidden, layer)
             last, hidden = _run(self.layers[layer], before, gates, mask)
             after.append(last)
         return jnp.concatenate(after, axis=-1), hidden
+
+    # The same layers one tick at a time, for generation.
+
+    def outward_kernels(
+        self, downward: Float[Array, "dim below"]
+    ) -> tuple[Float[Array, "dim outward"], ...]:
+        """Return what each layer's h is multiplied by: its recurrent kernel, then what reads it.
+
+        That is the next layer's input kernel, or for the last layer `downward`. One product of a
+        new h gives both, so that the next tick waits for no product of a state known before it.
+        """
+        readers = [*(cell.input_kernel for cell in self.layers[1:]), downward]
+        return tuple(
+            jnp.concatenate([cell.recurrent_kernel, reader], axis=1)
+            for cell, reader in zip(self.layers, readers, strict=True)
+        )
+
+    def prime(self, state: Float[Array, "batch state"], outward: Sequence[Any]) -> Primed:
+        """Return a state as the first tick needs it.
+
+        The whole outward product, as every tick computes it, so that it is rounded alike.
+        """
+        layers = zip(self.layers, self._by_layer(state), outward, strict=True)
+        recurrent = [self._outward(cell, before, kernel)[0] for cell, before, kernel in layers]
+        return Primed(state, jnp.concatenate(recurrent, axis=-1))
+
+    def tick(
+        self, primed: Primed, gates: Float[Array, "batch gates"], outward: Sequence[Any]
+    ) -> tuple[Primed, Float[Array, "batch below"]]:
+        """Advance one tick; return the last layer's h through the map `downward`."""
+        states, recurrent = [], []
+        for layer, cell in enumerate(self.layers):
+            before, known = (self._by_layer(part)[layer] for part in primed)
+            ticking = Layer(type(cell), cell.precision)
+            state = ticking.advance(cell.recurrent_bias, before, gates, known, None)
+            again, read = self._outward(cell, state, outward[layer])
+            states.append(state)
+            recurrent.append(again)
+            if layer + 1 < len(self.layers):
+                gates = read + self.layers[layer + 1].input_bias
+        return Primed(*(jnp.concatenate(parts, axis=-1) for parts in (states, recurrent))), read
+
+    def _by_layer(self, part: Float[Array, "batch width"]) -> list[Array]:
+        return jnp.split(part, self.config.rnn_layers, axis=-1)
+
+    def _outward(
+        self, cell: GRU | LSTM, state: Float[Array, "batch state"], kernel: Any
+    ) -> tuple[Float[Array, "batch gates"], Float[Array, "batch below"]]:
+        """Return the product of a layer's h, in its two parts."""
+        # Without the barrier a compiler may compute, and round, one part by itself.
+        both = jax.lax.optimization_barrier(product(state[:, : cell.dim], kernel, self.precision))
+        return both[:, : cell.GATES * cell.dim], both[:, cell.GATES * cell.dim :]
 
 
 def _run(

@@ -11,14 +11,14 @@ the lookback holds -4..-1):
 With two tiers there is no frame tier, and the sample tier's window is a whole big frame.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import TWO_TIERS, ModelConfig
-from v2s_jax.model.recurrent import state_dim
+from v2s_jax.model.recurrent import Primed, state_dim
 from v2s_jax.model.tiers import BigFrameTier, FrameTier, SampleLevelMLP, look_up, tier_input
 from v2s_jax.quantize import q_zero
 
@@ -30,6 +30,25 @@ class Carry(NamedTuple):
     frame: Float[Array, "batch state"] | None
     """None with two tiers."""
     levels: Int[Array, "batch lookback"]
+
+
+class PrimedCarry(NamedTuple):
+    """A carry between two ticks of generation (`Primed`)."""
+
+    big_frame: Primed
+    frame: Primed | None
+    levels: Int[Array, "batch lookback"]
+
+    def carry(self) -> Carry:
+        """Return what the next chunk needs to know."""
+        return Carry(self.big_frame.state, self.frame and self.frame.state, self.levels)
+
+
+class Outward(NamedTuple):
+    """What each layer of the recurrent tiers multiplies its new h by (`Recurrent`)."""
+
+    big_frame: tuple[Any, ...]
+    frame: tuple[Any, ...] | None
 
 
 class SampleRNN(nn.Module):
@@ -107,33 +126,51 @@ class SampleRNN(nn.Module):
 
     # The same tiers one tick at a time, for generation.
 
+    def outward(self) -> Outward:
+        """Return the kernels of `Outward`, to be kept while the parameters are."""
+        tiers = [self.big_frame_tier, *([self.frame_tier] if self.has_frame_tier else [])]
+        kernels = [tier.rnn.outward_kernels(tier.upsampling.kernel) for tier in tiers]
+        return Outward(kernels[0], kernels[1] if self.has_frame_tier else None)
+
+    def prime(self, carry: Carry, outward: Outward) -> PrimedCarry:
+        """Return a carry as the first tick needs it."""
+        big_frame = self.big_frame_tier.rnn.prime(carry.big_frame, outward.big_frame)
+        frame = None
+        if carry.frame is not None and outward.frame is not None:
+            frame = self.frame_tier.rnn.prime(carry.frame, outward.frame)
+        return PrimedCarry(big_frame, frame, carry.levels)
+
     def begin_big_frame(
         self,
-        state: Float[Array, "batch state"],
+        primed: Primed,
         lookback: Int[Array, "batch lookback"],
         vision_gates: Float[Array, "batch gates"] | None,
-    ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below width"]]:
+        outward: Outward,
+    ) -> tuple[Primed, Float[Array, "batch ticks_below width"]]:
         """Advance the coarsest tier one tick; return its conditioning of the ticks below.
 
         That is the frame ticks' share of their gates, or with two tiers the samples' conditioning.
         """
-        frames = tier_input(lookback, self.config.q_levels)[:, None]
-        gates = None if vision_gates is None else vision_gates[:, None]
-        state, conditioning = self.big_frame_tier(state, frames, gates)
+        frame = tier_input(lookback, self.config.q_levels)
+        primed, conditioning = self.big_frame_tier.tick(
+            primed, frame, vision_gates, outward.big_frame
+        )
         if self.has_frame_tier:
             conditioning = self.frame_tier.conditioning_gates(conditioning)
-        return state, conditioning
+        return primed, conditioning
 
     def begin_frame(
         self,
-        state: Float[Array, "batch state"],
+        primed: Primed,
         window: Int[Array, "batch frame_size"],
         conditioning_gates: Float[Array, "batch gates"],
         frame_kernel: Float[Array, "frame_size gates"],
-    ) -> tuple[Float[Array, "batch state"], Float[Array, "batch frame_size mlp_dim"]]:
+        outward: Outward,
+    ) -> tuple[Primed, Float[Array, "batch frame_size mlp_dim"]]:
         """Advance the middle tier one tick; return its conditioning of the samples below."""
-        frames = tier_input(window, self.config.q_levels)[:, None]
-        return self.frame_tier(state, frames, conditioning_gates[:, None], frame_kernel)
+        assert outward.frame is not None
+        frame = tier_input(window, self.config.q_levels)
+        return self.frame_tier.tick(primed, frame, conditioning_gates, frame_kernel, outward.frame)
 
     def sample_logits(
         self,

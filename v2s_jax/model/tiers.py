@@ -10,6 +10,8 @@ h, one for each tick of the tier below (Mehri et al. 2017, equations 4 to 8). Wi
 frame tier is left out, and big frames condition samples.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import TWO_TIERS, ModelConfig
 from v2s_jax.model.linear import HE, LECUN, Linear, kernel_param, product
-from v2s_jax.model.recurrent import Recurrent
+from v2s_jax.model.recurrent import Primed, Recurrent
 
 INPUT_SCALE = 2.0
 """Amplitudes enter the recurrent tiers in [-2, 2) (sampleRNN_ICLR2017, three_tier.py)."""
@@ -33,6 +35,12 @@ def _upsample(linear: Linear, h: Float[Array, "batch ticks dim"], ratio: int) ->
     """Give each tick's `ratio` ticks below their own linear map of h."""
     batch, ticks, _ = h.shape
     return linear(h).reshape(batch, ticks * ratio, -1)
+
+
+def _by_tick_below(
+    read: Float[Array, "batch width"], ratio: int
+) -> Float[Array, "batch ratio below_dim"]:
+    return read.reshape(len(read), ratio, -1)
 
 
 class BigFrameTier(nn.Module):
@@ -69,12 +77,24 @@ class BigFrameTier(nn.Module):
         frames: Float[Array, "#batch ticks big_frame_size"],
         vision_gates: Float[Array, "batch ticks gates"] | None,
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below below_dim"]]:
+        state, after_ticks = self.rnn(state, self._gates(frames, vision_gates))
+        return state, _upsample(self.upsampling, after_ticks, self.ratio)
+
+    def _gates(self, frames: Array, vision_gates: Array | None) -> Array:
         kernel = self.rnn.input_kernel[: self.config.big_frame_size]
         gates = product(frames, kernel, self.precision) + self.rnn.input_bias
-        if vision_gates is not None:
-            gates = gates + vision_gates
-        state, after_ticks = self.rnn(state, gates)
-        return state, _upsample(self.upsampling, after_ticks, self.ratio)
+        return gates if vision_gates is None else gates + vision_gates
+
+    def tick(
+        self,
+        primed: Primed,
+        frame: Float[Array, "batch big_frame_size"],
+        vision_gates: Float[Array, "batch gates"] | None,
+        outward: tuple[Any, ...],
+    ) -> tuple[Primed, Float[Array, "batch ratio below_dim"]]:
+        """Advance one tick, for generation."""
+        primed, read = self.rnn.tick(primed, self._gates(frame, vision_gates), outward)
+        return primed, _by_tick_below(read + self.upsampling.bias, self.ratio)
 
 
 class FrameTier(nn.Module):
@@ -114,6 +134,19 @@ class FrameTier(nn.Module):
         gates = product(frames, frame_kernel, self.precision) + conditioning_gates
         state, after_ticks = self.rnn(state, gates)
         return state, _upsample(self.upsampling, after_ticks, self.config.frame_size)
+
+    def tick(
+        self,
+        primed: Primed,
+        frame: Float[Array, "batch frame_size"],
+        conditioning_gates: Float[Array, "batch gates"],
+        frame_kernel: Float[Array, "frame_size gates"],
+        outward: tuple[Any, ...],
+    ) -> tuple[Primed, Float[Array, "batch frame_size mlp_dim"]]:
+        """Advance one tick, for generation."""
+        gates = product(frame, frame_kernel, self.precision) + conditioning_gates
+        primed, read = self.rnn.tick(primed, gates, outward)
+        return primed, _by_tick_below(read + self.upsampling.bias, self.config.frame_size)
 
 
 class SampleLevelMLP(nn.Module):
