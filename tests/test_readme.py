@@ -1,4 +1,5 @@
-"""The README is true: its commands run, its map is the tree."""
+"""The README and its guides are true: their commands run, their links lead somewhere, the map is
+the tree."""
 
 import os
 import re
@@ -12,6 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("sampling", "training", "speed")]
+"""Read after the README: their commands go on in the folders that its commands have left."""
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "data" / "README.md"]
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 LONG = "<!-- long: the test runs them with the tiny preset -->\n"
 COMMAND_SEC = 240
 
@@ -30,10 +36,31 @@ def long_commands() -> list[str]:
     return commands(after[: after.index("```\n", 8) + 4])
 
 
+def all_commands() -> list[str]:
+    """The commands of the README, then of its guides."""
+    return [line for page in (ROOT / "README.md", *GUIDES) for line in commands(page.read_text())]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can name in a page: its headings, as a browser of repositories writes them."""
+    headings = HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        if target.startswith(("http:", "https:")):
+            continue
+        to = page.parent / target if target else page
+        assert to.exists(), target
+        assert not anchor or anchor in anchors(to), f"{target}#{anchor}"
+
+
 def test_every_kind_of_command_is_known():
-    for line in commands(README):
+    for line in all_commands():
         assert line.startswith(("python ", "make ", ". .venv/")), line
-    for target in re.findall(r"make ([\w-]+)$", "\n".join(commands(README)), re.MULTILINE):
+    for target in re.findall(r"make ([\w-]+)$", "\n".join(all_commands()), re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
@@ -59,7 +86,7 @@ def test_commands_run_in_order_as_written(tmp_path):
         ROOT / "v2s_jax" / "checkpoints", tree / "v2s_jax/checkpoints", dirs_exist_ok=True
     )
     long = set(long_commands())
-    lines = [line for line in commands(README) if line.startswith("python ")]
+    lines = [line for line in all_commands() if line.startswith("python ")]
     assert len(lines) == 20 and len(long) == 3
     for line in lines:
         if line in long:

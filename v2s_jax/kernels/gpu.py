@@ -88,7 +88,6 @@ class GpuFrame:
     ) -> None:
         c = model.config.model
         self._q_levels = c.q_levels
-        self._frame_size = c.frame_size
         self._weights = weights
         self._precision = model.precision
         self._interpret = interpret
