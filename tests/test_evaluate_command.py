@@ -233,7 +233,7 @@ def test_classifier_that_cannot_be_fitted_is_a_reason(made, tmp_path):
 def test_export_is_refused_before_the_work(run, tmp_path):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
-    with pytest.raises(InputError, match=r"--export .*used: holds something: name a new folder"):
+    with pytest.raises(InputError, match=r"used: holds something: name a new folder"):
         run(export=tmp_path / "used")
     with pytest.raises(InputError, match="add sounds to --parts"):
         run(export=tmp_path / "new", parts="sight")

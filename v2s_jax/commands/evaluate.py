@@ -31,7 +31,8 @@ from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_shown import clips_shown
 from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.clips import Label
-from v2s_jax.evaluation.export_part import check_unused, export_models
+from v2s_jax.evaluation.export import check_unused
+from v2s_jax.evaluation.export_part import export_models
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
@@ -177,6 +178,7 @@ def _plan(
         if "sounds" not in args.parts:
             raise InputError("--export: writes generated sounds: add sounds to --parts")
         check_unused(args.export)
+        check_writable(args.export.resolve().parent)
     planned: dict[Part, Callable[[], Any]] = {}
     if "likelihood" in args.parts:
         splits = _splits(args, clips)
