@@ -151,7 +151,8 @@ def _rate(points: Float64[np.ndarray, "pairs 2"], seed: int) -> Estimate:
         return missing(UNEVENTFUL)
     counts = np.stack([points.sum(axis=1), np.full(len(points), 2.0)], axis=1)
     rate = pooled(counts, share_of, seed)
-    return rate if rate.reason is None else replace(rate, reason=too_few(len(points), "pair"))
+    few = len(points) < LEAST_CLIPS
+    return replace(rate, reason=too_few(len(points), "pair")) if few else rate
 
 
 def delay_slope(

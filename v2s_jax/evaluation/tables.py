@@ -19,6 +19,18 @@ def number(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
     return f"{value:{signed}.4f} [{low:{signed}.4f}, {high:{signed}.4f}]"
 
 
+def cell(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
+    """Return a number with its interval, if it has one; `why` says why others have none."""
+    value, low = row[f"{unit}_per_sample"], row[f"{unit}_low"]
+    return f"{value:{signed}.4f}" if low is None else number(row, unit, signed)
+
+
+def why(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Say once each why numbers have no interval."""
+    reasons = dict.fromkeys(row["no_interval"] for row in rows if row["no_interval"])
+    return [f"without an interval: {reason}" for reason in reasons]
+
+
 def likelihood_tables(part: dict[str, Any]) -> list[Table]:
     """Return table 1: each model and baseline, on each split, and by category if it has several."""
     rows = part["rows"]
@@ -30,9 +42,10 @@ def likelihood_tables(part: dict[str, Any]) -> list[Table]:
         f"Cross-entropy by category, bits per sample, {splits[-1]} clips",
         ["", *names],
         [
-            [category, *(f"{found[n, splits[-1], category]['bits_per_sample']:.4f}" for n in names)]
+            [category, *(cell(found[name, splits[-1], category]) for name in names)]
             for category in categories
         ],
+        why([row for row in rows if row["split"] == splits[-1]]),
     )
     whole = Table(
         f"Cross-entropy, bits per sample [{CONFIDENCE:.0%} interval] (nats)",
@@ -41,7 +54,7 @@ def likelihood_tables(part: dict[str, Any]) -> list[Table]:
             [name, *(_both_units(found[name, split, ALL_CLIPS]) for split in splits)]
             for name in names
         ],
-        _likelihood_notes(part),
+        why([row for row in rows if row["category"] == ALL_CLIPS]) + _likelihood_notes(part),
     )
     several = len(categories) > len((ALL_CLIPS, MEAN_OF_CATEGORIES)) + 1
     return [whole, by_category] if several else [whole]
@@ -74,7 +87,7 @@ def _likelihood_notes(part: dict[str, Any]) -> list[str]:
 
 
 def _both_units(row: dict[str, Any]) -> str:
-    return f"{number(row)} ({row['nats_per_sample']:.4f})"
+    return f"{cell(row)} ({row['nats_per_sample']:.4f})"
 
 
 def sight_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -82,6 +95,7 @@ def sight_table(rows: Sequence[dict[str, Any]]) -> Table:
     title = "Conditioning gain"
     if not rows:
         return Table(title, notes=["no model that sees, or no other video to show"])
+    of_all = [row for row in rows if row["category"] == ALL_CLIPS]
     return Table(
         title,
         ["", "videos shuffled", "clips", "bits per sample", "bits per clip"],
@@ -90,12 +104,12 @@ def sight_table(rows: Sequence[dict[str, Any]]) -> Table:
                 row["model"],
                 row["shuffled"].replace("_", " "),
                 str(row["clips"]),
-                number(row, signed="+"),
+                cell(row, signed="+"),
                 _per_clip(row),
             ]
-            for row in rows
-            if row["category"] == ALL_CLIPS
+            for row in of_all
         ],
+        why(of_all),
     )
 
 
@@ -125,12 +139,13 @@ def retrieval_tables(part: dict[str, Any]) -> list[Table]:
     tables = []
     for model in models:
         of_model = [[found[model, score, key] for score in scores] for key in keys]
+        of_model_rows = [row for own in of_model for row in own]
         body = [
             [_measure_name(key), *map(_percent, own), f"{PERCENT * own[0]['chance']:.2f}"]
             for key, own in zip(keys, of_model, strict=True)
         ]
         head = ["", *(score.replace("_", " ") for score in scores), "chance"]
-        noted = notes if model == models[-1] else ()
+        noted = [*why(of_model_rows), *(notes if model == models[-1] else [])]
         tables.append(Table(f"Retrieval with {model}, %", head, body, noted))
     return tables
 
