@@ -153,13 +153,14 @@ def test_page_has_every_table_and_the_sounds_of_every_clip(report, content):
     page = (report / "report.html").read_text()
     made = [*tables.likelihood_tables(content["likelihood"]), tables.sight_table(content["sight"])]
     made += tables.retrieval_tables(content["retrieval"]) + sound_tables(content["sounds"])
-    assert len(made) == 4 + 10
+    assert len(made) == 4 + 11
     for table in made:
         assert replace(table, title=f"synthetic_mini: {table.title}").as_html() in page
     assert page.count("<article") == page.count("<video") == 6
     assert page.count("<audio") == 6 * 3  # true, frame, blind
     assert page.count("<img") == 6 + len(PICTURES)
     assert "6 synthetic clips of split test" in page and "--max-seconds 0.2" in page
+    assert page.count("without an interval: 3 clips: an interval needs 5") > 0
 
 
 def test_sight_and_retrieval_are_of_models_that_see(content):

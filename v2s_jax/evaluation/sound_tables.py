@@ -5,7 +5,7 @@ from typing import Any
 
 from v2s_jax.evaluation.categories import ALL_CLIPS
 from v2s_jax.evaluation.table import Table
-from v2s_jax.evaluation.tables import PERCENT, synchrony_table
+from v2s_jax.evaluation.tables import PERCENT, detector_notes, synchrony_table
 
 NONE = "-"
 MS_PER_SEC = 1_000.0
@@ -24,6 +24,7 @@ def sound_tables(part: Mapping[str, Any]) -> list[Table]:
     synchronies = {name: _several(found["synchrony"]) for name, found in part["models"].items()}
     return [
         *(synchrony_table(name, by_category) for name, by_category in synchronies.items()),
+        *_onsets(part["models"], controls),
         _loudness(sets),
         _accuracy(sets, rows),
         _spectral(sets),
@@ -32,6 +33,58 @@ def sound_tables(part: Mapping[str, Any]) -> list[Table]:
         _health(sets),
         *_probes(sets),
         *_differences(part["differences"]),
+    ]
+
+
+def _onsets(models: Mapping[str, Any], controls: Mapping[str, Any]) -> Iterator[Table]:
+    """Yield every window, and both sides of F1, of all clips with events; limits come last."""
+    first = next(iter(models.values()))["synchrony"]
+    if not first:
+        return
+    whole = first[ALL_CLIPS]
+    rows = [
+        (f"{name}, {row['name'].replace('_', ' ')}", row)
+        for name, found in models.items()
+        for row in found["synchrony"][ALL_CLIPS]["rows"]
+        if row["name"] not in ("true_sound", "video_frame")
+    ]
+    for name, found in controls.items():
+        own = found["synchrony"][ALL_CLIPS]["rows"]
+        rows += [(name, row) for row in own if row["name"] == "own_video"]
+    rows += [("video frame", row) for row in whole["rows"] if row["name"] == "video_frame"]
+    windows_ms = [within["window_ms"] for within in reversed(rows[0][1]["within"])]
+    widest = f"within {windows_ms[0]:g} ms"
+    spread = ", ".join(
+        f"{PERCENT * whole['expected_limit_f1'][f'{window_ms:g}_ms']:.0f} % within {window_ms:g} ms"
+        for window_ms in windows_ms
+    )
+    yield Table(
+        f"Onsets met one to one with {whole['event_count']} {whole['reference'].replace('_', ' ')} "
+        f"in {whole['clip_count']} clips",
+        [
+            *("", f"precision {widest}", f"recall {widest}"),
+            *(f"F1 within {window_ms:g} ms" for window_ms in windows_ms),
+            *("median error", "absolute"),
+        ],
+        [[name, *_onset_cells(row)] for name, row in rows],
+        [
+            "true sound: what the detector of onsets reaches",
+            "video frame: an oracle that knows each to one video frame, "
+            f"{whole['video_frame_ms']:g} ms; spread evenly, it would meet {spread}",
+            *detector_notes(first),
+            *_why([within["f1"] for _, row in rows for within in row["within"]]),
+        ],
+    )
+
+
+def _onset_cells(row: Mapping[str, Any]) -> list[str]:
+    widest, error_ms = row["within"][-1], row["median_error_ms"]
+    return [
+        f"{widest['precision']:.3f}",
+        f"{widest['recall']:.3f}",
+        *(told(within["f1"], 3) for within in reversed(row["within"])),
+        NONE if error_ms is None else f"{error_ms:+.1f} ms",
+        NONE if error_ms is None else f"{row['median_absolute_error_ms']:.1f} ms",
     ]
 
 
