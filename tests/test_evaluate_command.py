@@ -9,8 +9,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from data.synthetic.command import make_set, make_synthetic
 from data.synthetic.presets import Preset
@@ -19,7 +21,7 @@ from tests.conftest import random_params, with_model
 from v2s_jax.commands.evaluate import main
 from v2s_jax.config import TINY, Clock, Config, Extraction
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation import choose_clips, generate_sounds, tables, true_sounds
+from v2s_jax.evaluation import choose_clips, generate_sounds, pictures, tables, true_sounds
 from v2s_jax.evaluation.classifier import load_classifier
 from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_videos import find_videos
@@ -331,7 +333,12 @@ def test_true_sound_passes_the_levels_of_the_model(made):
         ({"clips": "0"}, "--clips 0: use at least 1"),
         ({"gallery": "1"}, "--gallery 1: use at least 2"),
         ({"queries": "0"}, "--queries 0: use at least 1"),
-        ({"max-seconds": "0"}, "--max-seconds 0.0: use more than 0"),
+        ({"max-seconds": "0"}, "--max-seconds 0.0: use a number of seconds above 0"),
+        ({"max-seconds": "inf"}, "--max-seconds inf: use a number of seconds above 0"),
+        (
+            {"max-seconds": "0.0005"},
+            "8 samples, fewer than one big frame of 16: use at least 0.001",
+        ),
         ({"split": "train", "category": "drum"}, "1 clip of split train: retrieval needs 2"),
         ({"seed": "-1"}, "seed -1"),
         ({"report-clips": "-1"}, "--report-clips -1: use 0"),
@@ -363,6 +370,36 @@ def test_models_whose_bits_mean_other_things_are_not_compared(made, untrained, t
         evaluate(*models, "--data", made, "--out", tmp_path / "report")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report").exists()
+
+
+def test_a_model_that_diverged_is_refused(made, tmp_path):
+    """Generation would make a sound of it, which could be scored like any other."""
+    params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), random_params(TINY, 0))
+    save_params(tmp_path / "lost.safetensors", TINY, params)
+    words = ("--checkpoint", tmp_path / "lost.safetensors", "--data", made)
+    with pytest.raises(InputError, match=r"lost\.safetensors: NaN or infinity in its parameters"):
+        evaluate(*words, "--out", tmp_path / "report", "--parts", "sounds")
+    assert not (tmp_path / "report").exists()
+
+
+def test_some_part_is_evaluated(made, untrained, tmp_path):
+    words = ("--checkpoint", untrained, "--data", made, "--out", tmp_path / "report")
+    with pytest.raises(InputError, match="--parts: name at least one of likelihood, sight"):
+        evaluate(*words, "--parts")
+    assert not (tmp_path / "report").exists()
+
+
+def test_names_of_models_are_drawn_as_they_are(made, tmp_path):
+    """No formula, and not left out of the legend for how it begins."""
+    model = saved(tmp_path / "_a$b_$c.safetensors", TINY)
+    words = ("--checkpoint", model, "--data", made, "--out", tmp_path / "report", *WORDS)
+    evaluate(*words, "--parts", "likelihood", "sight", "retrieval")
+    rows = json.loads((tmp_path / "report/report.json").read_text())["likelihood"]["rows"]
+    axes = Figure().subplots()
+    row = {"value": 1.0, "low": None, "high": None}
+    pictures._bars(axes, ["dr$m_"], {rows[0]["model"]: [row], "unigram": [row]})
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["_a$b_$c", "unigram"]
 
 
 def test_a_model_is_given_once(made, untrained, tmp_path):

@@ -211,6 +211,19 @@ def test_whatever_a_killed_run_left_goes_on(tmp_path_factory, data):
     assert {key: final[key] for key in values} == values
 
 
+@pytest.mark.parametrize("damage", [b"[1, 2, 3]", b'["key", ["a"]]', b'"key"', b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_damaged_scores_are_one_line(tmp_path, damage, place):
+    path = tmp_path / "scores.jsonl"
+    lines = [b'{"model": "a"}', b'["key", [1.0]]', b""]
+    lines[place] = damage
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(InputError, match=r"scores\.jsonl: (damaged|scores of)") as caught:
+        KeptScores(path, {"model": "a"})
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == b"\n".join(lines)
+
+
 def test_scores_of_something_else_are_refused(tmp_path):
     path = tmp_path / "scores.jsonl"
     KeptScores(path, {"model": "a", "data": "b"}).add("key", [1.0])

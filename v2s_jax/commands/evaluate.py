@@ -112,6 +112,8 @@ def main() -> None:
     )
     check_seed(args.seed)
     check_temperature(args.temperature)
+    if not args.parts:
+        raise InputError(f"--parts: name at least one of {', '.join(ALL_PARTS)}")
     if args.report_clips < 0:
         raise InputError(f"--report-clips {args.report_clips}: use 0 for none, or more")
     use_device(args.device)
@@ -186,7 +188,8 @@ def _plan(
     if "sight" in args.parts:
         planned["sight"] = lambda: _sight(args, models, clips, shown)
     if "retrieval" in args.parts:
-        gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds)
+        least = max(config.model.big_frame_size for m in models for config in m.configs)
+        gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds, least)
         planned["retrieval"] = lambda: _retrieval(args, models, gallery, shown)
     if "sounds" in args.parts:
         labels = known_labels(clips)
