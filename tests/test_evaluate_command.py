@@ -18,6 +18,7 @@ from data.synthetic.command import make_set, make_synthetic
 from data.synthetic.presets import Preset
 from data.synthetic.recipe import Order
 from tests.conftest import random_params, with_model
+from tests.test_checkpoint import a_checkpoint
 from v2s_jax.commands.evaluate import main
 from v2s_jax.config import TINY, Clock, Config, Extraction
 from v2s_jax.errors import InputError
@@ -31,7 +32,7 @@ from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.generate import Generator
 from v2s_jax.media import write_wav
 from v2s_jax.records import ClipRecord, open_data_set
-from v2s_jax.training.checkpoint import load_params
+from v2s_jax.training.checkpoint import Checkpointer, load_params
 from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parent.parent
@@ -400,6 +401,29 @@ def test_names_of_models_are_drawn_as_they_are(made, tmp_path):
     pictures._bars(axes, ["dr$m_"], {rows[0]["model"]: [row], "unigram": [row]})
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["_a$b_$c", "unigram"]
+
+
+def test_a_run_and_its_file_differ_by_half_precision_and_nothing_else(made, tmp_path, capsys):
+    """One model under two names: the folder of a run, and the file that the run leaves."""
+    params = random_params(TINY, seed=5)
+    run = tmp_path / "run"
+    with Checkpointer(run, TINY) as checkpoints:
+        checkpoint = a_checkpoint(TINY, 4)
+        state = checkpoint.state._replace(params=jax.tree.map(np.asarray, params))
+        checkpoints.save(checkpoint._replace(state=state))
+    file = saved(tmp_path / "file.safetensors", TINY, seed=5)
+    halves = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), params)
+    jax.tree.map(np.testing.assert_array_equal, load_params(run)[1], params)
+    jax.tree.map(np.testing.assert_array_equal, load_params(file)[1], halves)
+    words = ("--checkpoint", run, "--checkpoint", file, "--data", made, "--parts", "likelihood")
+    evaluate(*words, "--out", tmp_path / "report", "--clips", "1")
+    told = capsys.readouterr().out
+    assert "of the newest checkpoint of run\n" in told and "of file.safetensors\n" in told
+    report = json.loads((tmp_path / "report/report.json").read_text())
+    one, other = (model["params_sha256"] for model in report["models"])
+    assert one != other
+    for row in report["likelihood"]["differences"]:
+        assert 0 < abs(row["bits_per_sample"]) < 0.01
 
 
 def test_a_model_is_given_once(made, untrained, tmp_path):

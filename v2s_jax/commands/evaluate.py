@@ -155,7 +155,10 @@ def _about(models: list[Model], clips: Selection) -> dict[str, list[str]]:
     for model in models:
         kind = "one for all categories" if model.joint else "one for each category"
         seen = features_told(model.config)
-        files = ", ".join(path.name for path in model.checkpoints.values())
+        files = ", ".join(
+            f"the newest checkpoint of {path.name}" if path.is_dir() else path.name
+            for path in model.checkpoints.values()
+        )
         variant = model.config.model.variant
         told.append(f"{model.name}: {variant}, {kind}, features: {seen}; of {files}")
     data = clips.data
