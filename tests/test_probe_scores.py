@@ -129,7 +129,7 @@ def test_silence_has_no_delay_and_says_so(far):
     assert "0 clips" in found.sec_per_m.reason
     json.dumps(dataclasses.asdict(found), allow_nan=False)
     few = slope(far[:4], [clip.waveform for clip in far[:4]])
-    assert "4 clips: an interval needs 5" in few.sec_per_m.reason
+    assert few.sec_per_m.reason == "4 clips with onsets: a slope needs 5 at different distances"
 
 
 @pytest.mark.parametrize("delay_sec", [0.0, 0.0333, 0.31, 0.6])

@@ -258,7 +258,7 @@ def test_few_clips_and_no_classifier_have_reasons(clips):
     text = "\n".join(table.as_text() for table in sound_tables(part))
     assert f"none: {REASON}" in text
     assert "none of all clips: 1 clip: two halves of two need 4" in text
-    assert "\n1 clip: an interval needs 5" in text
+    assert "\nwithout an interval: 1 clip: an interval needs 5" in text
     json.dumps(part, allow_nan=False)
 
 

@@ -179,7 +179,10 @@ def delay_slope(
     ]
     expected = 1.0 / SPEED_OF_SOUND_M_SEC
     if len({distance for distance, _ in known}) < LEAST_CLIPS:
-        reason = f"{too_few(len(known))} with onsets, at different distances"
+        reason = (
+            f"{len(known)} clip{'' if len(known) == 1 else 's'} with onsets: a slope needs "
+            f"{LEAST_CLIPS} at different distances"
+        )
         nothing = missing(reason, len(known))
         return DelaySlope(nothing, expected, None, None, nothing)
     distance_m, delay_sec = np.array(known).T

@@ -5,7 +5,7 @@ from typing import Any
 
 from v2s_jax.evaluation.categories import ALL_CLIPS
 from v2s_jax.evaluation.table import Table
-from v2s_jax.evaluation.tables import PERCENT, detector_notes, synchrony_table
+from v2s_jax.evaluation.tables import PERCENT, detector_notes, missing_told, synchrony_table
 
 NONE = "-"
 MS_PER_SEC = 1_000.0
@@ -303,4 +303,4 @@ def told(found: Mapping[str, Any], digits: int, scale: float = 1.0, signed: str 
 
 def _why(estimates: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say once each why numbers or intervals are not there."""
-    return list(dict.fromkeys(found["reason"] for found in estimates if found["reason"]))
+    return missing_told(found["reason"] for found in estimates)

@@ -1,6 +1,6 @@
 """The report's parts as tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from v2s_jax.evaluation import paper
@@ -30,8 +30,12 @@ def cell(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
 
 def why(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Say once each why numbers have no interval."""
-    reasons = dict.fromkeys(row["no_interval"] for row in rows if row["no_interval"])
-    return [f"without an interval: {reason}" for reason in reasons]
+    return missing_told(row["no_interval"] for row in rows)
+
+
+def missing_told(reasons: Iterable[str | None]) -> list[str]:
+    """Say once each why there is no number, or no interval; None where there is one."""
+    return [f"without an interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
 def likelihood_tables(part: dict[str, Any]) -> list[Table]:
@@ -185,8 +189,13 @@ def synchrony_table(model: str, by_category: dict[str, Any]) -> Table:
         f"Synchrony of {model}, F1 within {window_ms:g} ms",
         ["", *(name.replace("_", " ") for name in names), "median error"],
         lines,
-        detector_notes(by_category),
+        [*detector_notes(by_category), *missing_told(_reasons(by_category))],
     )
+
+
+def _reasons(by_category: Mapping[str, Any]) -> Iterator[str | None]:
+    for table in by_category.values():
+        yield from (row["within"][-1]["f1"]["reason"] for row in table["rows"])
 
 
 def detector_notes(by_category: Mapping[str, Any]) -> list[str]:
