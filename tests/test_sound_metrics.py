@@ -223,6 +223,9 @@ def test_tables_tell_of_all_models_and_controls(part):
         f"{of_true['within'][-1][of]:.3f}" for of in ("precision", "recall")
     ]
     assert onsets.rows[0][1:] == onsets.rows[-2][1:]  # perfect is the true sounds
+    gain = part["models"]["perfect"]["synchrony"][ALL_CLIPS]["f1_own_minus_shuffled"]
+    told = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    assert f"perfect, own less shuffled (F1 within 100 ms, paired): {told}" in onsets.notes
     assert onsets.rows[-2][3] == "1.000" and onsets.rows[-2][-2].endswith(" ms")
     accuracy = next(table for table in tables if table.title.startswith("Category accuracy"))
     assert accuracy.columns == ["", "perfect", "swapped", "noise", "true sound"]

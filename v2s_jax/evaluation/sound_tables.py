@@ -54,6 +54,11 @@ def _onsets(models: Mapping[str, Any], controls: Mapping[str, Any]) -> Iterator[
     rows += [("video frame", row) for row in whole["rows"] if row["name"] == "video_frame"]
     windows_ms = [within["window_ms"] for within in reversed(rows[0][1]["within"])]
     widest = f"within {windows_ms[0]:g} ms"
+    gains = [
+        (name, control, found["synchrony"][ALL_CLIPS][f"f1_own_minus_{control}"])
+        for name, found in models.items()
+        for control in ("shuffled", "shifted")
+    ]
     spread = ", ".join(
         f"{PERCENT * whole['expected_limit_f1'][f'{window_ms:g}_ms']:.0f} % within {window_ms:g} ms"
         for window_ms in windows_ms
@@ -68,11 +73,18 @@ def _onsets(models: Mapping[str, Any], controls: Mapping[str, Any]) -> Iterator[
         ],
         [[name, *_onset_cells(row)] for name, row in rows],
         [
+            *(
+                f"{name}, own less {control} (F1 {widest}, paired): {told(gain, 3, signed='+')}"
+                for name, control, gain in gains
+            ),
             "true sound: what the detector of onsets reaches",
             "video frame: an oracle that knows each to one video frame, "
             f"{whole['video_frame_ms']:g} ms; spread evenly, it would meet {spread}",
             *detector_notes(first),
-            *_why([within["f1"] for _, row in rows for within in row["within"]]),
+            *_why(
+                [within["f1"] for _, row in rows for within in row["within"]]
+                + [gain for _, _, gain in gains]
+            ),
         ],
     )
 
