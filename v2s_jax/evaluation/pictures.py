@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from v2s_jax.evaluation.categories import ALL_CLIPS, MEAN_OF_CATEGORIES
 from v2s_jax.evaluation.retrieval import LESS_LOG_MEAN, LIKELIHOOD
@@ -156,5 +157,7 @@ def _draw_scores(axes: Axes, model: str, part: dict[str, Any]) -> None:
     axes.scatter(places, range(len(queries)), s=9, facecolors="none", edgecolors="#d1495b")
     title = f"{printable(model)}: log p(sound | video)\nless the sound's best; rings: own"
     axes.set_title(title, fontsize=8, parse_math=False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("sounds, by category")
     axes.set_ylabel("videos, by category")

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from v2s_jax.evaluation.categories import ALL_CLIPS
+from v2s_jax.evaluation.onset_table import onset_tables
+from v2s_jax.evaluation.scores_told import NONE, told, value, why_missing
 from v2s_jax.evaluation.table import Table
-from v2s_jax.evaluation.tables import PERCENT, detector_notes, missing_told, synchrony_table
+from v2s_jax.evaluation.tables import PERCENT, synchrony_table
 
-NONE = "-"
 MS_PER_SEC = 1_000.0
 METRIC_NAMES = {"category_accuracy": "category accuracy", "log_mel_db": "log-mel distance, dB"}
 
@@ -24,7 +25,7 @@ def sound_tables(part: Mapping[str, Any]) -> list[Table]:
     synchronies = {name: _several(found["synchrony"]) for name, found in part["models"].items()}
     return [
         *(synchrony_table(name, by_category) for name, by_category in synchronies.items()),
-        *_onsets(part["models"], controls),
+        *onset_tables(part["models"], controls),
         _loudness(sets),
         _accuracy(sets, rows),
         _spectral(sets),
@@ -33,70 +34,6 @@ def sound_tables(part: Mapping[str, Any]) -> list[Table]:
         _health(sets),
         *_probes(sets),
         *_differences(part["differences"]),
-    ]
-
-
-def _onsets(models: Mapping[str, Any], controls: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield every window, and both sides of F1, of all clips with events; limits come last."""
-    first = next(iter(models.values()))["synchrony"]
-    if not first:
-        return
-    whole = first[ALL_CLIPS]
-    rows = [
-        (f"{name}, {row['name'].replace('_', ' ')}", row)
-        for name, found in models.items()
-        for row in found["synchrony"][ALL_CLIPS]["rows"]
-        if row["name"] not in ("true_sound", "video_frame")
-    ]
-    for name, found in controls.items():
-        own = found["synchrony"][ALL_CLIPS]["rows"]
-        rows += [(name, row) for row in own if row["name"] == "own_video"]
-    rows += [("video frame", row) for row in whole["rows"] if row["name"] == "video_frame"]
-    windows_ms = [within["window_ms"] for within in reversed(rows[0][1]["within"])]
-    widest = f"within {windows_ms[0]:g} ms"
-    gains = [
-        (name, control, found["synchrony"][ALL_CLIPS][f"f1_own_minus_{control}"])
-        for name, found in models.items()
-        for control in ("shuffled", "shifted")
-    ]
-    spread = ", ".join(
-        f"{PERCENT * whole['expected_limit_f1'][f'{window_ms:g}_ms']:.0f} % within {window_ms:g} ms"
-        for window_ms in windows_ms
-    )
-    yield Table(
-        f"Onsets met one to one with {whole['event_count']} {whole['reference'].replace('_', ' ')} "
-        f"in {whole['clip_count']} clips",
-        [
-            *("", f"precision {widest}", f"recall {widest}"),
-            *(f"F1 within {window_ms:g} ms" for window_ms in windows_ms),
-            *("median error", "absolute"),
-        ],
-        [[name, *_onset_cells(row)] for name, row in rows],
-        [
-            *(
-                f"{name}, own less {control} (F1 {widest}, paired): {told(gain, 3, signed='+')}"
-                for name, control, gain in gains
-            ),
-            "true sound: what the detector of onsets reaches",
-            "video frame: an oracle that knows each to one video frame, "
-            f"{whole['video_frame_ms']:g} ms; spread evenly, it would meet {spread}",
-            *detector_notes(first),
-            *_why(
-                [within["f1"] for _, row in rows for within in row["within"]]
-                + [gain for _, _, gain in gains]
-            ),
-        ],
-    )
-
-
-def _onset_cells(row: Mapping[str, Any]) -> list[str]:
-    widest, error_ms = row["within"][-1], row["median_error_ms"]
-    return [
-        f"{widest['precision']:.3f}",
-        f"{widest['recall']:.3f}",
-        *(told(within["f1"], 3) for within in reversed(row["within"])),
-        NONE if error_ms is None else f"{error_ms:+.1f} ms",
-        NONE if error_ms is None else f"{row['median_absolute_error_ms']:.1f} ms",
     ]
 
 
@@ -119,7 +56,7 @@ def _loudness(sets: Sets) -> Table:
         "Loudness over time, correlation with the clip's own sound, all clips",
         ["", "own video", "another of its category", "own, best lag", "median lag"],
         rows,
-        _why(estimates),
+        why_missing(estimates),
     )
 
 
@@ -143,7 +80,7 @@ def _accuracy(sets: Sets, rows: list[str]) -> Table:
             f"among {len(reports[0]['categories'])} categories; the classifier is fitted on "
             f"{reports[0]['trained_on']} true sounds of the train split alone",
             f"true sound: the ceiling; chance: {chance:.1f}; always the most frequent: {most:.1f}",
-            *_why([report["accuracy"] for report in reports]),
+            *why_missing([report["accuracy"] for report in reports]),
         ],
     )
 
@@ -176,7 +113,7 @@ def _spectral(sets: Sets) -> Table:
         rows,
         [
             "own: from the clip's own sound; shuffled: from that of another clip of its category",
-            *_why([row["log_mel_db"] for _, row in found]),
+            *why_missing([row["log_mel_db"] for _, row in found]),
         ],
     )
 
@@ -216,7 +153,7 @@ def _health(sets: Sets) -> Table:
         "Health, % of sounds with each fault",
         ["", *faults],
         [[name, *(told(rates[fault], 1, PERCENT) for fault in faults)] for name, rates in found],
-        _why([rates[faults[0]] for _, rates in found]),
+        why_missing([rates[faults[0]] for _, rates in found]),
     )
 
 
@@ -251,7 +188,7 @@ def _follow(title: str, found: Sets) -> Table:
     counts = f"pairs: {first['pairs']}, with events: {first['pairs_with_events']}"
     notes = [
         f"{counts}; chance 50; a clip that cannot be told counts one half",
-        *_why([row[score] for _, row in found for score in ("by_onsets", "by_loudness")]),
+        *why_missing([row[score] for _, row in found for score in ("by_onsets", "by_loudness")]),
     ]
     return Table(title, ["", "by onsets", "untold", "by loudness", "untold"], rows, notes)
 
@@ -272,7 +209,7 @@ def _delay(title: str, found: Sets) -> Table:
     expected = MS_PER_SEC * found[0][1]["expected_sec_per_m"]
     notes = [
         f"expected slope: {expected:.3f} ms/m, which is 1 / 343 m/s",
-        *_why([row["sec_per_m"] for _, row in found]),
+        *why_missing([row["sec_per_m"] for _, row in found]),
     ]
     head = ["", "slope, ms/m", "median error, ms", "within 100 ms, %", "clips with onsets"]
     return Table(title, head, rows, notes)
@@ -294,25 +231,5 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
                 ]
                 for row in of_all
             ],
-            _why(of_all),
+            why_missing(of_all),
         )
-
-
-def value(found: Mapping[str, Any], digits: int, scale: float = 1.0) -> str:
-    """Return an estimate alone."""
-    return NONE if found["value"] is None else f"{scale * found['value']:.{digits}f}"
-
-
-def told(found: Mapping[str, Any], digits: int, scale: float = 1.0, signed: str = "") -> str:
-    """Return an estimate with its interval, if it has one."""
-    shape = f"{signed}.{digits}f"
-    ends = [found["value"], found["low"], found["high"]]
-    own, low, high = (None if end is None else f"{scale * end:{shape}}" for end in ends)
-    if own is None:
-        return NONE
-    return own if low is None else f"{own} [{low}, {high}]"
-
-
-def _why(estimates: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say once each why numbers or intervals are not there."""
-    return missing_told(found["reason"] for found in estimates)
