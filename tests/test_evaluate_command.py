@@ -9,17 +9,20 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from data.synthetic.command import make_set, make_synthetic
 from data.synthetic.presets import Preset
 from data.synthetic.recipe import Order
 from tests.conftest import random_params, with_model
+from tests.test_checkpoint import a_checkpoint
 from v2s_jax.commands.evaluate import main
 from v2s_jax.config import TINY, Clock, Config, Extraction
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation import choose_clips, generate_sounds, tables, true_sounds
+from v2s_jax.evaluation import choose_clips, generate_sounds, pictures, tables, true_sounds
 from v2s_jax.evaluation.classifier import load_classifier
 from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_videos import find_videos
@@ -29,7 +32,7 @@ from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.generate import Generator
 from v2s_jax.media import write_wav
 from v2s_jax.records import ClipRecord, open_data_set
-from v2s_jax.training.checkpoint import load_params
+from v2s_jax.training.checkpoint import Checkpointer, load_params
 from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parent.parent
@@ -153,13 +156,14 @@ def test_page_has_every_table_and_the_sounds_of_every_clip(report, content):
     page = (report / "report.html").read_text()
     made = [*tables.likelihood_tables(content["likelihood"]), tables.sight_table(content["sight"])]
     made += tables.retrieval_tables(content["retrieval"]) + sound_tables(content["sounds"])
-    assert len(made) == 4 + 10
+    assert len(made) == 4 + 11
     for table in made:
         assert replace(table, title=f"synthetic_mini: {table.title}").as_html() in page
     assert page.count("<article") == page.count("<video") == 6
     assert page.count("<audio") == 6 * 3  # true, frame, blind
     assert page.count("<img") == 6 + len(PICTURES)
     assert "6 synthetic clips of split test" in page and "--max-seconds 0.2" in page
+    assert page.count("without an interval: 3 clips: an interval needs 5") > 0
 
 
 def test_sight_and_retrieval_are_of_models_that_see(content):
@@ -233,7 +237,7 @@ def test_classifier_that_cannot_be_fitted_is_a_reason(made, tmp_path):
 def test_export_is_refused_before_the_work(run, tmp_path):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
-    with pytest.raises(InputError, match=r"--export .*used: holds something: name a new folder"):
+    with pytest.raises(InputError, match=r"used: holds something: name a new folder"):
         run(export=tmp_path / "used")
     with pytest.raises(InputError, match="add sounds to --parts"):
         run(export=tmp_path / "new", parts="sight")
@@ -330,7 +334,12 @@ def test_true_sound_passes_the_levels_of_the_model(made):
         ({"clips": "0"}, "--clips 0: use at least 1"),
         ({"gallery": "1"}, "--gallery 1: use at least 2"),
         ({"queries": "0"}, "--queries 0: use at least 1"),
-        ({"max-seconds": "0"}, "--max-seconds 0.0: use more than 0"),
+        ({"max-seconds": "0"}, "--max-seconds 0.0: use a number of seconds above 0"),
+        ({"max-seconds": "inf"}, "--max-seconds inf: use a number of seconds above 0"),
+        (
+            {"max-seconds": "0.0005"},
+            "8 samples, fewer than one big frame of 16: use at least 0.001",
+        ),
         ({"split": "train", "category": "drum"}, "1 clip of split train: retrieval needs 2"),
         ({"seed": "-1"}, "seed -1"),
         ({"report-clips": "-1"}, "--report-clips -1: use 0"),
@@ -362,6 +371,59 @@ def test_models_whose_bits_mean_other_things_are_not_compared(made, untrained, t
         evaluate(*models, "--data", made, "--out", tmp_path / "report")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report").exists()
+
+
+def test_a_model_that_diverged_is_refused(made, tmp_path):
+    """Generation would make a sound of it, which could be scored like any other."""
+    params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), random_params(TINY, 0))
+    save_params(tmp_path / "lost.safetensors", TINY, params)
+    words = ("--checkpoint", tmp_path / "lost.safetensors", "--data", made)
+    with pytest.raises(InputError, match=r"lost\.safetensors: NaN or infinity in its parameters"):
+        evaluate(*words, "--out", tmp_path / "report", "--parts", "sounds")
+    assert not (tmp_path / "report").exists()
+
+
+def test_some_part_is_evaluated(made, untrained, tmp_path):
+    words = ("--checkpoint", untrained, "--data", made, "--out", tmp_path / "report")
+    with pytest.raises(InputError, match="--parts: name at least one of likelihood, sight"):
+        evaluate(*words, "--parts")
+    assert not (tmp_path / "report").exists()
+
+
+def test_names_of_models_are_drawn_as_they_are(made, tmp_path):
+    """No formula, and not left out of the legend for how it begins."""
+    model = saved(tmp_path / "_a$b_$c.safetensors", TINY)
+    words = ("--checkpoint", model, "--data", made, "--out", tmp_path / "report", *WORDS)
+    evaluate(*words, "--parts", "likelihood", "sight", "retrieval")
+    rows = json.loads((tmp_path / "report/report.json").read_text())["likelihood"]["rows"]
+    axes = Figure().subplots()
+    row = {"value": 1.0, "low": None, "high": None}
+    pictures._bars(axes, ["dr$m_"], {rows[0]["model"]: [row], "unigram": [row]})
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["_a$b_$c", "unigram"]
+
+
+def test_a_run_and_its_file_differ_by_half_precision_and_nothing_else(made, tmp_path, capsys):
+    """One model under two names: the folder of a run, and the file that the run leaves."""
+    params = random_params(TINY, seed=5)
+    run = tmp_path / "run"
+    with Checkpointer(run, TINY) as checkpoints:
+        checkpoint = a_checkpoint(TINY, 4)
+        state = checkpoint.state._replace(params=jax.tree.map(np.asarray, params))
+        checkpoints.save(checkpoint._replace(state=state))
+    file = saved(tmp_path / "file.safetensors", TINY, seed=5)
+    halves = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), params)
+    jax.tree.map(np.testing.assert_array_equal, load_params(run)[1], params)
+    jax.tree.map(np.testing.assert_array_equal, load_params(file)[1], halves)
+    words = ("--checkpoint", run, "--checkpoint", file, "--data", made, "--parts", "likelihood")
+    evaluate(*words, "--out", tmp_path / "report", "--clips", "1")
+    told = capsys.readouterr().out
+    assert "of the newest checkpoint of run\n" in told and "of file.safetensors\n" in told
+    report = json.loads((tmp_path / "report/report.json").read_text())
+    one, other = (model["params_sha256"] for model in report["models"])
+    assert one != other
+    for row in report["likelihood"]["differences"]:
+        assert 0 < abs(row["bits_per_sample"]) < 0.01
 
 
 def test_a_model_is_given_once(made, untrained, tmp_path):

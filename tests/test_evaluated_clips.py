@@ -22,7 +22,7 @@ from v2s_jax.evaluation.cross_entropy import (
     uniform_bits,
     unigram_bits,
 )
-from v2s_jax.evaluation.estimate import LEAST_CLIPS
+from v2s_jax.evaluation.estimate import ALIKE, LEAST_CLIPS, mean, pooled_difference, share_of
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.models import open_models
 from v2s_jax.evaluation.selection import select
@@ -66,9 +66,22 @@ def test_amounts_are_summed_and_divided_once(categories, seed):
             assert estimate.low <= estimate.value <= estimate.high
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, 8.0, 1 / 3])
+def test_clips_that_are_all_alike_have_no_interval(value):
+    """Ten clips without a fault do not show that a thousand would have none."""
+    found = mean([value] * 10, 0, "")
+    assert found.value == pytest.approx(value)
+    assert (found.low, found.high, found.reason) == (None, None, ALIKE)
+    units = np.array([[32_768.0 * value, 32_768.0], [160_000.0 * value, 160_000.0]] * 5)
+    same = pooled_difference(units, units, share_of, 0)
+    assert (same.value, same.low, same.reason) == (0.0, None, ALIKE)
+    assert mean([value] * 9 + [value + 1.0], 0, "").low is not None
+
+
 def test_the_mean_of_categories_keeps_each_category_s_share():
-    """Categories that differ widely and are constant inside: nothing is uncertain but the mix."""
+    """Categories that differ widely and hardly vary inside: nothing is uncertain but the mix."""
     amounts = np.array([1.0] * 6 + [5.0] * 12)
+    amounts[::2] += 1e-9
     categories = ["quiet"] * 6 + ["loud"] * 12
     found = dict(by_category(amounts, np.ones(18), categories, 0))
     mean, mixed = found[MEAN_OF_CATEGORIES], found[ALL_CLIPS]
@@ -196,6 +209,19 @@ def test_whatever_a_killed_run_left_goes_on(tmp_path_factory, data):
     assert path.read_bytes() == whole
     final = KeptScores(path, {"model": "a"})
     assert {key: final[key] for key in values} == values
+
+
+@pytest.mark.parametrize("damage", [b"[1, 2, 3]", b'["key", ["a"]]', b'"key"', b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_damaged_scores_are_one_line(tmp_path, damage, place):
+    path = tmp_path / "scores.jsonl"
+    lines = [b'{"model": "a"}', b'["key", [1.0]]', b""]
+    lines[place] = damage
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(InputError, match=r"scores\.jsonl: (damaged|scores of)") as caught:
+        KeptScores(path, {"model": "a"})
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == b"\n".join(lines)
 
 
 def test_scores_of_something_else_are_refused(tmp_path):

@@ -63,7 +63,9 @@ def test_length_asked_for_is_there_in_every_clip(tmp_path):
     """A loader that finds a clip too short would look for another one for ever."""
     for samples in (32_768, 32_769, 58_667, 159_744):
         sound = [np.zeros(samples, np.float32)]
-        made = export_folder(tmp_path, NAMES[:1], CATEGORIES[:1], sound, sound, RATE_HZ)
+        made = export_folder(
+            tmp_path / str(samples), NAMES[:1], CATEGORIES[:1], sound, sound, RATE_HZ
+        )
         (option,) = [option for option in made.options if "audio_length" in option]
         wanted = int(RATE_HZ * float(option.partition("=")[2]))
         assert samples - 16 <= wanted <= samples
@@ -81,18 +83,20 @@ def test_videos_are_copied_under_the_sounds_names(tmp_path):
     for name in NAMES:
         assert (tmp_path / "out" / "gt_video" / f"{name}.mp4").read_bytes() == name.encode()
     long = [np.zeros(80_000, np.float32)] * 2
-    made = export_folder(tmp_path / "out", NAMES, CATEGORIES, long, long, RATE_HZ, videos)
+    made = export_folder(tmp_path / "long", NAMES, CATEGORIES, long, long, RATE_HZ, videos)
     assert made.options == ("--audio_length=5",)
 
 
-def test_an_export_is_replaced_by_one_of_the_same_clips_only(tmp_path):
-    export(tmp_path)
-    before = files(tmp_path)
-    (tmp_path / "gt_audio" / "cache").mkdir()  # where av-benchmark keeps features
-    export(tmp_path)
-    assert files(tmp_path) == before
-    with pytest.raises(InputError, match=r"holds baby_crying-test-00001\.wav, which is not in"):
-        export(tmp_path, [NAMES[0], "other"])
+def test_nothing_is_replaced_and_nothing_added_to_what_is_there(tmp_path):
+    """Neither an export of the same clips nor a folder of something else."""
+    export(tmp_path / "out")
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in files(tmp_path / "out")}
+    for folder, names in (("out", NAMES), ("out", [NAMES[0], "other"]), ("out/gt_audio", NAMES)):
+        with pytest.raises(InputError, match=f"{folder}: holds something: name a new folder"):
+            export(tmp_path / folder, names)
+    assert before == {n: (tmp_path / "out" / n).read_bytes() for n in files(tmp_path / "out")}
+    (tmp_path / "empty").mkdir()
+    export(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a:b", "a\\b"])
@@ -114,5 +118,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(tmp_path):
         export(out, videos=dict.fromkeys(NAMES, tmp_path / "none.mp4"))
     assert not out.exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write there"):
+    with pytest.raises(InputError, match="file: holds something"):
         export(tmp_path / "file")
+    with pytest.raises(InputError, match="cannot write there"):
+        export(tmp_path / "file" / "out")

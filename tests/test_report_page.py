@@ -5,6 +5,7 @@ from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -144,6 +145,23 @@ def test_a_page_holds_no_more_than_its_limit_and_names_what_it_leaves_out(tmp_pa
         assert page.tags.count("article") == len(clips) - len(left_out)
         told = re.findall(r"since the page is full: 1 \((.*)\)", " ".join(page.texts))
         assert told == ([", ".join(left_out)] if left_out else [])
+
+
+def test_pictures_of_tables_leave_room_for_clips(tmp_path, video):
+    """As many pictures as fit in their share; the others are named, and lie beside the page."""
+    noisy = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    pictures = [tmp_path / f"{name}.png" for name in ("first", "second", "third")]
+    for path in pictures:
+        matplotlib.image.imsave(path, noisy)
+    bytes_each = pictures[0].stat().st_size * 4 / 3
+    path, limit_bytes = tmp_path / "report.html", round(4 * 2.5 * bytes_each)
+    clips = [clip(f"drum-{n}", video) for n in range(2)]
+    write_report_page(path, "t", {}, {"a": pictures}, clips, CLOCK, limit_bytes=limit_bytes)
+    page = Page(path.read_text())
+    assert path.stat().st_size <= limit_bytes
+    assert page.tags.count("img") == 2 + len(clips)
+    told = re.findall(r"since the page is full: (\S+), see", " ".join(page.texts))
+    assert told == ["third.png"]
 
 
 @needs_browser

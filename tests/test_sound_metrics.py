@@ -1,25 +1,30 @@
 """Every metric of a set of sounds: true sounds reach the best, noise does not, order is nothing."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data.synthetic.clip import SyntheticClip
 from data.synthetic.generator import make_clip
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.categories import ALL_CLIPS
 from v2s_jax.evaluation.classifier import SoundClassifier, fit_classifier
 from v2s_jax.evaluation.clips import Label
+from v2s_jax.evaluation.estimate import ALIKE
 from v2s_jax.evaluation.measured import KnownClips
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.evaluation.sounds_part import sounds_part
+from v2s_jax.evaluation.tables import HEARD_F1
 from v2s_jax.quantize import dequantize, quantize
 
 CATEGORIES = ("drum", "water_flowing")
+OF_A_MODEL = ("own video", "shuffled video", "shifted sound")
 REASON = "the train split has clips of drum alone"
 
 
@@ -35,9 +40,7 @@ def drawn(split: str, count: int):
     ]
 
 
-@pytest.fixture(scope="module")
-def clips() -> KnownClips:
-    made = drawn("test", 5)
+def known(made: Sequence[SyntheticClip]) -> KnownClips:
     return KnownClips(
         "synthetic_mini",
         [clip.clip_id for clip in made],
@@ -48,6 +51,11 @@ def clips() -> KnownClips:
         TINY,
         0,
     )
+
+
+@pytest.fixture(scope="module")
+def clips() -> KnownClips:
+    return known(drawn("test", 5))
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +142,9 @@ def test_models_are_compared_clip_by_clip(part):
         row = found[metric, ALL_CLIPS]
         assert (row["model"], row["minus"]) == ("perfect", "swapped")
         assert row["value"] == pytest.approx(values[0] - values[1])
+        if metric == "category_accuracy":  # every clip is better
+            assert (row["low"], row["high"], row["reason"]) == (None, None, ALIKE)
+            continue
         assert row["low"] <= row["value"] <= row["high"]
         assert min(abs(row["low"]), abs(row["high"])) > 0  # surely better
 
@@ -202,9 +213,41 @@ def test_tables_tell_of_all_models_and_controls(part):
     for table in tables:
         assert {len(row) for row in table.rows} <= {len(table.columns)}
         assert "None" not in table.as_text() and "nan" not in table.as_text()
+    onsets = next(table for table in tables if table.title.startswith("Onsets met one to one"))
+    assert [row[0] for row in onsets.rows] == [
+        *(f"{name}, {of}" for name in ("perfect", "swapped") for of in OF_A_MODEL),
+        *("noise", "true sound", "video frame"),
+    ]
+    of_true = part["controls"]["true_sound"]["synchrony"][ALL_CLIPS]["rows"][0]
+    assert onsets.rows[-2][1:3] == [
+        f"{of_true['within'][-1][of]:.3f}" for of in ("precision", "recall")
+    ]
+    assert onsets.rows[0][1:] == onsets.rows[-2][1:]  # perfect is the true sounds
+    gain = part["models"]["perfect"]["synchrony"][ALL_CLIPS]["f1_own_minus_shuffled"]
+    told = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    assert f"perfect, own less shuffled (F1 within 100 ms, paired): {told}" in onsets.notes
+    assert onsets.rows[-2][3] == "1.000" and onsets.rows[-2][-2].endswith(" ms")
     accuracy = next(table for table in tables if table.title.startswith("Category accuracy"))
     assert accuracy.columns == ["", "perfect", "swapped", "noise", "true sound"]
     assert [row[0] for row in accuracy.rows] == [*CATEGORIES, ALL_CLIPS]
+
+
+def test_what_the_detector_cannot_hear_is_told_beside_every_model():
+    """Snores swell: the true sounds themselves have few onsets that an F1 could rest on."""
+    snores = known([make_clip("snoring", "test", i, 0, TINY.clock, 32) for i in range(5)])
+    part = scored(snores, REASON, perfect=snores.true)
+    reached = part["controls"]["true_sound"]["synchrony"]["snoring"]["rows"][0]["within"][-1]["f1"]
+    assert reached["value"] < HEARD_F1
+    told = [
+        table for table in sound_tables(part) if any("detector's limit" in n for n in table.notes)
+    ]
+    starts = "Synchrony of perfect", "Onsets met one to one"
+    assert [table.title.startswith(start) for table, start in zip(told, starts, strict=True)] == [
+        True
+    ] * 2
+    for table in told:
+        (note,) = [note for note in table.notes if "detector's limit" in note]
+        assert f"snoring {reached['value']:.3f}" in note
 
 
 def test_few_clips_and_no_classifier_have_reasons(clips):
@@ -218,7 +261,7 @@ def test_few_clips_and_no_classifier_have_reasons(clips):
     text = "\n".join(table.as_text() for table in sound_tables(part))
     assert f"none: {REASON}" in text
     assert "none of all clips: 1 clip: two halves of two need 4" in text
-    assert "\n1 clip: an interval needs 5" in text
+    assert "\nwithout an interval: 1 clip: an interval needs 5" in text
     json.dumps(part, allow_nan=False)
 
 

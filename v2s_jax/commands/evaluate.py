@@ -31,7 +31,8 @@ from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_shown import clips_shown
 from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.clips import Label
-from v2s_jax.evaluation.export_part import check_unused, export_models
+from v2s_jax.evaluation.export import check_unused
+from v2s_jax.evaluation.export_part import export_models
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
@@ -111,6 +112,8 @@ def main() -> None:
     )
     check_seed(args.seed)
     check_temperature(args.temperature)
+    if not args.parts:
+        raise InputError(f"--parts: name at least one of {', '.join(ALL_PARTS)}")
     if args.report_clips < 0:
         raise InputError(f"--report-clips {args.report_clips}: use 0 for none, or more")
     use_device(args.device)
@@ -152,7 +155,10 @@ def _about(models: list[Model], clips: Selection) -> dict[str, list[str]]:
     for model in models:
         kind = "one for all categories" if model.joint else "one for each category"
         seen = features_told(model.config)
-        files = ", ".join(path.name for path in model.checkpoints.values())
+        files = ", ".join(
+            f"the newest checkpoint of {path.name}" if path.is_dir() else path.name
+            for path in model.checkpoints.values()
+        )
         variant = model.config.model.variant
         told.append(f"{model.name}: {variant}, {kind}, features: {seen}; of {files}")
     data = clips.data
@@ -177,6 +183,7 @@ def _plan(
         if "sounds" not in args.parts:
             raise InputError("--export: writes generated sounds: add sounds to --parts")
         check_unused(args.export)
+        check_writable(args.export.resolve().parent)
     planned: dict[Part, Callable[[], Any]] = {}
     if "likelihood" in args.parts:
         splits = _splits(args, clips)
@@ -184,7 +191,8 @@ def _plan(
     if "sight" in args.parts:
         planned["sight"] = lambda: _sight(args, models, clips, shown)
     if "retrieval" in args.parts:
-        gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds)
+        least = max(config.model.big_frame_size for m in models for config in m.configs)
+        gallery = make_gallery(clips, args.gallery, args.queries, args.max_seconds, least)
         planned["retrieval"] = lambda: _retrieval(args, models, gallery, shown)
     if "sounds" in args.parts:
         labels = known_labels(clips)

@@ -15,6 +15,11 @@ from v2s_jax.evaluation.bootstrap import difference_interval
 LEAST_CLIPS = 5
 """Fewest clips that get an interval: n clips can be drawn again in C(2n - 1, n) ways, which is 126
 for 5 and 35 for 4, where a tail of 2.5 % would be less than one of them."""
+ALIKE = "all alike: drawing them again tells nothing"
+"""Why there is no interval where each resample gives the same: no hit in ten clips does not mean
+that there would be none in a thousand."""
+ROUNDING = 1e-12
+"""Width of an interval, relative to its value, that is the rounding of float64 sums."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ def pooled(
 ) -> Estimate:
     """Return `score` of the counts summed over clips; it must be 0 of no counts at all.
 
-    With `strata`, numbers of groups that keep their sizes, each needs LEAST_CLIPS.
+    With `strata`, numbers of groups that keep their sizes, each needs LEAST_CLIPS. Clips that are
+    all alike have no interval.
     """
     return pooled_difference(counts, np.zeros_like(counts), score, seed, strata)
 
@@ -67,7 +73,10 @@ def pooled_difference(
     if fewest < LEAST_CLIPS:
         difference = float(score(own.sum(axis=0)) - score(other.sum(axis=0)))
         return Estimate(difference, None, None, clips, too_few(fewest))
-    return Estimate(*difference_interval(own, other, score, seed, strata), clips, None)
+    found = difference_interval(own, other, score, seed, strata)
+    if found.high - found.low <= ROUNDING * abs(found.difference):
+        return Estimate(found.difference, None, None, clips, ALIKE)
+    return Estimate(*found, clips, None)
 
 
 def mean(values: Sequence[float | None], seed: int, undefined: str) -> Estimate:

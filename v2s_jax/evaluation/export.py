@@ -62,19 +62,17 @@ def export_folder(
 ) -> Export:
     """Write sounds, captions and, where given for every clip, copies of the videos.
 
-    Files of another export that is there are replaced one by one; a folder with an export.json is
-    whole. Raises InputError for names that cannot be files or that occur twice, sounds that do not
-    pair, sounds already there of clips that are not in this export, a video that is missing or no
-    .mp4, and a folder that cannot be written.
+    A folder with an export.json is whole. Raises InputError for names that cannot be files or that
+    occur twice, sounds that do not pair, a video that is missing or no .mp4, and a folder that
+    cannot be written or holds something, which av-benchmark would read as well.
     """
     check_pairs(generated, true)
     check_categories(categories, true)
     _check_names(clip_ids, len(true))
-    _check_others(out, set(clip_ids))
     if videos is not None:
         _check_videos(clip_ids, videos)
+    check_unused(out)
     check_writable(out)
-    (out / SUMMARY).unlink(missing_ok=True)
     for folder, sounds in ((TRUE_FOLDER, true), (GENERATED_FOLDER, generated)):
         for clip_id, waveform in zip(clip_ids, sounds, strict=True):
             write_wav(out / folder / f"{clip_id}.wav", waveform, sample_rate_hz)
@@ -91,6 +89,13 @@ def export_folder(
     with whole_file(out / SUMMARY) as temporary:
         temporary.write_text(json.dumps(asdict(export), indent=2) + "\n")
     return export
+
+
+def check_unused(folder: Path) -> None:
+    """Raise InputError unless a folder is new or empty."""
+    with reading(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: holds something: name a new folder, or empty it")
 
 
 def _described(
@@ -114,19 +119,6 @@ def _check_names(clip_ids: Sequence[str], clips: int) -> None:
         if name.casefold() in seen:
             raise InputError(f"clip {name!r} occurs twice: give each clip a name of its own")
         seen.add(name.casefold())
-
-
-def _check_others(out: Path, names: set[str]) -> None:
-    """Refuse a folder whose other sounds av-benchmark would read as well."""
-    for folder in (TRUE_FOLDER, GENERATED_FOLDER, VIDEO_FOLDER):
-        others = sorted(
-            path.name for path in (out / folder).glob("[!.]*.*") if path.stem not in names
-        )
-        if others:
-            raise InputError(
-                f"{out / folder}: holds {others[0]}, which is not in this export: choose another "
-                "folder or empty it"
-            )
 
 
 def _check_videos(clip_ids: Sequence[str], videos: Mapping[str, Path]) -> None:

@@ -6,21 +6,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from v2s_jax.errors import InputError
 from v2s_jax.evaluation.clip_videos import find_videos
 from v2s_jax.evaluation.export import VIDEO_SUFFIX, export_folder
 from v2s_jax.evaluation.measured import KnownClips
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.selection import Selection
-from v2s_jax.files import check_writable, reading, whole_folder
-
-
-def check_unused(folder: Path) -> None:
-    """Raise InputError unless an export can be put there: new or empty, in a folder to write in."""
-    with reading(folder):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"--export {folder}: holds something: name a new folder, or empty it")
-    check_writable(folder.resolve().parent)
+from v2s_jax.files import whole_folder
 
 
 def export_models(

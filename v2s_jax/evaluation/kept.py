@@ -28,22 +28,21 @@ class KeptScores:
                 f"{path}: scores of {_differing(lines[0], identity)}: choose another --out, or "
                 "remove the file to score anew"
             )
-        for line in lines[1:]:
-            key, values = json.loads(line)
-            self._values[key] = values
+        self._values = dict(map(json.loads, lines[1:]))
         with whole_file(path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in [header, *lines[1:]]))
 
     def _read(self) -> list[str]:
         """Return the lines that are whole."""
         with reading(self.path):
-            text = self.path.read_text()
-        lines = text.split("\n")[:-1]
+            content = self.path.read_bytes()
         try:
-            for line in lines:
-                json.loads(line)
+            lines = content.decode().split("\n")[:-1]
+            whole = all(map(_is_line, list(map(json.loads, lines))[1:]))
         except ValueError as error:
             raise InputError(f"{self.path}: damaged: remove it to score anew") from error
+        if not whole:
+            raise InputError(f"{self.path}: damaged: remove it to score anew")
         return lines
 
     def __contains__(self, key: str) -> bool:
@@ -71,6 +70,14 @@ class KeptScores:
                 f"{self.path}: cannot be written ({error.strerror}): free space; the same words "
                 "go on from what is there"
             ) from error
+
+
+def _is_line(line: Any) -> bool:
+    """Tell whether a line, read as JSON, is a key and its numbers."""
+    if not (isinstance(line, list) and len(line) == 2 and isinstance(line[0], str)):
+        return False
+    values = line[1]
+    return isinstance(values, list) and all(isinstance(value, int | float) for value in values)
 
 
 def _differing(header: str, identity: dict[str, Any]) -> str:

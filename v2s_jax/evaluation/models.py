@@ -117,6 +117,11 @@ def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ())
     digests: list[bytes] = []
     for checkpoint in checkpoints.values():
         config, params = load_params(checkpoint)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+            raise InputError(
+                f"{checkpoint}: NaN or infinity in its parameters, so training diverged or the "
+                "file is damaged: choose an earlier checkpoint"
+            )
         configs.append(config)
         digests.append(_digest(params))
         if config.model.variant != configs[0].model.variant:

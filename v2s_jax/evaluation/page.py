@@ -23,6 +23,8 @@ LIMIT_BYTES = 20_000_000
 """Largest page: what mail and browsers still take without ado (ours). Clips shrink to fit."""
 FRAME_BYTES = 50_000
 """Room for the template and what pages share."""
+PICTURES_SHARE = 0.25
+"""Part of the page that pictures of tables get at most (ours): nothing else shows the clips."""
 TEXT_BYTES = 4_000
 """Room for the text and tags around a clip's media."""
 APART_SEC = 0.06
@@ -49,10 +51,12 @@ def write_report_page(
     """Write the page, of at most `limit_bytes`; it appears when it is whole.
 
     `about` says what was compared, by name; `sections` hold tables and the paths of pictures in
-    their order. Clips that do not fit are compressed more, then left out, which the page says.
+    their order. Pictures that do not fit are left out; clips are compressed more, then left out:
+    the page says so.
 
     Raises InputError when it cannot be written.
     """
+    drawn = _pictures(sections, round(PICTURES_SHARE * limit_bytes))
     above = "".join(
         [
             f"<h1>{html.escape(title)}</h1>\n",
@@ -60,7 +64,7 @@ def write_report_page(
             *(_told(name, lines) for name, lines in about.items()),
             "</dl>\n",
             _links([*sections, CLIPS]),
-            *(_heading(n, name) + _items(sections[name]) for n, name in enumerate(sections)),
+            *(_heading(n, name) + _items(sections[name], drawn) for n, name in enumerate(sections)),
             _heading(len(sections), CLIPS),
         ]
     )
@@ -86,13 +90,31 @@ def _heading(number: int, name: str) -> str:
     return f'<h2 id="part-{number}">{html.escape(name.capitalize())}</h2>\n'
 
 
-def _items(items: Sequence[Table | Path]) -> str:
+def _pictures(
+    sections: Mapping[str, Sequence[Table | Path]], room_bytes: int
+) -> dict[Path, str | None]:
+    """Return pictures as URLs that hold them, None for those that the first ones leave no room."""
+    urls: dict[Path, str | None] = {}
+    for path in (item for items in sections.values() for item in items if isinstance(item, Path)):
+        url = data_url(path, "image/png")
+        urls[path] = url if len(url) <= room_bytes else None
+        room_bytes -= len(urls[path] or "")
+    return urls
+
+
+def _items(items: Sequence[Table | Path], drawn: Mapping[Path, str | None]) -> str:
     return "".join(
-        item.as_html()
-        if isinstance(item, Table)
-        else f'<figure class="wide" tabindex="0"><img src="{data_url(item, "image/png")}" '
-        f'alt="{html.escape(item.stem)} as a picture: the numbers of the tables above"></figure>\n'
-        for item in items
+        item.as_html() if isinstance(item, Table) else _picture(item, drawn[item]) for item in items
+    )
+
+
+def _picture(path: Path, url: str | None) -> str:
+    if url is None:
+        name = html.escape(path.name)
+        return f"<p><strong>Left out, since the page is full: {name}, see that file.</strong></p>\n"
+    return (
+        f'<figure class="wide" tabindex="0"><img src="{url}" '
+        f'alt="{html.escape(path.stem)} as a picture: the numbers of the tables above"></figure>\n'
     )
 
 

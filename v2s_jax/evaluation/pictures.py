@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from v2s_jax.evaluation.categories import ALL_CLIPS, MEAN_OF_CATEGORIES
 from v2s_jax.evaluation.retrieval import LESS_LOG_MEAN, LIKELIHOOD
+from v2s_jax.figures.titles import printable
 from v2s_jax.files import whole_file
 
 DOTS_PER_INCH = 150
@@ -24,21 +26,30 @@ def _bars(
     axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[dict[str, Any] | None]]
 ) -> None:
     """Draw a bar with its interval for each series in each group; None leaves a gap."""
-    width = GROUP_FILL / len(series)
-    for number, (name, rows) in enumerate(series.items()):
+    width, bars = GROUP_FILL / len(series), []
+    for number, rows in enumerate(series.values()):
         places = [
             group + (number - (len(series) - 1) / 2) * width
             for group, row in enumerate(rows)
             if row is not None
         ]
         there = [row for row in rows if row is not None]
-        axes.bar(places, [row["value"] for row in there], width, label=name)
+        bars.append(axes.bar(places, [row["value"] for row in there], width))
         for place, row in zip(places, there, strict=True):
             if row["low"] is not None:
                 axes.vlines(place, row["low"], row["high"], color="#222222", linewidth=1.0)
-    axes.set_xticks(range(len(groups)), groups, rotation=30, ha="right")
+    axes.set_xticks(range(len(groups)), groups, rotation=30, ha="right", parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    legend = axes.legend(
+        bars,
+        list(map(printable, series)),
+        frameon=False,
+        fontsize=8,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold a dollar sign
 
 
 def _wide(groups: int, series: int) -> Figure:
@@ -144,6 +155,9 @@ def _draw_scores(axes: Axes, model: str, part: dict[str, Any]) -> None:
     axes.imshow(shown, aspect="auto", cmap="viridis", interpolation="nearest")
     places = [sounds.index(query) for query in queries]
     axes.scatter(places, range(len(queries)), s=9, facecolors="none", edgecolors="#d1495b")
-    axes.set_title(f"{model}: log p(sound | video)\nless the sound's best; rings: own", fontsize=8)
+    title = f"{printable(model)}: log p(sound | video)\nless the sound's best; rings: own"
+    axes.set_title(title, fontsize=8, parse_math=False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("sounds, by category")
     axes.set_ylabel("videos, by category")

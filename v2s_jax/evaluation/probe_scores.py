@@ -151,7 +151,8 @@ def _rate(points: Float64[np.ndarray, "pairs 2"], seed: int) -> Estimate:
         return missing(UNEVENTFUL)
     counts = np.stack([points.sum(axis=1), np.full(len(points), 2.0)], axis=1)
     rate = pooled(counts, share_of, seed)
-    return rate if rate.reason is None else replace(rate, reason=too_few(len(points), "pair"))
+    few = len(points) < LEAST_CLIPS
+    return replace(rate, reason=too_few(len(points), "pair")) if few else rate
 
 
 def delay_slope(
@@ -178,7 +179,10 @@ def delay_slope(
     ]
     expected = 1.0 / SPEED_OF_SOUND_M_SEC
     if len({distance for distance, _ in known}) < LEAST_CLIPS:
-        reason = f"{too_few(len(known))} with onsets, at different distances"
+        reason = (
+            f"{len(known)} clip{'' if len(known) == 1 else 's'} with onsets: a slope needs "
+            f"{LEAST_CLIPS} at different distances"
+        )
         nothing = missing(reason, len(known))
         return DelaySlope(nothing, expected, None, None, nothing)
     distance_m, delay_sec = np.array(known).T

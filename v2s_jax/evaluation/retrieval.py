@@ -11,7 +11,6 @@ cut to one length, so sums and means over samples rank alike.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,6 @@ from v2s_jax.evaluation.ranking import hit_share, reciprocal_rank
 
 TOPS = (1, 5)
 """How many sounds may be looked at (paper, table 2)."""
-
-ALIKE = "all queries alike: drawing them again tells nothing"
-"""No hit in ten queries does not mean that there would be none in a thousand."""
 
 RESOLUTION_NATS = 1e-3
 """Scores are rounded to this, and what is then equal is tied: they are sums over ten thousands of
@@ -104,8 +100,6 @@ def _measures(
             ]
         ).T
         reached = mean(values.tolist(), seed, "no query")
-        if np.ptp(values) == 0 and reached.reason is None:
-            reached = replace(reached, low=None, high=None, reason=ALIKE)
         rows.append(
             {
                 "measure": measure,

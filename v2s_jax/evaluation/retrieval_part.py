@@ -1,5 +1,6 @@
 """Table 2: every sound of a gallery scored under every query's video, then ranked."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -45,11 +46,13 @@ Keep = Callable[[Model, Gallery], KeptScores]
 """Where a model's rows of scores are kept."""
 
 
-def make_gallery(clips: Selection, sounds: int, queries: int, max_seconds: float) -> Gallery:
+def make_gallery(
+    clips: Selection, sounds: int, queries: int, max_seconds: float, least_samples: int
+) -> Gallery:
     """Choose the first clips, as many of each category as of the others; queries among them.
 
     All are cut to the shortest, or to `max_seconds` if that is less. Raises InputError for fewer
-    than two sounds, no query and no time.
+    than two sounds, no query, and less time than the `least_samples` that models can score.
     """
     for option, given, least in (("--gallery", sounds, FEWEST_SOUNDS), ("--queries", queries, 1)):
         if given < least:
@@ -59,12 +62,17 @@ def make_gallery(clips: Selection, sounds: int, queries: int, max_seconds: float
             f"{len(clips)} clip of split {clips.data.split}: retrieval needs {FEWEST_SOUNDS} to "
             "rank: choose other --parts, or more --clips"
         )
-    if not max_seconds > 0:
-        raise InputError(f"--max-seconds {max_seconds}: use more than 0")
+    if not (max_seconds > 0 and math.isfinite(max_seconds)):
+        raise InputError(f"--max-seconds {max_seconds}: use a number of seconds above 0")
+    clock = clips.data.clock
+    if clock.samples(max_seconds) < least_samples:
+        raise InputError(
+            f"--max-seconds {max_seconds}: {clock.samples(max_seconds)} samples, fewer than one "
+            f"big frame of {least_samples}: use at least {least_samples / clock.sample_rate_hz:g}"
+        )
     chosen = clips.first(sounds)
     asking = set(chosen.first(queries).clip_ids)
     own = [sound for sound, clip_id in enumerate(chosen.clip_ids) if clip_id in asking]
-    clock = clips.data.clock
     longest = min(clock.samples(max_seconds), *chosen.samples)
     return Gallery(chosen, own, longest)
 

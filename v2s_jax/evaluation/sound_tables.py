@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from v2s_jax.evaluation.categories import ALL_CLIPS
+from v2s_jax.evaluation.onset_table import onset_tables
+from v2s_jax.evaluation.scores_told import NONE, told, value, why_missing
 from v2s_jax.evaluation.table import Table
 from v2s_jax.evaluation.tables import PERCENT, synchrony_table
 
-NONE = "-"
 MS_PER_SEC = 1_000.0
 METRIC_NAMES = {"category_accuracy": "category accuracy", "log_mel_db": "log-mel distance, dB"}
 
@@ -24,6 +25,7 @@ def sound_tables(part: Mapping[str, Any]) -> list[Table]:
     synchronies = {name: _several(found["synchrony"]) for name, found in part["models"].items()}
     return [
         *(synchrony_table(name, by_category) for name, by_category in synchronies.items()),
+        *onset_tables(part["models"], controls),
         _loudness(sets),
         _accuracy(sets, rows),
         _spectral(sets),
@@ -54,7 +56,7 @@ def _loudness(sets: Sets) -> Table:
         "Loudness over time, correlation with the clip's own sound, all clips",
         ["", "own video", "another of its category", "own, best lag", "median lag"],
         rows,
-        _why(estimates),
+        why_missing(estimates),
     )
 
 
@@ -78,7 +80,7 @@ def _accuracy(sets: Sets, rows: list[str]) -> Table:
             f"among {len(reports[0]['categories'])} categories; the classifier is fitted on "
             f"{reports[0]['trained_on']} true sounds of the train split alone",
             f"true sound: the ceiling; chance: {chance:.1f}; always the most frequent: {most:.1f}",
-            *_why([report["accuracy"] for report in reports]),
+            *why_missing([report["accuracy"] for report in reports]),
         ],
     )
 
@@ -111,7 +113,7 @@ def _spectral(sets: Sets) -> Table:
         rows,
         [
             "own: from the clip's own sound; shuffled: from that of another clip of its category",
-            *_why([row["log_mel_db"] for _, row in found]),
+            *why_missing([row["log_mel_db"] for _, row in found]),
         ],
     )
 
@@ -151,7 +153,7 @@ def _health(sets: Sets) -> Table:
         "Health, % of sounds with each fault",
         ["", *faults],
         [[name, *(told(rates[fault], 1, PERCENT) for fault in faults)] for name, rates in found],
-        _why([rates[faults[0]] for _, rates in found]),
+        why_missing([rates[faults[0]] for _, rates in found]),
     )
 
 
@@ -186,7 +188,7 @@ def _follow(title: str, found: Sets) -> Table:
     counts = f"pairs: {first['pairs']}, with events: {first['pairs_with_events']}"
     notes = [
         f"{counts}; chance 50; a clip that cannot be told counts one half",
-        *_why([row[score] for _, row in found for score in ("by_onsets", "by_loudness")]),
+        *why_missing([row[score] for _, row in found for score in ("by_onsets", "by_loudness")]),
     ]
     return Table(title, ["", "by onsets", "untold", "by loudness", "untold"], rows, notes)
 
@@ -207,7 +209,7 @@ def _delay(title: str, found: Sets) -> Table:
     expected = MS_PER_SEC * found[0][1]["expected_sec_per_m"]
     notes = [
         f"expected slope: {expected:.3f} ms/m, which is 1 / 343 m/s",
-        *_why([row["sec_per_m"] for _, row in found]),
+        *why_missing([row["sec_per_m"] for _, row in found]),
     ]
     head = ["", "slope, ms/m", "median error, ms", "within 100 ms, %", "clips with onsets"]
     return Table(title, head, rows, notes)
@@ -229,25 +231,5 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
                 ]
                 for row in of_all
             ],
-            _why(of_all),
+            why_missing(of_all),
         )
-
-
-def value(found: Mapping[str, Any], digits: int, scale: float = 1.0) -> str:
-    """Return an estimate alone."""
-    return NONE if found["value"] is None else f"{scale * found['value']:.{digits}f}"
-
-
-def told(found: Mapping[str, Any], digits: int, scale: float = 1.0, signed: str = "") -> str:
-    """Return an estimate with its interval, if it has one."""
-    shape = f"{signed}.{digits}f"
-    ends = [found["value"], found["low"], found["high"]]
-    own, low, high = (None if end is None else f"{scale * end:{shape}}" for end in ends)
-    if own is None:
-        return NONE
-    return own if low is None else f"{own} [{low}, {high}]"
-
-
-def _why(estimates: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say once each why numbers or intervals are not there."""
-    return list(dict.fromkeys(found["reason"] for found in estimates if found["reason"]))

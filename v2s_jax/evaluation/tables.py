@@ -1,6 +1,6 @@
 """The report's parts as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from v2s_jax.evaluation import paper
@@ -9,6 +9,9 @@ from v2s_jax.evaluation.categories import ALL_CLIPS, MEAN_OF_CATEGORIES
 from v2s_jax.evaluation.table import Table
 
 PERCENT = 100.0
+HEARD_F1 = 0.5
+"""Below it the detector misses most onsets of true sounds, or finds as many false ones, and F1
+tells more of the detector than of a model (ours)."""
 
 
 def number(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
@@ -17,6 +20,22 @@ def number(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
     if low is None:
         return f"{value:{signed}.4f} [{row['no_interval']}]"
     return f"{value:{signed}.4f} [{low:{signed}.4f}, {high:{signed}.4f}]"
+
+
+def cell(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
+    """Return a number with its interval, if it has one; `why` says why others have none."""
+    value, low = row[f"{unit}_per_sample"], row[f"{unit}_low"]
+    return f"{value:{signed}.4f}" if low is None else number(row, unit, signed)
+
+
+def why(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Say once each why numbers have no interval."""
+    return missing_told(row["no_interval"] for row in rows)
+
+
+def missing_told(reasons: Iterable[str | None]) -> list[str]:
+    """Say once each why there is no number, or no interval; None where there is one."""
+    return [f"without an interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
 def likelihood_tables(part: dict[str, Any]) -> list[Table]:
@@ -30,9 +49,10 @@ def likelihood_tables(part: dict[str, Any]) -> list[Table]:
         f"Cross-entropy by category, bits per sample, {splits[-1]} clips",
         ["", *names],
         [
-            [category, *(f"{found[n, splits[-1], category]['bits_per_sample']:.4f}" for n in names)]
+            [category, *(cell(found[name, splits[-1], category]) for name in names)]
             for category in categories
         ],
+        why([row for row in rows if row["split"] == splits[-1]]),
     )
     whole = Table(
         f"Cross-entropy, bits per sample [{CONFIDENCE:.0%} interval] (nats)",
@@ -41,7 +61,7 @@ def likelihood_tables(part: dict[str, Any]) -> list[Table]:
             [name, *(_both_units(found[name, split, ALL_CLIPS]) for split in splits)]
             for name in names
         ],
-        _likelihood_notes(part),
+        why([row for row in rows if row["category"] == ALL_CLIPS]) + _likelihood_notes(part),
     )
     several = len(categories) > len((ALL_CLIPS, MEAN_OF_CATEGORIES)) + 1
     return [whole, by_category] if several else [whole]
@@ -74,7 +94,7 @@ def _likelihood_notes(part: dict[str, Any]) -> list[str]:
 
 
 def _both_units(row: dict[str, Any]) -> str:
-    return f"{number(row)} ({row['nats_per_sample']:.4f})"
+    return f"{cell(row)} ({row['nats_per_sample']:.4f})"
 
 
 def sight_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -82,6 +102,7 @@ def sight_table(rows: Sequence[dict[str, Any]]) -> Table:
     title = "Conditioning gain"
     if not rows:
         return Table(title, notes=["no model that sees, or no other video to show"])
+    of_all = [row for row in rows if row["category"] == ALL_CLIPS]
     return Table(
         title,
         ["", "videos shuffled", "clips", "bits per sample", "bits per clip"],
@@ -90,12 +111,12 @@ def sight_table(rows: Sequence[dict[str, Any]]) -> Table:
                 row["model"],
                 row["shuffled"].replace("_", " "),
                 str(row["clips"]),
-                number(row, signed="+"),
+                cell(row, signed="+"),
                 _per_clip(row),
             ]
-            for row in rows
-            if row["category"] == ALL_CLIPS
+            for row in of_all
         ],
+        why(of_all),
     )
 
 
@@ -125,12 +146,13 @@ def retrieval_tables(part: dict[str, Any]) -> list[Table]:
     tables = []
     for model in models:
         of_model = [[found[model, score, key] for score in scores] for key in keys]
+        of_model_rows = [row for own in of_model for row in own]
         body = [
             [_measure_name(key), *map(_percent, own), f"{PERCENT * own[0]['chance']:.2f}"]
             for key, own in zip(keys, of_model, strict=True)
         ]
         head = ["", *(score.replace("_", " ") for score in scores), "chance"]
-        noted = notes if model == models[-1] else ()
+        noted = [*why(of_model_rows), *(notes if model == models[-1] else [])]
         tables.append(Table(f"Retrieval with {model}, %", head, body, noted))
     return tables
 
@@ -167,7 +189,29 @@ def synchrony_table(model: str, by_category: dict[str, Any]) -> Table:
         f"Synchrony of {model}, F1 within {window_ms:g} ms",
         ["", *(name.replace("_", " ") for name in names), "median error"],
         lines,
+        [*detector_notes(by_category), *missing_told(_reasons(by_category))],
     )
+
+
+def _reasons(by_category: Mapping[str, Any]) -> Iterator[str | None]:
+    for table in by_category.values():
+        yield from (row["within"][-1]["f1"]["reason"] for row in table["rows"])
+
+
+def detector_notes(by_category: Mapping[str, Any]) -> list[str]:
+    """Name the categories whose true sounds the detector of onsets does not hear in time."""
+    deaf = []
+    for category, table in by_category.items():
+        of_true = next(row for row in table["rows"] if row["name"] == "true_sound")
+        reached = of_true["within"][-1]["f1"]["value"]
+        if category != ALL_CLIPS and reached is not None and reached < HEARD_F1:
+            deaf.append(f"{category} {reached:.3f}")
+    if not deaf:
+        return []
+    return [
+        f"the detector's limit: true sounds themselves have F1 below {HEARD_F1} in "
+        f"{', '.join(deaf)}: F1 says little of any model there, and lowers all clips; see loudness"
+    ]
 
 
 def _score(found: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import krippendorff
 import numpy as np
 
-from v2s_jax.evaluation.estimate import LEAST_CLIPS, pooled, share_of
+from v2s_jax.evaluation.estimate import pooled, share_of
 from v2s_jax.study.answers import Answer
 from v2s_jax.study.key import CHOICE, MISMATCHED, ORIGINAL, QUESTIONS, REAL, REAL_OR_FAKE, Key
 
@@ -30,8 +30,10 @@ class Rate:
     """The model or control."""
     rate: float
     low: float | None
-    """Ends of the percentile interval over resampled clips; None with fewer than LEAST_CLIPS."""
+    """Ends of the percentile interval over resampled clips."""
     high: float | None
+    reason: str | None
+    """Why there is no interval."""
     answers: int
     """How many there are, or, of majorities, how many items."""
 
@@ -111,7 +113,7 @@ def _rate(
         counts[place[clip]] += (is_so, 1)
     rate = pooled(counts, share_of, seed)
     assert rate.value is not None
-    return Rate(question, category, name, rate.value, rate.low, rate.high, len(found))
+    return Rate(question, category, name, rate.value, rate.low, rate.high, rate.reason, len(found))
 
 
 def _agreements(answers: Sequence[Answer]) -> list[Agreement]:
@@ -156,7 +158,7 @@ def table(found: dict[str, Any]) -> str:
 
 def _told(rate: dict[str, Any]) -> str:
     interval = (
-        f"fewer than {LEAST_CLIPS} clips: no interval"
+        f"no interval ({rate['reason']})"
         if rate["low"] is None
         else f"95 % interval {rate['low']:.1%} to {rate['high']:.1%}"
     )

@@ -1,0 +1,28 @@
+"""Scores of sounds in the cells of tables, and under them why some are missing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from v2s_jax.evaluation.tables import missing_told
+
+NONE = "-"
+
+
+def value(found: Mapping[str, Any], digits: int, scale: float = 1.0) -> str:
+    """Return an estimate alone."""
+    return NONE if found["value"] is None else f"{scale * found['value']:.{digits}f}"
+
+
+def told(found: Mapping[str, Any], digits: int, scale: float = 1.0, signed: str = "") -> str:
+    """Return an estimate with its interval, if it has one."""
+    shape = f"{signed}.{digits}f"
+    ends = [found["value"], found["low"], found["high"]]
+    own, low, high = (None if end is None else f"{scale * end:{shape}}" for end in ends)
+    if own is None:
+        return NONE
+    return own if low is None else f"{own} [{low}, {high}]"
+
+
+def why_missing(estimates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say once each why numbers or intervals are not there."""
+    return missing_told(found["reason"] for found in estimates)
