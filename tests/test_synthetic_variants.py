@@ -1,13 +1,14 @@
 """`--exact-flow` and `--sound-codec` of the synthetic set."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from data.synthetic import drum, water_flowing
-from data.synthetic.clip_files import prepare_clip
+from data.synthetic.clip_files import prepare_clip, write_flow
 from data.synthetic.command import clip_tasks, make_set
 from data.synthetic.generator import CATEGORIES, make_clip
 from data.synthetic.presets import Preset
@@ -112,6 +113,21 @@ def test_flow_files_hold_the_generators_flow(tmp_path):
         clip = make_clip("drum", split, 0, 5, CLOCK, 8, with_flow=True)
         np.testing.assert_array_equal(np.load(file)["flow"], clip.flow)
         assert file.with_suffix("").with_suffix(".mp4").exists()
+
+
+def test_a_flow_of_another_recipe_is_made_anew_and_one_of_the_same_stays(tmp_path):
+    def written(seed: int) -> Path:
+        order = Order(mini("drum"), seed=seed)
+        return write_flow(clip_tasks(order, tmp_path, False, ExtractorSpec())[0])
+
+    path = written(5)
+    inode = path.stat().st_ino
+    assert written(5).stat().st_ino == inode
+    for spoil in (lambda: None, lambda: path.write_bytes(path.read_bytes()[:99]), path.unlink):
+        spoil()
+        assert written(6) == path
+        wanted = make_clip("drum", "train", 0, 6, CLOCK, 8, with_flow=True).flow
+        np.testing.assert_array_equal(np.load(path)["flow"], wanted)
 
 
 # --- the sound's codec

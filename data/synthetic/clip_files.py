@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -164,11 +165,25 @@ def _write_clip(task: ClipTask) -> dict[str, Any]:
 
 
 def write_flow(task: ClipTask) -> Path:
-    """Write the clip's exact flow beside its video, float32 [video_frames height width 2]."""
+    """Write the clip's exact flow beside its video, float32 [video_frames height width 2].
+
+    One that is there stays if it was made by the same recipe, which the file holds too.
+    """
     path = task.video.with_suffix(".flow.npz")
-    if not path.exists() or task.overwrite:
+    recipe = dataclasses.asdict(task.recipe)
+    if _recipe_of_flow(path) != recipe:
         flow = task.recipe.make(with_flow=True).flow
         assert flow is not None
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, flow=flow)
+            np.savez_compressed(file, flow=flow, recipe=json.dumps(recipe))
     return path
+
+
+def _recipe_of_flow(path: Path) -> dict[str, Any] | None:
+    """Return what a flow was made by; None for a file that is not there or does not say it."""
+    try:
+        with np.load(path) as kept:
+            recipe: dict[str, Any] = json.loads(str(kept["recipe"]))
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+        return None
+    return recipe
