@@ -128,7 +128,7 @@ def test_overwriting_keeps_clips_and_makes_lost_ones(copy):
 
 def test_clips_of_another_seed_are_not_taken_for_these(copy):
     shutil.rmtree(copy / "synthetic_mini")
-    with pytest.raises(InputError, match=r"drum-train-00000\.mp4: made with seed 3: use"):
+    with pytest.raises(InputError, match=r"drum-train-00000\.json: made with seed 3: use"):
         make_synthetic(copy, MINI, seed=4, workers=1, overwrite=False)
     assert not (copy / "synthetic_mini" / "1.0.0").exists()
 

@@ -123,8 +123,11 @@ def as_record(
 
 
 def _finished(task: ClipTask) -> dict[str, Any] | None:
-    """Return the label of a clip whose files are there and from this recipe."""
-    if not (task.label.exists() and task.video.exists()):
+    """Return the label of a clip whose files are there and from this recipe.
+
+    The label, one for all codecs of the sound, is what tells of the recipe.
+    """
+    if not task.label.exists():
         return None
     try:
         label: dict[str, Any] = json.loads(task.label.read_text())
@@ -136,15 +139,17 @@ def _finished(task: ClipTask) -> dict[str, Any] | None:
     differing = [f"{name} {made.get(name)}" for name in wanted if made.get(name) != wanted[name]]
     if differing and not task.overwrite:
         raise InputError(
-            f"{task.video}: made with {', '.join(differing)}: use --overwrite to make it again, "
+            f"{task.label}: made with {', '.join(differing)}: use --overwrite to make it again, "
             "or another --out"
         )
-    return None if differing else label
+    return None if differing or not task.video.exists() else label
 
 
 def _write_clip(task: ClipTask) -> dict[str, Any]:
     recipe = task.recipe
     task.label.unlink(missing_ok=True)
+    for suffix in set(CLIP_SUFFIX.values()):  # of a clip made before with another codec, too
+        task.video.with_suffix(suffix).unlink(missing_ok=True)
     clip = recipe.make()
     write_video(task.video, clip, recipe.clock, recipe.probe, recipe.sound_codec)
     label = {
