@@ -22,9 +22,10 @@ from ..locking import CORES, only_one_writer
 from ..pool import in_order
 from ..shards import write_data_set
 from .clip_files import ClipTask, prepare_clip, write_flow
+from .digest import generator_digest
 from .presets import PRESETS, Preset
 from .probes import PROBES, Probe
-from .recipe import Order, generator_digest
+from .recipe import Order
 
 VERSION = "1.0.0"
 """Version of the data sets, as TFDS wants one."""

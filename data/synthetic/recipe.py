@@ -1,20 +1,17 @@
 """Recipes: everything that one clip depends on, as a value."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from v2s_jax.config import Clock
 from v2s_jax.media.writing import SoundCodec
 
 from .clip import SyntheticClip
+from .digest import generator_digest
 from .generator import make_clip
 from .presets import Preset
 from .probes import Probe
-
-GENERATOR_FILES = "*.py"
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Recipe:
     probe: Probe
     sound_codec: SoundCodec
     generator: str
-    """Digest of the generator's source files."""
+    """Digest of the sources that make clips, and of the encoder's settings."""
 
     def make(self, with_flow: bool = False) -> SyntheticClip:
         """Make the clip."""
@@ -79,9 +76,3 @@ class Order:
                 sound_codec=self.sound_codec,
                 generator=generator,
             )
-
-
-def generator_digest() -> str:
-    """Return a short digest of the generator's sources, which changes when they do."""
-    sources = sorted(Path(__file__).parent.glob(GENERATOR_FILES))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
