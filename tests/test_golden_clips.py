@@ -5,6 +5,10 @@ seconds, exact flow.
 """
 
 import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +134,14 @@ FLOW_GOLDEN = {
 """SHA-256 of the flow of clip 3 of `train`, of 8 pictures, in thousandths of a px."""
 
 
+OTHER_LAST_BITS = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4",
+    "OPENBLAS_CORETYPE": "Nehalem",
+}
+"""Settings under which an x86 machine computes as an older one would; others do not know them."""
+
+
 def digests(clip: SyntheticClip) -> dict[str, str]:
     return {field: hashlib.sha256(getattr(clip, field).tobytes()).hexdigest() for field in FIELDS}
 
@@ -178,3 +190,17 @@ def test_exact_flow_is_golden(category: str) -> None:
     flow = make_clip(category, "train", 3, 0, CLOCK, 8, with_flow=True).flow
     steps = np.rint(flow.astype(np.float64) * FLOW_STEPS_PER_PX).astype(np.int32)
     assert hashlib.sha256(steps.tobytes()).hexdigest() == FLOW_GOLDEN[category]
+
+
+@pytest.mark.slow
+def test_bytes_are_golden_without_vector_extensions() -> None:
+    """The same tests, all but this one, as an older processor would compute."""
+    words = ["-m", "pytest", __file__, "-q", "-m", "not slow", "-p", "no:cacheprovider"]
+    ended = subprocess.run(
+        [sys.executable, *words],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | OTHER_LAST_BITS,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout
