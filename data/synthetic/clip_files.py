@@ -21,6 +21,7 @@ from v2s_jax.media.writing import CLIP_SUFFIX
 from v2s_jax.records import ClipRecord, waveform_to_int16
 from v2s_jax.types import Features
 
+from .codes import PLAIN
 from .encoding import write_video
 from .floor import floor_bits
 from .recipe import Recipe
@@ -161,7 +162,8 @@ def _write_clip(task: ClipTask) -> dict[str, Any]:
             name: value if isinstance(value, float) else list(value)
             for name, value in clip.state.items()
         },
-        "floor_bits": None if recipe.sound_codec == "aac" else floor_bits(clip.track),
+        "floor_bits": None if recipe.sound_codec == "aac" else floor_bits(clip.track, *PLAIN),
+        "floor_levels": PLAIN._asdict(),
         "recipe": dataclasses.asdict(recipe),
     }
     with whole_file(task.label) as temporary:

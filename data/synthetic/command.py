@@ -22,6 +22,7 @@ from ..locking import CORES, only_one_writer
 from ..pool import in_order
 from ..shards import write_data_set
 from .clip_files import ClipTask, prepare_clip, write_flow
+from .codes import PLAIN
 from .digest import generator_digest
 from .presets import PRESETS, Preset
 from .probes import PROBES, Probe
@@ -157,6 +158,7 @@ def _records(
     for task, (record, floor) in zip(tasks, shown, strict=True):
         if floor is not None:
             metadata.setdefault("floor_bits", {})[record.clip_id] = floor
+            metadata["floor_levels"] = PLAIN._asdict()
         yield task.recipe.split, record
 
 
