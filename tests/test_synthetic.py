@@ -15,6 +15,7 @@ from data.synthetic.generator import CATEGORIES, SPLITS, make_clip
 from data.synthetic.presets import PRESETS
 from data.synthetic.randomness import Draws
 from data.synthetic.sound import BACKGROUND_SIGMA, add_at, band_noise
+from data.synthetic.story import Story
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 
@@ -36,7 +37,7 @@ def drum_truth(index: int, split: str = "train") -> tuple[drum.Look, drum.Hits]:
     )
 
 
-def water_truth(index: int) -> tuple[water_flowing.Look, water_flowing.Tap]:
+def water_truth(index: int) -> tuple[water_flowing.Look, Story]:
     draws = Draws(0, "water_flowing", "train", index)
     look = water_flowing.choose_look(draws.stream("look"))
     return look, water_flowing.choose_tap(draws.stream("tap"), SAMPLES / RATE_HZ)
