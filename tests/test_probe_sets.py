@@ -17,12 +17,12 @@ from data.synthetic.probes import (
     CARD_PLACE_PX,
     CARD_RADIUS_PX,
     PROBES,
-    SPEED_OF_SOUND_M_SEC,
     WHEEL_PLACE_PX,
     WHEEL_RADIUS_PX,
     card_pictures,
     roots,
 )
+from data.synthetic.sound import SPEED_OF_SOUND_M_SEC
 from tests.telling import p_value, timbre
 from v2s_jax import media
 from v2s_jax.config import Clock

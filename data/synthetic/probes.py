@@ -28,6 +28,7 @@ from v2s_jax.errors import InputError
 from . import drawing
 from .randomness import Draws
 from .scene import Scene, State
+from .sound import SPEED_OF_SOUND_M_SEC
 
 Probe = Literal[
     "none",
@@ -43,8 +44,6 @@ Probe = Literal[
     "frame_rate_dropped",
 ]
 PROBES: tuple[Probe, ...] = get_args(Probe)
-
-SPEED_OF_SOUND_M_SEC = 343.0  # in air at 20 degrees Celsius
 
 WHEEL_PLACE_PX, WHEEL_RADIUS_PX = (18.0, 18.0), 14.0
 WHEEL_SPOKES = 3
