@@ -176,6 +176,7 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
         ),
         (("--out", file), "cannot be used as a folder"),
         (("--out", tmp_path, "--workers", "0"), "--workers 0: must be at least 1"),
+        (("--out", tmp_path, "--seed", "-1"), "error: seed -1: use a whole number from 0 on"),
     ):
         ended = run("synthetic", *arguments)
         assert ended.returncode == 2

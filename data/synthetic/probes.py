@@ -63,6 +63,8 @@ BALL_PACE_RAD = (0.25, 0.5)  # of the bounce, per picture
 
 SHOWN_BY_MOTION: tuple[Probe, ...] = ("motion", "counterfactual")
 """Probes that say nothing in a single picture."""
+FILES_ALONE: tuple[Probe, ...] = ("frame_rate_other", "frame_rate_variable", "frame_rate_dropped")
+"""Probes whose clips are ordinary ones in other files."""
 MOVE_ALIKE: tuple[Probe, ...] = ("appearance", "motion", "foresight")
 """Probes whose clips of a category all do the same."""
 HEARD_SHARE = 1 / 16

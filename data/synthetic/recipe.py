@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
 from v2s_jax.media.writing import SoundCodec
 
 from .clip import SyntheticClip
@@ -45,13 +46,20 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Order:
-    """A set of clips: which, how many, and how they are stored."""
+    """A set of clips: which, how many, and how they are stored.
+
+    Raises InputError for a negative seed.
+    """
 
     preset: Preset
     seed: int = 0
     probe: Probe = "none"
     sound_codec: SoundCodec = "flac"
     clock: Clock = dataclasses.field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed}: use a whole number from 0 on")
 
     @property
     def name(self) -> str:
