@@ -78,6 +78,12 @@ def prepare_clip(task: ClipTask) -> Prepared:
     return Prepared(record, label["floor_bits"])
 
 
+def check_finished(tasks: Iterable[ClipTask]) -> None:
+    """Raise InputError for the first clip that is there and must not be taken or made again."""
+    for task in tasks:
+        _finished(task)
+
+
 opened = functools.lru_cache(maxsize=1)(open_extractor)
 """Open once in each process."""
 

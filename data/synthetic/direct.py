@@ -209,7 +209,8 @@ def read_order(words: str, clock: Clock) -> Order:
             case ["probe", name] if name in FILES_ALONE:
                 raise InputError(
                     f"--data {KIND}{words}: {name} changes files alone: leave it out, or make "
-                    f"files with `{called('prepare synthetic')} --probe {name}` and give their folder"
+                    f"files with `{called('prepare synthetic')} --probe {name}` and give their "
+                    "folder"
                 )
             case ["probe", name] if name in PROBES:
                 order = replace(order, probe=name)
