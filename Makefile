@@ -57,7 +57,8 @@ test-all: $(DEV)
 
 test-jax: $(DEV)
 	$(PYTEST) tests/test_lowering.py tests/test_training.py tests/test_training_options.py \
-	  tests/test_held_out.py tests/test_generate.py tests/test_synthetic.py
+	  tests/test_held_out.py tests/test_generate.py tests/test_synthetic.py \
+	  tests/test_golden_clips.py
 
 soak: $(DEV)
 	$(RUN) -m pytest -m soak

@@ -293,6 +293,11 @@ def test_a_fresh_interpreter_trains_without_tensorflow(tmp_path):
         (["--data", "synthetic:"], "did you mean"),
         (["--data", "synthetic:tiny,probe=motoin"], "probe motoin: unknown: did you mean motion?"),
         (["--data", "synthetic:tiny,seed=x"], "'seed=x' is not understood: use synthetic:PRESET"),
+        (["--data", "synthetic:tiny,seed=-1"], "error: seed -1: use a whole number from 0 on"),
+        (
+            ["--data", "synthetic:tiny,probe=frame_rate_other"],
+            "frame_rate_other changes files alone: leave it out, or make files with `",
+        ),
         (["--data", "synthetic:tiny,sede=1"], "'sede=1' is not understood"),
         (["--data", "sintetic:tiny"], "no data set there"),
         (

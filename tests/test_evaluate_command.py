@@ -152,6 +152,21 @@ def test_regret_is_what_lies_above_the_floor_of_the_data(content, made):
     assert all(row["bits_per_sample"] > 0 for row in part["regret"])
 
 
+@pytest.mark.parametrize("levels", [{"q_levels": 64}, {"quantization": "mu_law"}])
+def test_no_regret_is_given_over_a_floor_of_other_levels(made, tmp_path, capsys, levels):
+    path = saved(tmp_path / "other.safetensors", with_model(TINY, **levels))
+    words = ("--parts", "likelihood", "--clips", 1, "--max-seconds", 0.2)
+    evaluate("--checkpoint", path, "--data", made, "--out", tmp_path / "out", *words)
+    content = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert content["data"]["metadata"]["floor_levels"] == {
+        "q_levels": 256,
+        "quantization": "linear",
+    }
+    assert content["likelihood"]["regret"] == []
+    assert all(clip["floor_bits"] is None for clip in content["likelihood"]["clips"])
+    assert "the floor of these clips or levels is not known" in capsys.readouterr().out
+
+
 def test_page_has_every_table_and_the_sounds_of_every_clip(report, content):
     page = (report / "report.html").read_text()
     made = [*tables.likelihood_tables(content["likelihood"]), tables.sight_table(content["sight"])]

@@ -128,9 +128,23 @@ def test_overwriting_keeps_clips_and_makes_lost_ones(copy):
 
 def test_clips_of_another_seed_are_not_taken_for_these(copy):
     shutil.rmtree(copy / "synthetic_mini")
-    with pytest.raises(InputError, match=r"drum-train-00000\.mp4: made with seed 3: use"):
+    with pytest.raises(InputError, match=r"drum-train-00000\.json: made with seed 3: use"):
         make_synthetic(copy, MINI, seed=4, workers=1, overwrite=False)
-    assert not (copy / "synthetic_mini" / "1.0.0").exists()
+    assert not (copy / "synthetic_mini").exists()
+
+
+def test_a_clip_of_another_seed_is_refused_before_any_clip_is_made(copy, capfd):
+    """Also if it is the last one: no bar begins, nothing is written."""
+    last = copy / "clips" / "water_flowing" / "water_flowing-test-00000.json"
+    kept = {path: path.read_bytes() for path in (last, last.with_suffix(".mp4"))}
+    shutil.rmtree(copy)
+    last.parent.mkdir(parents=True)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"flowing-test-00000\.json: made with seed 3: use"):
+        make_synthetic(copy, MINI, seed=4, workers=1, overwrite=False)
+    assert {path for path in copy.rglob("*") if path.is_file()} == {*kept}
+    assert capfd.readouterr().err == ""
 
 
 def test_cut_clip_is_named(copy):
@@ -176,6 +190,7 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
         ),
         (("--out", file), "cannot be used as a folder"),
         (("--out", tmp_path, "--workers", "0"), "--workers 0: must be at least 1"),
+        (("--out", tmp_path, "--seed", "-1"), "error: seed -1: use a whole number from 0 on"),
     ):
         ended = run("synthetic", *arguments)
         assert ended.returncode == 2

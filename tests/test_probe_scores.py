@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.synthetic.generator import make_clip
-from data.synthetic.probes import SPEED_OF_SOUND_M_SEC as PROBE_SPEED_M_SEC
+from data.synthetic.sound import SPEED_OF_SOUND_M_SEC as PROBE_SPEED_M_SEC
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.detector import HOP_SEC

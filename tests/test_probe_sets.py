@@ -1,5 +1,6 @@
 """The probes of the synthetic set do what they claim, in every category."""
 
+import dataclasses
 import functools
 import importlib
 import itertools
@@ -10,18 +11,19 @@ from scipy.signal import correlate
 
 from data.synthetic import drum, generator
 from data.synthetic.clip import SyntheticClip
-from data.synthetic.encoding import write_video
+from data.synthetic.encoding import NOTHING_IN_ONE, write_video
 from data.synthetic.generator import CATEGORIES, make_clip
 from data.synthetic.probes import (
     CARD_PLACE_PX,
     CARD_RADIUS_PX,
+    FILES_ALONE,
     PROBES,
-    SPEED_OF_SOUND_M_SEC,
     WHEEL_PLACE_PX,
     WHEEL_RADIUS_PX,
     card_pictures,
     roots,
 )
+from data.synthetic.sound import SPEED_OF_SOUND_M_SEC
 from tests.telling import p_value, timbre
 from v2s_jax import media
 from v2s_jax.config import Clock
@@ -98,9 +100,9 @@ def wheel(frames: np.ndarray) -> np.ndarray:
     return frames[:, :reach, :reach].astype(float).mean(axis=-1)
 
 
-def decoded(made: SyntheticClip, folder) -> np.ndarray:
+def decoded(made: SyntheticClip, probe: str, folder) -> np.ndarray:
     path = folder / f"{made.clip_id}.mp4"
-    write_video(path, made, CLOCK)
+    write_video(path, made, CLOCK, probe)
     return np.stack(list(media.read_video_frames(media.probe(path), CLOCK, 128, 128)))
 
 
@@ -131,7 +133,7 @@ def test_one_decoded_picture_says_nothing_of_motion_and_two_do(category, tmp_pat
             break
     made = [m for pair in zip(*turning.values(), strict=False) for m in pair]
     label = np.array([m.state["wheel_clockwise"] for m in made])
-    shown = np.stack([wheel(decoded(m, tmp_path)) for m in made])
+    shown = np.stack([wheel(decoded(m, "motion", tmp_path)) for m in made])
     pictures = shown.reshape(len(made), 6, -1)
     assert p_value(pictures, label) > 0.01 / len(CATEGORIES)
     angle = np.array([turned(a, b) for m in shown for a, b in itertools.pairwise(m)])
@@ -165,6 +167,40 @@ def test_foresight_shows_what_decides_the_sound_only_after_it(category):
         start = shown * CLOCK.samples_per_video_frame
         assert not m.track.known[start:].any() and not m.track.fresh_variance[start:].any()
         assert (m.events_sec < start / RATE_HZ).all()
+
+
+def one_of_either_card(category: str) -> tuple[SyntheticClip, SyntheticClip]:
+    made = (clip(category, index, "foresight") for index in itertools.count())
+    shown: dict[float, SyntheticClip] = {}
+    while len(shown) < 2:
+        m = next(made)
+        shown[m.state["card_white"]] = m
+    return shown[0.0], shown[1.0]
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_files_of_foresight_show_nothing_of_the_card_before_it(category, tmp_path):
+    black, white = (decoded(m, "foresight", tmp_path) for m in one_of_either_card(category))
+    shown = SHORT - card_pictures(SHORT)
+    np.testing.assert_array_equal(black[:shown], white[:shown])
+    assert (black[shown:] != white[shown:]).any()
+
+
+def test_an_encoder_that_looks_ahead_would_show_it(tmp_path):
+    black, white = (decoded(m, "none", tmp_path) for m in one_of_either_card("baby_crying"))
+    shown = SHORT - card_pictures(SHORT)
+    assert (black[:shown] != white[:shown]).any()
+
+
+@pytest.mark.parametrize("probe", NOTHING_IN_ONE)
+def test_what_is_decoded_of_a_picture_depends_on_that_picture_alone(probe, tmp_path):
+    """So a file's pictures say, each alone, what the drawn ones say: shown backwards, they are the
+    same, and an ordinary file's are not."""
+    made = clip("fireworks", 0, probe)
+    backwards = dataclasses.replace(made, frames=made.frames[::-1])
+    for written_as, is_same in ((probe, True), ("none", False)):
+        one, other = (decoded(m, written_as, tmp_path) for m in (made, backwards))
+        assert (one == other[::-1]).all() == is_same
 
 
 @pytest.mark.parametrize("probe", ["appearance", "motion", "foresight"])
@@ -328,7 +364,7 @@ def test_a_scene_that_cannot_sound_in_its_time_is_refused():
 @pytest.mark.slow
 @every_category
 def test_every_probe_is_made_of_every_category_also_beyond_its_sizes(category):
-    for probe in PROBES[: PROBES.index("frame_rate_other")]:  # these change files, not clips
+    for probe in (name for name in PROBES if name not in FILES_ALONE):
         made = make_clip(category, "extrapolation", 0, 1, CLOCK, 11, probe)
         assert made.frames.shape[0] == 11
         assert 0 < np.abs(made.waveform).max() < 0.95

@@ -115,5 +115,9 @@ def test_ctrl_c_leaves_finished_clips_from_which_the_run_goes_on(tmp_path, whole
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=PATIENCE_SEC)
     assert process.returncode == 130
-    assert told.endswith("stopped\n") and "Traceback" not in told
+    assert told.endswith(
+        f"\n{tmp_path / 'clips'}: finished clips stay; the same words go on with the rest\n"
+        "stopped\n"
+    )
+    assert "Traceback" not in told
     check_goes_on(tmp_path, whole, check_parts(tmp_path))

@@ -24,6 +24,7 @@ from data.synthetic import (
 from data.synthetic.generator import make_clip
 from data.synthetic.randomness import Draws
 from data.synthetic.scene import Scene, Setting
+from data.synthetic.sound import SPEED_OF_SOUND_M_SEC
 from data.synthetic.story import Story
 from data.synthetic.voice import Formant, sung
 from v2s_jax.config import Clock
@@ -349,7 +350,7 @@ def _passing(speed_m_sec: float) -> tuple[rail_transport.Look, rail_transport.Ri
 
 
 def test_doppler_shift_is_c_over_c_minus_v() -> None:
-    speed, c = 28.0, rail_transport.SOUND_M_SEC
+    speed, c = 28.0, SPEED_OF_SOUND_M_SEC
     look, ride = _passing(speed)
     time_sec = np.arange(-4_000, 4_000) / RATE_HZ
     _, turns = rail_transport.heard(look, ride, time_sec)
@@ -388,7 +389,7 @@ def test_joints_knock_when_a_bogie_is_over_them_and_the_sound_has_come() -> None
         for bogie in (-ahead, ahead):
             at_sec = (joint - bogie) / 20.0
             if 0 < at_sec < END_SEC - 0.2:
-                wanted = at_sec + np.hypot(joint, look.distance_m) / rail_transport.SOUND_M_SEC
+                wanted = at_sec + np.hypot(joint, look.distance_m) / SPEED_OF_SOUND_M_SEC
                 assert np.abs(arrivals - wanted).min() < 1e-4
 
 
@@ -407,7 +408,7 @@ def test_noise_beats_at_the_blade_pass(blade_pass_hz: float) -> None:
 def test_a_beat_is_heard_once_its_sound_has_come_from_the_blade() -> None:
     for distance_m in (25.0, 50.0):
         flight = helicopter.Flight(steady(12.5), 2, steady(distance_m))
-        delay = distance_m / helicopter.SOUND_M_SEC
+        delay = distance_m / SPEED_OF_SOUND_M_SEC
         time_sec = np.arange(RATE_HZ) / RATE_HZ
         envelope, _ = helicopter.heard(flight, time_sec)
         beat = time_sec[5_000 + envelope[5_000:7_000].argmax()]

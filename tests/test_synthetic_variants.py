@@ -1,20 +1,23 @@
 """`--exact-flow` and `--sound-codec` of the synthetic set."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from data.synthetic import drum, water_flowing
-from data.synthetic.clip_files import prepare_clip
+from data.synthetic.clip_files import ClipTask, prepare_clip, write_flow
 from data.synthetic.command import clip_tasks, make_set
 from data.synthetic.generator import CATEGORIES, make_clip
 from data.synthetic.presets import Preset
 from data.synthetic.randomness import Draws
 from data.synthetic.recipe import Order
 from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import ExtractorSpec
+from v2s_jax.media.writing import SoundCodec
 from v2s_jax.records import open_data_set, waveform_from_int16
 
 CLOCK = Clock()
@@ -114,6 +117,21 @@ def test_flow_files_hold_the_generators_flow(tmp_path):
         assert file.with_suffix("").with_suffix(".mp4").exists()
 
 
+def test_a_flow_of_another_recipe_is_made_anew_and_one_of_the_same_stays(tmp_path):
+    def written(seed: int) -> Path:
+        order = Order(mini("drum"), seed=seed)
+        return write_flow(clip_tasks(order, tmp_path, False, ExtractorSpec())[0])
+
+    path = written(5)
+    inode = path.stat().st_ino
+    assert written(5).stat().st_ino == inode
+    for spoil in (lambda: None, lambda: path.write_bytes(path.read_bytes()[:99]), path.unlink):
+        spoil()
+        assert written(6) == path
+        wanted = make_clip("drum", "train", 0, 6, CLOCK, 8, with_flow=True).flow
+        np.testing.assert_array_equal(np.load(path)["flow"], wanted)
+
+
 # --- the sound's codec
 
 
@@ -147,3 +165,23 @@ def test_the_label_of_an_aac_clip_says_that_its_floor_is_void(tmp_path):
     assert prepare_clip(task).floor_bits is None
     assert json.loads(task.label.read_text())["floor_bits"] is None
     assert prepare_clip(task).floor_bits is None  # the label alone, the second time
+
+
+def test_clips_of_two_codecs_do_not_share_a_folder(tmp_path):
+    """They would share a label; told to overwrite, one clip gives way to the other, whole."""
+
+    def task(codec: SoundCodec, overwrite: bool = False) -> ClipTask:
+        order = Order(mini("drum"), seed=0, sound_codec=codec)
+        return clip_tasks(order, tmp_path, overwrite, ExtractorSpec())[0]
+
+    prepare_clip(task("flac"))
+    made = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for codec in ("pcm", "aac"):
+        with pytest.raises(InputError, match="made with sound_codec flac: use --over") as caught:
+            prepare_clip(task(codec))
+        assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == made
+    prepare_clip(task("pcm", overwrite=True))
+    assert {path.suffix for path in tmp_path.rglob("*.*")} == {".mov", ".json"}
+    prepare_clip(task("flac", overwrite=True))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == made

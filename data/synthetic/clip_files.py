@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -20,6 +21,7 @@ from v2s_jax.media.writing import CLIP_SUFFIX
 from v2s_jax.records import ClipRecord, waveform_to_int16
 from v2s_jax.types import Features
 
+from .codes import PLAIN
 from .encoding import write_video
 from .floor import floor_bits
 from .recipe import Recipe
@@ -76,6 +78,12 @@ def prepare_clip(task: ClipTask) -> Prepared:
     return Prepared(record, label["floor_bits"])
 
 
+def check_finished(tasks: Iterable[ClipTask]) -> None:
+    """Raise InputError for the first clip that is there and must not be taken or made again."""
+    for task in tasks:
+        _finished(task)
+
+
 opened = functools.lru_cache(maxsize=1)(open_extractor)
 """Open once in each process."""
 
@@ -122,8 +130,11 @@ def as_record(
 
 
 def _finished(task: ClipTask) -> dict[str, Any] | None:
-    """Return the label of a clip whose files are there and from this recipe."""
-    if not (task.label.exists() and task.video.exists()):
+    """Return the label of a clip whose files are there and from this recipe.
+
+    The label, one for all codecs of the sound, is what tells of the recipe.
+    """
+    if not task.label.exists():
         return None
     try:
         label: dict[str, Any] = json.loads(task.label.read_text())
@@ -135,15 +146,17 @@ def _finished(task: ClipTask) -> dict[str, Any] | None:
     differing = [f"{name} {made.get(name)}" for name in wanted if made.get(name) != wanted[name]]
     if differing and not task.overwrite:
         raise InputError(
-            f"{task.video}: made with {', '.join(differing)}: use --overwrite to make it again, "
+            f"{task.label}: made with {', '.join(differing)}: use --overwrite to make it again, "
             "or another --out"
         )
-    return None if differing else label
+    return None if differing or not task.video.exists() else label
 
 
 def _write_clip(task: ClipTask) -> dict[str, Any]:
     recipe = task.recipe
     task.label.unlink(missing_ok=True)
+    for suffix in set(CLIP_SUFFIX.values()):  # of a clip made before with another codec, too
+        task.video.with_suffix(suffix).unlink(missing_ok=True)
     clip = recipe.make()
     write_video(task.video, clip, recipe.clock, recipe.probe, recipe.sound_codec)
     label = {
@@ -155,7 +168,8 @@ def _write_clip(task: ClipTask) -> dict[str, Any]:
             name: value if isinstance(value, float) else list(value)
             for name, value in clip.state.items()
         },
-        "floor_bits": None if recipe.sound_codec == "aac" else floor_bits(clip.track),
+        "floor_bits": None if recipe.sound_codec == "aac" else floor_bits(clip.track, *PLAIN),
+        "floor_levels": PLAIN._asdict(),
         "recipe": dataclasses.asdict(recipe),
     }
     with whole_file(task.label) as temporary:
@@ -164,11 +178,25 @@ def _write_clip(task: ClipTask) -> dict[str, Any]:
 
 
 def write_flow(task: ClipTask) -> Path:
-    """Write the clip's exact flow beside its video, float32 [video_frames height width 2]."""
+    """Write the clip's exact flow beside its video, float32 [video_frames height width 2].
+
+    One that is there stays if it was made by the same recipe, which the file holds too.
+    """
     path = task.video.with_suffix(".flow.npz")
-    if not path.exists() or task.overwrite:
+    recipe = dataclasses.asdict(task.recipe)
+    if _recipe_of_flow(path) != recipe:
         flow = task.recipe.make(with_flow=True).flow
         assert flow is not None
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, flow=flow)
+            np.savez_compressed(file, flow=flow, recipe=json.dumps(recipe))
     return path
+
+
+def _recipe_of_flow(path: Path) -> dict[str, Any] | None:
+    """Return what a flow was made by; None for a file that is not there or does not say it."""
+    try:
+        with np.load(path) as kept:
+            recipe: dict[str, Any] = json.loads(str(kept["recipe"]))
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+        return None
+    return recipe

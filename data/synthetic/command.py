@@ -1,8 +1,9 @@
 """`python -m data.prepare synthetic`: clips as video files, and the data set made of them."""
 
 import dataclasses
-from collections.abc import Generator
-from contextlib import closing
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -21,10 +22,12 @@ from ..extractor_words import ExtractorWords
 from ..locking import CORES, only_one_writer
 from ..pool import in_order
 from ..shards import write_data_set
-from .clip_files import ClipTask, prepare_clip, write_flow
+from .clip_files import ClipTask, check_finished, prepare_clip, write_flow
+from .codes import PLAIN
+from .digest import generator_digest
 from .presets import PRESETS, Preset
 from .probes import PROBES, Probe
-from .recipe import Order, generator_digest
+from .recipe import Order
 
 VERSION = "1.0.0"
 """Version of the data sets, as TFDS wants one."""
@@ -126,13 +129,27 @@ def make_set(
         if folder.exists() and not overwrite:
             raise InputError(f"{folder}: there already: use --overwrite to replace it")
         tasks = clip_tasks(order, out / "clips", overwrite, extractor)
+        check_finished(tasks)
         metadata = data_set_metadata(order, extractor)
-        with closing(_records(tasks, workers, order, metadata)) as records:
-            write_data_set(folder, metadata, order.preset.splits, records, overwrite=overwrite)
-        if with_flow:
-            for _ in tqdm(in_order(write_flow, tasks, workers), total=len(tasks), desc="flow"):
-                pass
+        with _telling_what_stays(out / "clips"):
+            with closing(_records(tasks, workers, order, metadata)) as records:
+                write_data_set(folder, metadata, order.preset.splits, records, overwrite=overwrite)
+            if with_flow:
+                for _ in tqdm(in_order(write_flow, tasks, workers), total=len(tasks), desc="flow"):
+                    pass
     return folder
+
+
+@contextmanager
+def _telling_what_stays(clips: Path) -> Iterator[None]:
+    """Say after Ctrl-C what it leaves, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(
+            f"\n{clips}: finished clips stay; the same words go on with the rest", file=sys.stderr
+        )
+        raise
 
 
 def check_order(order: Order) -> None:
@@ -156,6 +173,7 @@ def _records(
     for task, (record, floor) in zip(tasks, shown, strict=True):
         if floor is not None:
             metadata.setdefault("floor_bits", {})[record.clip_id] = floor
+            metadata["floor_levels"] = PLAIN._asdict()
         yield task.recipe.split, record
 
 

@@ -31,7 +31,7 @@ from ..pool import killed, open_pool
 from .clip_files import as_record, opened
 from .command import PIXELS, data_set_metadata
 from .presets import PRESETS
-from .probes import PROBES
+from .probes import FILES_ALONE, PROBES
 from .recipe import Order, Recipe
 
 BYTES_PER_MB = 10**6
@@ -195,7 +195,8 @@ def open_order(
 def read_order(words: str, clock: Clock) -> Order:
     """Return the order that PRESET[,seed=N][,probe=NAME] stands for.
 
-    Raises InputError, with the nearest name, for one that is unknown.
+    Raises InputError, with the nearest name, for one that is unknown, for a negative seed, and for
+    a probe of files, whose clips in memory would be ordinary ones.
     """
     preset, *settings = words.split(",")
     if preset not in PRESETS:
@@ -203,8 +204,14 @@ def read_order(words: str, clock: Clock) -> Order:
     order = Order(PRESETS[preset], clock=clock)
     for setting in settings:
         match setting.split("="):
-            case ["seed", digits] if digits.isdecimal():
+            case ["seed", digits] if digits.removeprefix("-").isdecimal():
                 order = replace(order, seed=int(digits))
+            case ["probe", name] if name in FILES_ALONE:
+                raise InputError(
+                    f"--data {KIND}{words}: {name} changes files alone: leave it out, or make "
+                    f"files with `{called('prepare synthetic')} --probe {name}` and give their "
+                    "folder"
+                )
             case ["probe", name] if name in PROBES:
                 order = replace(order, probe=name)
             case ["probe", name]:

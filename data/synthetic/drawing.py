@@ -2,7 +2,8 @@
 
 Coordinates are pixels, x to the right and y down, (0, 0) the centre of the top left pixel. A
 shape's edge is one pixel wide. Only sums, products and square roots touch the pixels, and the
-canvas is rounded once, so every machine draws the same bytes.
+canvas is rounded once: what machines differ in, the last bits of a float64, is as good as never
+seen (data/README.md, Same bytes).
 
 A `Painting` lays coverages over each other, all pictures at once. Told how each layer moves, it
 knows the exact optical flow: at a pixel of picture i - 1, the way until picture i of the topmost

@@ -7,6 +7,9 @@ codec's loss, while their pictures come
     other      at a constant rate that is not the clock's
     variable   early or late by up to 0.35 of a picture
     dropped    as from a camera of four times the rate that loses half or more of its pictures
+
+Where single pictures are to say nothing (`NOTHING_IN_ONE`), each is coded for itself: H.264 would
+leave traces of those before it, and, as it looks ahead, of those after it.
 """
 
 from fractions import Fraction
@@ -26,6 +29,8 @@ OTHER_RATE = Fraction(48, 25)
 """Rate of the other file over the clock's, about: 30 pictures per second under the default clock,
 or so near to it that pictures and sound end together."""
 OVERSAMPLED = 4
+NOTHING_IN_ONE: tuple[Probe, ...] = ("motion", "foresight")
+"""Probes whose pictures, each alone, say nothing of the sound, but for those that show the card."""
 _VARIABLE = "settb=AVTB,setpts=(N+0.35*sin(1.7*N)*lt(N\\,{last}))/(FRAME_RATE*TB)"
 # Of four equal pictures the first or, at every third, the second is the earliest that is kept. The
 # last of all is kept too, so that the file ends with the sound.
@@ -79,4 +84,5 @@ def write_video(
         clock.sample_rate_hz,
         sound_codec,
         picture_filter,
+        intra_only=probe in NOTHING_IN_ONE,
     )

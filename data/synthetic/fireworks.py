@@ -18,11 +18,10 @@ from v2s_jax.config import Clock
 from . import drawing
 from .randomness import Draws
 from .scene import Scene, Setting
-from .sound import Track, coloured
+from .sound import SPEED_OF_SOUND_M_SEC, Track, coloured
 from .story import PAST_SEC
 from .voice import partials
 
-SOUND_M_SEC = 343.0  # in air of 20 degrees Celsius
 NEAREST_M = 40.0
 NEARNESS = (0.28, 1.0)  # nearest distance over the distance: 143 m to 40 m, 0.42 s to 0.12 s
 PX_PER_M = 1.75  # at the nearest distance
@@ -85,7 +84,7 @@ class Look(NamedTuple):
     @property
     def delay_sec(self) -> float:
         """Time that the sound takes."""
-        return NEAREST_M / self.nearness / SOUND_M_SEC
+        return NEAREST_M / self.nearness / SPEED_OF_SOUND_M_SEC
 
     @property
     def px_per_m(self) -> float:

@@ -1,4 +1,4 @@
-"""The generator: names and numbers in, one clip out, the same bytes on every machine."""
+"""The generator: names and numbers in, one clip out, the same whenever it is made."""
 
 import difflib
 import functools

@@ -16,11 +16,10 @@ from jaxtyping import Float64
 from . import drawing
 from .randomness import Draws
 from .scene import Scene, Setting
-from .sound import coloured
+from .sound import SPEED_OF_SOUND_M_SEC, coloured
 from .story import Story, draw_story, smoothstep
 from .voice import partials
 
-SOUND_M_SEC = 343.0  # in air of 20 degrees Celsius
 BLADE_PASS_HZ = (10.0, 25.0)  # in flight
 STILL_SHARE = 0.25  # of the rates that the rotor is set to
 TURN_SEC = 0.55  # from one rate to the next
@@ -117,7 +116,7 @@ def heard(
     """Return the level of the air's noise and the thump and whine, as they arrive."""
     step_sec = 1e-3
     left_sec = np.arange(time_sec[0] - 0.25, time_sec[-1] + step_sec, step_sec)
-    arrival = left_sec + flight.distance.value(left_sec) / SOUND_M_SEC
+    arrival = left_sec + flight.distance.value(left_sec) / SPEED_OF_SOUND_M_SEC
     left_sec = np.interp(time_sec, arrival, left_sec)
     near = DISTANCE_M[0] / flight.distance.value(left_sec)
     effort = np.maximum(flight.blade_pass.value(left_sec), 0.0) / BLADE_PASS_HZ[1]

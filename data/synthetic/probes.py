@@ -28,6 +28,7 @@ from v2s_jax.errors import InputError
 from . import drawing
 from .randomness import Draws
 from .scene import Scene, State
+from .sound import SPEED_OF_SOUND_M_SEC
 
 Probe = Literal[
     "none",
@@ -43,8 +44,6 @@ Probe = Literal[
     "frame_rate_dropped",
 ]
 PROBES: tuple[Probe, ...] = get_args(Probe)
-
-SPEED_OF_SOUND_M_SEC = 343.0  # in air at 20 degrees Celsius
 
 WHEEL_PLACE_PX, WHEEL_RADIUS_PX = (18.0, 18.0), 14.0
 WHEEL_SPOKES = 3
@@ -64,6 +63,8 @@ BALL_PACE_RAD = (0.25, 0.5)  # of the bounce, per picture
 
 SHOWN_BY_MOTION: tuple[Probe, ...] = ("motion", "counterfactual")
 """Probes that say nothing in a single picture."""
+FILES_ALONE: tuple[Probe, ...] = ("frame_rate_other", "frame_rate_variable", "frame_rate_dropped")
+"""Probes whose clips are ordinary ones in other files."""
 MOVE_ALIKE: tuple[Probe, ...] = ("appearance", "motion", "foresight")
 """Probes whose clips of a category all do the same."""
 HEARD_SHARE = 1 / 16

@@ -17,11 +17,10 @@ from jaxtyping import Float64
 from . import drawing
 from .randomness import Draws
 from .scene import Scene, Setting
-from .sound import coloured, knock
+from .sound import SPEED_OF_SOUND_M_SEC, coloured, knock
 from .story import Story, draw_story
 from .voice import partials
 
-SOUND_M_SEC = 343.0  # in air of 20 degrees Celsius
 SPEED_M_SEC = (10.0, 30.0)
 STOP_SHARE = 0.25  # of the speeds that the car is set to
 TURN_SEC = 0.6  # from one speed to the next: a toy's brakes
@@ -145,10 +144,10 @@ def distance_m(look: Look, x_m: Float64[np.ndarray, "*times"]) -> Float64[np.nda
 
 def emission_sec(look: Look, ride: Ride, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
     """Return when the sound heard at the given times left the car."""
-    longest_sec = distance_m(look, np.array([0.5 * look.loop_m]))[0] / SOUND_M_SEC
+    longest_sec = distance_m(look, np.array([0.5 * look.loop_m]))[0] / SPEED_OF_SOUND_M_SEC
     step_sec = 1e-3  # the arrival time is smooth: interpolated, it is off by under 1e-7 s
     left_sec = np.arange(time_sec[0] - longest_sec - step_sec, time_sec[-1] + step_sec, step_sec)
-    arrival = left_sec + distance_m(look, place_m(look, ride, left_sec)) / SOUND_M_SEC
+    arrival = left_sec + distance_m(look, place_m(look, ride, left_sec)) / SPEED_OF_SOUND_M_SEC
     return np.interp(time_sec, arrival, left_sec)
 
 
@@ -187,7 +186,7 @@ def knocks(
             part = before[crossed] / (before[crossed] - before[crossed + 1])
             struck = times[crossed] + part * step_sec
             far = distance_m(look, np.array([joint]))[0]
-            arrivals.append(struck + far / SOUND_M_SEC)
+            arrivals.append(struck + far / SPEED_OF_SOUND_M_SEC)
             speed = np.maximum(ride.speed.value(struck), 0.0) / SPEED_M_SEC[1]
             strengths.append(speed * DISTANCE_M[0] / far)
     arrival, strength = np.concatenate(arrivals), np.concatenate(strengths)

@@ -1,8 +1,9 @@
-"""Random numbers that are the same on every machine and under every NumPy.
+"""Random numbers that do not depend on NumPy's distributions: even ones are the same everywhere.
 
 NumPy promises the raw bits of Philox, but not the streams of its distributions, so the step from
 bits to numbers is here. A stream is named, not numbered: its key is the SHA-256 of its name, and
-a category that draws one number more for its colours leaves its sound as it was.
+a category that draws one number more for its colours leaves its sound as it was. Gaussian
+numbers and waiting times go through logarithm and cosine, whose last bits are the machine's.
 """
 
 import hashlib
@@ -14,7 +15,6 @@ from jaxtyping import Float64
 
 _KEY_BYTES = 16  # Philox-4x64 takes a key of 128 bits
 _MANTISSA_BITS = 53  # of a float64: the most that keeps every step of [0, 1) equally likely
-
 
 OUTER_MARGIN = 0.2
 """How far the region of extrapolation reaches beyond each end of a range, in its widths."""

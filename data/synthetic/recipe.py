@@ -1,20 +1,18 @@
 """Recipes: everything that one clip depends on, as a value."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from v2s_jax.config import Clock
+from v2s_jax.errors import InputError
 from v2s_jax.media.writing import SoundCodec
 
 from .clip import SyntheticClip
+from .digest import generator_digest
 from .generator import make_clip
 from .presets import Preset
 from .probes import Probe
-
-GENERATOR_FILES = "*.py"
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Recipe:
     probe: Probe
     sound_codec: SoundCodec
     generator: str
-    """Digest of the generator's source files."""
+    """Digest of the sources that make clips, and of the encoder's settings."""
 
     def make(self, with_flow: bool = False) -> SyntheticClip:
         """Make the clip."""
@@ -48,13 +46,20 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Order:
-    """A set of clips: which, how many, and how they are stored."""
+    """A set of clips: which, how many, and how they are stored.
+
+    Raises InputError for a negative seed.
+    """
 
     preset: Preset
     seed: int = 0
     probe: Probe = "none"
     sound_codec: SoundCodec = "flac"
     clock: Clock = dataclasses.field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed}: use a whole number from 0 on")
 
     @property
     def name(self) -> str:
@@ -79,9 +84,3 @@ class Order:
                 sound_codec=self.sound_codec,
                 generator=generator,
             )
-
-
-def generator_digest() -> str:
-    """Return a short digest of the generator's sources, which changes when they do."""
-    sources = sorted(Path(__file__).parent.glob(GENERATOR_FILES))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]

@@ -26,7 +26,7 @@ drives the painting, the track, the events and the flow:
 - `state` names the few numbers that can be seen, in units, for the clip's label.
 
 Everything is float64, every random number comes from `Draws`, nothing depends on the time, on
-hashing or on threads: the bytes of a clip are pinned in `tests/test_synthetic.py`. A clock of
+hashing or on threads: the bytes of a clip are pinned in `tests/test_golden_clips.py`. A clock of
 another rate, one picture, and ten seconds must work. One clip of 2 s may take 0.1 s.
 """
 

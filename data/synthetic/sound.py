@@ -25,6 +25,10 @@ sees one level. At half a step the noise alone costs 1.4 bits per sample, and a 
 its first thousands of updates on it before it looks at the picture.
 """
 
+SPEED_OF_SOUND_M_SEC = 343.0
+"""In air at 20 degrees Celsius: 331.3 m/s sqrt(293.15 / 273.15) (Kinsler et al., Fundamentals of
+Acoustics)."""
+
 KNOCK_DECAYS = 8.0  # length of a knock in decay times of its first part: -69 dB at its end
 _FULL_SCALE = 32_768  # of 16-bit sound
 _WARM_UP_SEC = 0.1  # a filter runs before the clip: ten decay times of a corner at 20 Hz
@@ -103,16 +107,6 @@ def coloured(
     if high_hz < highest_hz:
         sections.append(signal.butter(2, high_hz, "lowpass", False, "sos", sample_rate_hz))
     return _filtered(draws, samples, np.concatenate(sections), sample_rate_hz)
-
-
-def resonance(
-    draws: Draws, samples: int, pitch_hz: float, bandwidth_hz: float, sample_rate_hz: int
-) -> Texture:
-    """Return noise of RMS 1 through one resonance (two poles), such as a formant."""
-    radius = np.exp(-np.pi * bandwidth_hz / sample_rate_hz)
-    middle = -2.0 * radius * np.cos(2.0 * np.pi * pitch_hz / sample_rate_hz)
-    sections = np.array([[1.0, 0.0, 0.0, 1.0, middle, radius**2]])
-    return _filtered(draws, samples, sections, sample_rate_hz)
 
 
 def _filtered(

@@ -29,10 +29,11 @@ from v2s_jax.media.writing import CLIP_SUFFIX
 from ..locking import CORES
 from ..pool import in_order
 from .codes import PLAIN
+from .digest import generator_digest
 from .encoding import write_video
 from .floor import floor_bits, level_edges
 from .generator import CATEGORIES
-from .recipe import Recipe, generator_digest
+from .recipe import Recipe
 
 TARGET = 20
 """Times real time, encoding apart, on two cores."""

@@ -20,18 +20,16 @@ from . import drawing
 from .randomness import Draws
 from .scene import Scene, Setting
 from .sound import add_at, coloured
+from .story import PAST_SEC, Story, draw_story
 
 GRAVITY_M_SEC2 = 9.81
 SPOUT_SPEED_M_SEC = 0.6  # of the water as it leaves the tap
 PX_PER_M = 190.0  # a fall of 56 px is 0.29 m
 
-SHORTEST_HOLD_SEC = 0.35  # from one change of the tap to the next
-MEAN_EXCESS_HOLD_SEC = 0.30
-LONGEST_HOLD_SEC = 1.20
+HOLD_SEC = (0.35, 0.30, 1.20)  # from one change to the next: shortest, mean excess, longest
 TURN_SEC = 0.25  # time one change takes: under the shortest hold, so changes never overlap
 CLOSED_SHARE = 0.25  # of the levels that the tap is turned to
 LOWEST_FLOW = 0.2  # of an open tap
-PAST_SEC = 1.0  # the tap's story starts this long before the clip
 
 SPLASH_RMS = 0.11  # at Q = 1
 SPLASH_LOW_HZ_PX = 18_000.0  # lower corner = this / bowl's radius: 450 to 690 Hz
@@ -61,13 +59,6 @@ class Drops(NamedTuple):
     """Its x and y in that picture."""
     end: Float64[np.ndarray, "dots 2"]
     """The same in the next."""
-
-
-class Tap(NamedTuple):
-    """The tap's story: from `turn_sec[k]` on it turns from `level[k]` to `level[k + 1]`."""
-
-    turn_sec: Float64[np.ndarray, "turns"]
-    level: Float64[np.ndarray, "levels"]
 
 
 class Look(NamedTuple):
@@ -106,27 +97,20 @@ def make(setting: Setting) -> Scene:
     return Scene(painting, track, np.zeros(0), state)
 
 
-def choose_tap(draws: Draws, end_sec: float, at_rest: bool = False) -> Tap:
+def choose_tap(draws: Draws, end_sec: float, at_rest: bool = False) -> Story:
     """Draw when the tap is turned, and how far, until the clip is over."""
-    turns: list[float] = []
-    levels: list[float] = []
-    time_sec = -PAST_SEC
-    while time_sec < end_sec:
+
+    def flow(draws: Draws) -> float:
         closed = draws.between(0.0, 1.0) < CLOSED_SHARE
-        flow = draws.between(LOWEST_FLOW, 1.0)
-        levels.append(0.0 if closed or at_rest else flow)
-        time_sec += draws.waiting_time(SHORTEST_HOLD_SEC, MEAN_EXCESS_HOLD_SEC, LONGEST_HOLD_SEC)
-        turns.append(time_sec)
-    return Tap(np.array(turns[:-1]), np.array(levels))
+        opened = draws.between(LOWEST_FLOW, 1.0)
+        return 0.0 if closed or at_rest else opened
+
+    return draw_story(draws, end_sec, flow, TURN_SEC, HOLD_SEC)
 
 
-def flux(tap: Tap, time_sec: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
+def flux(tap: Story, time_sec: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
     """Return Q at the spout, 0 to 1."""
-    q = np.full_like(time_sec, tap.level[0])
-    for turn_sec, change in zip(tap.turn_sec, np.diff(tap.level), strict=True):
-        part = np.clip((time_sec - turn_sec) / TURN_SEC, 0.0, 1.0)
-        q += change * part * part * (3.0 - 2.0 * part)
-    return np.maximum(q, 0.0)  # a closed tap's sum may miss 0 by one rounding
+    return np.maximum(tap.value(time_sec), 0.0)  # a closed tap's sum may miss 0 by one rounding
 
 
 def fall_time_sec(fallen_px: np.ndarray | float) -> Float64[np.ndarray, "*px"]:
@@ -136,7 +120,7 @@ def fall_time_sec(fallen_px: np.ndarray | float) -> Float64[np.ndarray, "*px"]:
     return np.asarray((reached - SPOUT_SPEED_M_SEC) / GRAVITY_M_SEC2)
 
 
-def landing_flux(look: Look, tap: Tap, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
+def landing_flux(look: Look, tap: Story, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
     """Return the flux that reaches the bowl: Q one fall earlier."""
     return flux(tap, time_sec - fall_time_sec(look.surface_y_px - look.spout_y_px))
 
@@ -196,7 +180,7 @@ def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
 
 
 def render(
-    painting: drawing.Painting, look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws
+    painting: drawing.Painting, look: Look, tap: Story, time_sec: np.ndarray, draws: Draws
 ) -> None:
     """Paint what moves: handle, foam, stream, drops."""
     x, spout, surface = look.x_px, look.spout_y_px, look.surface_y_px
@@ -255,7 +239,7 @@ def stream_motion(look: Look, time_sec: np.ndarray) -> drawing.Field:
     return field
 
 
-def falling_drops(look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws) -> Drops:
+def falling_drops(look: Look, tap: Story, time_sec: np.ndarray, draws: Draws) -> Drops:
     """Find the drops that fall beside the stream; a closed tap lets none go."""
     release_sec = _candidates_sec(draws, time_sec)
     kept = draws.uniforms(len(release_sec)) < flux(tap, release_sec)
@@ -274,7 +258,7 @@ def falling_drops(look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws) -> D
     return Drops(picture, place(age_sec), place(age_sec + gap_sec))
 
 
-def spray(look: Look, tap: Tap, time_sec: np.ndarray, draws: Draws) -> Drops:
+def spray(look: Look, tap: Story, time_sec: np.ndarray, draws: Draws) -> Drops:
     """Find the drops that splash up where the stream lands."""
     release_sec = _candidates_sec(draws, time_sec)
     kept = draws.uniforms(len(release_sec)) < landing_flux(look, tap, release_sec)

@@ -107,7 +107,7 @@ def unigram_bits(
 
 
 def floor_bits(clips: Selection) -> Float64[np.ndarray, "clips"] | None:
-    """Return the known floor of each clip, for 256 linear levels; None unless all are known."""
+    """Return the known floor of each clip, in the data's levels; None unless all are known."""
     floors = clips.data.metadata.get("floor_bits", {})
     if any(clip_id not in floors for clip_id in clips.clip_ids):
         return None

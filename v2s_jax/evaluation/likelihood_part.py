@@ -26,8 +26,8 @@ from v2s_jax.training.loss import BITS_PER_NAT
 TRAIN = "train"
 """The split that the unigram is fitted on."""
 UNIFORM, UNIGRAM = "uniform", "unigram"
-FLOOR_LEVELS, FLOOR_QUANTIZATION = 256, "linear"
-"""The levels that the floors of a synthetic set are of."""
+FLOOR_LEVELS = {"q_levels": 256, "quantization": "linear"}
+"""The levels of floors in a data set that does not say of which they are."""
 
 Keep = Callable[[Model, Selection], KeptScores]
 """Where a model's scores of clips are kept."""
@@ -81,7 +81,8 @@ def _own_bits(
 def _floors(models: Sequence[Model], clips: Selection) -> Float64[np.ndarray, "clips"] | None:
     """Return the floors if they are of the models' levels."""
     model = models[0].config.model
-    if (model.q_levels, model.quantization) != (FLOOR_LEVELS, FLOOR_QUANTIZATION):
+    levels = {"q_levels": model.q_levels, "quantization": model.quantization}
+    if levels != clips.data.metadata.get("floor_levels", FLOOR_LEVELS):
         return None
     return floor_bits(clips)
 

@@ -27,13 +27,18 @@ Original = Literal["drop", "keep", "mix"]
 _MIX_FORMAT = "aformat=sample_fmts=fltp:sample_rates=48000:channel_layouts=stereo"
 _AAC_BITS_PER_SEC = 96_000  # the most that AAC takes for one channel at 16 kHz
 _H264_CRF = 18  # x264's "visually lossless"; lower is better
+_H264_QP = 18  # likewise; x264 takes 3 less for pictures that are coded for themselves
 _CLIP_OUTPUT = (
     *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
     # x264's bytes depend on its number of threads.
-    *("-c:v", "libx264", "-crf", str(_H264_CRF), "-threads", "1"),
+    *("-c:v", "libx264", "-threads", "1"),
     # No dates, no versions.
     *("-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact"),
 )
+_BY_RATE_FACTOR = ("-crf", str(_H264_CRF))
+# A quantiser that is given is that of every block, so neither x264's lookahead nor what it spent
+# on earlier pictures has a say in it.
+_INTRA_ONLY = ("-qp", str(_H264_QP), "-g", "1", "-bf", "0")
 _TO_H264 = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
 # MP4 keeps how long pictures last in the order of decoding: only without B-frames is that theirs.
 _AS_THE_FILTER_SAYS = ("-fps_mode", "passthrough", "-enc_time_base", "filter", "-bf", "0")
@@ -162,12 +167,17 @@ def write_clip(
     sample_rate_hz: int,
     sound_codec: SoundCodec = "flac",
     picture_filter: str | None = None,
+    intra_only: bool = False,
 ) -> None:
     """Write RGB pictures and a waveform as MP4: H.264 pictures, lossless FLAC sound.
 
     The same pictures and sound give the same bytes. `read_sound` gives back the 16-bit sound
     exactly, also of PCM, which makes it a QuickTime file; AAC is lossy. An ffmpeg filter may drop
     pictures or change when they are shown; the file's frame rate then varies as it says.
+
+    Left alone, H.264 looks ahead: what is decoded of a picture differs with what comes after it,
+    and keeps traces of what came before. With `intra_only` each picture is coded for itself at a
+    constant quantiser, and what is decoded of it depends on that picture alone.
 
     Raises InputError when there is no picture, sizes are odd or differ, the waveform is not
     finite, or `path` cannot be written.
@@ -189,9 +199,7 @@ def write_clip(
             *("-framerate", f"{fps.numerator}/{fps.denominator}", "-i", "pipe:0"),
             *("-i", url(wav), "-map", "0:v:0", "-map", "1:a:0"),
         )
-        filters = ",".join(filter(None, [picture_filter, _TO_H264]))
-        timing = _AS_THE_FILTER_SAYS if picture_filter else ()
-        output = ("-vf", filters, *timing, *_CLIP_OUTPUT, *_SOUND_OUTPUT[sound_codec])
+        output = encoder_words(sound_codec, picture_filter, intra_only)
         with ffmpeg(*inputs, *output, url(temporary), feed=True) as run:
             run.feed(_raw(path, chain([first], pictures), first.shape))
             if run.process.wait():
@@ -199,6 +207,16 @@ def write_clip(
                     f"{path}: cannot be written ({run.first_fault()}): free space or choose "
                     "another folder"
                 )
+
+
+def encoder_words(
+    sound_codec: SoundCodec, picture_filter: str | None, intra_only: bool
+) -> tuple[str, ...]:
+    """Return what ffmpeg is told of a clip's file: all settings that its bytes depend on."""
+    filters = ",".join(filter(None, [picture_filter, _TO_H264]))
+    timing = _AS_THE_FILTER_SAYS if picture_filter else ()
+    quality = _INTRA_ONLY if intra_only else _BY_RATE_FACTOR
+    return ("-vf", filters, *timing, *_CLIP_OUTPUT, *quality, *_SOUND_OUTPUT[sound_codec])
 
 
 def _raw(path: Path, pictures: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[bytes]:

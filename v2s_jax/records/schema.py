@@ -47,8 +47,10 @@ class Metadata(TypedDict):
     categories: list[str]
     """Sorted names of the categories."""
     floor_bits: NotRequired[dict[str, float]]
-    """For clips whose cause is known: a lower bound, on average, of what 256 linear levels of each
-    clip cost, by its name."""
+    """For clips whose cause is known: a lower bound, on average, of what the levels of each clip
+    cost, by its name. It holds for `floor_levels` and no others."""
+    floor_levels: NotRequired[dict[str, Any]]
+    """Which levels those are: `q_levels` and `quantization`; 256 linear where it is not said."""
     made_by: dict[str, Any]
     """How the clips came to be: data set, preset, seed, versions."""
 
