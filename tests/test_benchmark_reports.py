@@ -1,4 +1,4 @@
-"""Reports of the sampling benchmark: those that ship, damaged ones, README's tables."""
+"""Reports of the sampling benchmark: those that ship, damaged ones, the tables made of them."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ from v2s_jax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 REPORTS = sorted((ROOT / "docs" / "benchmarks").glob("*.json"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = "".join((ROOT / page).read_text("utf-8") for page in ("README.md", "docs/speed.md"))
 TABLE = re.compile(r"<!-- figures: (\S+) -->\n((?:\|.*\n)+)")
 
 ROW = SamplingRow(
@@ -151,7 +151,7 @@ def cells(line: str) -> list[str]:
 
 
 def figures(report: SamplingReport, row: SamplingRow) -> dict[str, str]:
-    """A row as README writes it, by the head of the column."""
+    """A row as the pages write it, by the head of the column."""
     peers = {peer.batch: peer.samples_per_sec for peer in report.peer_rows}
     reading = row.share_of_reading
     return {
@@ -169,8 +169,8 @@ def figures(report: SamplingReport, row: SamplingRow) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("file", "table"), TABLE.findall(README))
-def test_tables_of_the_readme_are_those_of_a_report(file, table):
+@pytest.mark.parametrize(("file", "table"), TABLE.findall(PAGES))
+def test_tables_of_the_pages_are_those_of_a_report(file, table):
     report = read_report(ROOT / file)
     head, _, *lines = map(cells, table.splitlines())
     known = [figures(report, row) for row in report.rows]
@@ -179,5 +179,5 @@ def test_tables_of_the_readme_are_those_of_a_report(file, table):
         assert any(written_figures.items() <= row.items() for row in known), line
 
 
-def test_the_readme_has_such_tables():
-    assert TABLE.findall(README)
+def test_the_pages_have_such_tables():
+    assert TABLE.findall(PAGES)
