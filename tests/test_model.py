@@ -343,7 +343,7 @@ def test_each_layer_steps_as_it_runs(tiny, layer, cell, layers):
     def normal(*shape: int) -> jax.Array:
         return jnp.asarray(random.normal(0, 1, shape), jnp.float32)
 
-    # As a run would leave it: every h lies between -1 and 1.
+    # Such as a run could leave: every h lies between -1 and 1.
     state = jnp.asarray(random.uniform(-1, 1, (2, state_dim(config))), jnp.float32)
     method = layer.__call__
     if layer is BigFrameTier:

@@ -74,7 +74,7 @@ ONE_SEED_VIDEO_FRAMES = 156  # the paper's 10 s
 
 @pytest.mark.soak
 def test_sixty_four_clips_of_ten_seconds_have_one_waveform_per_seed():
-    """The shipped model on drums, as the README times it: whatever the order, the company, the
+    """The shipped model on drums: whatever the order, the company, the
     pauses, not one of ten million levels differs. Short runs would pass by luck: a difference in
     rounding shows only at a near-tie.
     """
