@@ -24,7 +24,7 @@ from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb, memory_suff
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
-from v2s_jax.generate.scan import ScanWeights, outward_of, primed, run_big_frame, scan_samples
+from v2s_jax.generate.scan import ScanWeights, outward_of, prime_carry, run_big_frame, scan_samples
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat, weight_bytes_per_sample
 from v2s_jax.model import PrimedCarry, VideoToSound, init_params
@@ -229,7 +229,8 @@ def _flop_per_sample(generator: Generator) -> float:
     config = generator.config
     size = config.model.big_frame_size
     carry = generator.start(np.zeros((generator.tile, 2), np.uint32)).carry
-    weights = ScanWeights(generator.folded, outward_of(generator.model, generator.folded))
+    model = generator.model
+    weights = jax.eval_shape(lambda f: ScanWeights(f, outward_of(model, f)), generator.folded)
 
     def big_frame(weights: ScanWeights, carry: PrimedCarry, given: jax.Array) -> Any:
         samples = scan_samples(
@@ -238,7 +239,7 @@ def _flop_per_sample(generator: Generator) -> float:
         return run_big_frame(generator.model, weights, carry, None, given, samples)
 
     given = np.zeros((generator.tile, size), np.int32)
-    first = primed(generator.model, weights, carry)
+    first = jax.eval_shape(partial(prime_carry, model), weights, carry)
     return product_flop(big_frame, weights, first, given) / (size * generator.tile)
 
 

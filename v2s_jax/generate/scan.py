@@ -1,8 +1,9 @@
 """The tiers run one tick at a time: a big frame, the frames in it, the samples in those.
 
 They are the tiers of training, with weight norm folded away and embedding x first layer folded to
-tables. What is chosen at each sample is the caller's: noise decides when generating, the true
-sound when the same program is held against teacher forcing.
+tables, and each h multiplied by all that reads it in one product. What is chosen at each sample is
+the caller's: noise decides when generating, the true sound when the same program is held against
+teacher forcing.
 
 `ScanEngine` is the plain engine, which runs on every device and every model, and which the others
 are held to. Its weights may lie in bfloat16, or in int8 with a scale for each output: where memory
@@ -34,8 +35,8 @@ from v2s_jax.model import (
 UNROLL = 4
 """Samples in one turn of the innermost loop: 9 % more of them on a CPU than with one."""
 
-ROUNDED = ("recurrent_kernel", "input_kernel", "kernel")
-"""Kernels that other formats than float32 apply to; tables and samples' own maps stay exact."""
+ROUNDED = ("input_kernel", "kernel")
+"""Kernels of a tier that other formats than float32 apply to, where they are read by themselves."""
 
 Pick = Callable[[Array, Array], tuple[Array, Any]]
 """Choose the next level: (logits [batch q_levels], given [batch]) -> (level, kept)."""
@@ -50,7 +51,9 @@ class ScanWeights(NamedTuple):
 
     tiers: Folded
     outward: Outward
-    """What each layer of the upper tiers multiplies its new h by, in one product."""
+    """What each layer of the upper tiers multiplies its new h by, in one product.
+
+    Copies: at the sizes of `paper` a third of the weights once more."""
 
 
 def run_big_frame(
@@ -81,7 +84,7 @@ def run_big_frame(
             window,
             gates,
             weights.tiers.frame_kernel,
-            outward,
+            outward.frame,
         )
         window, kept = samples(window, conditioning, given_frame)
         return (primed, window), (window, kept)
@@ -91,7 +94,7 @@ def run_big_frame(
         carry.big_frame,
         carry.levels,
         vision_gates,
-        outward,
+        outward.big_frame,
     )
     if carry.frame is None:
         lookback, kept = samples(carry.levels, conditioning, given.T)
@@ -115,8 +118,8 @@ def outward_of(model: VideoToSound, folded: Folded) -> Outward:
     return model.apply(folded.params, method=lambda m: m.sample_rnn.outward())  # type: ignore[return-value]
 
 
-def primed(model: VideoToSound, weights: ScanWeights, carry: Carry) -> PrimedCarry:
-    """Return a carry as `run_big_frame` reads it."""
+def prime_carry(model: VideoToSound, weights: ScanWeights, carry: Carry) -> PrimedCarry:
+    """Return a carry with the products that the first tick waits for."""
     return model.apply(  # type: ignore[return-value]
         weights.tiers.params, carry, weights.outward, method=lambda m, *a: m.sample_rnn.prime(*a)
     )
@@ -165,7 +168,9 @@ def run_tiers(
     def tick(carry: PrimedCarry, given_now: Array) -> tuple[PrimedCarry, Array]:
         return run_big_frame(model, weights, carry, vision_gates, given_now, samples_of)
 
-    last, kept = jax.lax.scan(tick, primed(model, weights, carry), jnp.swapaxes(by_big_frame, 0, 1))
+    last, kept = jax.lax.scan(
+        tick, prime_carry(model, weights, carry), jnp.swapaxes(by_big_frame, 0, 1)
+    )
     return last.carry(), jnp.swapaxes(kept.reshape(samples, *kept.shape[2:]), 0, 1)
 
 
@@ -189,31 +194,26 @@ class ScanEngine:
         self._kernel = kernel
 
     def pack(self, folded: Folded) -> EngineWeights:
-        """Round the kernels that are read over and over."""
+        """Join the kernels that one h is multiplied by; round what is read over and over."""
         of_kernel = None if self._kernel is None else self._kernel.pack(folded)
         outward = outward_of(self._model, folded)
         if self._weights != "float32":
             outward = jax.tree.map(partial(_rounded_kernel, weights=self._weights), outward)
-        return EngineWeights(ScanWeights(self._rounded(folded), outward), of_kernel)
+            folded = self._rounded(folded)
+        return EngineWeights(ScanWeights(folded, outward), of_kernel)
 
     def _rounded(self, folded: Folded) -> Folded:
-        if self._weights == "float32":
-            return folded
-        tree = dict(folded.params["params"])
-        tiers = {
-            name: rounded(tier, self._weights) if name.endswith("_tier") else tier
-            for name, tier in tree["sample_rnn"].items()
-        }
-        # Video frames and samples enter by these two: small, or read once per video frame.
-        of_input = folded.params["params"]["sample_rnn"]["big_frame_tier"]
-        cell = self._model.config.model.cell
-        tiers["big_frame_tier"][cell] = {
-            name: value
-            for name, value in tiers["big_frame_tier"][cell].items()
-            if not name.startswith("input_kernel")
-        } | {"input_kernel": of_input[cell]["input_kernel"]}
+        """Round the frame tier's input kernel and the sample tier.
+
+        `outward` holds the other large ones. What video frames enter by stays exact, and so does
+        the big frames' input.
+        """
+        tree = folded.params["params"]
+        tiers = dict(tree["sample_rnn"])
+        tiers["sample_tier"] = rounded(tiers["sample_tier"], self._weights)
         if "frame_tier" in tiers:
-            tiers["frame_tier"]["expand"] = tree["sample_rnn"]["frame_tier"]["expand"]
+            cell, frame = self._model.config.model.cell, tiers["frame_tier"]
+            tiers["frame_tier"] = frame | {cell: rounded(frame[cell], self._weights)}
         return folded._replace(params={"params": tree | {"sample_rnn": tiers}})
 
     def big_frames(
@@ -253,7 +253,7 @@ class ScanEngine:
             None if keep == "levels" else jnp.zeros((samples, tile)),
             jnp.zeros((samples, tile, q_levels)) if keep == "logits" else None,
         )
-        first = primed(self._model, weights.scan, carry)
+        first = prime_carry(self._model, weights.scan, carry)
         last, drawn = jax.lax.fori_loop(0, given.ticks, tick, (first, empty))
         return last.carry(), drawn
 

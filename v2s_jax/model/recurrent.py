@@ -224,7 +224,7 @@ class Recurrent(nn.Module):
 
     def outward_kernels(
         self, downward: Float[Array, "dim below"]
-    ) -> tuple[Float[Array, "dim outward"], ...]:
+    ) -> tuple[Float[Array, "dim _"], ...]:
         """Return what each layer's h is multiplied by: its recurrent kernel, then what reads it.
 
         That is the next layer's input kernel, or for the last layer `downward`. One product of a
@@ -248,18 +248,19 @@ class Recurrent(nn.Module):
     def tick(
         self, primed: Primed, gates: Float[Array, "batch gates"], outward: Sequence[Any]
     ) -> tuple[Primed, Float[Array, "batch below"]]:
-        """Advance one tick; return the last layer's h through the map `downward`."""
+        """Advance one tick; return the last layer's h times `downward`, without bias."""
         states, recurrent = [], []
         for layer, cell in enumerate(self.layers):
             before, known = (self._by_layer(part)[layer] for part in primed)
             ticking = Layer(type(cell), cell.precision)
             state = ticking.advance(cell.recurrent_bias, before, gates, known, None)
-            again, read = self._outward(cell, state, outward[layer])
+            products, read = self._outward(cell, state, outward[layer])
             states.append(state)
-            recurrent.append(again)
+            recurrent.append(products)
             if layer + 1 < len(self.layers):
                 gates = read + self.layers[layer + 1].input_bias
-        return Primed(*(jnp.concatenate(parts, axis=-1) for parts in (states, recurrent))), read
+        after = Primed(jnp.concatenate(states, axis=-1), jnp.concatenate(recurrent, axis=-1))
+        return after, read
 
     def _by_layer(self, part: Float[Array, "batch width"]) -> list[Array]:
         return jnp.split(part, self.config.rnn_layers, axis=-1)
@@ -269,7 +270,8 @@ class Recurrent(nn.Module):
     ) -> tuple[Float[Array, "batch gates"], Float[Array, "batch below"]]:
         """Return the product of a layer's h, in its two parts."""
         # Without the barrier a compiler may compute, and round, one part by itself.
-        both = jax.lax.optimization_barrier(product(state[:, : cell.dim], kernel, self.precision))
+        layer = Layer(type(cell), cell.precision)
+        both = jax.lax.optimization_barrier(layer.recurrent(kernel, state))
         return both[:, : cell.GATES * cell.dim], both[:, cell.GATES * cell.dim :]
 
 

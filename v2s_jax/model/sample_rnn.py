@@ -37,6 +37,7 @@ class PrimedCarry(NamedTuple):
 
     big_frame: Primed
     frame: Primed | None
+    """None with two tiers."""
     levels: Int[Array, "batch lookback"]
 
     def carry(self) -> Carry:
@@ -49,6 +50,7 @@ class Outward(NamedTuple):
 
     big_frame: tuple[Any, ...]
     frame: tuple[Any, ...] | None
+    """None with two tiers."""
 
 
 class SampleRNN(nn.Module):
@@ -128,9 +130,12 @@ class SampleRNN(nn.Module):
 
     def outward(self) -> Outward:
         """Return the kernels of `Outward`, to be kept while the parameters are."""
-        tiers = [self.big_frame_tier, *([self.frame_tier] if self.has_frame_tier else [])]
-        kernels = [tier.rnn.outward_kernels(tier.upsampling.kernel) for tier in tiers]
-        return Outward(kernels[0], kernels[1] if self.has_frame_tier else None)
+
+        def of(tier: BigFrameTier | FrameTier) -> tuple[Any, ...]:
+            return tier.rnn.outward_kernels(tier.upsampling.kernel)
+
+        frame = of(self.frame_tier) if self.has_frame_tier else None
+        return Outward(of(self.big_frame_tier), frame)
 
     def prime(self, carry: Carry, outward: Outward) -> PrimedCarry:
         """Return a carry as the first tick needs it."""
@@ -145,16 +150,14 @@ class SampleRNN(nn.Module):
         primed: Primed,
         lookback: Int[Array, "batch lookback"],
         vision_gates: Float[Array, "batch gates"] | None,
-        outward: Outward,
+        outward: tuple[Any, ...],
     ) -> tuple[Primed, Float[Array, "batch ticks_below width"]]:
         """Advance the coarsest tier one tick; return its conditioning of the ticks below.
 
         That is the frame ticks' share of their gates, or with two tiers the samples' conditioning.
         """
         frame = tier_input(lookback, self.config.q_levels)
-        primed, conditioning = self.big_frame_tier.tick(
-            primed, frame, vision_gates, outward.big_frame
-        )
+        primed, conditioning = self.big_frame_tier.tick(primed, frame, vision_gates, outward)
         if self.has_frame_tier:
             conditioning = self.frame_tier.conditioning_gates(conditioning)
         return primed, conditioning
@@ -165,12 +168,11 @@ class SampleRNN(nn.Module):
         window: Int[Array, "batch frame_size"],
         conditioning_gates: Float[Array, "batch gates"],
         frame_kernel: Float[Array, "frame_size gates"],
-        outward: Outward,
+        outward: tuple[Any, ...],
     ) -> tuple[Primed, Float[Array, "batch frame_size mlp_dim"]]:
         """Advance the middle tier one tick; return its conditioning of the samples below."""
-        assert outward.frame is not None
         frame = tier_input(window, self.config.q_levels)
-        return self.frame_tier.tick(primed, frame, conditioning_gates, frame_kernel, outward.frame)
+        return self.frame_tier.tick(primed, frame, conditioning_gates, frame_kernel, outward)
 
     def sample_logits(
         self,

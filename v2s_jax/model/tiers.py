@@ -31,16 +31,11 @@ def tier_input(levels: Int[Array, "*shape"], q_levels: int) -> Float[Array, "*sh
     return INPUT_SCALE * ((levels.astype(jnp.float32) - q_levels // 2) / half)
 
 
-def _upsample(linear: Linear, h: Float[Array, "batch ticks dim"], ratio: int) -> Array:
-    """Give each tick's `ratio` ticks below their own linear map of h."""
-    batch, ticks, _ = h.shape
-    return linear(h).reshape(batch, ticks * ratio, -1)
-
-
 def _by_tick_below(
-    read: Float[Array, "batch width"], ratio: int
-) -> Float[Array, "batch ratio below_dim"]:
-    return read.reshape(len(read), ratio, -1)
+    read: Float[Array, "batch *ticks width"], ratio: int
+) -> Float[Array, "batch ticks_below below_dim"]:
+    """Give each tick's `ratio` ticks below their own part of its linear map."""
+    return read.reshape(len(read), -1, read.shape[-1] // ratio)
 
 
 class BigFrameTier(nn.Module):
@@ -78,9 +73,14 @@ class BigFrameTier(nn.Module):
         vision_gates: Float[Array, "batch ticks gates"] | None,
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below below_dim"]]:
         state, after_ticks = self.rnn(state, self._gates(frames, vision_gates))
-        return state, _upsample(self.upsampling, after_ticks, self.ratio)
+        return state, _by_tick_below(self.upsampling(after_ticks), self.ratio)
 
-    def _gates(self, frames: Array, vision_gates: Array | None) -> Array:
+    def _gates(
+        self,
+        frames: Float[Array, "*ticks big_frame_size"],
+        vision_gates: Float[Array, "*all_ticks gates"] | None,
+    ) -> Float[Array, "*all_ticks gates"]:
+        """Return the input's product: the samples', and vision's where there is one."""
         kernel = self.rnn.input_kernel[: self.config.big_frame_size]
         gates = product(frames, kernel, self.precision) + self.rnn.input_bias
         return gates if vision_gates is None else gates + vision_gates
@@ -131,9 +131,18 @@ class FrameTier(nn.Module):
         conditioning_gates: Float[Array, "batch ticks gates"],
         frame_kernel: Float[Array, "frame_size gates"],
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below mlp_dim"]]:
-        gates = product(frames, frame_kernel, self.precision) + conditioning_gates
+        gates = self._gates(frames, conditioning_gates, frame_kernel)
         state, after_ticks = self.rnn(state, gates)
-        return state, _upsample(self.upsampling, after_ticks, self.config.frame_size)
+        return state, _by_tick_below(self.upsampling(after_ticks), self.config.frame_size)
+
+    def _gates(
+        self,
+        frames: Float[Array, "*ticks frame_size"],
+        conditioning_gates: Float[Array, "*all_ticks gates"],
+        frame_kernel: Float[Array, "frame_size gates"],
+    ) -> Float[Array, "*all_ticks gates"]:
+        """Return the input's product: what was known of it, and the samples'."""
+        return product(frames, frame_kernel, self.precision) + conditioning_gates
 
     def tick(
         self,
@@ -144,7 +153,7 @@ class FrameTier(nn.Module):
         outward: tuple[Any, ...],
     ) -> tuple[Primed, Float[Array, "batch frame_size mlp_dim"]]:
         """Advance one tick, for generation."""
-        gates = product(frame, frame_kernel, self.precision) + conditioning_gates
+        gates = self._gates(frame, conditioning_gates, frame_kernel)
         primed, read = self.rnn.tick(primed, gates, outward)
         return primed, _by_tick_below(read + self.upsampling.bias, self.config.frame_size)
 
