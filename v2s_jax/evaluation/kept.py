@@ -28,21 +28,20 @@ class KeptScores:
                 f"{path}: scores of {_differing(lines[0], identity)}: choose another --out, or "
                 "remove the file to score anew"
             )
-        self._values = dict(map(json.loads, lines[1:]))
         with whole_file(path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in [header, *lines[1:]]))
 
     def _read(self) -> list[str]:
-        """Return the lines that are whole."""
+        """Take the values of the lines that are whole; return those lines, the header first."""
         with reading(self.path):
             content = self.path.read_bytes()
         try:
             lines = content.decode().split("\n")[:-1]
-            whole = all(map(_is_line, list(map(json.loads, lines))[1:]))
+            for header in lines[:1]:
+                json.loads(header)
+            self._values = dict(map(_key_and_numbers, lines[1:]))
         except ValueError as error:
             raise InputError(f"{self.path}: damaged: remove it to score anew") from error
-        if not whole:
-            raise InputError(f"{self.path}: damaged: remove it to score anew")
         return lines
 
     def __contains__(self, key: str) -> bool:
@@ -72,12 +71,12 @@ class KeptScores:
             ) from error
 
 
-def _is_line(line: Any) -> bool:
-    """Tell whether a line, read as JSON, is a key and its numbers."""
-    if not (isinstance(line, list) and len(line) == 2 and isinstance(line[0], str)):
-        return False
-    values = line[1]
-    return isinstance(values, list) and all(isinstance(value, int | float) for value in values)
+def _key_and_numbers(line: str) -> tuple[str, list[float]]:
+    """Read a line; raise ValueError unless it holds a key and its numbers."""
+    match json.loads(line):
+        case [str(key), list(values)] if all(isinstance(value, int | float) for value in values):
+            return key, values
+    raise ValueError(line)
 
 
 def _differing(header: str, identity: dict[str, Any]) -> str:
