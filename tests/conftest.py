@@ -1,6 +1,7 @@
 """Eight virtual CPU devices for every test; set before JAX starts."""
 
 import os
+from pathlib import Path
 
 # jax 0.10 sizes its CPU thread pool by the cores it finds; collectives over eight virtual devices
 # deadlock in a pool of two.
@@ -9,6 +10,11 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # What one test compiles, the next compiles again; `test_sample_command` tries the cache.
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")
+# librosa keeps what numba compiles beside its own sources. Two workers that compile the same there
+# at once, which happens in a new environment, can leave a file that crashes all who load it.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    kept = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{worker}"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(kept))
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=8"
