@@ -23,11 +23,12 @@ DEMO = Config(
         chunk_samples=1_024,
         first_window_chunks=0,
         updates_per_call=8,
-        steps=3_600,
-        decay_steps=1_800,
+        steps=12_000,
+        decay_steps=6_000,
         learning_rate=1e-3,
-        evaluate_every_steps=600,
-        held_out_clips=64,
+        evaluate_every_steps=2_000,
+        held_out_clips=60,
+        precision="bfloat16",
     ),
 )
 """The sizes of the shipped checkpoint: outruns real time on two CPU cores."""
