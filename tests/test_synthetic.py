@@ -117,7 +117,7 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 
 def test_presets_name_categories_that_exist() -> None:
     assert PRESETS["tiny"].train_clips == 7
-    assert PRESETS["demo"].test_clips == 64
+    assert PRESETS["demo"].test_clips == 32
     for name, preset in PRESETS.items():
         assert preset.name == name
         assert set(preset.categories) <= set(CATEGORIES)

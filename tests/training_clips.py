@@ -31,7 +31,12 @@ def small(tiny: Config, **training) -> Config:
     }
     return dataclasses.replace(
         tiny,
-        model=dataclasses.replace(tiny.model, appearance_dim=APPEARANCE_DIM),
+        model=dataclasses.replace(
+            tiny.model,
+            appearance_dim=APPEARANCE_DIM,
+            standardize_motion=False,
+            principal_components=None,
+        ),
         training=dataclasses.replace(tiny.training, **{**defaults, **training}),
     )
 

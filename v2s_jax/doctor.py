@@ -17,6 +17,7 @@ from typing import Literal
 
 from v2s_jax.errors import InputError
 from v2s_jax.place import IN_CHECKOUT, PACKAGE, ROOT
+from v2s_jax.shipped import SHIPPED
 
 REQUIREMENTS = ROOT / "requirements.txt" if IN_CHECKOUT else None
 """Installed, the package's own metadata have the same lines."""
@@ -137,7 +138,7 @@ def weights() -> Iterator[Finding]:
     from v2s_jax.features.weights import KERAS_URL, original_path
     from v2s_jax.training.params_file import load_params_file
 
-    for path in sorted((PACKAGE / "checkpoints").glob("*.safetensors")):
+    for path in SHIPPED.values():
         try:
             config, _ = load_params_file(path)
         except InputError as error:

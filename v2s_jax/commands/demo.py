@@ -16,7 +16,7 @@ from v2s_jax import media
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
-from v2s_jax.live import SHIPPED_CHECKPOINT
+from v2s_jax.shipped import SHIPPED
 from v2s_jax.place import EXAMPLE, called
 from v2s_jax.sonification import sonify
 from v2s_jax.training.checkpoint import load_params
@@ -34,8 +34,9 @@ STEP = 0.05
 class DemoArgs:
     """What demo.py takes."""
 
-    checkpoint: tuple[Path, ...] = (SHIPPED_CHECKPOINT,)
-    """Models to choose from: .safetensors files, or the --workdir of training runs."""
+    checkpoint: tuple[Path, ...] = tuple(SHIPPED.values())
+    """Models to choose from: .safetensors files, or the --workdir of training runs; those that
+    ship unless given."""
     port: int = 7860
     """Port of the page; 0 takes any that is free."""
     max_mb: int = 100

@@ -66,8 +66,8 @@ class EvaluateArgs:
     """What evaluate.py takes."""
 
     checkpoint: tyro.conf.UseAppendAction[tuple[Path, ...]]
-    """A .safetensors file, the --workdir of a training run, or that of a run of each category;
-    once for each model."""
+    """A .safetensors file, the --workdir of a training run, or that of a run of each category; or
+    frame, seq or flow: one that ships. Once for each model."""
     data: str
     """Folder that `prepare` wrote, or the gs:// URL of its copy."""
     out: Path

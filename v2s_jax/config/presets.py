@@ -46,6 +46,8 @@ TINY = Config(
         embedding_dim=16,
         visual_proj_dim=8,
         standardize_appearance=True,
+        standardize_motion=True,
+        principal_components=8,
     ),
     training=TrainingConfig(
         batch_clips=4,

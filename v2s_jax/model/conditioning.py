@@ -50,8 +50,11 @@ def with_statistics(
     for feature in wanted:
         of_feature: Statistics = getattr(statistics, feature)
         conditioning[feature + MEAN] = jnp.asarray(of_feature.mean, jnp.float32)
-        if model.principal_components is None:
+        count = model.principal_components
+        if count is None:
             conditioning[feature + SCALE] = jnp.asarray(of_feature.scale, jnp.float32)
+        elif of_feature.components is None or of_feature.components.shape[1] != count:
+            raise InputError(f"the model reads {count} principal components: give as many")
         else:
             conditioning[feature + COMPONENTS] = jnp.asarray(of_feature.components, jnp.float32)
     return {**params, "params": {**params["params"], CONDITIONING: conditioning}}

@@ -32,6 +32,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.files import reading
 from v2s_jax.model import Carry
 from v2s_jax.place import called
+from v2s_jax.shipped import shipped_or_given
 from v2s_jax.training.params_file import config_of, fitting, load_params_file
 from v2s_jax.training.state import TrainState
 
@@ -278,11 +279,12 @@ def _check_crc(tree: Any, expected: dict[str, int], place: Path) -> None:
 
 
 def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
-    """Return config and float32 parameters from a safetensors file or a run's folder.
+    """Return config and float32 parameters from a safetensors file, a run's folder, or by name.
 
-    Of a run's folder the newest checkpoint is read; of a run that averages, the average. Raises
+    The names are those of the models that ship. Of a run's folder the newest checkpoint is read; of a run that averages, the average. Raises
     InputError when nothing is there, or it is damaged, or of another version.
     """
+    path = shipped_or_given(path)
     with reading(path):
         if path.is_dir():
             return _load_run(path)
