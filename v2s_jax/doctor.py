@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from v2s_jax.errors import InputError
-from v2s_jax.place import IN_CHECKOUT, PACKAGE, ROOT
+from v2s_jax.place import IN_CHECKOUT, ROOT
 from v2s_jax.shipped import SHIPPED
 
 REQUIREMENTS = ROOT / "requirements.txt" if IN_CHECKOUT else None

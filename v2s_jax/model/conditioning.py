@@ -9,9 +9,9 @@ Flow         as Seq, with appearance and motion of each video frame concatenated
 The vector enters as it is (the paper's figure shows no layer in between), or through a projection
 `relu(x P + b)` when `visual_proj_dim` says so, which keeps small models small. With
 `standardize_appearance` it is (x - mean) / scale of the training set: pictures share most of their
-brightness, and without its removal the little that moves drowns in it. With
-`principal_components` it is (x - mean) C instead: how light a picture is as a whole makes most of the
-variance of a set of many scenes, and beside it, too, the little that moves would drown.
+brightness, and without its removal the little that moves drowns in it. With `principal_components`
+it is (x - mean) C instead: how light a picture is as a whole makes most of the variance of a set of
+many scenes, and beside it, too, the little that moves would drown.
 """
 
 from typing import Any
