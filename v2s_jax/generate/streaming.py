@@ -104,18 +104,18 @@ def _in_windows(
 ) -> Iterator[tuple[np.ndarray, int, np.ndarray | None]]:
     """Give each vector, how many more have been read, and at a window's first all that it holds."""
     width = generator.config.model.feature_dim
-    vectors, number, ahead = iter(features), int(carry.video_frame), int(carry.ahead)
+    vectors, first, ahead = iter(features), int(carry.video_frame), int(carry.ahead)
     if not generator.config.model.encodes_video:
-        for number, vector in enumerate(vectors, number):
+        for number, vector in enumerate(vectors, first):
             check_features(vector[None], 1, width, "the stream", number)
             yield vector, 0, None
         return
     for left, vector in zip(range(ahead - 1, -1, -1), vectors, strict=False):
         yield vector[:0], left, None
-    number += ahead
+    first += ahead
     while seen := list(itertools.islice(vectors, window)):
-        check_features(np.stack(seen), len(seen), width, "the stream", number)
-        number += len(seen)
+        check_features(np.stack(seen), len(seen), width, "the stream", first)
+        first += len(seen)
         for place, vector in enumerate(seen):
             yield vector[:0], len(seen) - place - 1, np.stack(seen) if place == 0 else None
 
