@@ -87,6 +87,13 @@ def test_features_that_are_not_finite_are_named_by_their_place_in_the_clip(made)
         generator.generate([dataclasses.replace(requests[1], features=wrong)])
 
 
+@pytest.mark.parametrize(("with_nats", "nats"), [(False, None), (True, 0.0)])
+def test_a_clip_without_samples_is_there_at_once(tiny, with_nats, nats):
+    generator = Generator(tiny, random_params(tiny), tile=TILE)
+    (sound,) = generate_all([generator], [request_of(tiny, 0, 0)], Options(with_nats=with_nats))
+    assert (len(sound.levels), sound.nats, sound.faults) == (0, nats, ())
+
+
 def test_likelihood_while_generating_is_the_scored_one(tiny):
     params = random_params(tiny)
     generator = Generator(tiny, params, tile=TILE, precision="highest")
