@@ -41,7 +41,7 @@ def with_statistics(
 
     Raises InputError when it does and there are none.
     """
-    wanted = _standardized(model)
+    wanted = model.standardized
     if not wanted:
         return params
     if statistics is None:
@@ -58,15 +58,6 @@ def with_statistics(
         else:
             conditioning[feature + COMPONENTS] = jnp.asarray(of_feature.components, jnp.float32)
     return {**params, "params": {**params["params"], CONDITIONING: conditioning}}
-
-
-def _standardized(model: ModelConfig) -> list[str]:
-    """Name the features that the model reads and standardises."""
-    wanted = {
-        "appearance": model.standardize_appearance and model.variant != "unconditional",
-        "motion": model.standardize_motion and model.variant == "flow",
-    }
-    return [feature for feature, standardize in wanted.items() if standardize]
 
 
 class Vision(nn.Module):
@@ -87,7 +78,7 @@ class Vision(nn.Module):
         c = self.config
         appearance, motion = jnp.split(features, [c.appearance_dim], axis=-1)
         parts = {"appearance": appearance, "motion": motion}
-        for feature in _standardized(c):
+        for feature in c.standardized:
             parts[feature] = self._standardize(feature, parts[feature])
         seen = jnp.concatenate(list(parts.values()), axis=-1)
         if c.visual_proj_dim is None:
