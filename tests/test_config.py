@@ -92,6 +92,13 @@ def test_what_does_not_fit_is_refused(make, message):
         make()
 
 
+def test_what_a_model_reads_and_standardises():
+    assert PAPER.model.standardized == ()
+    assert DEMO.model.standardized == ("appearance",)
+    for variant, features in (("flow", ("appearance", "motion")), ("unconditional", ())):
+        assert dataclasses.replace(DEMO.model, variant=variant).standardized == features
+
+
 def test_tiny_is_the_demo_made_small():
     assert {line.split(":")[0] for line in differing(TINY, DEMO)} <= {
         "name",

@@ -171,6 +171,17 @@ def test_a_pipe_that_holds_no_video(tmp_path, checkpoint):
     assert old.read_bytes() == b"old"
 
 
+def test_standard_output_on_a_full_disk(monkeypatch):
+    """/dev/full answers every write as a full disk does."""
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with (
+            pytest.raises(InputError, match=r"standard output: cannot be written \(No space left"),
+            live._sink(live.PIPE, 16_000, overwrite=False) as write,
+        ):
+            write(np.zeros(1024, np.float32))
+
+
 def test_a_growing_wav_is_whole_at_every_instant(tmp_path):
     path = tmp_path / "growing.wav"
     with GrowingWav(path, 16_000, overwrite=False) as wav:
@@ -211,8 +222,9 @@ def test_bad_options(tmp_path, checkpoint):
     generator, features = made("frame", 2)
     with pytest.raises(InputError, match="window of 0"):
         list(stream(generator, features, first_carry(generator, KEY), window=0))
-    with pytest.raises(InputError, match="NaN"):
-        list(stream(generator, features * np.float16(np.nan), first_carry(generator, KEY)))
+    features[1] = np.nan
+    with pytest.raises(InputError, match=r"NaN .* first in number 1"):
+        list(stream(generator, features, first_carry(generator, KEY)))
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from v2s_jax.errors import InputError
-from v2s_jax.place import IN_CHECKOUT, PACKAGE, ROOT
+from v2s_jax.place import IN_CHECKOUT, ROOT
 from v2s_jax.shipped import SHIPPED
 
 REQUIREMENTS = ROOT / "requirements.txt" if IN_CHECKOUT else None
@@ -142,7 +142,8 @@ def weights() -> Iterator[Finding]:
         try:
             config, _ = load_params_file(path)
         except InputError as error:
-            yield Finding("checkpoint", str(error), f"install again: {path} is damaged")
+            wrong = "damaged" if path.exists() else "missing"
+            yield Finding("checkpoint", str(error), f"install again: {path} is {wrong}")
         else:
             yield Finding("checkpoint", f"{path.name}: {config.model.variant}, {config.extractor}")
     original = original_path()

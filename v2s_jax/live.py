@@ -263,6 +263,11 @@ def _sink(
                 rest = rest[os.write(descriptor, rest) :]
         except BrokenPipeError:
             return False
+        except OSError as error:
+            raise InputError(
+                f"standard output: cannot be written ({error.strerror}): free space or write "
+                "elsewhere"
+            ) from error
         return True
 
     descriptor = sys.stdout.fileno()

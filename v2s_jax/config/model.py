@@ -9,6 +9,7 @@ from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
 
 Variant = Literal["frame", "seq", "flow", "unconditional"]
 Cell = Literal["gru", "lstm"]
+Feature = Literal["appearance", "motion"]
 
 TWO_TIERS = 2
 THREE_TIERS = 3
@@ -140,6 +141,15 @@ class ModelConfig:
     def feature_dim(self) -> int:
         """Width of what the model reads of a video frame: appearance, for `flow` motion too."""
         return self.appearance_dim + (self.motion_dim if self.variant == "flow" else 0)
+
+    @property
+    def standardized(self) -> tuple[Feature, ...]:
+        """The features that the model reads and standardises."""
+        wanted: dict[Feature, bool] = {
+            "appearance": self.standardize_appearance and self.variant != "unconditional",
+            "motion": self.standardize_motion and self.variant == "flow",
+        }
+        return tuple(feature for feature, standardize in wanted.items() if standardize)
 
     @property
     def seen_dim(self) -> int:

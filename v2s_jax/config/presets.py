@@ -34,7 +34,7 @@ DEMO = Config(
         precision="bfloat16",
     ),
 )
-"""The sizes of the shipped checkpoint: outruns real time on two CPU cores."""
+"""The sizes of the models that ship: outruns real time on two CPU cores."""
 
 TINY = Config(
     name="tiny",

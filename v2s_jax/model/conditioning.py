@@ -9,9 +9,9 @@ Flow         as Seq, with appearance and motion of each video frame concatenated
 The vector enters as it is (the paper's figure shows no layer in between), or through a projection
 `relu(x P + b)` when `visual_proj_dim` says so, which keeps small models small. With
 `standardize_appearance` it is (x - mean) / scale of the training set: pictures share most of their
-brightness, and without its removal the little that moves drowns in it. With
-`principal_components` it is (x - mean) C instead: how light a picture is as a whole makes most of the
-variance of a set of many scenes, and beside it, too, the little that moves would drown.
+brightness, and without its removal the little that moves drowns in it. With `principal_components`
+it is (x - mean) C instead: how light a picture is as a whole makes most of the variance of a set of
+many scenes, and beside it, too, the little that moves would drown.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def with_statistics(
 
     Raises InputError when it does and there are none.
     """
-    wanted = _standardized(model)
+    wanted = model.standardized
     if not wanted:
         return params
     if statistics is None:
@@ -58,15 +58,6 @@ def with_statistics(
         else:
             conditioning[feature + COMPONENTS] = jnp.asarray(of_feature.components, jnp.float32)
     return {**params, "params": {**params["params"], CONDITIONING: conditioning}}
-
-
-def _standardized(model: ModelConfig) -> list[str]:
-    """Name the features that the model reads and standardises."""
-    wanted = {
-        "appearance": model.standardize_appearance and model.variant != "unconditional",
-        "motion": model.standardize_motion and model.variant == "flow",
-    }
-    return [feature for feature, standardize in wanted.items() if standardize]
 
 
 class Vision(nn.Module):
@@ -87,7 +78,7 @@ class Vision(nn.Module):
         c = self.config
         appearance, motion = jnp.split(features, [c.appearance_dim], axis=-1)
         parts = {"appearance": appearance, "motion": motion}
-        for feature in _standardized(c):
+        for feature in c.standardized:
             parts[feature] = self._standardize(feature, parts[feature])
         seen = jnp.concatenate(list(parts.values()), axis=-1)
         if c.visual_proj_dim is None:

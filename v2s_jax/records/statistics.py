@@ -28,9 +28,7 @@ SILENT_SEC = 1.0
 """Seconds without a progress bar."""
 
 
-def feature_statistics(
-    data: Clips, seed: int, components: int | None = None
-) -> FeatureStatistics:
+def feature_statistics(data: Clips, seed: int, components: int | None = None) -> FeatureStatistics:
     """Return the mean and scale of each feature over the first clips in the order of training.
 
     With `components` also so many principal ones. A function of the data and the seed alone, so

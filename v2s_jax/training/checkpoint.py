@@ -157,8 +157,8 @@ class Checkpointer:
     def save(self, checkpoint: Checkpoint, bits: float = NOT_MEASURED) -> None:
         """Save in the background; the arrays are copied before this returns.
 
-        `bits` are those per held-out sample. Raises InputError when this
-        checkpoint, or the one before, cannot be written.
+        `bits` are those per held-out sample. Raises InputError when this checkpoint, or the one
+        before, cannot be written.
         """
         meta = {
             "config": self.config.to_json(),
@@ -281,8 +281,9 @@ def _check_crc(tree: Any, expected: dict[str, int], place: Path) -> None:
 def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
     """Return config and float32 parameters from a safetensors file, a run's folder, or by name.
 
-    The names are those of the models that ship. Of a run's folder the newest checkpoint is read; of a run that averages, the average. Raises
-    InputError when nothing is there, or it is damaged, or of another version.
+    The names are those of the models that ship. Of a run's folder the newest checkpoint is read; of
+    a run that averages, the average. Raises InputError when nothing is there, or it is damaged, or
+    of another version.
     """
     path = shipped_or_given(path)
     with reading(path):

@@ -34,8 +34,8 @@ def load_params_file(path: Path) -> tuple[Config, dict[str, Any]]:
     """
     if not path.is_file():
         raise InputError(
-            f"{path}: no such checkpoint: give a .safetensors file, a --workdir, or one that ships: "
-            f"{', '.join(SHIPPED)}"
+            f"{path}: no such checkpoint: give a .safetensors file, a --workdir, or one that "
+            f"ships: {', '.join(SHIPPED)}"
         )
     try:
         with safe_open(path, framework="numpy") as file:
