@@ -53,7 +53,6 @@ class GrowingWav:
             self._appear()
         except OSError as error:
             raise self._unwritable(error) from error
-        self._appear()
 
     def _appear(self) -> None:
         """Give the file its name; it goes on growing under it."""

@@ -24,6 +24,10 @@ hardly varies is not blown up. From 0.1 to 1 the onsets of synthetic clips were 
 ROUNDING = 1e-9
 """Share of the largest variance below which a component is rounding."""
 
+LEAST_VARIANCE = 2.0**-22
+"""Square of the step of half precision just below 1, in which features are kept: what varies less
+does not vary, and what it would be multiplied with would not fit half precision itself."""
+
 SILENT_SEC = 1.0
 """Seconds without a progress bar."""
 
@@ -74,7 +78,8 @@ class _Sums:
         mean = self._total / self._video_frames
         spread = self._squares / self._video_frames - np.square(mean)
         variance = spread.sum() / max(1, spread.size)  # motion that nobody reads has no width
-        scale = math.sqrt(variance) if variance > 0 else 1.0  # a constant picture stays as it is
+        # A constant picture stays as it is.
+        scale = math.sqrt(variance) if variance > LEAST_VARIANCE else 1.0
         found = Statistics(mean.astype(np.float32), scale)
         if components is None or not mean.size:
             return found
@@ -87,12 +92,12 @@ def principal_components(
 ) -> Float64[np.ndarray, "width count"]:
     """Return what brings rows of mean 0 to their principal components, of a variance of about 1.
 
-    Those beyond the rank of `values` are zero.
+    Those beyond the rank of `values`, and those that vary less than LEAST_VARIANCE, are zero.
     """
     # Fewer rows than dimensions: the smaller of the two matrices of products is decomposed.
     variances, sides = np.linalg.eigh(values @ values.T / len(values))
     variances, sides = variances[::-1][:count], sides[:, ::-1][:, :count]
-    real = variances > ROUNDING * max(variances[0], 0.0)
+    real = variances > max(ROUNDING * variances[0], LEAST_VARIANCE)
     variances, sides = variances[real], sides[:, real]
     directions = values.T @ sides / np.sqrt(len(values) * variances)
     # The sign of an eigenvector is the solver's choice: the largest element is to be positive.
