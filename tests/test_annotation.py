@@ -320,6 +320,15 @@ def test_a_full_disk_is_no_fault_of_the_video(raw, tmp_path, monkeypatch):
         annotate._cut((source, path, tmp_path))
 
 
+def test_what_cut_wrote_into_the_raw_folder_is_no_raw_clip(raw, tmp_path, capsys):
+    root = tmp_path / "raw"
+    shutil.copytree(raw / "water, flowing", root / "water")
+    for _ in range(2):
+        annotate.CutArgs(root, root / "work", workers=1).run()
+        told = capsys.readouterr().out
+        assert "2 segments of 1 videos" in told and "left out" not in told
+
+
 def test_names_that_are_not_utf8_are_left_out(raw, tmp_path, capsys):
     (tmp_path / "raw" / "dog").mkdir(parents=True)
     for name in (b"ok.mp4", b"caf\xe9.mp4"):
