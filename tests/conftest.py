@@ -32,6 +32,7 @@ from hypothesis import settings
 
 from v2s_jax.config import TINY, Config
 from v2s_jax.model import VideoToSound, init_params
+from v2s_jax.training.params_file import save_params
 
 # A first case may compile, and machines are busy: no test is about time.
 settings.register_profile("untimed", deadline=None)
@@ -49,6 +50,14 @@ def programs_end_with_their_file():
 def tiny() -> Config:
     """The real config, replaced small."""
     return TINY
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A file of random parameters of the tiny preset."""
+    file = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_params(file, TINY, random_params(TINY))
+    return file
 
 
 def random_params(config: Config, seed: int = 0) -> dict[str, Any]:

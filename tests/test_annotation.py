@@ -18,7 +18,7 @@ from data.annotation.segments import Segment, read_segments, segments_of, write_
 from data.annotation.votes import Vote, decide, read_votes
 from data.layout import Source, find_sources
 from tests.browser import browsing, needs_browser, text_of, wait_until
-from tests.test_media import run_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.media import probe, read_sound, read_sound_file, read_video_frames, writing
