@@ -11,7 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # What one test compiles, the next compiles again; `test_sample_command` tries the cache.
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")
 # librosa keeps what numba compiles beside its own sources. Two workers that compile the same there
-# at once, which happens in a new environment, can leave a file that crashes all who load it.
+# at once, which happens in a new environment, can leave a file that crashes all who load it. The
+# program takes turns (`evaluation/sound_library.py`); tests that import librosa themselves do not.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     kept = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{worker}"
     os.environ.setdefault("NUMBA_CACHE_DIR", str(kept))
