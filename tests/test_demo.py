@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.browser import browsing, needs_browser, wait_until
-from tests.test_media import run_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax import sonify
 from v2s_jax.commands import demo
 from v2s_jax.errors import InputError

@@ -6,12 +6,12 @@ import wave
 from fractions import Fraction
 from pathlib import Path
 
-import imageio_ffmpeg
 import jax
 import numpy as np
 import pytest
 
 from tests.conftest import random_params, with_model
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax import live
 from v2s_jax.commands import benchmark
 from v2s_jax.config import TINY
@@ -109,13 +109,6 @@ def test_what_windows_keep_and_lose():
     assert (cold_again != warm_again).any(), "the middle tier and the last samples are carried"
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    file = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    save_params(file, TINY, random_params(TINY))
-    return file
-
-
 def make_video(path: Path, pictures: int, fps: int = 25) -> Path:
     random = np.random.default_rng(1)
     frames = random.integers(0, 256, (pictures, 48, 64, 3), np.uint8)
@@ -143,10 +136,7 @@ def test_a_streamed_file_is_the_sonified_one(tmp_path, checkpoint):
 def test_a_pipe_is_sounded_to_the_sample(tmp_path, checkpoint, pictures):
     """Through the program: Matroska on stdin, raw PCM on stdout, words on stderr."""
     video = make_video(tmp_path / "v.mp4", pictures)
-    remux = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", video, "-c", "copy"]
-    data = subprocess.run(
-        [*map(str, remux), "-f", "matroska", "pipe:1"], capture_output=True, check=True
-    ).stdout
+    data = run_ffmpeg("-i", video, "-c", "copy", "-f", "matroska", "pipe:1")
     words = ["--stream", "--video", "-", "--out", "-", "--checkpoint", checkpoint]
     ended = subprocess.run(
         [sys.executable, str(ROOT / "sample.py"), *map(str, words)], input=data, capture_output=True
