@@ -16,8 +16,8 @@ from v2s_jax import media
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
 from v2s_jax.errors import InputError
-from v2s_jax.shipped import SHIPPED
 from v2s_jax.place import EXAMPLE, called
+from v2s_jax.shipped import SHIPPED
 from v2s_jax.sonification import sonify
 from v2s_jax.training.checkpoint import load_params
 
