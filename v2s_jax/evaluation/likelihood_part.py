@@ -19,12 +19,10 @@ from v2s_jax.evaluation.estimate import Estimate
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.progress import scoring_bar
-from v2s_jax.evaluation.selection import Selection
+from v2s_jax.evaluation.selection import TRAIN, Selection
 from v2s_jax.evaluation.shuffling import partners
 from v2s_jax.training.loss import BITS_PER_NAT
 
-TRAIN = "train"
-"""The split that the unigram is fitted on."""
 UNIFORM, UNIGRAM = "uniform", "unigram"
 FLOOR_LEVELS = {"q_levels": 256, "quantization": "linear"}
 """The levels of floors in a data set that does not say of which they are."""
