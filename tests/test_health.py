@@ -89,8 +89,8 @@ def test_sounds_that_are_merely_periodic_do_not_repeat():
 
 @pytest.mark.parametrize("samples", [1, 511, 512, 16_384, 16_385, 17_000])
 def test_any_length_is_looked_at(samples):
-    for waveform in (np.zeros(samples, np.float32), noise(0, 0.1)[:samples]):
-        findings(waveform, TINY)
+    assert found(np.zeros(samples, np.float32)) == ({"silent"} if samples >= 512 else set())
+    assert found(noise(0, 0.1)[:samples]) <= {"dc"}  # the mean of a few samples is not near 0
 
 
 def test_rates_stand_beside_those_of_true_sounds(sounds):
