@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from tests.child_processes import children, needs_proc
 from tests.ffmpeg import run_ffmpeg
@@ -385,6 +386,9 @@ def test_sounds_are_compressed_in_their_place(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="NaN or infinity"):
         write_sound(tmp_path / "bad", noise + np.float32("nan"), 16_000)
     assert {path.name for path in tmp_path.iterdir()} == {"flac", "aac"}
+    wavfile.write(tmp_path / "nan.wav", 16_000, np.full(8_000, np.nan, np.float32))
+    with pytest.raises(InputError, match=r"nan\.wav: its sound holds NaN or infinity"):
+        read_sound_file(tmp_path / "nan.wav", 16_000)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ SCALE = SOUND._replace(hop_sec=0.008)
 """What sounds are compared on, at twice as many instants."""
 TICKS_KHZ = (0.5, 1, 2, 4)
 RANGE_DB = 60.0
-"""Shown below full scale, in all sounds alike, so that they can be compared."""
+"""Shown above the floor, in all sounds alike, so that they can be compared: up to 10 dB, since a
+tone lies above noise as loud."""
 WEBP_QUALITY = 70
 """Of 100: letters stay sharp, and a figure of four sounds takes about 50 kB."""
 

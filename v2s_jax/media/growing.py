@@ -50,7 +50,6 @@ class GrowingWav:
         try:
             self._wav.writeframes(data)  # the header's sizes too, after the sound
             self._file.flush()
-            self._appear()
         except OSError as error:
             raise self._unwritable(error) from error
 
