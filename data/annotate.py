@@ -82,7 +82,7 @@ class CutArgs:
         for option, value in (("page-segments", self.page_segments), ("workers", self.workers)):
             if value < 1:
                 raise InputError(f"--{option} {value}: must be at least 1")
-        sources, ignored = find_sources(str(self.raw))
+        sources, ignored = find_sources(str(self.raw), [str(self.out)])
         tasks = [(source, Path(source.path), self.out / "media") for source in sources]
         shown = tqdm(
             in_order(_cut, tasks, self.workers), total=len(tasks), unit="video", desc="segments"

@@ -261,7 +261,8 @@ def prepare_seconds(videos: Path, out: Path, workers: int) -> float:
     start = time.perf_counter()
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
-        raise InputError(f"{called('prepare folder')}: {ended.stderr.strip().splitlines()[-1]}")
+        told = ended.stderr.strip().splitlines() or [f"ended with code {ended.returncode}"]
+        raise InputError(f"{called('prepare folder')}: {told[-1]}")
     return time.perf_counter() - start
 
 

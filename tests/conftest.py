@@ -11,7 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # What one test compiles, the next compiles again; `test_sample_command` tries the cache.
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")
 # librosa keeps what numba compiles beside its own sources. Two workers that compile the same there
-# at once, which happens in a new environment, can leave a file that crashes all who load it.
+# at once, which happens in a new environment, can leave a file that crashes all who load it. The
+# program takes turns (`evaluation/sound_library.py`); tests that import librosa themselves do not.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     kept = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{worker}"
     os.environ.setdefault("NUMBA_CACHE_DIR", str(kept))
@@ -32,6 +33,7 @@ from hypothesis import settings
 
 from v2s_jax.config import TINY, Config
 from v2s_jax.model import VideoToSound, init_params
+from v2s_jax.training.params_file import save_params
 
 # A first case may compile, and machines are busy: no test is about time.
 settings.register_profile("untimed", deadline=None)
@@ -49,6 +51,14 @@ def programs_end_with_their_file():
 def tiny() -> Config:
     """The real config, replaced small."""
     return TINY
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A file of random parameters of the tiny preset."""
+    file = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_params(file, TINY, random_params(TINY))
+    return file
 
 
 def random_params(config: Config, seed: int = 0) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from data.annotation.segments import Segment, read_segments, segments_of, write_
 from data.annotation.votes import Vote, decide, read_votes
 from data.layout import Source, find_sources
 from tests.browser import browsing, needs_browser, text_of, wait_until
-from tests.test_media import run_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.media import probe, read_sound, read_sound_file, read_video_frames, writing
@@ -318,6 +318,15 @@ def test_a_full_disk_is_no_fault_of_the_video(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "whole_file", full)
     with pytest.raises(InputError, match=r"cannot be written \(No space left"):
         annotate._cut((source, path, tmp_path))
+
+
+def test_what_cut_wrote_into_the_raw_folder_is_no_raw_clip(raw, tmp_path, capsys):
+    root = tmp_path / "raw"
+    shutil.copytree(raw / "water, flowing", root / "water")
+    for _ in range(2):
+        annotate.CutArgs(root, root / "work", workers=1).run()
+        told = capsys.readouterr().out
+        assert "2 segments of 1 videos" in told and "left out" not in told
 
 
 def test_names_that_are_not_utf8_are_left_out(raw, tmp_path, capsys):

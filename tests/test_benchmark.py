@@ -195,7 +195,8 @@ def test_missing_checkpoint_is_one_line(tmp_path):
     done = run_benchmark("sampling", "--checkpoint", str(missing), "--batch", "1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"error: {missing}: no such checkpoint: give a .safetensors file or a --workdir\n"
+        f"error: {missing}: no such checkpoint: give a .safetensors file, a --workdir, or "
+        "one that ships: frame, seq, flow\n"
     )
 
 

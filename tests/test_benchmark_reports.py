@@ -105,6 +105,14 @@ def test_reports_that_ship_are_whole(path):
             lambda report: report["rows"][0].update(samples_per_sec_total=1e9),
             "row 0: samples_per_sec_total is 1e.09, but the other figures make 64000",
         ),
+        (
+            lambda report: report["rows"][0].update(run_sec_median=0.0),
+            "row 0: run_sec_median is 0, not above 0",
+        ),
+        (
+            lambda report: report["peer_rows"][0].update(samples_per_sec=0),
+            "peer row 0: samples_per_sec is 0, not above 0",
+        ),
     ],
 )
 def test_a_report_that_does_not_fit_is_named(change, message, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from tests.conftest import random_params
 from v2s_jax.config import DEMO
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound
-from v2s_jax.sonification import SHIPPED_CHECKPOINT
+from v2s_jax.shipped import SHIPPED, SHIPPED_CHECKPOINT
 from v2s_jax.training.checkpoint import (
     CHECKPOINTS,
     Checkpoint,
@@ -24,7 +25,9 @@ from v2s_jax.training.params_file import save_params
 from v2s_jax.training.state import init_state
 from v2s_jax.types import FeatureStatistics, Statistics
 
-OF_APPEARANCE = Statistics(np.linspace(0, 1, 4096, dtype=np.float32), 0.25)
+OF_APPEARANCE = Statistics(
+    np.linspace(0, 1, 4096, dtype=np.float32), 0.25, np.eye(4096, 8, dtype=np.float32)
+)
 STATISTICS = FeatureStatistics(OF_APPEARANCE, OF_APPEARANCE)
 
 
@@ -184,9 +187,18 @@ def test_missing_tensors_and_other_shapes_are_refused(tiny, tmp_path):
             load_params(file)
 
 
-def test_the_shipped_checkpoint_is_small_and_loads():
-    """Parameters only, without pickle, of the demo preset; its sampler runs."""
-    assert SHIPPED_CHECKPOINT.stat().st_size <= 10_000_000
-    config, params = load_params(SHIPPED_CHECKPOINT)
-    assert config.model == DEMO.model
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_checkpoint_loads_by_its_name(name, tmp_path, monkeypatch):
+    """Parameters only, without pickle, of the demo preset; a file of that name comes first."""
+    config, params = load_params(Path(name))
+    assert config.model == dataclasses.replace(DEMO.model, variant=name)
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name}: not a readable checkpoint"):
+        load_params(Path(name))
+
+
+def test_the_shipped_checkpoints_are_small():
+    assert SHIPPED_CHECKPOINT in SHIPPED.values()
+    assert sum(path.stat().st_size for path in SHIPPED.values()) <= 15_000_000

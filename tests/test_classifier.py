@@ -125,6 +125,9 @@ def test_file_keeps_everything_and_is_small(fitted, sounds, tmp_path):
     assert loaded.categories == fitted.categories
     assert (loaded.trained_on, loaded.sample_rate_hz) == (40, RATE_HZ)
     assert path.stat().st_size < 16_384
+    spoken = dataclasses.replace(fitted, categories=("a dog", "drum", "printer", "water, flowing"))
+    save_classifier(path, spoken)
+    assert load_classifier(path).categories == spoken.categories
 
 
 def test_bad_input_gets_one_line(fitted, sounds, tmp_path):

@@ -77,6 +77,14 @@ def test_differences_are_named():
         (lambda: Config("a", training=TrainingConfig(chunk_samples=1000)), "use 1024"),
         (lambda: Config("a", training=TrainingConfig(chunk_samples=1536)), "use 1024"),
         (lambda: TrainingConfig(seed=2**32), "seed 4294967296: use"),
+        (
+            lambda: ModelConfig(principal_components=8),
+            "principal_components 8 are of standardised features: add --model.standardize-app",
+        ),
+        (
+            lambda: ModelConfig(standardize_motion=True, motion_dim=7, principal_components=8),
+            "principal_components is 8: use 1 to 7",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):
@@ -84,11 +92,18 @@ def test_what_does_not_fit_is_refused(make, message):
         make()
 
 
+def test_what_a_model_reads_and_standardises():
+    assert PAPER.model.standardized == ()
+    assert DEMO.model.standardized == ("appearance",)
+    for variant, features in (("flow", ("appearance", "motion")), ("unconditional", ())):
+        assert dataclasses.replace(DEMO.model, variant=variant).standardized == features
+
+
 def test_tiny_is_the_demo_made_small():
     assert {line.split(":")[0] for line in differing(TINY, DEMO)} <= {
         "name",
         *(f"model.{n}" for n in ("big_frame_size", "frame_size", "dim", "mlp_dim")),
-        *(f"model.{n}" for n in ("embedding_dim", "visual_proj_dim")),
+        *(f"model.{n}" for n in ("embedding_dim", "visual_proj_dim", "principal_components")),
         *(f"training.{f.name}" for f in dataclasses.fields(TrainingConfig)),
     }
 

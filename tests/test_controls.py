@@ -1,31 +1,21 @@
 """What people ask of sample.py beside a sound: takes, a prefix, the original sound."""
 
-import subprocess
 import wave
 from fractions import Fraction
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tests.conftest import random_params
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.media import probe, read_sound, read_video_frames, write_clip, write_wav
 from v2s_jax.sonification import features as of_features
 from v2s_jax.sonification import sonify
 from v2s_jax.sonification.outputs import remove_further_takes
-from v2s_jax.training.params_file import save_params
 
 SAMPLES = 16_000
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    file = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    save_params(file, TINY, random_params(TINY))
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +111,8 @@ def test_a_sound_goes_on_from_a_prefix_file(video, checkpoint, tmp_path):
 
 def tone_of(path: Path, track: int) -> float:
     """The share of a track's power within 50 Hz of the original's tone."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path)]
-    command += ["-map", f"0:a:{track}", "-ac", "1", "-ar", "16000", "-f", "f32le", "-"]
-    sound = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, "<f4")
+    wanted = ("-map", f"0:a:{track}", "-ac", 1, "-ar", 16_000, "-f", "f32le", "-")
+    sound = np.frombuffer(run_ffmpeg("-i", path, *wanted), "<f4")
     power = np.abs(np.fft.rfft(sound[:SAMPLES])) ** 2
     return float(power[950:1050].sum() / power.sum())
 

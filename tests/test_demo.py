@@ -11,10 +11,13 @@ from urllib.request import urlopen
 import pytest
 
 from tests.browser import browsing, needs_browser, wait_until
-from tests.test_media import run_ffmpeg
+from tests.conftest import random_params
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax import sonify
 from v2s_jax.commands import demo
+from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
+from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "drum.mp4"
@@ -104,6 +107,18 @@ def test_what_cannot_be_sounded_is_told(address, tmp_path):
     ):
         with pytest.raises(exceptions.AppError, match=re.escape(says)):
             client.predict(video, demo_model(client), 0, 1.0, api_name="/sound")
+
+
+def test_models_of_runs_that_name_their_files_alike_can_all_be_chosen(tmp_path):
+    paths = [tmp_path / run / "params.safetensors" for run in ("first", "second")]
+    for path in paths:
+        path.parent.mkdir()
+        save_params(path, TINY, random_params(TINY))
+    assert demo.named_models([*paths, paths[0]]) == {
+        "first-params (frame, pixels)": paths[0],
+        "second-params (frame, pixels)": paths[1],
+        "first-params-2 (frame, pixels)": paths[0],
+    }
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,8 @@ def stopping(clips: DirectClips, config: Config, stop_before: int | None) -> Tra
                 yield batch
 
     samples, _ = padded_size(clips, config)
-    statistics = feature_statistics(clips, config.training.seed)
+    components = config.model.principal_components
+    statistics = feature_statistics(clips, config.training.seed, components)
     return TrainingData(open_batches, samples, statistics, clips.fingerprint)
 
 
@@ -369,12 +370,12 @@ with open_direct("demo", TINY, 1, 0) as opening:
         start_new_session=True,
     ) as run:
         assert run.stdin is not None and run.stdout is not None
-        assert run.stdout.readline() == "drum-train-00000\n"
+        assert run.stdout.readline() == "baby_crying-train-00000\n"
         os.killpg(run.pid, signal.SIGTERM)
         assert run.stdout.readline() == "asked\n"
         run.stdin.write("go on\n")
         run.stdin.flush()
-        assert run.stdout.readline() == "drum-train-00001\n"
+        assert run.stdout.readline() == "baby_crying-train-00001\n"
     assert run.returncode == 0
 
 

@@ -56,14 +56,16 @@ def test_a_broken_ffmpeg(monkeypatch, tmp_path):
 
 
 def test_a_damaged_checkpoint_and_missing_weights(monkeypatch, tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "demo.safetensors").write_bytes(b"damaged")
-    monkeypatch.setattr(doctor, "PACKAGE", tmp_path)
+    (tmp_path / "demo.safetensors").write_bytes(b"damaged")
+    monkeypatch.setattr(doctor, "SHIPPED", {"demo": tmp_path / "demo.safetensors"})
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     checkpoint, vgg19 = doctor.weights()
-    assert checkpoint.state == "lacking" and "damaged" in (checkpoint.mend or "")
+    assert checkpoint.state == "lacking" and (checkpoint.mend or "").endswith("is damaged")
     assert vgg19.state == "optional"
     assert f"as {tmp_path}/models/vgg19_weights" in (vgg19.mend or "")
+    (tmp_path / "demo.safetensors").unlink()
+    checkpoint, _ = doctor.weights()
+    assert checkpoint.state == "lacking" and (checkpoint.mend or "").endswith("is missing")
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):

@@ -22,7 +22,7 @@ from tests.test_checkpoint import a_checkpoint
 from v2s_jax.commands.evaluate import main
 from v2s_jax.config import TINY, Clock, Config, Extraction
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation import choose_clips, generate_sounds, pictures, tables, true_sounds
+from v2s_jax.evaluation import generate_sounds, pictures, tables, true_sounds
 from v2s_jax.evaluation.classifier import load_classifier
 from v2s_jax.evaluation.classifier_part import fit_on_train
 from v2s_jax.evaluation.clip_videos import find_videos
@@ -316,9 +316,14 @@ def test_how_features_were_made_is_told():
     )
 
 
+def drums(data: Path, count: int) -> list[ClipRecord]:
+    clips = select(open_data_set(data, "test"), ["drum"], count)
+    return [clips[clip] for clip in range(count)]
+
+
 def test_sound_depends_on_seed_and_clip_but_not_on_company(made, untrained):
     generator = Generator(*load_params(untrained))
-    records = [clip.record for clip in choose_clips(open_data_set(made, "test"), "drum", 3)]
+    records = drums(made, 3)
 
     def sounds(records: list[ClipRecord], seed: int) -> list[bytes]:
         brought: list[int] = []
@@ -334,8 +339,7 @@ def test_sound_depends_on_seed_and_clip_but_not_on_company(made, untrained):
 
 
 def test_true_sound_passes_the_levels_of_the_model(made):
-    records = [clip.record for clip in choose_clips(open_data_set(made, "test"), "drum", 2)]
-    assert len(records) == 2
+    records = drums(made, 2)
     for record, sound in zip(records, true_sounds(records, TINY.model), strict=True):
         assert len(np.unique(sound)) <= TINY.model.q_levels
         assert np.abs(sound - record.waveform / 32_768).max() <= 1 / 256 + 1e-6

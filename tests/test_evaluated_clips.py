@@ -27,6 +27,7 @@ from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.models import open_models
 from v2s_jax.evaluation.selection import select
 from v2s_jax.evaluation.shuffling import partners
+from v2s_jax.evaluation.sounds_part import make_sounds
 from v2s_jax.records import open_data_set
 from v2s_jax.training.params_file import save_params
 
@@ -184,7 +185,22 @@ def test_scores_depend_on_neither_order_nor_company_and_are_kept(clips, model, t
     assert (shuffled != bits).all()
 
 
-# Kept scores
+# Kept sounds and scores
+
+
+def test_a_sound_that_is_gone_is_made_again_and_a_damaged_one_is_named(clips, model, tmp_path):
+    two = clips.taken([0, 3])
+    kept = KeptScores(tmp_path / "made.jsonl", {})
+    first = make_sounds(model, two, tmp_path, kept, 0, 1.0)
+    wav = tmp_path / f"{two.clip_ids[1]}.wav"
+    before = wav.read_bytes()
+    wav.unlink()
+    again = make_sounds(model, two, tmp_path, kept, 0, 1.0)
+    assert wav.read_bytes() == before
+    assert [sound.tobytes() for sound in again] == [sound.tobytes() for sound in first]
+    wav.write_bytes(b"half")
+    with pytest.raises(InputError, match=r"-00000\.wav: is damaged: remove .*made\.jsonl to make"):
+        make_sounds(model, two, tmp_path, kept, 0, 1.0)
 
 
 @settings(max_examples=30)

@@ -75,8 +75,23 @@ def test_a_fault_on_one_device_ends_all(made):
     generator, requests, _ = made
     fleet = on_each_device(lambda: generator, jax.local_devices()[:1]) * 2
     endless = dataclasses.replace(requests[1], features=iter(requests[1].features[:9]))
-    with pytest.raises(InputError, match="features of"):
+    with pytest.raises(InputError, match="features of 9 video frames, its 12345 samples lie in 13"):
         generate_all(fleet, [requests[0], endless], Options())
+
+
+def test_features_that_are_not_finite_are_named_by_their_place_in_the_clip(made):
+    generator, requests, _ = made
+    wrong = requests[1].features.copy()
+    wrong[11, 2] = np.nan
+    with pytest.raises(InputError, match="first in number 11"):
+        generator.generate([dataclasses.replace(requests[1], features=wrong)])
+
+
+@pytest.mark.parametrize(("with_nats", "nats"), [(False, None), (True, 0.0)])
+def test_a_clip_without_samples_is_there_at_once(tiny, with_nats, nats):
+    generator = Generator(tiny, random_params(tiny), tile=TILE)
+    (sound,) = generate_all([generator], [request_of(tiny, 0, 0)], Options(with_nats=with_nats))
+    assert (len(sound.levels), sound.nats, sound.faults) == (0, nats, ())
 
 
 def test_likelihood_while_generating_is_the_scored_one(tiny):

@@ -23,8 +23,8 @@ from data.one_pass import Pass, Shape, looped
 from data.split import SplitRule, leaks, split_of
 from data.stats import draw, measure_lengths, table
 from data.vegas import decide
-from tests.test_media import run_ffmpeg
-from tests.test_prepare import children, is_running, needs_proc, wait_for
+from tests.child_processes import children, is_running, needs_proc, wait_for
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import ExtractorSpec
 from v2s_jax.files import whole_folder

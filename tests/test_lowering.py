@@ -13,25 +13,16 @@ from jax import export
 from tests.conftest import with_model
 from tests.fused_blocks import block_of, gpu_engine, tpu_engine
 from tests.training_clips import small
+from v2s_jax.benchmarks.training import no_statistics
 from v2s_jax.config import DEMO, PAPER, Config
 from v2s_jax.kernels.interface import Engine, Keep
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model import VideoToSound, initial_carry
 from v2s_jax.training.state import init_state
 from v2s_jax.training.step import DeviceBatch, chunks_per_clip, clip_nll, train_step
-from v2s_jax.types import FeatureStatistics, Statistics
 
 PLATFORMS = ("tpu", "cuda")
 VIDEO_FRAMES = 2
-
-
-def statistics_of(config: Config) -> FeatureStatistics:
-    return FeatureStatistics(
-        *(
-            Statistics(jnp.zeros(width), 1.0)
-            for width in (config.model.appearance_dim, config.model.motion_dim)
-        )
-    )
 
 
 def lowered(config: Config, platform: str) -> dict[str, str]:
@@ -39,7 +30,7 @@ def lowered(config: Config, platform: str) -> dict[str, str]:
     model = VideoToSound(config, config.training.precision)
     clips = config.training.batch_clips
     samples = VIDEO_FRAMES * config.clock.samples_per_video_frame
-    state = jax.eval_shape(lambda: init_state(model, statistics_of(config)))
+    state = jax.eval_shape(lambda: init_state(model, no_statistics(config.model)))
     params = state.params
     carry = jax.eval_shape(lambda params: initial_carry(model, params, clips), params)
     batch = DeviceBatch(

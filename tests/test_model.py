@@ -162,7 +162,7 @@ def test_bad_chunks_are_refused_before_compilation(tiny):
     carry = initial_carry(model, params, 2)
     for samples, video_frames, message in (
         (1000, 1, "1000 samples is not in whole big frames of 16: use 992 or 1008"),
-        (8, 1, "8 samples is not in whole big frames of 16: use 16 or 16"),
+        (8, 1, "8 samples is not in whole big frames of 16: use 16 samples"),
         (1024, 3, "3 video frames for a chunk of 1024 samples"),
     ):
         with pytest.raises(InputError, match=message):

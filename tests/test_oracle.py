@@ -55,6 +55,19 @@ VARIANTS = {
         "standardize_appearance": True,
         "standardize_motion": True,
     },
+    "frame-components": {"standardize_appearance": True, "principal_components": 2},
+    "flow-components": {
+        "variant": "flow",
+        "visual_proj_dim": 4,
+        "standardize_appearance": True,
+        "standardize_motion": True,
+        "principal_components": 3,
+    },
+    "flow-motion-components": {
+        "variant": "flow",
+        "standardize_motion": True,
+        "principal_components": 3,
+    },
     "frame-plain": {"weight_norm": False, "learn_h0": False},
     "seq-plain": {"variant": "seq", "weight_norm": False, "learn_h0": False},
     "frame-lstm": {"cell": "lstm"},
@@ -89,6 +102,7 @@ def sizes_of(config: Config) -> Sizes:
         learn_h0=model.learn_h0,
         standardize_appearance=model.standardize_appearance,
         standardize_motion=model.standardize_motion,
+        components=model.principal_components is not None,
         projects=model.visual_proj_dim is not None,
     )
 
@@ -166,7 +180,8 @@ def test_loss_and_gradient_equal_the_oracle_s(name):
     for (path, leaf), of_leaf in zip(
         jax.tree_util.tree_leaves_with_path(wide), jax.tree.leaves(gradient), strict=True
     ):
-        if "_mean" in jax.tree_util.keystr(path) or "_scale" in jax.tree_util.keystr(path):
+        name = jax.tree_util.keystr(path)
+        if any(statistic in name for statistic in ("_mean", "_scale", "_components")):
             assert not np.any(of_leaf)
             continue
         place = np.unravel_index(np.argmax(np.abs(of_leaf)), leaf.shape)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from data.synthetic.clip_files import read_clip
 from data.synthetic.command import make_synthetic
 from data.synthetic.generator import make_clip
 from data.synthetic.presets import Preset
+from tests.child_processes import children, is_running, needs_proc, wait_for
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.features.pixels import PixelsExtractor
@@ -27,10 +27,6 @@ CLOCK = Clock()
 TWO = ("drum", "water_flowing")
 MINI = Preset("mini", train_clips=2, test_clips=1, video_frames=8, categories=TWO)
 CLIPS = 3 * len(TWO)
-
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/task").is_dir(), reason="worker processes are listed in /proc, not here"
-)
 
 
 @pytest.fixture(scope="module")
@@ -288,23 +284,3 @@ def threads(_: int) -> list[int]:
 def test_a_worker_computes_on_one_thread():
     (counts,) = in_order(threads, [0], workers=1)
     assert len(counts) >= 2 and set(counts) == {1}
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited for {seconds} s"
-        time.sleep(0.02)
-
-
-def children(process: int) -> list[int]:
-    found = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(child) for path in found for child in path.read_text().split()]
-
-
-def is_running(process: int) -> bool:
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"

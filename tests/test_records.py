@@ -264,7 +264,7 @@ def test_where_no_index_can_be_kept_reading_works(copy):
     index.unlink()
     index.mkdir()  # stands for a folder without write access, which root would have
     assert_same(open_data_set(copy, "train")[9], random_record("train", 9))
-    assert not list(copy.glob(".*tmp*"))
+    assert not list(copy.glob(".unfinished-*"))
 
 
 # One category
@@ -561,6 +561,15 @@ def test_missing_shard(copy):
     shard = sorted(copy.glob("*train.tfrecord*"))[1]
     shard.unlink()
     with pytest.raises(InputError) as caught:
+        open_data_set(copy, "train")
+    assert str(shard) in one_line(caught)
+
+
+def test_shard_that_cannot_be_opened(copy):
+    shard = sorted(copy.glob("*train.tfrecord*"))[1]
+    shard.unlink()
+    shard.mkdir()  # stands for a file without read access, which root would have
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)") as caught:
         open_data_set(copy, "train")
     assert str(shard) in one_line(caught)
 

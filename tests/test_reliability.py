@@ -17,7 +17,7 @@ from data.feature_cache import FeatureCache
 from data.folder import FolderArgs
 from data.making import make_folder
 from data.manifest import Row, read_manifest
-from tests.test_media import run_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax.records import open_data_set
 
 CHANGE_SEC = 1.0

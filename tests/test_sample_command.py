@@ -8,29 +8,20 @@ import wave
 from fractions import Fraction
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.conftest import random_params
+from tests.ffmpeg import run_ffmpeg
 from v2s_jax.commands import sample
 from v2s_jax.commands.door import run_door
 from v2s_jax.config import TINY
 from v2s_jax.live import stream_video
 from v2s_jax.media import probe, read_sound, write_clip
 from v2s_jax.sonification import sonify
-from v2s_jax.training.params_file import save_params
 
 ROOT = Path(__file__).parents[1]
 FPS = Fraction(25)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    file = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    save_params(file, TINY, random_params(TINY))
-    return file
 
 
 def make_video(path: Path, pictures: int, seed: int = 0) -> Path:
@@ -282,8 +273,7 @@ def test_checkpoints_that_are_none(run, videos, tmp_path, checkpoint):
 def test_cut_video_is_sounded_for_what_it_holds(run, tmp_path):
     video, whole = make_video(tmp_path / "whole.mp4", 50), tmp_path / "whole.mkv"
     # A Matroska file tells about its pictures as it goes; mp4 does so at the end.
-    remux = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", video, "-c", "copy", whole]
-    subprocess.run(remux, check=True)
+    run_ffmpeg("-i", video, "-c", "copy", whole)
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     code, told, _ = run("--video", cut, "--out", tmp_path / "out")

@@ -43,6 +43,7 @@ def test_the_command_times_every_category(monkeypatch, capsys):
         (["--clips", "0"], "--clips 0: must be at least 1"),
         (["--video-frames", "0"], "--video-frames 0: must be at least 1"),
         (["--workers", "-1"], "--workers -1: must be at least 1"),
+        (["--seed", "-1"], "seed -1: use a whole number from 0 on"),
     ],
 )
 def test_bad_words_are_one_line(words, message, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.media import mux, probe, write_clip, write_wav
 from v2s_jax.study import make_study, read_answers, read_key, report, table
 from v2s_jax.study.key import CHOICE, FAKE, ORIGINAL, QUESTIONS, REAL, REAL_OR_FAKE, Item, Key
-from v2s_jax.study.making import FIELDS
+from v2s_jax.study.making import FIELDS, MOST_MODELS, TEMPLATE
 
 MODELS = ("frame", "seq", "flow")
 
@@ -256,6 +257,14 @@ def test_bad_words(monkeypatch, tmp_path, words, says):
     with pytest.raises(InputError) as caught:
         command.main(words.split())
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_model_of_a_page_has_a_letter(tmp_path):
+    letters = re.search(r'LETTERS = "(\w+)"', TEMPLATE.read_text())
+    assert letters is not None and len(letters[1]) == MOST_MODELS
+    many = {f"model{number}": tmp_path for number in range(MOST_MODELS + 1)}
+    with pytest.raises(InputError, match="9 models: a page compares at most 8: give fewer"):
+        make_study(many, tmp_path, tmp_path / "o", None, 0)
 
 
 def test_originals_must_be_there_once(folders, tmp_path):

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import hashlib
+import re
+from pathlib import Path
 
 import librosa
 import mir_eval
@@ -117,7 +119,7 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 
 def test_presets_name_categories_that_exist() -> None:
     assert PRESETS["tiny"].train_clips == 7
-    assert PRESETS["demo"].test_clips == 64
+    assert PRESETS["demo"].test_clips == 32
     for name, preset in PRESETS.items():
         assert preset.name == name
         assert set(preset.categories) <= set(CATEGORIES)
@@ -125,6 +127,17 @@ def test_presets_name_categories_that_exist() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         PRESETS["tiny"].train_clips = 1  # type: ignore[misc]
     assert SPLITS == ("train", "test", "extrapolation")
+
+
+def test_the_guide_s_table_of_presets_is_theirs() -> None:
+    guide = (Path(__file__).parents[1] / "data" / "README.md").read_text(encoding="utf-8")
+    row = re.compile(r"^\| `(\w+)` \| (all ten|`drum` only)\b.* \| (.*) \|$", re.MULTILINE)
+    listed = {name: (categories, counts) for name, categories, counts in row.findall(guide)}
+    assert listed.keys() == PRESETS.keys()
+    for name, preset in PRESETS.items():
+        train, test = (len(preset.clips(split)) for split in ("train", "test"))
+        categories = "all ten" if preset.categories == CATEGORIES else "`drum` only"
+        assert listed[name] == (categories, f"{train:,} + {test:,}")
 
 
 # --- drum

@@ -65,10 +65,12 @@ def test_a_run_trains_and_is_not_begun_again(run, made, tmp_path):
     assert list((tmp_path / "run").glob("events.out.tfevents.*"))
     assert run(*words)[0] == 0
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == metrics
-    statistics = feature_statistics(open_data_set(made, "train"), seed=0).appearance
+    data = open_data_set(made, "train")
+    statistics = feature_statistics(data, seed=0, components=8).appearance
     kept = params["params"]["conditioning"]
     np.testing.assert_array_equal(kept["appearance_mean"], statistics.mean)
-    assert kept["appearance_scale"] == np.float32(statistics.scale)
+    np.testing.assert_array_equal(kept["appearance_components"], statistics.components)
+    assert np.abs(kept["appearance_components"]).max() > 0
 
 
 def test_a_run_is_scored_and_heard(run, made, tmp_path):
@@ -145,7 +147,7 @@ def test_another_config_is_refused_with_the_difference(run, made, tmp_path):
         (["--training.chunk-samples", 1000], "use 1024"),
         (["--training.batch-clips", 6], "cannot be split over 8 devices"),
         (["--training.steps", 7], "steps 7 is not a multiple of the 4 updates of one call: use 8"),
-        (["--model.appearance-dim", 7], "appearance_dim"),
+        (["--model.appearance-dim", 70], "appearance_dim"),
         (["--training.category", "drun"], "did you mean drum"),
         (["--model.variant", "seqq"], "seq"),
         (["--device", "abacus"], "use cpu, gpu, tpu"),

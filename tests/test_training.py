@@ -19,6 +19,7 @@ from tests.training_clips import (
     STATISTICS,
     VIDEO_FRAMES,
     Clips,
+    compiled_bytes,
     data_of,
     losses,
     small,
@@ -370,21 +371,6 @@ def test_updates_are_adam_s_with_each_gradient_element_clipped():
         np.testing.assert_allclose(params, expected, rtol=1e-6)
 
 
-def compiled_memory_bytes(config: Config, video_frames: int) -> int:
-    """What one compiled update needs beyond its inputs and outputs."""
-    model = VideoToSound(config)
-    state = jax.eval_shape(lambda: init_state(model, STATISTICS))
-    carry = jax.eval_shape(lambda: initial_carry(model, init_state(model, STATISTICS).params, 8))
-    samples = video_frames * 1024
-    batch = DeviceBatch(
-        jax.ShapeDtypeStruct((8, samples), jnp.uint8),
-        jax.ShapeDtypeStruct((8, video_frames, APPEARANCE_DIM), jnp.float16),
-        jax.ShapeDtypeStruct((8, samples), bool),
-    )
-    step = jax.jit(partial(train_step, model, 1, total=lambda tree: tree))
-    return step.lower(state, carry, batch).compile().memory_analysis().temp_size_in_bytes
-
-
 @pytest.mark.slow
 def test_memory_of_a_window_over_the_clip_is_that_of_one_chunk(tiny):
     """Carries aside: 64 chunks take what one does, where one piece of them takes fifty times it."""
@@ -395,7 +381,7 @@ def test_memory_of_a_window_over_the_clip_is_that_of_one_chunk(tiny):
 
     video_frames = 32
     one, window, piece = (
-        compiled_memory_bytes(with_window(*sizes), video_frames)
+        compiled_bytes(with_window(*sizes), video_frames)
         for sizes in ((512, 1), (512, 64), (video_frames * 1024, 1))
     )
     print(f"{one / 2**20:.1f} MB, {window / 2**20:.1f} MB, {piece / 2**20:.1f} MB")

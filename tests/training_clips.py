@@ -3,14 +3,20 @@
 import dataclasses
 import json
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from v2s_jax.config import Config
+from v2s_jax.model import VideoToSound, initial_carry
 from v2s_jax.training.held_out import HeldOut
 from v2s_jax.training.loop import TrainingData
 from v2s_jax.training.metrics import METRICS_FILE
+from v2s_jax.training.state import init_state
+from v2s_jax.training.step import DeviceBatch, train_step
 from v2s_jax.types import Batch, FeatureStatistics, Statistics
 
 VIDEO_FRAMES = 2
@@ -31,7 +37,12 @@ def small(tiny: Config, **training) -> Config:
     }
     return dataclasses.replace(
         tiny,
-        model=dataclasses.replace(tiny.model, appearance_dim=APPEARANCE_DIM),
+        model=dataclasses.replace(
+            tiny.model,
+            appearance_dim=APPEARANCE_DIM,
+            standardize_motion=False,
+            principal_components=None,
+        ),
         training=dataclasses.replace(tiny.training, **{**defaults, **training}),
     )
 
@@ -89,3 +100,18 @@ def logged(workdir: Path) -> list[dict[str, float]]:
 
 def losses(workdir: Path) -> list[float]:
     return [line["nats_per_sample"] for line in logged(workdir)]
+
+
+def compiled_bytes(config: Config, video_frames: int) -> int:
+    """What one compiled update needs beyond its inputs and outputs."""
+    model, clips = VideoToSound(config), config.training.batch_clips
+    state = jax.eval_shape(lambda: init_state(model, STATISTICS))
+    carry = jax.eval_shape(lambda params: initial_carry(model, params, clips), state.params)
+    samples = video_frames * config.clock.samples_per_video_frame
+    batch = DeviceBatch(
+        jax.ShapeDtypeStruct((clips, samples), jnp.uint8),
+        jax.ShapeDtypeStruct((clips, video_frames, APPEARANCE_DIM), jnp.float16),
+        jax.ShapeDtypeStruct((clips, samples), bool),
+    )
+    step = jax.jit(partial(train_step, model, 1, total=lambda tree: tree))
+    return step.lower(state, carry, batch).compile().memory_analysis().temp_size_in_bytes

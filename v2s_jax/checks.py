@@ -10,9 +10,16 @@ HALF_INFINITY = np.uint16(0x7C00)
 
 
 def check_features(
-    features: Float[np.ndarray, "..."], video_frames: int, feature_dim: int, clip: str
+    features: Float[np.ndarray, "..."],
+    video_frames: int,
+    feature_dim: int,
+    clip: str,
+    first: int = 0,
 ) -> None:
-    """Raise InputError unless there is one finite vector of the model's width per video frame."""
+    """Raise InputError unless there is one finite vector of the model's width per video frame.
+
+    `first` is the number in the clip of the video frame that `features` begin with.
+    """
     if features.ndim != 2 or features.shape[1] != feature_dim:
         raise InputError(
             f"{clip}: features of shape {features.shape}, the model reads {feature_dim} values of "
@@ -27,8 +34,8 @@ def check_features(
     if not finite.all():
         raise InputError(
             f"{clip}: NaN or infinite values in the features of {np.count_nonzero(~finite)} of "
-            f"{video_frames} video frames, first in number {int(np.argmin(finite))}: extract them "
-            "again"
+            f"{video_frames} video frames, first in number {first + int(np.argmin(finite))}: "
+            "extract them again"
         )
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from v2s_jax.errors import InputError
-from v2s_jax.place import IN_CHECKOUT, PACKAGE, ROOT
+from v2s_jax.place import IN_CHECKOUT, ROOT
+from v2s_jax.shipped import SHIPPED
 
 REQUIREMENTS = ROOT / "requirements.txt" if IN_CHECKOUT else None
 """Installed, the package's own metadata have the same lines."""
@@ -137,11 +138,12 @@ def weights() -> Iterator[Finding]:
     from v2s_jax.features.weights import KERAS_URL, original_path
     from v2s_jax.training.params_file import load_params_file
 
-    for path in sorted((PACKAGE / "checkpoints").glob("*.safetensors")):
+    for path in SHIPPED.values():
         try:
             config, _ = load_params_file(path)
         except InputError as error:
-            yield Finding("checkpoint", str(error), f"install again: {path} is damaged")
+            wrong = "damaged" if path.exists() else "missing"
+            yield Finding("checkpoint", str(error), f"install again: {path} is {wrong}")
         else:
             yield Finding("checkpoint", f"{path.name}: {config.model.variant}, {config.extractor}")
     original = original_path()

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,10 +30,8 @@ from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.media import GrowingWav, PipedVideo, pcm16, probe, read_video_frames
 from v2s_jax.quantize import dequantize
+from v2s_jax.shipped import SHIPPED_CHECKPOINT
 from v2s_jax.training.checkpoint import load_params
-
-SHIPPED_CHECKPOINT = Path(str(files("v2s_jax") / "checkpoints" / "demo.safetensors"))
-"""The demo preset, trained on drawn drums; the README says how."""
 
 PIPE = Path("-")
 """Standard input as a video, standard output as a sound."""
@@ -266,6 +263,11 @@ def _sink(
                 rest = rest[os.write(descriptor, rest) :]
         except BrokenPipeError:
             return False
+        except OSError as error:
+            raise InputError(
+                f"standard output: cannot be written ({error.strerror}): free space or write "
+                "elsewhere"
+            ) from error
         return True
 
     descriptor = sys.stdout.fileno()

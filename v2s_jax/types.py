@@ -45,6 +45,9 @@ class Statistics(NamedTuple):
     scale: float
     """Root of the variance averaged over the dimensions: one number, so that a dimension that
     hardly varies is not blown up."""
+    components: Float[np.ndarray, "feature_dim components"] | None = None
+    """What a feature less its mean is multiplied with to give its principal components, each of a
+    variance of about 1; None where nobody asked for them."""
 
 
 class FeatureStatistics(NamedTuple):

@@ -21,7 +21,7 @@ YES, SORT_OF, NO = "yes", "sort of", "no"
 ANSWERS = (YES, SORT_OF, NO)
 
 VOTES_NEEDED = 3
-"""People who judge each modality of a segment (PAPER)."""
+"""People who judge each modality of a segment (paper: three)."""
 
 VOTE_FIELDS = ("segment_id", "modality", "annotator", "answer")
 

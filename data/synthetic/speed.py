@@ -22,18 +22,17 @@ from v2s_jax.benchmarks.table import Column, header_lines, row_line
 from v2s_jax.commands.benchmark_report import machine_line
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
-from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
 from v2s_jax.media.writing import CLIP_SUFFIX
 
 from ..locking import CORES
 from ..pool import in_order
 from .codes import PLAIN
-from .digest import generator_digest
 from .encoding import write_video
 from .floor import floor_bits, level_edges
 from .generator import CATEGORIES
-from .recipe import Recipe
+from .presets import Preset
+from .recipe import Order, Recipe
 
 TARGET = 20
 """Times real time, encoding apart, on two cores."""
@@ -110,28 +109,15 @@ def measured(args: SpeedArgs) -> list[Timed]:
     All processes do the same until the end: ffmpeg works beside the process that feeds it, and
     would take time from another that makes a clip.
     """
-    generator = generator_digest()
-    recipes = [
-        Recipe(
-            category,
-            "train",
-            index,
-            args.seed,
-            args.video_frames,
-            Clock(),
-            probe="none",
-            sound_codec="flac",
-            generator=generator,
-        )
-        for index in range(args.clips)
-        for category in CATEGORIES
-    ]
+    preset = Preset("speed", args.clips, 0, args.video_frames, CATEGORIES)
+    order = Order(preset, args.seed)
+    recipes = list(order.recipes("train"))
     count = len(recipes)
     makings = in_order(timed_making, recipes, args.workers)
     made = list(tqdm(makings, total=count, unit="clip", desc="making"))
     encodings = in_order(timed_encoding, recipes, args.workers)
     encoded = list(tqdm(encodings, total=count, unit="clip", desc="encoding"))
-    lasting_sec = args.video_frames / float(Clock().fps)
+    lasting_sec = args.video_frames / float(order.clock.fps)
     return [
         Timed(recipe.category, lasting_sec, making_sec, floor_sec, encoding_sec)
         for recipe, (making_sec, floor_sec), encoding_sec in zip(

@@ -24,6 +24,7 @@ class Sizes:
     learn_h0: bool
     standardize_appearance: bool
     standardize_motion: bool
+    components: bool
     projects: bool
 
 
@@ -65,13 +66,19 @@ class Oracle:
         if self.s.variant == "unconditional":
             return np.zeros(0)
         if self.s.standardize_appearance:
-            appearance = (appearance - conditioning["appearance_mean"]) / float(
-                conditioning["appearance_scale"]
-            )
+            appearance = self.standardized("appearance", appearance)
         if self.s.standardize_motion and self.s.variant == "flow":
-            motion = (motion - conditioning["motion_mean"]) / float(conditioning["motion_scale"])
+            motion = self.standardized("motion", motion)
         seen = np.concatenate([appearance, motion])
         return relu(linear(conditioning["projection"], seen)) if self.s.projects else seen
+
+    def standardized(self, name: str, feature: np.ndarray) -> np.ndarray:
+        """Apply the training set's statistics to one feature."""
+        statistics = self.p["conditioning"]
+        rest = feature - statistics[f"{name}_mean"]
+        if self.s.components:
+            return rest @ np.asarray(statistics[f"{name}_components"], np.float64)
+        return rest / float(statistics[f"{name}_scale"])
 
     def amplitudes(self, count: int) -> np.ndarray:
         """Return the last `count` levels in the recurrent tiers' range [-2, 2)."""

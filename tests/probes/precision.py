@@ -19,6 +19,7 @@ from tests.probes.report import markdown
 from v2s_jax.config import DEMO, Clock, Config, Precision
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.quantize import quantize
+from v2s_jax.records.statistics import MOST_VIDEO_FRAMES, principal_components
 from v2s_jax.training.held_out import HELD_OUT_BITS, HeldOut
 from v2s_jax.training.loop import TrainingData, train
 from v2s_jax.training.metrics import METRICS_FILE
@@ -82,9 +83,11 @@ def batches(config: Config, first: int, rows: range) -> Generator[Batch]:
 def statistics() -> FeatureStatistics:
     """Those of the clips that are trained on; motion is not read."""
     seen = clips("train", TRAIN_CLIPS).features.astype(np.float64).reshape(-1, 4096)
-    of_appearance = Statistics(
-        seen.mean(0).astype(np.float32), float(np.sqrt(seen.var(axis=0).mean()))
-    )
+    mean, scale = seen.mean(0), float(np.sqrt(seen.var(axis=0).mean()))
+    assert DEMO.model.principal_components
+    some = seen[:: -(-len(seen) // MOST_VIDEO_FRAMES)] - mean
+    components = principal_components(some, DEMO.model.principal_components)
+    of_appearance = Statistics(mean.astype(np.float32), scale, components.astype(np.float32))
     return FeatureStatistics(of_appearance, of_appearance)
 
 

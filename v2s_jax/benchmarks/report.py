@@ -45,6 +45,8 @@ class SamplingReport:
         if not self.rows:
             raise InputError("holds no row")
         for number, row in enumerate(self.rows):
+            for name in ("run_sec_median", "peak_flop_per_sec"):
+                _check_positive(f"row {number}: {name}", getattr(row, name))
             wanted = {
                 "run_sec_median": statistics.median(row.run_secs),
                 "samples_per_sec_per_stream": row.samples_per_clip / row.run_sec_median,
@@ -57,6 +59,13 @@ class SamplingReport:
                         f"row {number}: {name} is {getattr(row, name):g}, but the other figures "
                         f"make {value:g}"
                     )
+        for number, peer_row in enumerate(self.peer_rows):
+            _check_positive(f"peer row {number}: samples_per_sec", peer_row.samples_per_sec)
+
+
+def _check_positive(name: str, value: float) -> None:
+    if value <= 0:
+        raise InputError(f"{name} is {value:g}, not above 0")
 
 
 def read_report(path: Path) -> SamplingReport:

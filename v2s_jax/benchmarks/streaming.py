@@ -62,7 +62,7 @@ class StreamingRow:
 
 @dataclass(frozen=True)
 class RaggedRow:
-    """The same clips with refilled rows, and a tile at a time as before."""
+    """The same clips with refilled rows, and a tile of similar lengths at a time."""
 
     preset: str
     tile: int

@@ -18,7 +18,7 @@ import numpy as np
 
 from v2s_jax.benchmarks.arithmetic import peak_flop_per_sec, product_flop
 from v2s_jax.benchmarks.machine import device_peak_mb, host_peak_mb, memory_suffices
-from v2s_jax.config import Config, Precision
+from v2s_jax.config import Config, ModelConfig, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound, initial_carry
 from v2s_jax.training.parallel import DataParallel, all_devices
@@ -107,7 +107,7 @@ def _measure(case: TrainingCase) -> TrainingRow:
     model = VideoToSound(config, case.precision)
     devices = all_devices()
     parallel = DataParallel(model, updates, devices)
-    state = init_state(model, _no_statistics(config))
+    state = init_state(model, no_statistics(config.model))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     on_host = jax.tree.map(np.array, (state, initial_carry(model, state.params, case.batch)))
     peak = peak_flop_per_sec(case.precision) * len(devices)
@@ -170,10 +170,16 @@ def _clip_samples(config: Config) -> int:
     return -(-wanted // whole) * whole
 
 
-def _no_statistics(config: Config) -> FeatureStatistics:
-    """Return statistics that leave features as they are."""
-    widths = config.model.appearance_dim, config.model.motion_dim
-    return FeatureStatistics(*(Statistics(np.zeros(width, np.float32), 1.0) for width in widths))
+def no_statistics(model: ModelConfig) -> FeatureStatistics:
+    """Return statistics that leave features, or the first dimensions of them, as they are."""
+
+    count = model.principal_components
+
+    def of(width: int) -> Statistics:
+        components = None if count is None else np.eye(width, count, dtype=np.float32)
+        return Statistics(np.zeros(width, np.float32), 1.0, components)
+
+    return FeatureStatistics(of(model.appearance_dim), of(model.motion_dim))
 
 
 def _clips(config: Config, samples: int, clips: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -188,7 +194,7 @@ def _clips(config: Config, samples: int, clips: int) -> tuple[np.ndarray, np.nda
 def _flop_per_sample(model: VideoToSound, samples: int) -> float:
     """Return the operations of one update of one clip, over its samples."""
     config = model.config
-    state = jax.eval_shape(lambda: init_state(model, _no_statistics(config)))
+    state = jax.eval_shape(lambda: init_state(model, no_statistics(config.model)))
     carry = jax.eval_shape(lambda params: initial_carry(model, params, 1), state.params)
     batch = jax.eval_shape(lambda: DeviceBatch(*map(jnp.asarray, _clips(config, samples, 1))))
     chunks = chunks_per_clip(config, samples)

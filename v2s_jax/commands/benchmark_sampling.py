@@ -49,7 +49,11 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         default="demo",
         help=f"config to measure, with random weights: {', '.join(PRESETS)} (default: demo)",
     )
-    model.add_argument("--checkpoint", type=Path, help="a .safetensors file or a --workdir instead")
+    model.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="a .safetensors file, a --workdir, or frame, seq or flow: one that ships",
+    )
     parser.add_argument(
         "--batch",
         type=int,

@@ -17,7 +17,11 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.description = "Time the blocks of a stream, and clips of 2 to 10 s in refilled rows."
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--preset", default="demo", help="config with random weights")
-    model.add_argument("--checkpoint", type=Path, help="a .safetensors file or a --workdir instead")
+    model.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="a .safetensors file, a --workdir, or frame, seq or flow: one that ships",
+    )
     parser.add_argument("--tile", type=int, default=DEFAULT_TILE, help="rows computed at once")
     parser.add_argument("--video-frames", type=int, default=156, help="length of the stream")
     parser.add_argument("--clips", type=int, default=16, help="clips of many lengths")

@@ -6,6 +6,7 @@ temporary folder that goes when the program ends.
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,14 +16,15 @@ import tyro
 from v2s_jax import media
 from v2s_jax.commands.device import use_device
 from v2s_jax.commands.words import read_words
+from v2s_jax.config import MAX_SEED
 from v2s_jax.errors import InputError
-from v2s_jax.live import SHIPPED_CHECKPOINT
 from v2s_jax.place import EXAMPLE, called
+from v2s_jax.shipped import SHIPPED
 from v2s_jax.sonification import sonify
 from v2s_jax.training.checkpoint import load_params
+from v2s_jax.training.names import free_name
 
 HOST = "127.0.0.1"
-LARGEST_SEED = 2**32 - 1
 TEMPERATURES = (0.1, 1.5)
 """From nearly silent certainty to noise (ours)."""
 BYTES_PER_MB = 10**6
@@ -34,8 +36,9 @@ STEP = 0.05
 class DemoArgs:
     """What demo.py takes."""
 
-    checkpoint: tuple[Path, ...] = (SHIPPED_CHECKPOINT,)
-    """Models to choose from: .safetensors files, or the --workdir of training runs."""
+    checkpoint: tuple[Path, ...] = tuple(SHIPPED.values())
+    """Models to choose from: .safetensors files, or the --workdir of training runs; those that
+    ship unless given."""
     port: int = 7860
     """Port of the page; 0 takes any that is free."""
     max_mb: int = 100
@@ -67,10 +70,7 @@ def serve(args: DemoArgs, folder: Path) -> None:
 
     Raises InputError when a checkpoint cannot be read, or the port is taken.
     """
-    models = {}
-    for path in args.checkpoint:
-        config, _ = load_params(path)
-        models[f"{path.stem} ({config.model.variant}, {config.extractor})"] = path
+    models = named_models(args.checkpoint)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
     import gradio as gr
@@ -93,7 +93,7 @@ def serve(args: DemoArgs, folder: Path) -> None:
             with gr.Column():
                 video = gr.Video(label=f"Video, up to {args.max_sec:g} s", sources=["upload"])
                 model = gr.Dropdown([*models], value=next(iter(models)), label="Model")
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
                 temperature = gr.Slider(*TEMPERATURES, value=1.0, step=STEP, label="Temperature")
                 button = gr.Button("Sound it", variant="primary", elem_id="sound")
                 gr.Examples([[str(EXAMPLE)]], [video], label="An example", cache_examples=False)
@@ -124,6 +124,17 @@ def serve(args: DemoArgs, folder: Path) -> None:
         raise InputError(f"--port {args.port}: is taken: choose another one, or 0") from error
     print(f"http://{HOST}:{page.server_port} (Ctrl-C ends it)", flush=True)
     page.block_thread()
+
+
+def named_models(checkpoints: Sequence[Path]) -> dict[str, Path]:
+    """Return checkpoints by what the page calls them; raise InputError for one that is none."""
+    names: list[str] = []
+    models = {}
+    for path in checkpoints:
+        config, _ = load_params(path)
+        names.append(free_name(path, names))
+        models[f"{names[-1]} ({config.model.variant}, {config.extractor})"] = path
+    return models
 
 
 def _sound(

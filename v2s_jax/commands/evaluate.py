@@ -34,13 +34,13 @@ from v2s_jax.evaluation.clips import Label
 from v2s_jax.evaluation.export import check_unused
 from v2s_jax.evaluation.export_part import export_models
 from v2s_jax.evaluation.kept import KeptScores
-from v2s_jax.evaluation.likelihood_part import TRAIN, likelihood_part, sight_part
+from v2s_jax.evaluation.likelihood_part import likelihood_part, sight_part
 from v2s_jax.evaluation.models import Model, open_models
 from v2s_jax.evaluation.page import PAGE_FILE, write_report_page
 from v2s_jax.evaluation.pictures import draw_likelihood, draw_retrieval, draw_sight
 from v2s_jax.evaluation.report import device_told, features_told, versions, write_report
 from v2s_jax.evaluation.retrieval_part import Gallery, make_gallery, retrieval_part
-from v2s_jax.evaluation.selection import Selection, categories_named, select
+from v2s_jax.evaluation.selection import TRAIN, Selection, categories_named, select
 from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.evaluation.sounds_part import (
     ModelSounds,
@@ -66,8 +66,8 @@ class EvaluateArgs:
     """What evaluate.py takes."""
 
     checkpoint: tyro.conf.UseAppendAction[tuple[Path, ...]]
-    """A .safetensors file, the --workdir of a training run, or that of a run of each category;
-    once for each model."""
+    """A .safetensors file, the --workdir of a training run, or that of a run of each category; or
+    frame, seq or flow: one that ships. Once for each model."""
     data: str
     """Folder that `prepare` wrote, or the gs:// URL of its copy."""
     out: Path

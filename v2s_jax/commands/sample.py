@@ -1,7 +1,7 @@
 """Sound silent videos: each gets a wav, a copy of the video with it, and a picture of both.
 
 The model's sizes are read from the checkpoint. Without --checkpoint the one that ships with the
-program is used: it knows the drums of the synthetic data set, and nothing else.
+program is used: it knows the ten categories of the synthetic data set, and nothing else.
 """
 
 import sys
@@ -26,9 +26,10 @@ from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.generate import DEFAULT_TILE
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
-from v2s_jax.live import SHIPPED_CHECKPOINT, stream_video
+from v2s_jax.live import stream_video
 from v2s_jax.media import Original
 from v2s_jax.place import called, demo_words, typed
+from v2s_jax.shipped import SHIPPED_CHECKPOINT
 from v2s_jax.sonification import Report, sonify
 
 
@@ -42,7 +43,8 @@ class SampleArgs:
     """Folder for NAME_sound.wav, NAME_sound.mp4 (or .mkv) and NAME_sound.png; with --stream a wav
     that grows, or - for raw PCM (s16le, mono) on standard output."""
     checkpoint: Path = SHIPPED_CHECKPOINT
-    """A .safetensors file, or the --workdir of a training run."""
+    """A .safetensors file, the --workdir of a training run, or frame, seq or flow: a model that
+    ships."""
     seed: int = 0
     """Another seed gives another sound for the same video."""
     temperature: float = 1.0

@@ -184,7 +184,10 @@ def _train(config: Config, args: TrainArgs, open_split: OpenSplit) -> None:
 
     samples, _ = padded_size(data, config)
     held_out, listener = _held_out(config, open_split)
-    statistics = feature_statistics(data, config.training.seed)
+    model, seed = config.model, config.training.seed
+    statistics = None
+    if model.standardized:
+        statistics = feature_statistics(data, seed, model.principal_components)
     finished = train(
         config,
         TrainingData(open_batches, samples, statistics, data.fingerprint),

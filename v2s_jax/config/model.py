@@ -9,6 +9,7 @@ from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
 
 Variant = Literal["frame", "seq", "flow", "unconditional"]
 Cell = Literal["gru", "lstm"]
+Feature = Literal["appearance", "motion"]
 
 TWO_TIERS = 2
 THREE_TIERS = 3
@@ -50,6 +51,9 @@ class ModelConfig:
     """Subtract the training set's mean appearance and divide by one scale; not in the paper."""
     standardize_motion: bool = False
     """The same for motion."""
+    principal_components: int | None = None
+    """Instead of dividing by one scale, reduce what is standardised to so many principal components
+    of the training set, each brought to a variance of about 1; not in the paper."""
     weight_norm: bool = True
     """Weight normalisation on every linear map, as in SampleRNN."""
     learn_h0: bool = True
@@ -81,6 +85,7 @@ class ModelConfig:
             raise InputError(
                 f"visual_proj_dim is {self.visual_proj_dim}: give at least 1, or None for none"
             )
+        self._check_components()
         if self.big_frame_size % self.frame_size:
             nearest = nearest_divisors(self.big_frame_size, self.frame_size)
             raise InputError(
@@ -100,6 +105,28 @@ class ModelConfig:
                 "(levels are stored in one byte)"
             )
 
+    def _check_components(self) -> None:
+        count = self.principal_components
+        if count is None:
+            return
+        if not (self.standardize_appearance or self.standardize_motion):
+            raise InputError(
+                f"principal_components {count} are of standardised features: add "
+                "--model.standardize-appearance, or leave them out"
+            )
+        widest = min(
+            width
+            for width, standardized in (
+                (self.appearance_dim, self.standardize_appearance),
+                (self.motion_dim, self.standardize_motion),
+            )
+            if standardized
+        )
+        if not 1 <= count <= widest:
+            raise InputError(
+                f"principal_components is {count}: use 1 to {widest}, the width of the feature"
+            )
+
     @property
     def lookback(self) -> int:
         """Samples needed before the first prediction."""
@@ -114,6 +141,24 @@ class ModelConfig:
     def feature_dim(self) -> int:
         """Width of what the model reads of a video frame: appearance, for `flow` motion too."""
         return self.appearance_dim + (self.motion_dim if self.variant == "flow" else 0)
+
+    @property
+    def standardized(self) -> tuple[Feature, ...]:
+        """The features that the model reads and standardises."""
+        wanted: dict[Feature, bool] = {
+            "appearance": self.standardize_appearance and self.variant != "unconditional",
+            "motion": self.standardize_motion and self.variant == "flow",
+        }
+        return tuple(feature for feature, standardize in wanted.items() if standardize)
+
+    @property
+    def seen_dim(self) -> int:
+        """Width of what is left of it once it is standardised, before any projection."""
+        read = [(self.appearance_dim, self.standardize_appearance)]
+        if self.variant == "flow":
+            read.append((self.motion_dim, self.standardize_motion))
+        components = self.principal_components
+        return sum(components if components and chosen else width for width, chosen in read)
 
     @property
     def encodes_video(self) -> bool:

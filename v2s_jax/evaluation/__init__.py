@@ -6,7 +6,7 @@ report (`report.py`), as tables (`tables.py`) and as pictures.
 """
 
 from v2s_jax.evaluation.bootstrap import Interval, difference_interval
-from v2s_jax.evaluation.clips import LabelledClip, choose_clips, generate_sounds, true_sounds
+from v2s_jax.evaluation.clips import generate_sounds, true_sounds
 from v2s_jax.evaluation.detector import onsets
 from v2s_jax.evaluation.listening import Listener
 from v2s_jax.evaluation.sync import (
@@ -24,10 +24,8 @@ from v2s_jax.evaluation.sync import (
 __all__ = [
     "Counts",
     "Interval",
-    "LabelledClip",
     "Listener",
     "Synchrony",
-    "choose_clips",
     "difference_interval",
     "f1",
     "generate_sounds",

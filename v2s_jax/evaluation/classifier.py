@@ -8,6 +8,7 @@ seconds: on the train split of the data that is evaluated. Its ceiling, the accu
 sounds of the evaluated clips, stands beside every number, and tells where it does not fit.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from v2s_jax.evaluation.estimate import (
 from v2s_jax.evaluation.mel import SOUND, band_levels_db
 from v2s_jax.files import whole_file
 
-FORMAT = "v2s_jax sound classifier 1"
+FORMAT = "v2s_jax sound classifier 2"
 INVERSE_PENALTY = 0.1
 """scikit-learn's C. Five-fold cross-validation on 300 sounds of the synthetic train split gave
 accuracies of 0.917 for 0.001, 0.960 for 0.01, 0.983 for 0.1, 0.987 for 1 and for 10: this is the
@@ -207,7 +208,7 @@ def save_classifier(path: Path, classifier: SoundClassifier) -> None:
     arrays = {name: np.ascontiguousarray(getattr(classifier, name)) for name in PARAMETERS}
     metadata = {
         "format": FORMAT,
-        "categories": " ".join(classifier.categories),
+        "categories": json.dumps(classifier.categories),
         "sample_rate_hz": str(classifier.sample_rate_hz),
         "trained_on": str(classifier.trained_on),
     }
@@ -229,7 +230,7 @@ def load_classifier(path: Path) -> SoundClassifier:
     if metadata.get("format") != FORMAT or set(arrays) != set(PARAMETERS):
         raise InputError(f"{path}: holds no {FORMAT}: train it again")
     return SoundClassifier(
-        tuple(metadata["categories"].split(" ")),
+        tuple(json.loads(metadata["categories"])),
         int(metadata["sample_rate_hz"]),
         int(metadata["trained_on"]),
         **arrays,

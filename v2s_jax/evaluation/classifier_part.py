@@ -6,11 +6,9 @@ from v2s_jax.config import ModelConfig
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.classifier import SoundClassifier, fit_classifier
 from v2s_jax.evaluation.clips import true_sounds
-from v2s_jax.evaluation.selection import Selection, select
+from v2s_jax.evaluation.selection import TRAIN, Selection, select
 from v2s_jax.records import DataSet, open_data_set
 
-TRAIN = "train"
-"""The split that is known; no other is evaluated by it."""
 TRAIN_CLIPS = 100
 """Sounds of each category that it is fitted on, at most, the first ones: whatever --clips says, so
 that its ceiling does not depend on how many clips are evaluated."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import librosa
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from matplotlib.axes import Axes
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from v2s_jax.evaluation.mel import SOUND, band_levels_db
+from v2s_jax.evaluation.sound_library import librosa
 from v2s_jax.figures.colours import EVENT, INK, LEADER, ONSET
 from v2s_jax.figures.pictures import draw_pictures, picture_sizes_inches
 from v2s_jax.figures.titles import printable
@@ -37,7 +37,8 @@ SCALE = SOUND._replace(hop_sec=0.008)
 """What sounds are compared on, at twice as many instants."""
 TICKS_KHZ = (0.5, 1, 2, 4)
 RANGE_DB = 60.0
-"""Shown below full scale, in all sounds alike, so that they can be compared."""
+"""Shown above the floor, in all sounds alike, so that they can be compared: up to 10 dB, since a
+tone lies above noise as loud."""
 WEBP_QUALITY = 70
 """Of 100: letters stay sharp, and a figure of four sounds takes about 50 kB."""
 
@@ -164,10 +165,10 @@ def _draw_spectrogram(axes: Axes, sound: Sound, wanted: Instants, sample_rate_hz
         vmin=SCALE.floor_db,
         vmax=SCALE.floor_db + RANGE_DB,
     )
-    top_mel = librosa.hz_to_mel(sample_rate_hz / 2)
+    top_mel = librosa().hz_to_mel(sample_rate_hz / 2)
     ticks = [khz for khz in TICKS_KHZ if khz * 1_000 < sample_rate_hz / 2]
     axes.set_yticks(
-        [float(librosa.hz_to_mel(khz * 1_000) / top_mel) * bands for khz in ticks],
+        [float(librosa().hz_to_mel(khz * 1_000) / top_mel) * bands for khz in ticks],
         [f"{khz:g} kHz" for khz in ticks],
     )
     axes.vlines(wanted.times_sec, 0, bands, color="#8fe39a", linewidth=0.8, linestyle=(0, (3, 3)))

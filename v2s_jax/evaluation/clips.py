@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,44 +9,11 @@ from etils import epath
 from jaxtyping import Float32, Float64
 
 from v2s_jax.config import ModelConfig
-from v2s_jax.errors import InputError, unknown
+from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key, content_hash
 from v2s_jax.place import called
 from v2s_jax.quantize import dequantize, quantize
 from v2s_jax.records import ClipRecord, DataSet, model_features, waveform_from_int16
-
-
-class LabelledClip(NamedTuple):
-    """A clip whose causes are known."""
-
-    record: ClipRecord
-    events_sec: Float64[np.ndarray, "events"]
-    """Times at which something that sounds happens, from the start of the clip."""
-
-
-def choose_clips(data: DataSet, category: str, count: int) -> list[LabelledClip]:
-    """Return the first `count` clips of a category with their events; fewer if there are fewer.
-
-    Raises InputError for an unknown category, a split without it, fewer than the two clips that
-    shuffling needs, events that are not known, and a category without any.
-    """
-    if count < 2:
-        raise InputError(f"--clips {count}: use at least 2, so that they can be shuffled")
-    if category not in data.categories:
-        raise unknown("--category", category, data.categories, f"{data.directory} holds")
-    records = list(islice((record for record in data if record.category == category), count))
-    if len(records) < 2:
-        raise InputError(
-            f"{data.directory}: {len(records)} clips of {category} in split {data.split}, "
-            "shuffling needs 2: choose another --split or make more clips"
-        )
-    clips = [LabelledClip(record, read_events(data, record)) for record in records]
-    if not any(clip.events_sec.size for clip in clips):
-        raise InputError(
-            f"--category {category}: its clips have no events, whose times could be compared: "
-            "choose one that has, such as drum"
-        )
-    return clips
 
 
 class Label(NamedTuple):
@@ -57,11 +23,6 @@ class Label(NamedTuple):
     """Times at which something that sounds happens, from the start of the clip."""
     state: dict[str, Any]
     """What the clip was drawn from, such as `distance_m`."""
-
-
-def read_events(data: DataSet, record: ClipRecord) -> Float64[np.ndarray, "events"]:
-    """Read the event times of a synthetic clip; see `read_label`."""
-    return read_label(data, record).events_sec
 
 
 def read_label(data: DataSet, record: ClipRecord) -> Label:

@@ -12,11 +12,11 @@ The constants were chosen on true drum sounds of the synthetic *train* split and
 on generated sound.
 """
 
-import librosa
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from v2s_jax.evaluation.mel import MelScale, band_levels_db
+from v2s_jax.evaluation.sound_library import librosa
 
 WINDOW_SEC = 0.032
 """Length of the spectrum's window: 512 samples at 16 kHz. With 64 ms onsets are found twice
@@ -54,12 +54,12 @@ def onsets(
     """
     if len(waveform) < round(WINDOW_SEC * sample_rate_hz):
         return np.empty(0)
-    strength = librosa.onset.onset_strength(
+    strength = librosa().onset.onset_strength(
         S=band_levels_db(waveform, sample_rate_hz, SCALE),
         lag=round(LAG_SEC / HOP_SEC),
         center=False,  # the spectra are centred already; librosa would shift them once more
     )
-    times = librosa.onset.onset_detect(
+    times = librosa().onset.onset_detect(
         onset_envelope=strength,
         sr=sample_rate_hz,
         hop_length=round(HOP_SEC * sample_rate_hz),

@@ -5,7 +5,7 @@ A sound is looked at in windows of `WINDOW_VIDEO_FRAMES` (1.02 s), as the guard 
     noise      a window of runaway noise                                      (generate/guard.py)
     rail       a window stuck at full scale                                   (generate/guard.py)
     silent     every window silent: no more than two neighbouring levels      (generate/guard.py)
-    clipped    a run of CLIP_RUN samples or more at the ends of the range
+    clipped    a run of CLIP_RUN samples or more at one end of the range
     dc         the mean of a window beyond DC_AMPLITUDE
     repeating  a window that is not silent repeats itself, sample for sample
 
@@ -126,7 +126,7 @@ def findings(waveform: Float32[np.ndarray, "samples"], config: Config) -> Findin
         noise="noise" in kinds,
         rail="rail" in kinds,
         silent=all(silent),
-        clipped=_longest_run((levels == 0) | (levels == model.q_levels - 1)) >= CLIP_RUN,
+        clipped=any(_longest_run(levels == end) >= CLIP_RUN for end in (0, model.q_levels - 1)),
         dc=any(abs(float(waveform[window].mean())) > DC_AMPLITUDE for window in windows),
         repeating=repeating,
     )

@@ -19,12 +19,10 @@ from v2s_jax.evaluation.estimate import Estimate
 from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.progress import scoring_bar
-from v2s_jax.evaluation.selection import Selection
+from v2s_jax.evaluation.selection import TRAIN, Selection
 from v2s_jax.evaluation.shuffling import partners
 from v2s_jax.training.loss import BITS_PER_NAT
 
-TRAIN = "train"
-"""The split that the unigram is fitted on."""
 UNIFORM, UNIGRAM = "uniform", "unigram"
 FLOOR_LEVELS = {"q_levels": 256, "quantization": "linear"}
 """The levels of floors in a data set that does not say of which they are."""
@@ -46,7 +44,7 @@ def likelihood_part(
     counts = {split: level_counts(chosen, config) for split, chosen in clips.items()}
     part: dict[str, Any] = {"rows": [], "differences": [], "regret": [], "clips": []}
     for split, chosen in clips.items():
-        bits: Bits = {m.name: _own_bits(m, split, chosen, keep) for m in models}
+        bits: Bits = {m.name: _own_bits(m, chosen, keep) for m in models}
         floors = _floors(models, chosen)
         baselines: Bits = {
             UNIFORM: uniform_bits(chosen, config.model.q_levels),
@@ -70,11 +68,9 @@ def likelihood_part(
     return part
 
 
-def _own_bits(
-    model: Model, split: str, clips: Selection, keep: Keep
-) -> Float64[np.ndarray, "clips"]:
+def _own_bits(model: Model, clips: Selection, keep: Keep) -> Float64[np.ndarray, "clips"]:
     own = np.arange(len(clips))
-    with scoring_bar(f"{model.name}, {split} clips", sum(clips.samples)) as on_samples:
+    with scoring_bar(f"{model.name}, {clips.data.split} clips", sum(clips.samples)) as on_samples:
         return pair_bits(model, clips, own, keep(model, clips), on_samples)
 
 
@@ -138,7 +134,7 @@ def sight_part(
     """
     rows: list[dict[str, Any]] = []
     for model in (model for model in models if model.sees):
-        own = pair_bits(model, clips, np.arange(len(clips)), keep(model, clips), _tell_nobody)
+        own = _own_bits(model, clips, keep)
         for shuffle, within in SHUFFLES.items():
             videos = partners(clips.categories, seed, within=within)
             moved = np.flatnonzero(videos != np.arange(len(clips)))
@@ -151,10 +147,6 @@ def sight_part(
             head = {"model": model.name, "shuffled": shuffle}
             rows += _gain_rows(head, gain, moved, clips, seed)
     return rows
-
-
-def _tell_nobody(samples: int) -> None:
-    pass
 
 
 def _gain_rows(

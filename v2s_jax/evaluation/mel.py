@@ -9,9 +9,10 @@ scale is absolute: nothing is divided by a clip's own loudest moment.
 import functools
 from typing import NamedTuple
 
-import librosa
 import numpy as np
 from jaxtyping import Float32
+
+from v2s_jax.evaluation.sound_library import librosa
 
 
 class MelScale(NamedTuple):
@@ -43,9 +44,9 @@ def band_levels_db(
         waveform = np.pad(waveform, (0, window - len(waveform)), mode="symmetric")
     bands = _filters(sample_rate_hz, window, scale.bands)
     power = bands @ (
-        np.abs(librosa.stft(waveform, n_fft=window, hop_length=hop, pad_mode="reflect")) ** 2
+        np.abs(librosa().stft(waveform, n_fft=window, hop_length=hop, pad_mode="reflect")) ** 2
     )
-    return librosa.power_to_db(
+    return librosa().power_to_db(
         power.astype(np.float32),
         amin=10.0 ** (scale.floor_db / 10.0),
         top_db=None,  # a floor under the clip's own loudest moment would not be absolute
@@ -58,7 +59,7 @@ def _filters(sample_rate_hz: int, window: int, bands: int) -> Float32[np.ndarray
 
     Kept, since librosa takes longer to make them than to use them.
     """
-    mel = librosa.filters.mel(sr=sample_rate_hz, n_fft=window, n_mels=bands)
-    window_power = np.sum(librosa.filters.get_window("hann", window) ** 2)
+    mel = librosa().filters.mel(sr=sample_rate_hz, n_fft=window, n_mels=bands)
+    window_power = np.sum(librosa().filters.get_window("hann", window) ** 2)
     weights = mel / (mel.sum(axis=1, keepdims=True) * window_power)
     return weights.astype(np.float32)

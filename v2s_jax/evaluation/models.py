@@ -17,9 +17,7 @@ from v2s_jax.files import reading
 from v2s_jax.generate import content_hash
 from v2s_jax.records import DataSet, check_fits
 from v2s_jax.training.checkpoint import load_params
-
-OF_EACH_RUN = ("params.safetensors", "best.safetensors")
-"""Files that have the same name in the --workdir of every run."""
+from v2s_jax.training.names import free_name
 
 
 class Share(NamedTuple):
@@ -130,20 +128,8 @@ def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ())
                 f"{configs[0].model.variant}: train all categories with one --model.variant"
             )
         _check_same(path, configs[0], checkpoint, config)
-    name = _free_name(path, taken)
+    name = free_name(path, taken)
     return Model(name, checkpoints, tuple(configs), content_hash(*digests).hex())
-
-
-def _free_name(path: Path, taken: Sequence[str]) -> str:
-    """Name a model after its file or folder; files that each run writes, after the run too."""
-    whole = path.resolve()
-    name = whole.name if whole.is_dir() else whole.stem
-    if whole.name in OF_EACH_RUN:
-        name = f"{whole.parent.name}-{name}"
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name}-{number}", number + 1
-    return free
 
 
 def _digest(params: dict[str, Any]) -> bytes:

@@ -35,7 +35,7 @@ from v2s_jax.evaluation.estimate import (
     share_of,
     too_few,
 )
-from v2s_jax.evaluation.sync import WIDEST_WINDOW_SEC, f1, match
+from v2s_jax.evaluation.sync import MS_PER_SEC, WIDEST_WINDOW_SEC, f1, match
 
 SPEED_OF_SOUND_M_SEC = 343.0
 """In air at 20 degrees Celsius, as the probe has it."""
@@ -198,7 +198,7 @@ def delay_slope(
         sec_per_m,
         expected,
         float(intercept),
-        float(1_000.0 * np.median(errors_sec)),
+        float(MS_PER_SEC * np.median(errors_sec)),
         pooled(near, share_of, seed),
     )
 

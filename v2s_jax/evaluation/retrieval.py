@@ -27,12 +27,10 @@ RESOLUTION_NATS = 1e-3
 """Scores are rounded to this, and what is then equal is tied: they are sums over ten thousands of
 samples of logarithms in float32, so less is rounding, which would order videos that are alike."""
 
-LIKELIHOOD, LESS_LOG_MEAN, LESS_MEAN, LESS_UNCONDITIONAL = SCORES = (
-    "likelihood",
-    "less_log_mean",
-    "less_mean",
-    "less_unconditional",
-)
+LIKELIHOOD = "likelihood"
+LESS_LOG_MEAN = "less_log_mean"
+LESS_MEAN = "less_mean"
+LESS_UNCONDITIONAL = "less_unconditional"
 """What sounds are ranked by."""
 
 

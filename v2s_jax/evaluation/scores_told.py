@@ -1,9 +1,7 @@
 """Scores of sounds in the cells of tables, and under them why some are missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from v2s_jax.evaluation.tables import missing_told
 
 NONE = "-"
 
@@ -26,3 +24,8 @@ def told(found: Mapping[str, Any], digits: int, scale: float = 1.0, signed: str 
 def why_missing(estimates: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say once each why numbers or intervals are not there."""
     return missing_told(found["reason"] for found in estimates)
+
+
+def missing_told(reasons: Iterable[str | None]) -> list[str]:
+    """Say once each why there is no number, or no interval; None where there is one."""
+    return [f"without an interval: {reason}" for reason in dict.fromkeys(reasons) if reason]

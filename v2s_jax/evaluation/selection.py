@@ -8,6 +8,9 @@ from v2s_jax.evaluation.likelihood import Sound
 from v2s_jax.quantize import quantize
 from v2s_jax.records import ClipRecord, DataSet, model_features, waveform_from_int16
 
+TRAIN = "train"
+"""The split that unigram and classifier are fitted on."""
+
 
 class Selection:
     """Some clips of a split by number; only names and lengths are held in memory."""

@@ -21,8 +21,8 @@ from v2s_jax.evaluation.health import Name as HealthName
 from v2s_jax.evaluation.measured import KnownClips, Measured
 from v2s_jax.evaluation.probe_part import delay_slopes, follow_rates
 from v2s_jax.evaluation.spectral import Distances, spectral_row
-from v2s_jax.evaluation.sync import WIDEST_WINDOW_SEC, f1_of, match
-from v2s_jax.evaluation.sync_rows import FLAT, MS_PER_SEC, ONE_CLIP, synchrony_of
+from v2s_jax.evaluation.sync import MS_PER_SEC, WIDEST_WINDOW_SEC, f1_of, match
+from v2s_jax.evaluation.sync_rows import FLAT, ONE_CLIP, synchrony_of
 
 F1_NAME = f"f1_{MS_PER_SEC * WIDEST_WINDOW_SEC:g}_ms"
 

@@ -6,10 +6,10 @@ from typing import Any
 from v2s_jax.evaluation.categories import ALL_CLIPS
 from v2s_jax.evaluation.onset_table import onset_tables
 from v2s_jax.evaluation.scores_told import NONE, told, value, why_missing
+from v2s_jax.evaluation.sync import MS_PER_SEC
 from v2s_jax.evaluation.table import Table
 from v2s_jax.evaluation.tables import PERCENT, synchrony_table
 
-MS_PER_SEC = 1_000.0
 METRIC_NAMES = {"category_accuracy": "category accuracy", "log_mel_db": "log-mel distance, dB"}
 
 Sets = Sequence[tuple[str, Mapping[str, Any]]]

@@ -143,7 +143,7 @@ def make_sounds(
     """
     rate_hz = model.config.clock.sample_rate_hz
     for share in model.shares(clips.categories):
-        left = [clip for clip in share.members if clips.clip_ids[clip] not in kept]
+        left = [clip for clip in share.members if not _is_made(clips.clip_ids[clip], folder, kept)]
         if not left:
             continue
         generator = Generator(share.config, share.params)
@@ -162,17 +162,21 @@ def make_sounds(
     ]
 
 
+def _is_made(clip_id: str, folder: Path, kept: KeptScores) -> bool:
+    return clip_id in kept and _wav(folder, clip_id).is_file()
+
+
 def _read_back(
     path: Path, kept: KeptScores, samples: int, sample_rate_hz: int
 ) -> Float32[np.ndarray, "samples"]:
     """Read a sound that was made; raise InputError unless it is what was made."""
-    waveform = read_sound_file(path, sample_rate_hz)
-    if len(waveform) != samples or not np.isfinite(waveform).all():
-        wrong = f"{len(waveform)} samples instead of {samples}"
-        raise InputError(
-            f"{path}: {wrong if len(waveform) != samples else 'NaN or infinity in it'}: remove "
-            f"{kept.path} to make the sounds again"
-        )
+    mend = f"remove {kept.path} to make the sounds again"
+    try:
+        waveform = read_sound_file(path, sample_rate_hz)
+    except InputError as error:
+        raise InputError(f"{path}: is damaged: {mend}") from error
+    if len(waveform) != samples:
+        raise InputError(f"{path}: {len(waveform)} samples instead of {samples}: {mend}")
     return waveform
 
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import librosa
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from v2s_jax.evaluation.estimate import Estimate, check_pairs, mean
 from v2s_jax.evaluation.mel import SOUND, band_levels_db
+from v2s_jax.evaluation.sound_library import librosa
 from v2s_jax.evaluation.sync import derangements
 
 RESOLUTIONS_SEC = ((0.025, 0.005), (0.050, 0.010), (0.010, 0.002))
@@ -136,9 +136,9 @@ def _magnitudes(
 
     Silence is put around the waveform, so that every sample counts and none is too few.
     """
-    shape = librosa.filters.get_window("hann", window)
+    shape = librosa().filters.get_window("hann", window)
     padded = np.pad(waveform, (0, max(0, window - len(waveform))))
-    transform = librosa.stft(padded, n_fft=window, hop_length=hop, pad_mode="constant")
+    transform = librosa().stft(padded, n_fft=window, hop_length=hop, pad_mode="constant")
     return np.abs(transform) / np.float32(np.sqrt(np.sum(shape**2)))
 
 
@@ -152,7 +152,7 @@ def third_octave_levels_db(
     """
     block = round(BLOCK_SEC * sample_rate_hz)
     padded = np.pad(waveform.astype(np.float64), (0, -len(waveform) % block))
-    shape = librosa.filters.get_window("hann", block)
+    shape = librosa().filters.get_window("hann", block)
     spectra = np.abs(np.fft.rfft(padded.reshape(-1, block) * shape, axis=1)) ** 2
     bins_hz = np.fft.rfftfreq(block, 1.0 / sample_rate_hz)
     edges_hz = _edges_hz(sample_rate_hz)

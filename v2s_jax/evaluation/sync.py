@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 from scipy.optimize import linear_sum_assignment
 
+MS_PER_SEC = 1_000.0
 WINDOWS_SEC = (0.025, 0.050, 0.100)
 """Half-widths within which an onset and an event may match."""
 WIDEST_WINDOW_SEC = WINDOWS_SEC[-1]
@@ -36,7 +37,7 @@ class Synchrony(NamedTuple):
     """How a set of sounds fits a set of events."""
 
     counts: Float64[np.ndarray, "clips windows 3"]
-    """`Counts` of each clip within each of WINDOWS_SEC, averaged over pairings."""
+    """`Counts` of each clip within each of WINDOWS_SEC, averaged over a control's pairings."""
     errors_sec: Float64[np.ndarray, "matched"]
     """Onset minus event of the pairs matched within the widest window, of all pairings."""
 
@@ -116,13 +117,19 @@ def score_shuffled(
     Averaged over derangements. The clips should be of one length, as those of a synthetic set
     are; there must be at least two.
     """
-    pairings = [
-        score([reference[i] for i in partner], estimated)
-        for partner in derangements(len(reference), seed)
-    ]
+    return averaged(
+        [
+            score([reference[i] for i in partner], estimated)
+            for partner in derangements(len(reference), seed)
+        ]
+    )
+
+
+def averaged(synchronies: Sequence[Synchrony]) -> Synchrony:
+    """Return the mean of the counts, and the errors of all."""
     return Synchrony(
-        np.mean([pairing.counts for pairing in pairings], axis=0),
-        np.concatenate([pairing.errors_sec for pairing in pairings]),
+        np.mean([each.counts for each in synchronies], axis=0),
+        np.concatenate([each.errors_sec for each in synchronies]),
     )
 
 

@@ -26,8 +26,10 @@ from v2s_jax.evaluation.envelope import Agreement, agreement, envelope
 from v2s_jax.evaluation.estimate import Estimate, check_pairs, mean, missing, pooled
 from v2s_jax.evaluation.estimate import pooled_difference as difference
 from v2s_jax.evaluation.sync import (
+    MS_PER_SEC,
     WINDOWS_SEC,
     Synchrony,
+    averaged,
     derangements,
     f1_of,
     precision,
@@ -36,7 +38,6 @@ from v2s_jax.evaluation.sync import (
     score_shuffled,
 )
 
-MS_PER_SEC = 1_000.0
 SHIFT_SHARES = (0.21, 0.37, 0.55, 0.71)
 """Parts of the clip by which the shifted control is turned; the results are averaged. None is near
 0 or 1, and no rhythm fits all of them."""
@@ -156,7 +157,7 @@ def synchrony_of(
     reference = real if events_sec is None else events_sec
     durations = np.array([sound.duration_sec for sound in true])
     own = score(reference, made)
-    shifted = _averaged(
+    shifted = averaged(
         [score(reference, _turned(made, durations, share)) for share in SHIFT_SHARES]
     )
     limit = score(reference, [_to_video_frames(times, clock) for times in reference])
@@ -201,13 +202,6 @@ def _to_video_frames(
 ) -> Float64[np.ndarray, "events"]:
     """Move each time to the middle of the video frame that it lies in: the best guess there is."""
     return np.array([float(clock.picture_time_sec(int(time * clock.fps))) for time in times])
-
-
-def _averaged(synchronies: Sequence[Synchrony]) -> Synchrony:
-    return Synchrony(
-        np.mean([each.counts for each in synchronies], axis=0),
-        np.concatenate([each.errors_sec for each in synchronies]),
-    )
 
 
 def _agreements(

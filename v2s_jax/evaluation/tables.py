@@ -1,11 +1,12 @@
 """The report's parts as tables."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from v2s_jax.evaluation import paper
 from v2s_jax.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from v2s_jax.evaluation.categories import ALL_CLIPS, MEAN_OF_CATEGORIES
+from v2s_jax.evaluation.scores_told import NONE, missing_told, told
 from v2s_jax.evaluation.table import Table
 
 PERCENT = 100.0
@@ -31,11 +32,6 @@ def cell(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
 def why(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Say once each why numbers have no interval."""
     return missing_told(row["no_interval"] for row in rows)
-
-
-def missing_told(reasons: Iterable[str | None]) -> list[str]:
-    """Say once each why there is no number, or no interval; None where there is one."""
-    return [f"without an interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
 def likelihood_tables(part: dict[str, Any]) -> list[Table]:
@@ -133,14 +129,14 @@ def retrieval_tables(part: dict[str, Any]) -> list[Table]:
     scores = list(dict.fromkeys(row["score"] for row in rows))
     keys = list(dict.fromkeys(_measure(row) for row in rows))
     found = {(row["model"], row["score"], _measure(row)): row for row in rows}
-    told = "; ".join(
+    published = "; ".join(
         f"{of} top-{top} {' / '.join(f'{value:.2f}' for value in values)}"
         for (of, top), values in paper.TABLE_2_PERCENT.items()
     )
     notes = [
         f"{len(part['queries'])} queries, {len(part['sounds'])} sounds of {part['seconds']:.2f} s; "
         "equal scores count as all their orders",
-        f"the paper, on VEGAS, {paper.RANKED:,} sounds ({' / '.join(paper.MODELS)}): {told}",
+        f"the paper, on VEGAS, {paper.RANKED:,} sounds ({' / '.join(paper.MODELS)}): {published}",
     ]
     models = list(dict.fromkeys(row["model"] for row in rows))
     tables = []
@@ -183,8 +179,9 @@ def synchrony_table(model: str, by_category: dict[str, Any]) -> Table:
     for category, table in by_category.items():
         rows = {row["name"]: row for row in table["rows"]}
         error_ms = next(iter(rows.values()))["median_error_ms"]
-        cells = [_score(rows[name]["within"][-1]["f1"]) if name in rows else "-" for name in names]
-        lines.append([category, *cells, "-" if error_ms is None else f"{error_ms:+.1f} ms"])
+        f1s = {name: row["within"][-1]["f1"] for name, row in rows.items()}
+        cells = [told(f1s[name], 3) if name in f1s else NONE for name in names]
+        lines.append([category, *cells, NONE if error_ms is None else f"{error_ms:+.1f} ms"])
     return Table(
         f"Synchrony of {model}, F1 within {window_ms:g} ms",
         ["", *(name.replace("_", " ") for name in names), "median error"],
@@ -212,12 +209,6 @@ def detector_notes(by_category: Mapping[str, Any]) -> list[str]:
         f"the detector's limit: true sounds themselves have F1 below {HEARD_F1} in "
         f"{', '.join(deaf)}: F1 says little of any model there, and lowers all clips; see loudness"
     ]
-
-
-def _score(found: dict[str, Any]) -> str:
-    if found["low"] is None:
-        return "-" if found["value"] is None else f"{found['value']:.3f}"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def intervals_told() -> str:

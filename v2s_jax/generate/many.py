@@ -60,7 +60,7 @@ def generate_each(
         raise InputError(f"{options.redraws} redraws: use 0 for none, or more")
     clips = [open_clip(i, request, generators[0]) for i, request in enumerate(requests)]
     clips.sort(key=lambda clip: -clip.left)
-    yield from _empty(clips)
+    yield from _empty(clips, options)
     take = _Queue([clip for clip in clips if clip.left])
     if len(generators) == 1:
         steps = Tile(generators[0], take, options).run()
@@ -71,10 +71,10 @@ def generate_each(
         yield from ended
 
 
-def _empty(clips: Sequence[Clip]) -> Iterator[tuple[int, Made]]:
+def _empty(clips: Sequence[Clip], options: Options) -> Iterator[tuple[int, Made]]:
     for clip in clips:
         if not clip.left:
-            yield clip.number, Made(clip.levels, 0.0, ())
+            yield clip.number, Made(clip.levels, 0.0 if options.with_nats else None, ())
 
 
 class _Queue:

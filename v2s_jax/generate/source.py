@@ -21,12 +21,16 @@ class Source:
         self._name = name
         self._kept: list[np.ndarray] = []
         self._mark = 0
-        self._unread = config.clock.video_frames(request.samples)
-        if isinstance(request.features, Sized) and len(request.features) != self._unread:
-            raise InputError(
-                f"{name}: features of {len(request.features)} video frames, its {request.samples} "
-                f"samples lie in {self._unread}: give one vector for each"
-            )
+        self._samples = request.samples
+        self._video_frames = self._unread = config.clock.video_frames(request.samples)
+        if isinstance(request.features, Sized) and len(request.features) != self._video_frames:
+            raise self._wrong_number(len(request.features))
+
+    def _wrong_number(self, found: int) -> InputError:
+        return InputError(
+            f"{self._name}: features of {found} video frames, its {self._samples} samples lie in "
+            f"{self._video_frames}: give one vector for each"
+        )
 
     def forget(self, video_frame: int) -> None:
         """Keep nothing before this video frame: nobody goes back further."""
@@ -38,9 +42,11 @@ class Source:
         begin = video_frame - self._mark
         lacking = min(begin + BLOCK_VIDEO_FRAMES - len(self._kept), self._unread)
         if lacking > 0:
+            first = self._video_frames - self._unread
             read = list(itertools.islice(self._vectors, lacking))
-            features = np.stack(read) if read else np.zeros((0, self._width), np.float32)
-            check_features(features, lacking, self._width, self._name)
+            if len(read) < lacking:
+                raise self._wrong_number(first + len(read))
+            check_features(np.stack(read), lacking, self._width, self._name, first)
             self._unread -= lacking
             self._kept += read
         block = self._kept[begin : begin + BLOCK_VIDEO_FRAMES]

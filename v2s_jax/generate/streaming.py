@@ -80,7 +80,7 @@ def stream(
     guard, heard = Guard(generator.config), list[np.ndarray]()
     guard.rewind(int(carry.video_frame) * generator.config.clock.samples_per_video_frame)
     healthy = carry.tiers
-    for vector, ahead, begins in _in_windows(generator, features, window, int(carry.ahead)):
+    for vector, ahead, begins in _in_windows(generator, features, window, carry):
         if begins is not None:
             row.encode(begins)
         levels, fault = row.block(vector), None
@@ -100,20 +100,22 @@ def stream(
 
 
 def _in_windows(
-    generator: Generator, features: Iterable[np.ndarray], window: int, ahead: int
+    generator: Generator, features: Iterable[np.ndarray], window: int, carry: StreamCarry
 ) -> Iterator[tuple[np.ndarray, int, np.ndarray | None]]:
     """Give each vector, how many more have been read, and at a window's first all that it holds."""
     width = generator.config.model.feature_dim
-    vectors = iter(features)
+    vectors, first, ahead = iter(features), int(carry.video_frame), int(carry.ahead)
     if not generator.config.model.encodes_video:
-        for vector in vectors:
-            check_features(vector[None], 1, width, "the stream")
+        for number, vector in enumerate(vectors, first):
+            check_features(vector[None], 1, width, "the stream", number)
             yield vector, 0, None
         return
     for left, vector in zip(range(ahead - 1, -1, -1), vectors, strict=False):
         yield vector[:0], left, None
+    first += ahead
     while seen := list(itertools.islice(vectors, window)):
-        check_features(np.stack(seen), len(seen), width, "the stream")
+        check_features(np.stack(seen), len(seen), width, "the stream", first)
+        first += len(seen)
         for place, vector in enumerate(seen):
             yield vector[:0], len(seen) - place - 1, np.stack(seen) if place == 0 else None
 

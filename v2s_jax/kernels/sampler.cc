@@ -227,7 +227,7 @@ class Worker {
         multiply(p, rows, s_.dim, gate * per_gate + group, take);
   }
 
-  // A tick of a GRU for this thread's units: recurrent.GRU.step.
+  // A tick of a GRU for this thread's units: recurrent.GRU.advance.
   void step(const float* before, float* after, const Product& recurrent, const float* candidate_bias,
             const float* input, int first, int size, const float* gates, size_t gates_row) {
     const int dim = s_.dim;

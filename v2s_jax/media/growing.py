@@ -50,10 +50,8 @@ class GrowingWav:
         try:
             self._wav.writeframes(data)  # the header's sizes too, after the sound
             self._file.flush()
-            self._appear()
         except OSError as error:
             raise self._unwritable(error) from error
-        self._appear()
 
     def _appear(self) -> None:
         """Give the file its name; it goes on growing under it."""

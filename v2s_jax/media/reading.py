@@ -25,6 +25,7 @@ SCALING = "bilinear+accurate_rnd+full_chroma_int+bitexact"  # the same pixels on
 _ONE_GRAPH = ("-reinit_filter", "0")
 _FINEST_RATE_HZ = 90_000  # the highest picture rate that ffmpeg guesses for a stream
 _MAX_TICKS_PER_SEC = 2**31 - 1  # ffmpeg keeps a time base in two 32-bit numbers
+_FLOAT32_BYTES = np.dtype(np.float32).itemsize
 _MIN_COMPENSATION_SEC = 1e-6  # the first sample is placed to the sample; ffmpeg's own is 1 ms
 
 
@@ -127,7 +128,7 @@ def read_sounding(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
         ":rematrix_maxval=1,"  # a mean of the channels, which cannot clip
         "aformat=sample_fmts=flt:channel_layouts=mono"
     )
-    size = (clock.samples(video.duration_sec) + 1) * np.dtype(np.float32).itemsize
+    size = (clock.samples(video.duration_sec) + 1) * _FLOAT32_BYTES
     arguments = (*SOURCE_OPTIONS, "-i", url(video.path), "-map", "0:a:0", "-af", filters)
     with ffmpeg(*arguments, "-c:a", "pcm_f32le", "-f", "f32le", "-") as run:
         data = run.output.read(size)
@@ -138,16 +139,13 @@ def read_sounding(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
                 f"{video.path}: no sound can be decoded ({run.first_fault() or 'no data'}): "
                 "give a video whose sound accompanies its pictures"
             )
-    sounding = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
-    if not np.isfinite(sounding).all():
-        raise InputError(f"{video.path}: its sound holds NaN or infinity: encode it again")
-    return np.clip(sounding, -1.0, 1.0)
+    return _waveform(data, video.path)
 
 
 def read_sound_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, "samples"]:
-    """Read the first sound of any file, in mono within [-1, 1]; for a prefix.
+    """Read the first sound of any file, all of it, in mono within [-1, 1].
 
-    Raises InputError when there is none.
+    Raises InputError when there is none, or it is not finite.
     """
     filters = f"aresample={sample_rate_hz}:rematrix_maxval=1,aformat=channel_layouts=mono"
     arguments = (*SOURCE_OPTIONS, "-i", url(path), "-map", "0:a:0", "-af", filters)
@@ -159,4 +157,12 @@ def read_sound_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, "sam
                 f"{path}: no sound can be decoded ({run.first_fault() or 'no data'}): give a file "
                 "with sound"
             )
-    return np.clip(np.frombuffer(data, "<f4"), -1.0, 1.0)
+    return _waveform(data, path)
+
+
+def _waveform(data: bytes, path: Path) -> Float32[np.ndarray, "samples"]:
+    """Return the whole samples that ffmpeg gave; raise InputError unless they are finite."""
+    sounding = np.frombuffer(data[: len(data) // _FLOAT32_BYTES * _FLOAT32_BYTES], "<f4")
+    if not np.isfinite(sounding).all():
+        raise InputError(f"{path}: its sound holds NaN or infinity: encode it again")
+    return np.clip(sounding, -1.0, 1.0)

@@ -9,7 +9,9 @@ Flow         as Seq, with appearance and motion of each video frame concatenated
 The vector enters as it is (the paper's figure shows no layer in between), or through a projection
 `relu(x P + b)` when `visual_proj_dim` says so, which keeps small models small. With
 `standardize_appearance` it is (x - mean) / scale of the training set: pictures share most of their
-brightness, and without its removal the little that moves drowns in it.
+brightness, and without its removal the little that moves drowns in it. With `principal_components`
+it is (x - mean) C instead: how light a picture is as a whole makes most of the variance of a set of
+many scenes, and beside it, too, the little that moves would drown.
 """
 
 from typing import Any
@@ -28,6 +30,7 @@ from v2s_jax.types import FeatureStatistics, Statistics
 CONDITIONING = "conditioning"
 MEAN = "_mean"
 SCALE = "_scale"
+COMPONENTS = "_components"
 """Names in the tree of parameters."""
 
 
@@ -38,7 +41,7 @@ def with_statistics(
 
     Raises InputError when it does and there are none.
     """
-    wanted = _standardized(model)
+    wanted = model.standardized
     if not wanted:
         return params
     if statistics is None:
@@ -47,17 +50,14 @@ def with_statistics(
     for feature in wanted:
         of_feature: Statistics = getattr(statistics, feature)
         conditioning[feature + MEAN] = jnp.asarray(of_feature.mean, jnp.float32)
-        conditioning[feature + SCALE] = jnp.asarray(of_feature.scale, jnp.float32)
+        count = model.principal_components
+        if count is None:
+            conditioning[feature + SCALE] = jnp.asarray(of_feature.scale, jnp.float32)
+        elif of_feature.components is None or of_feature.components.shape[1] != count:
+            raise InputError(f"the model reads {count} principal components: give as many")
+        else:
+            conditioning[feature + COMPONENTS] = jnp.asarray(of_feature.components, jnp.float32)
     return {**params, "params": {**params["params"], CONDITIONING: conditioning}}
-
-
-def _standardized(model: ModelConfig) -> list[str]:
-    """Name the features that the model reads and standardises."""
-    wanted = {
-        "appearance": model.standardize_appearance and model.variant != "unconditional",
-        "motion": model.standardize_motion and model.variant == "flow",
-    }
-    return [feature for feature, standardize in wanted.items() if standardize]
 
 
 class Vision(nn.Module):
@@ -69,7 +69,7 @@ class Vision(nn.Module):
     @property
     def vision_dim(self) -> int:
         """Width of the result."""
-        return self.config.visual_proj_dim or self.config.feature_dim
+        return self.config.visual_proj_dim or self.config.seen_dim
 
     @nn.compact
     def __call__(
@@ -78,18 +78,13 @@ class Vision(nn.Module):
         c = self.config
         appearance, motion = jnp.split(features, [c.appearance_dim], axis=-1)
         parts = {"appearance": appearance, "motion": motion}
-        for feature in _standardized(c):
-            width = parts[feature].shape[-1]
-            mean = self.param(feature + MEAN, nn.initializers.zeros, (width,))
-            scale = self.param(feature + SCALE, nn.initializers.ones, ())
-            # Statistics of the training set, not to be learned.
-            mean, scale = jax.lax.stop_gradient((mean, scale))
-            parts[feature] = (parts[feature] - mean) / scale
+        for feature in c.standardized:
+            parts[feature] = self._standardize(feature, parts[feature])
         seen = jnp.concatenate(list(parts.values()), axis=-1)
         if c.visual_proj_dim is None:
             return seen
         projection = Linear(
-            c.feature_dim,
+            seen.shape[-1],
             c.visual_proj_dim,
             HE,
             c.weight_norm,
@@ -97,6 +92,18 @@ class Vision(nn.Module):
             name="projection",
         )
         return nn.relu(projection(seen))
+
+    def _standardize(
+        self, feature: str, values: Float[Array, "batch video_frames feature_dim"]
+    ) -> Float[Array, "batch video_frames standardized_dim"]:
+        """Apply the training set's statistics, which are kept as parameters but not learned."""
+        width, components = values.shape[-1], self.config.principal_components
+        zeros, ones = nn.initializers.zeros, nn.initializers.ones
+        centred = values - jax.lax.stop_gradient(self.param(feature + MEAN, zeros, (width,)))
+        if components is None:
+            return centred / jax.lax.stop_gradient(self.param(feature + SCALE, ones, ()))
+        matrix = self.param(feature + COMPONENTS, zeros, (width, components))
+        return jnp.matmul(centred, jax.lax.stop_gradient(matrix), precision="highest")
 
 
 class Encoder(nn.Module):

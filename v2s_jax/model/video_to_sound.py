@@ -106,9 +106,10 @@ def _ticks(config: Config, samples: int) -> int:
     """Return the coarsest tier's ticks in a chunk; raise InputError unless it is whole ones."""
     size = config.model.big_frame_size
     if samples < size or samples % size:
+        below = samples - samples % size
         raise InputError(
             f"a chunk of {samples} samples is not in whole big frames of {size}: use "
-            f"{max(size, samples - samples % size)} or {samples - samples % size + size} samples"
+            f"{f'{below} or ' if below else ''}{below + size} samples"
         )
     return samples // size
 

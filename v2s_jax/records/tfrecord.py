@@ -12,7 +12,8 @@ the headers, and kept beside the shards in one .npy file.
 import io
 import logging
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,12 +80,9 @@ class RecordIndex:
         """
         path = self.shards[self.shard[record]]
         offset, length = int(self.offset[record]), int(self.length[record])
-        try:
-            with path.open("rb") as file:
-                file.seek(offset - HEADER.size)
-                framed = file.read(HEADER.size + length + FOOTER.size)
-        except Exception as error:  # remote stores have a type for each way of failing
-            raise InputError(f"{path}: cannot be read ({reason(error)}): {MEND}") from error
+        with _reading(path), path.open("rb") as file:
+            file.seek(offset - HEADER.size)
+            framed = file.read(HEADER.size + length + FOOTER.size)
         if len(framed) < HEADER.size + length + FOOTER.size:
             raise InputError(f"{self.place(record)} is cut off{self._lost(record)}")
         data = framed[HEADER.size : -FOOTER.size]
@@ -106,6 +104,15 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _reading(path: epath.Path) -> Iterator[None]:
+    """Turn what the system or a remote store answers to reading a shard into an InputError."""
+    try:
+        yield
+    except Exception as error:  # remote stores have a type for each way of failing
+        raise InputError(f"{path}: cannot be read ({reason(error)}): {MEND}") from error
 
 
 def lost(records: int, of: int) -> str:
@@ -179,7 +186,7 @@ def _scan(path: epath.Path) -> tuple[Int64[np.ndarray, "records 2"], str | None]
     found: list[tuple[int, int]] = []
     damage = None
     position = 0
-    with path.open("rb") as file:
+    with _reading(path), path.open("rb") as file:
         while position < size and damage is None:
             file.seek(position)
             header = file.read(HEADER.size)
@@ -200,10 +207,8 @@ def _stamp(path: epath.Path) -> tuple[int, int]:
 
     An object store gives the time of upload instead, so there the size has to do.
     """
-    try:
+    with _reading(path):
         stat = path.stat()
-    except Exception as error:  # remote stores have a type for each way of failing
-        raise InputError(f"{path}: cannot be read ({reason(error)}): {MEND}") from error
     return stat.length, 0 if _is_remote(path) else stat.mtime
 
 

@@ -33,9 +33,9 @@ from v2s_jax.generate import (
 from v2s_jax.generate.progress import sounding_bar
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
-from v2s_jax.live import SHIPPED_CHECKPOINT
 from v2s_jax.media import Original, read_sound_file
 from v2s_jax.quantize import quantize
+from v2s_jax.shipped import SHIPPED_CHECKPOINT
 from v2s_jax.sonification.clips import Clip, find_videos, leaves_some, open_clips
 from v2s_jax.sonification.features import SharedFeatures, read_features
 from v2s_jax.sonification.outputs import (

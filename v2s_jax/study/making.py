@@ -39,6 +39,8 @@ VIDEO_FOLDER = "videos"
 """A folder of that name stands inside the one that names a category (VEGAS's layout)."""
 PICTURE_WIDTH_PX = 320
 """Widest picture on a page, which holds every video (ours)."""
+MOST_MODELS = 8
+"""On one page: as many as have a letter in page.html."""
 NAME_DIGITS = 8
 """Of the names of items and options."""
 FIELDS = ("study", "page", "rater", "place", "item", "question", "shown", "answer", "seconds")
@@ -92,10 +94,13 @@ def make_study(
     sounded are taken, drawn with `seed`, which draws every name too. With one model there is no
     choice page; without originals that sound, no page of real or fake.
 
-    Raises InputError when nothing is common to all, or something cannot be read or written.
+    Raises InputError for more models than a page has room for, when nothing is common to all, and
+    when something cannot be read or written.
     """
     if taken := {ORIGINAL, MISMATCHED} & set(sounds):
         raise InputError(f"{taken.pop()}: the name of a control: name the model otherwise")
+    if len(sounds) > MOST_MODELS:
+        raise InputError(f"{len(sounds)} models: a page compares at most {MOST_MODELS}: give fewer")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is not an empty folder: choose another --out")
     check_writable(out)

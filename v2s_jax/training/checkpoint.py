@@ -32,6 +32,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.files import reading
 from v2s_jax.model import Carry
 from v2s_jax.place import called
+from v2s_jax.shipped import shipped_or_given
 from v2s_jax.training.params_file import config_of, fitting, load_params_file
 from v2s_jax.training.state import TrainState
 
@@ -156,8 +157,8 @@ class Checkpointer:
     def save(self, checkpoint: Checkpoint, bits: float = NOT_MEASURED) -> None:
         """Save in the background; the arrays are copied before this returns.
 
-        `bits` are those per held-out sample. Raises InputError when this
-        checkpoint, or the one before, cannot be written.
+        `bits` are those per held-out sample. Raises InputError when this checkpoint, or the one
+        before, cannot be written.
         """
         meta = {
             "config": self.config.to_json(),
@@ -278,11 +279,13 @@ def _check_crc(tree: Any, expected: dict[str, int], place: Path) -> None:
 
 
 def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
-    """Return config and float32 parameters from a safetensors file or a run's folder.
+    """Return config and float32 parameters from a safetensors file, a run's folder, or by name.
 
-    Of a run's folder the newest checkpoint is read; of a run that averages, the average. Raises
-    InputError when nothing is there, or it is damaged, or of another version.
+    The names are those of the models that ship. Of a run's folder the newest checkpoint is read; of
+    a run that averages, the average. Raises InputError when nothing is there, or it is damaged, or
+    of another version.
     """
+    path = shipped_or_given(path)
     with reading(path):
         if path.is_dir():
             return _load_run(path)

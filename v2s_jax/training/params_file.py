@@ -14,6 +14,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.files import whole_file
 from v2s_jax.model import VideoToSound, init_params
 from v2s_jax.place import called
+from v2s_jax.shipped import SHIPPED
 
 SEPARATOR = "/"
 
@@ -32,7 +33,10 @@ def load_params_file(path: Path) -> tuple[Config, dict[str, Any]]:
     Raises InputError when nothing is there, or it is damaged, or of another version.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint: give a .safetensors file or a --workdir")
+        raise InputError(
+            f"{path}: no such checkpoint: give a .safetensors file, a --workdir, or one that "
+            f"ships: {', '.join(SHIPPED)}"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
