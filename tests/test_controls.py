@@ -124,7 +124,7 @@ def test_the_original_sound_is_dropped_kept_or_mixed(video, checkpoint, tmp_path
             tmp_path / original,
             checkpoint=checkpoint,
             original=original,
-            original_gain_db=12.0,
+            original_gain_db=12.0 if original == "mix" else 0.0,
         ).sounded[0]
         for original in ("drop", "keep", "mix")
     }
@@ -136,3 +136,5 @@ def test_the_original_sound_is_dropped_kept_or_mixed(video, checkpoint, tmp_path
         assert probe(one.video).duration_sec == 1
         assert read_sound(probe(one.video), TINY.clock).size == SAMPLES
     np.testing.assert_array_equal(samples_of(made["mix"].wav), samples_of(made["drop"].wav))
+    with pytest.raises(InputError, match=r"12\.0 changes nothing with original 'keep'"):
+        sonify(video, tmp_path, checkpoint=checkpoint, original="keep", original_gain_db=12.0)

@@ -114,3 +114,19 @@ def test_a_corrupted_carry_is_seen_and_a_redraw_heals_it(monkeypatch, redraws):
         assert np.ptp(np.concatenate([b.levels for b in blocks[32:]])) > 1
     else:
         assert [fault.kind for fault in faults] == ["rail"] * 3
+
+
+def test_silence_that_was_drawn_again_is_over(monkeypatch):
+    """A model that stays silent: each redraw begins the five windows anew."""
+    generator = Generator(TINY, random_params(TINY), tile=1)
+    block = generator.block
+
+    def silent(*arguments):
+        going_on, levels = block(*arguments)
+        return going_on, np.full_like(levels, 128)
+
+    monkeypatch.setattr(generator, "block", silent)
+    features = np.zeros((11 * guarding.WINDOW_VIDEO_FRAMES, TINY.model.feature_dim), np.float16)
+    blocks = stream(generator, features, first_carry(generator, clip_key(0, b"")), redraws=1)
+    told = [(b.fault.redrawn, b.fault.start_sec, b.fault.end_sec) for b in blocks if b.fault]
+    assert told == [(True, 0.0, 5.12), (False, 5.12, 10.24), (False, 5.12, 11.264)]

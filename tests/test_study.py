@@ -14,7 +14,17 @@ from v2s_jax.commands import study as command
 from v2s_jax.errors import InputError
 from v2s_jax.media import mux, probe, write_clip, write_wav
 from v2s_jax.study import make_study, read_answers, read_key, report, table
-from v2s_jax.study.key import CHOICE, FAKE, ORIGINAL, QUESTIONS, REAL, REAL_OR_FAKE, Item, Key
+from v2s_jax.study.key import (
+    CHOICE,
+    FAKE,
+    KEY_FILE,
+    ORIGINAL,
+    QUESTIONS,
+    REAL,
+    REAL_OR_FAKE,
+    Item,
+    Key,
+)
 from v2s_jax.study.making import FIELDS, MOST_MODELS, TEMPLATE
 
 MODELS = ("frame", "seq", "flow")
@@ -257,6 +267,15 @@ def test_bad_words(monkeypatch, tmp_path, words, says):
     with pytest.raises(InputError) as caught:
         command.main(words.split())
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_key_with_a_page_that_no_study_has_is_refused(folders, tmp_path):
+    sounds, videos = folders
+    make_study(sounds, videos, tmp_path / "study", 1, 0)
+    file = tmp_path / "study" / KEY_FILE
+    file.write_text(file.read_text().replace(f'"{REAL_OR_FAKE}"', '"guess"'))
+    with pytest.raises(InputError, match=r"not a study's key \(unknown pages \['guess'\]\)"):
+        read_key(file.parent)
 
 
 def test_every_model_of_a_page_has_a_letter(tmp_path):

@@ -97,7 +97,7 @@ class Guard:
         return Fault(kind, start / rate_hz, self._samples / rate_hz)
 
     def rewind(self, samples: int) -> None:
-        """Go back to where a healthy window ended."""
+        """Go on anew from there, as after a healthy window."""
         self._samples, self._silent = samples, 0
 
 

@@ -94,6 +94,7 @@ def stream(
                 fault = Fault(fault.kind, fault.start_sec, fault.end_sec, redrawn=True)
                 after = after._replace(tiers=healthy, key=next_seed(after.key))
                 row.go_on_from(after)
+                guard.rewind(guard.seen)  # the silence before it is over
             elif guard.healthy:
                 healthy = after.tiers
         yield Block(levels, after, fault)

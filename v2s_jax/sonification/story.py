@@ -91,6 +91,11 @@ def sonify(
     check_seed(seed + takes - 1)
     if not math.isfinite(original_gain_db):
         raise InputError(f"a gain of {original_gain_db} dB: use a number, such as -6")
+    if original_gain_db and original != "mix":
+        raise InputError(
+            f"original_gain_db {original_gain_db} changes nothing with original {original!r}: "
+            "mix the original in, or leave the gain out"
+        )
     check_temperature(temperature)
     config, params = load_params(Path(checkpoint))
     sources = find_videos([videos] if isinstance(videos, Path | str) else videos, Path(out))

@@ -66,6 +66,8 @@ def read_key(folder: Path) -> Key:
     try:
         fields = json.loads(text)
         items = [Item(**item) for item in fields["items"]]
+        if pages := {item.page for item in items} - QUESTIONS.keys():
+            raise ValueError(f"unknown pages {sorted(pages)}")
         return Key(fields["study"], fields["models"], items)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a study's key ({error}): make the study again") from error
