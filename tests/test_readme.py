@@ -78,7 +78,8 @@ def test_map_names_what_is_there():
 
 @pytest.mark.slow
 def test_commands_run_in_order_as_written(tmp_path):
-    """In a copy of the tree; the long ones with tiny in the place of demo."""
+    """In a copy of the tree; the long ones with tiny in the place of demo, for as many updates as
+    it has, and one clip of each category evaluated."""
     tree = tmp_path / "tree"
     hidden = shutil.ignore_patterns(".*", "out", "runs", "datasets", "report", "__pycache__")
     shutil.copytree(ROOT, tree, ignore=hidden)
@@ -87,10 +88,12 @@ def test_commands_run_in_order_as_written(tmp_path):
     )
     long = set(long_commands())
     lines = [line for line in all_commands() if line.startswith("python ")]
-    assert len(lines) == 20 and len(long) == 3
+    assert len(lines) == 22 and len(long) == 5
     for line in lines:
         if line in long:
             line = line.replace("--preset demo", "--preset tiny").replace("py demo", "py tiny")
+            line = re.sub(r" --training\.(?:steps|decay-steps) \d+", "", line)
+            line += " --clips 1" * line.startswith("python evaluate.py")
         words = shlex.split(line)
         ended = subprocess.run(
             [sys.executable, *words[1:]],
