@@ -93,7 +93,7 @@ def test_commands_run_in_order_as_written(tmp_path):
         if line in long:
             line = line.replace("--preset demo", "--preset tiny").replace("py demo", "py tiny")
             line = re.sub(r" --training\.(?:steps|decay-steps) \d+", "", line)
-            line += " --clips 1" * line.startswith("python evaluate.py")
+            line = line.replace("--clips 32", "--clips 1")
         words = shlex.split(line)
         ended = subprocess.run(
             [sys.executable, *words[1:]],
