@@ -187,6 +187,11 @@ def test_missing_tensors_and_other_shapes_are_refused(tiny, tmp_path):
             load_params(file)
 
 
+def test_a_path_that_no_file_can_have_is_refused():
+    with pytest.raises(InputError, match="cannot be read"):
+        load_params(Path("x" * 300))
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_checkpoint_loads_by_its_name(name, tmp_path, monkeypatch):
     """Parameters only, without pickle, of the demo preset; a file of that name comes first."""

@@ -82,8 +82,14 @@ def test_differences_are_named():
             "principal_components 8 are of standardised features: add --model.standardize-app",
         ),
         (
-            lambda: ModelConfig(standardize_motion=True, motion_dim=7, principal_components=8),
-            "principal_components is 8: use 1 to 7",
+            lambda: ModelConfig(
+                variant="flow", standardize_motion=True, motion_dim=7, principal_components=8
+            ),
+            "principal_components is 8: use 1 to 7, the width of motion",
+        ),
+        (
+            lambda: ModelConfig(standardize_appearance=True, principal_components=0),
+            "principal_components is 0: use at least 1",
         ),
     ],
 )

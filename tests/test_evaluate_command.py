@@ -32,6 +32,7 @@ from v2s_jax.evaluation.sound_tables import sound_tables
 from v2s_jax.generate import Generator
 from v2s_jax.media import write_wav
 from v2s_jax.records import ClipRecord, open_data_set
+from v2s_jax.shipped import SHIPPED
 from v2s_jax.training.checkpoint import Checkpointer, load_params
 from v2s_jax.training.params_file import save_params
 
@@ -447,6 +448,9 @@ def test_a_run_and_its_file_differ_by_half_precision_and_nothing_else(made, tmp_
 
 def test_a_model_is_given_once(made, untrained, tmp_path):
     models = ("--checkpoint", untrained, "--checkpoint", untrained)
+    with pytest.raises(InputError, match="given twice"):
+        evaluate(*models, "--data", made, "--out", tmp_path / "report")
+    models = ("--checkpoint", "frame", "--checkpoint", SHIPPED["frame"])
     with pytest.raises(InputError, match="given twice"):
         evaluate(*models, "--data", made, "--out", tmp_path / "report")
 

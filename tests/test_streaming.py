@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import random_params, with_model
 from tests.ffmpeg import run_ffmpeg
 from v2s_jax import live
-from v2s_jax.commands import benchmark
+from v2s_jax.commands import benchmark, sample
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.generate import Generator, Request, clip_key
@@ -159,6 +159,16 @@ def test_a_pipe_that_holds_no_video(tmp_path, checkpoint):
     assert b"error: standard input: no video" in ended.stderr
     assert b"Traceback" not in ended.stderr
     assert old.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("words", ["--takes 2", "--original keep", "--original-gain-db 6"])
+def test_words_that_a_stream_does_not_know_are_refused(tmp_path, monkeypatch, words):
+    out = tmp_path / "o.wav"
+    line = ["sample.py", "--stream", "--video", "v.mp4", "--out", str(out), *words.split()]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(InputError, match="--stream with --takes, --prefix, --original or"):
+        sample.main()
+    assert not out.exists()
 
 
 def test_standard_output_on_a_full_disk(monkeypatch):

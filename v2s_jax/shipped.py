@@ -10,7 +10,7 @@ SHIPPED = {
 """Their files by the names that stand for them wherever a checkpoint is asked for."""
 
 SHIPPED_CHECKPOINT = SHIPPED["frame"]
-"""The best of them, which sounds videos unless another is named."""
+"""The one that sounds videos unless another is named."""
 
 
 def shipped_or_given(path: Path) -> Path:

@@ -37,8 +37,8 @@ class DemoArgs:
     """What demo.py takes."""
 
     checkpoint: tuple[Path, ...] = tuple(SHIPPED.values())
-    """Models to choose from: .safetensors files, or the --workdir of training runs; those that
-    ship unless given."""
+    """Models to choose from: .safetensors files, the --workdir of training runs, or frame, seq or
+    flow, which ship; all that ship unless given."""
     port: int = 7860
     """Port of the page; 0 takes any that is free."""
     max_mb: int = 100

@@ -129,8 +129,11 @@ def _stream(args: SampleArgs) -> None:
     """Sound one video as it is read; what there is to say goes to stderr."""
     if len(args.video) != 1:
         raise InputError(f"--stream with {len(args.video)} videos: it sounds one, name one")
-    if args.takes != 1 or args.prefix is not None or args.original != "drop":
-        raise InputError("--stream with --takes, --prefix or --original: leave these out")
+    own_sound = args.original != "drop" or args.original_gain_db
+    if args.takes != 1 or args.prefix is not None or own_sound:
+        raise InputError(
+            "--stream with --takes, --prefix, --original or --original-gain-db: leave these out"
+        )
     samples, faults = stream_video(
         args.video[0],
         args.out,

@@ -187,7 +187,7 @@ def _train(config: Config, args: TrainArgs, open_split: OpenSplit) -> None:
     model, seed = config.model, config.training.seed
     statistics = None
     if model.standardized:
-        statistics = feature_statistics(data, seed, model.principal_components)
+        statistics = feature_statistics(data, seed, model.principal_components, model.standardized)
     finished = train(
         config,
         TrainingData(open_batches, samples, statistics, data.fingerprint),

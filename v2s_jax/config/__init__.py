@@ -21,6 +21,7 @@ from v2s_jax.config.model import (
     TIERS,
     TWO_TIERS,
     Cell,
+    Feature,
     ModelConfig,
     Variant,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Extraction",
     "ExtractorName",
     "Fc6",
+    "Feature",
     "FlowMethod",
     "ModelConfig",
     "MotionOrigin",

@@ -114,18 +114,14 @@ class ModelConfig:
                 f"principal_components {count} are of standardised features: add "
                 "--model.standardize-appearance, or leave them out"
             )
-        widest = min(
-            width
-            for width, standardized in (
-                (self.appearance_dim, self.standardize_appearance),
-                (self.motion_dim, self.standardize_motion),
-            )
-            if standardized
-        )
-        if not 1 <= count <= widest:
-            raise InputError(
-                f"principal_components is {count}: use 1 to {widest}, the width of the feature"
-            )
+        if count < 1:
+            raise InputError(f"principal_components is {count}: use at least 1, or leave them out")
+        for feature in self.standardized:
+            width: int = getattr(self, f"{feature}_dim")
+            if count > width:
+                raise InputError(
+                    f"principal_components is {count}: use 1 to {width}, the width of {feature}"
+                )
 
     @property
     def lookback(self) -> int:
@@ -154,11 +150,14 @@ class ModelConfig:
     @property
     def seen_dim(self) -> int:
         """Width of what is left of it once it is standardised, before any projection."""
-        read = [(self.appearance_dim, self.standardize_appearance)]
+        widths = {"appearance": self.appearance_dim}
         if self.variant == "flow":
-            read.append((self.motion_dim, self.standardize_motion))
+            widths["motion"] = self.motion_dim
         components = self.principal_components
-        return sum(components if components and chosen else width for width, chosen in read)
+        return sum(
+            components if components and feature in self.standardized else width
+            for feature, width in widths.items()
+        )
 
     @property
     def encodes_video(self) -> bool:

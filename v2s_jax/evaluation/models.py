@@ -16,6 +16,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.files import reading
 from v2s_jax.generate import content_hash
 from v2s_jax.records import DataSet, check_fits
+from v2s_jax.shipped import shipped_or_given
 from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.names import free_name
 
@@ -77,7 +78,7 @@ def open_models(paths: Sequence[Path], data: DataSet, categories: Sequence[str])
     """
     if not paths:
         raise InputError("--checkpoint: give at least one")
-    resolved = [path.resolve() for path in paths]
+    resolved = [_resolved(path) for path in paths]
     for number, path in enumerate(resolved):
         if path in resolved[:number]:
             raise InputError(f"--checkpoint {paths[number]}: given twice: give each model once")
@@ -92,8 +93,13 @@ def open_models(paths: Sequence[Path], data: DataSet, categories: Sequence[str])
     return models
 
 
+def _resolved(path: Path) -> Path:
+    with reading(path):
+        return shipped_or_given(path).resolve()
+
+
 def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ()) -> Model:
-    """Read what a checkpoint is: a .safetensors file, the --workdir of a run, or of a run of each.
+    """Read what a checkpoint is: a file, a name that ships, the --workdir of a run, or of each.
 
     The folder that `train.py --run.each-category` wrote holds one run for each category; then
     `categories` must all be there. It is named after its file or folder, with a number behind

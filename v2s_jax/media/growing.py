@@ -52,6 +52,7 @@ class GrowingWav:
             self._file.flush()
         except OSError as error:
             raise self._unwritable(error) from error
+        self._appear()
 
     def _appear(self) -> None:
         """Give the file its name; it goes on growing under it."""

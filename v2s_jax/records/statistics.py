@@ -1,11 +1,14 @@
 """Statistics of a training set, for models that standardise what they see."""
 
 import math
+from collections.abc import Collection
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float16, Float64
 from tqdm import tqdm
 
+from v2s_jax.config import Feature
 from v2s_jax.records.batches import clip_order
 from v2s_jax.records.clips import Clips
 from v2s_jax.types import FeatureStatistics, Statistics
@@ -14,7 +17,7 @@ MOST_CLIPS = 256
 """Clips that are read for it: the mean over their thousands of video frames is settled."""
 
 MOST_VIDEO_FRAMES = 2_048
-"""Video frames of these, evenly over all, whose principal components are found: many more than
+"""Video frames of these, as many of each clip, whose principal components are found: many more than
 anyone asks components of, and little enough for a decomposition in seconds."""
 
 SHRINKAGE = 0.1
@@ -32,16 +35,23 @@ SILENT_SEC = 1.0
 """Seconds without a progress bar."""
 
 
-def feature_statistics(data: Clips, seed: int, components: int | None = None) -> FeatureStatistics:
+def feature_statistics(
+    data: Clips,
+    seed: int,
+    components: int | None = None,
+    features: Collection[Feature] = get_args(Feature),
+) -> FeatureStatistics:
     """Return the mean and scale of each feature over the first clips in the order of training.
 
-    With `components` also so many principal ones. A function of the data and the seed alone, so
-    every host of a run finds the same.
+    With `components` also so many principal ones of `features`. A function of the data and the
+    seed alone, so every host of a run finds the same.
     """
     chosen = clip_order(seed, len(data), np.arange(min(len(data), MOST_CLIPS)))
-    kept = MOST_VIDEO_FRAMES // len(chosen) if components else 0
-    appearance = _Sums(data.metadata["appearance_dim"], kept)
-    motion = _Sums(data.metadata["motion_dim"], kept)
+    kept = MOST_VIDEO_FRAMES // len(chosen)
+    of_appearance = components if "appearance" in features else None
+    of_motion = components if "motion" in features else None
+    appearance = _Sums(data.metadata["appearance_dim"], kept if of_appearance else 0)
+    motion = _Sums(data.metadata["motion_dim"], kept if of_motion else 0)
     # Shards are read before the bar would appear; clips that must be made take a while.
     read = tqdm(
         data.read(chosen.tolist()),
@@ -54,7 +64,7 @@ def feature_statistics(data: Clips, seed: int, components: int | None = None) ->
     for record in read:
         appearance.add(record.appearance)
         motion.add(record.motion)
-    return FeatureStatistics(appearance.statistics(components), motion.statistics(components))
+    return FeatureStatistics(appearance.statistics(of_appearance), motion.statistics(of_motion))
 
 
 class _Sums:
@@ -90,11 +100,12 @@ class _Sums:
 def principal_components(
     values: Float64[np.ndarray, "rows width"], count: int
 ) -> Float64[np.ndarray, "width count"]:
-    """Return what brings rows of mean 0 to their principal components, of a variance of about 1.
+    """Return what brings rows, less the mean of their set, to principal components.
 
-    Those beyond the rank of `values`, and those that vary less than LEAST_VARIANCE, are zero.
+    Their variance is about 1. Those beyond the rank of `values`, and those that vary less than
+    LEAST_VARIANCE, are zero.
     """
-    # Fewer rows than dimensions: the smaller of the two matrices of products is decomposed.
+    # The matrix of the rows' products: smaller than that of the dimensions where features are wide.
     variances, sides = np.linalg.eigh(values @ values.T / len(values))
     variances, sides = variances[::-1][:count], sides[:, ::-1][:, :count]
     real = variances > max(ROUNDING * variances[0], LEAST_VARIANCE)

@@ -285,8 +285,8 @@ def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
     a run that averages, the average. Raises InputError when nothing is there, or it is damaged, or
     of another version.
     """
-    path = shipped_or_given(path)
     with reading(path):
+        path = shipped_or_given(path)
         if path.is_dir():
             return _load_run(path)
         return load_params_file(path)
