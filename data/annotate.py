@@ -26,7 +26,7 @@ from tqdm import tqdm
 from v2s_jax import media
 from v2s_jax.commands.door import run_door
 from v2s_jax.commands.words import read_words
-from v2s_jax.errors import InputError, UndecodableError
+from v2s_jax.errors import InputError, KilledError, UndecodableError
 from v2s_jax.files import whole_folder
 from v2s_jax.place import as_called, called
 
@@ -155,6 +155,8 @@ def _cut(task: tuple[Source, Path, Path]) -> tuple[list[Segment], str | None]:
         if not video.has_sound:
             return [], "holds no sound"
         segments = segments_of(source, video)
+    except KilledError:
+        raise
     except InputError as error:
         return [], str(error)
     try:  # apart from the above: a full disk is no fault of the video, and ends the run

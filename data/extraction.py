@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners import create_runner
 from etils import epath
 
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, KilledError
 from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
 from v2s_jax.files import file_hash, reading
 from v2s_jax.place import ROOT
@@ -41,7 +41,7 @@ EXTRACTED, CACHED, REJECTED = "extracted", "cached", "rejected"
 """Beam's counters; on a cluster its own pages show them while the job runs."""
 
 _STEP = " [while running "
-_INPUT_ERROR = re.compile(r"InputError: (.+)")
+_INPUT_ERROR = re.compile(r"(?:InputError|KilledError): (.+)")
 
 
 @dataclass(frozen=True)
@@ -223,6 +223,8 @@ class ExtractFeatures(beam.DoFn):
         assert self._extractor is not None
         try:
             once = read_pass(path, self._extractor, settings.shape)
+        except KilledError:
+            raise
         except InputError as error:
             raise _UnreadableError(str(error)) from error
         settings.cache.write(key, once)

@@ -375,7 +375,7 @@ with open_direct("demo", TINY, 1, 0) as opening:
         assert run.stdout.readline() == "asked\n"
         run.stdin.write("go on\n")
         run.stdin.flush()
-        assert run.stdout.readline() == "baby_crying-train-00001\n"
+        assert run.stdout.readline() == "chainsaw-train-00000\n"
     assert run.returncode == 0
 
 

@@ -462,6 +462,23 @@ def test_two_processes_make_the_same_data_set(videos, tmp_path):
         assert all(map(np.array_equal, first[2:], second[2:]))
 
 
+@pytest.mark.slow
+def test_a_killed_ffmpeg_rejects_no_file(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        video(tmp_path / "in" / "dog" / f"{name}.mp4", 2.0, ord(name))
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    words = ("--test-clips", "1", "--workers", "1", "--out", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "data.prepare", "folder", str(tmp_path / "in"), *words]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2, ended.stderr
+    assert "error: ffmpeg was killed, most likely for want of memory" in ended.stderr
+    with pytest.raises(InputError, match="no data set there"):
+        open_data_set(tmp_path / "out", "train")
+
+
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", ["worker", "launcher"])
@@ -479,8 +496,8 @@ def test_killed_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path, whom)
         group = descendants(process.pid)
         workers = [pid for pid in group if b"sdk_worker_main" in command_line(pid)]
         assert len(workers) >= 2
-        if whom == "worker":
-            os.kill(workers[-1], signal.SIGKILL)
+        if whom == "worker":  # a younger one can be a fork that is about to become ffmpeg
+            os.kill(min(workers), signal.SIGKILL)
         else:
             process.kill()
         _, errors = process.communicate(timeout=120)

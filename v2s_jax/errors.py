@@ -24,5 +24,9 @@ def unknown(option: str, given: str, known: Iterable[str], known_as: str = "Know
     )
 
 
+class KilledError(InputError):
+    """A program at work was killed, as for want of memory: that is no fault of the file it read."""
+
+
 class UndecodableError(InputError):
     """A source that cannot be decoded, where a place that cannot be written is another matter."""

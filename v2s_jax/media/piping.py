@@ -65,7 +65,7 @@ class PipedVideo:
                 while (picture := read_picture(run.output, height, width)) is not None:
                     held += 1
                     yield picture
-                run.process.wait()
+                run.end()
                 reader.join()
                 if not held:
                     raise InputError(

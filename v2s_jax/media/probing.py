@@ -175,7 +175,7 @@ def _read_head(path: Path) -> _Head:
         *arguments, "-vf", "showinfo=checksum=0", *_DECODED_TO_ROWS, log_level="info"
     ) as run:
         timeline.read(run.output)
-        run.process.wait()
+        run.end()
         container, codec = _found(run, _CONTAINER), _found(run, _CODEC)
         rate, shape, sound = _found(run, _RATE), _found(run, _SHAPE), _found(run, _SOUND)
         fault = run.first_fault()
@@ -225,7 +225,7 @@ def _times(path: Path, *output: str) -> tuple[Timeline, str | None]:
     timeline = Timeline()
     with ffmpeg(*SOURCE_OPTIONS, "-i", url(path), "-map", VIDEO_STREAM, *output) as run:
         timeline.read(run.output)
-        run.process.wait()
+        run.end()
         return timeline, run.first_damage()
 
 
@@ -235,7 +235,7 @@ def sound_begins_sec(video: Video) -> Fraction | None:
     source = (*SOURCE_OPTIONS, "-i", url(video.path), "-map", "0:a:0", "-frames:a", "1")
     with ffmpeg(*source, *_TO_ROWS) as run:
         timeline.read(run.output)
-        run.process.wait()
+        run.end()
     if not timeline.pictures:
         return None
     return timeline.first * timeline.tick_sec - video.first_picture_sec

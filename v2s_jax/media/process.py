@@ -1,6 +1,7 @@
 """Run ffmpeg so that it is always reaped, and find in its log what went wrong."""
 
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import IO
 
 import imageio_ffmpeg
+
+from v2s_jax.errors import KilledError
 
 _FAULT = re.compile(r"\[(?:error|fatal)\] +(.+)")
 _DAMAGE = re.compile(
@@ -51,6 +54,16 @@ class Run:
                 rest = memoryview(piece)
                 while rest:
                     rest = rest[stdin.write(rest) :]
+
+    def end(self) -> int:
+        """Wait for ffmpeg, and return its exit code; raise KilledError when it was killed.
+
+        A crash of ffmpeg itself, which a damaged file can cause, is an exit code like others.
+        """
+        code = self.process.wait()
+        if code == -signal.SIGKILL:
+            raise KilledError("ffmpeg was killed, most likely for want of memory: free some, go on")
+        return code
 
     def log_lines(self) -> Iterator[str]:
         """Give the log's lines so far; complete once the process has ended."""

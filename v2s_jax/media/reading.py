@@ -63,7 +63,7 @@ def read_video_frames(
     Gives `clock.video_frames(clock.samples(video.duration_sec))` pictures, at least one, and
     holds one at a time. A gap in the video keeps showing the picture before it.
 
-    Raises InputError when nothing can be decoded any more.
+    Raises InputError when nothing can be decoded any more, KilledError when ffmpeg was killed.
     """
     filters = (
         f"{pick_pictures(video.first_picture_sec, clock)},scale={width}:{height}:flags={SCALING}"
@@ -75,8 +75,7 @@ def read_video_frames(
         for _ in range(max(1, clock.video_frames(clock.samples(video.duration_sec)))):
             picture = read_picture(run.output, height, width)
             if picture is None:
-                if run.process.wait() < 0:
-                    raise RuntimeError(f"ffmpeg was killed (signal {-run.process.returncode})")
+                run.end()
                 if held is None:
                     raise InputError(
                         f"{video.path}: no picture can be decoded ({run.first_fault()}): "
@@ -133,7 +132,7 @@ def read_sounding(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
     with ffmpeg(*arguments, "-c:a", "pcm_f32le", "-f", "f32le", "-") as run:
         data = run.output.read(size)
         if len(data) < size:
-            run.process.wait()
+            run.end()
         if not data:
             raise InputError(
                 f"{video.path}: no sound can be decoded ({run.first_fault() or 'no data'}): "
@@ -151,7 +150,7 @@ def read_sound_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, "sam
     arguments = (*SOURCE_OPTIONS, "-i", url(path), "-map", "0:a:0", "-af", filters)
     with ffmpeg(*arguments, "-c:a", "pcm_f32le", "-f", "f32le", "-") as run:
         data = run.output.read()
-        run.process.wait()
+        run.end()
         if not data:
             raise InputError(
                 f"{path}: no sound can be decoded ({run.first_fault() or 'no data'}): give a file "
