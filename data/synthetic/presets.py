@@ -135,7 +135,7 @@ FULL = Preset("full", None, 128, video_frames=None, categories=CATEGORIES, extra
 """As large as VEGAS: its counts and lengths."""
 
 DEMO = Preset("demo", train_clips=320, test_clips=32, video_frames=32, categories=CATEGORIES)
-"""For the checkpoints that ship, which two CPU cores learn in half an hour to an hour each."""
+"""For the checkpoints that ship, which two CPU cores learn in about an hour each."""
 
 PAIR = Preset("pair", train_clips=1, test_clips=1, video_frames=12, categories=("drum",))
 """Two short clips, to try a slow extractor."""

@@ -55,15 +55,13 @@ class Run:
                 while rest:
                     rest = rest[stdin.write(rest) :]
 
-    def end(self) -> int:
-        """Wait for ffmpeg, and return its exit code; raise KilledError when it was killed.
+    def end(self) -> None:
+        """Wait for ffmpeg to end; raise KilledError when it was killed.
 
-        A crash of ffmpeg itself, which a damaged file can cause, is an exit code like others.
+        A crash of ffmpeg itself, which a damaged file can cause, is not that.
         """
-        code = self.process.wait()
-        if code == -signal.SIGKILL:
+        if self.process.wait() == -signal.SIGKILL:
             raise KilledError("ffmpeg was killed, most likely for want of memory: free some, go on")
-        return code
 
     def log_lines(self) -> Iterator[str]:
         """Give the log's lines so far; complete once the process has ended."""
