@@ -405,6 +405,32 @@ def test_ctrl_c_ends_both_processes(wait_sec):
     raise AssertionError(f"process {child} still lives")
 
 
+CTRL_C_TAKEN_BY_A_THREAD = """
+import os, signal, threading, time
+from v2s_jax.benchmarks.fresh_process import in_fresh_process
+
+if __name__ == "__main__":
+    press = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
+    press.start()  # before the mask, which the thread would inherit
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        in_fresh_process(time.sleep, 600)
+    except KeyboardInterrupt:
+        print("heard")
+"""
+
+
+def test_ctrl_c_is_heard_when_another_thread_takes_the_signal(tmp_path):
+    """A system gives it to any thread that lets it through, and no read ends for that."""
+    script = tmp_path / "press.py"
+    script.write_text(CTRL_C_TAKEN_BY_A_THREAD)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("heard\n", "", 0)
+
+
 @pytest.mark.slow
 def test_input_is_measured_on_random_clips(tmp_path):
     report = tmp_path / "input.json"

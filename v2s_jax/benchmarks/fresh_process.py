@@ -4,11 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from v2s_jax.errors import InputError
+
+LISTEN_SEC = 0.2
+"""Time between two looks at whether Ctrl-C was pressed."""
 
 Result = TypeVar("Result")
 
@@ -24,6 +27,8 @@ def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, function, arguments), daemon=True)
     # Ctrl-C is this process's, which then ends the other; a mask is inherited from the very start.
+    # The first start of all also starts a tracker, and takes the mask off: so that comes before.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
@@ -32,6 +37,9 @@ def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result
     sender.close()
     try:
         with receiver:
+            # A library's thread may take the signal: nothing then interrupts a read of this one.
+            while not receiver.poll(LISTEN_SEC):
+                pass
             answer = receiver.recv()
     except EOFError:
         process.join()
