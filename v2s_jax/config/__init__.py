@@ -26,13 +26,14 @@ from v2s_jax.config.model import (
     Variant,
 )
 from v2s_jax.config.presets import DEMO, PAPER, PRESETS, TINY
-from v2s_jax.config.training import MAX_SEED, Precision, TrainingConfig
+from v2s_jax.config.training import MAX_SEED, SHORTEST_MEMORY_TICKS, Precision, TrainingConfig
 
 __all__ = [
     "DEMO",
     "MAX_SEED",
     "PAPER",
     "PRESETS",
+    "SHORTEST_MEMORY_TICKS",
     "THREE_TIERS",
     "TIERS",
     "TINY",

@@ -11,6 +11,9 @@ Precision = Literal["default", "high", "highest", "bfloat16"]
 MAX_SEED = 2**32 - 1
 """Seeds are one 32-bit word of a counter-based generator's key."""
 
+SHORTEST_MEMORY_TICKS = 2
+"""Ticks over which a GRU forgets whose update gate begins half open, its bias being 0."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -46,6 +49,12 @@ class TrainingConfig:
     rematerialize: bool = False
     """Keep only the recurrent layers' states for the way back and compute the rest again: less
     memory, more time, the same updates."""
+    begin_from: str | None = None
+    """Parameters that a new run begins from, layer by layer where the sizes are the same: a
+    .safetensors file, the --workdir of another run, or a model that ships. None: drawn."""
+    memory_ticks: int | None = None
+    """Longest time constant, in ticks, that the coarsest tier and the encoder begin with where
+    their parameters are drawn; the shortest is 2. None: all begin with 2, as in SampleRNN."""
     seed: int = 0
     """Seed of the initial parameters and of the order of clips."""
     log_every_steps: int = 100
@@ -99,6 +108,11 @@ class TrainingConfig:
         ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if self.memory_ticks is not None and self.memory_ticks < SHORTEST_MEMORY_TICKS:
+            raise InputError(
+                f"memory_ticks is {self.memory_ticks}: use {SHORTEST_MEMORY_TICKS} or more, or "
+                "leave it out"
+            )
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay is {self.ema_decay}: use 0 (none) or more, below 1")
         if not self.sound_sec > 0:

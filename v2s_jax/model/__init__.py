@@ -3,6 +3,7 @@
 from v2s_jax.model.conditioning import with_statistics
 from v2s_jax.model.folding import Folded, fold, without_weight_norm
 from v2s_jax.model.linear import SCALE_SUFFIX, ScaledKernel, fold_weight_norm, product
+from v2s_jax.model.memory import with_memory
 from v2s_jax.model.recurrent import HIDDEN, Primed
 from v2s_jax.model.sample_rnn import Carry, Outward, PrimedCarry
 from v2s_jax.model.video_to_sound import (
@@ -32,6 +33,7 @@ __all__ = [
     "initial_carry",
     "product",
     "vision_gates",
+    "with_memory",
     "with_statistics",
     "without_weight_norm",
 ]

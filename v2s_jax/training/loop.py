@@ -12,6 +12,7 @@ from tqdm import tqdm
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound, initial_carry
+from v2s_jax.training.beginning import begun
 from v2s_jax.training.checkpoint import (
     BEST_PARAMS_FILE,
     NOT_FINITE,
@@ -104,12 +105,21 @@ def train(
     state = init_state(model, data.statistics)
     carry = initial_carry(model, state.params, training.batch_clips)
     first = jax.tree.map(np.array, Checkpoint(state, carry))
+
+    def begin() -> Checkpoint:
+        if training.begin_from is None:
+            return first
+        state, words = begun(config, first.state)
+        tqdm.write(words)
+        carry = initial_carry(model, state.params, training.batch_clips)
+        return jax.tree.map(np.array, Checkpoint(state, carry))
+
     with ExitStack() as open_things:
         enter = open_things.enter_context
         checkpoints = enter(Checkpointer(workdir, config, data.fingerprint)) if writes else None
         # Several processes have a handler already, with which they agree on a step.
         termination = enter(Termination()) if is_only_process() else None
-        start = _restored(checkpoints, first)
+        start = _restored(checkpoints, first, begin)
         first_step = step = int(start.state.step)
         fewest_bits = checkpoints.fewest_bits() if checkpoints else NOT_MEASURED
         state = parallel.replicate(start.state)
@@ -186,12 +196,14 @@ def train(
     return Finished(step, meter.last_nll, workdir / PARAMS_FILE)
 
 
-def _restored(checkpoints: Checkpointer | None, first: Checkpoint) -> Checkpoint:
-    """Return what the run goes on from; all processes get what the first one reads."""
+def _restored(
+    checkpoints: Checkpointer | None, first: Checkpoint, begin: Callable[[], Checkpoint]
+) -> Checkpoint:
+    """Return what the run goes on from; all processes get what the first one reads or begins."""
     start, problem = first, None
     if checkpoints:
         try:
-            start = checkpoints.restore_latest(first) or first
+            start = checkpoints.restore_latest(first) or begin()
         except InputError as error:
             problem = error
     if from_first_process(np.int32(problem is not None)):

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Int
 
 from v2s_jax.config import TrainingConfig
-from v2s_jax.model import VideoToSound, init_params, with_statistics
+from v2s_jax.model import VideoToSound, init_params, with_memory, with_statistics
 from v2s_jax.types import FeatureStatistics
 
 ADAM_B1 = 0.9
@@ -69,6 +69,7 @@ def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> Tra
     training = model.config.training
     params = init_params(model, jax.random.key(training.seed))
     params = with_statistics(params, model.config.model, statistics)
+    params = with_memory(params, model.config.model, training.memory_ticks)
     average = params if training.ema_decay else None
     return TrainState(
         jnp.zeros((), jnp.int32), params, make_optimizer(training).init(params), average

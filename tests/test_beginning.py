@@ -1,0 +1,162 @@
+"""What a run begins with: parameters of another run, and layers that remember for long."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from tests.conftest import random_params, with_model
+from tests.training_clips import STATISTICS, Clips, data_of, small
+from v2s_jax.config import TINY, Config
+from v2s_jax.errors import InputError
+from v2s_jax.model import VideoToSound, encode, init_params, initial_carry, with_memory
+from v2s_jax.training.beginning import begun
+from v2s_jax.training.checkpoint import load_params
+from v2s_jax.training.loop import train
+from v2s_jax.training.params_file import save_params
+from v2s_jax.training.state import init_state
+
+
+def with_training(config: Config, **training) -> Config:
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
+
+
+def flat(params) -> dict[str, np.ndarray]:
+    leaves = flatten_dict(params["params"], sep="/")
+    return {name: np.asarray(leaf) for name, leaf in leaves.items()}
+
+
+@pytest.fixture
+def given(tiny, tmp_path):
+    """A file of Frame's parameters."""
+    config, path = small(tiny), tmp_path / "frame.safetensors"
+    save_params(path, config, random_params(config))
+    return path
+
+
+def state_of(config: Config):
+    return init_state(VideoToSound(config), STATISTICS)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_an_equal_model_begins_with_all_of_it(tiny, given, ema_decay):
+    config = small(tiny, begin_from=str(given), ema_decay=ema_decay)
+    drawn = state_of(config)
+    state, words = begun(config, drawn)
+    read, own = flat(load_params(given)[1]), flat(state.params)
+    assert read.keys() == own.keys()
+    for name, leaf in read.items():
+        np.testing.assert_array_equal(own[name], leaf)
+    np.testing.assert_equal(
+        jax.tree.map(np.asarray, state.opt_state), jax.tree.map(np.asarray, drawn.opt_state)
+    )
+    assert (state.average is None) == (ema_decay == 0)
+    assert state.result is state.params if ema_decay == 0 else state.result == state.params
+    assert words == f"11 of 11 layers from {given}"
+
+
+def test_another_variant_takes_the_layers_that_fit(tiny, given):
+    """Seq's coarsest tier reads no vision, and Frame has no encoder: both are drawn."""
+    config = with_model(small(tiny, begin_from=str(given), memory_ticks=64), variant="seq")
+    drawn = flat(state_of(config).params)
+    state, words = begun(config, state_of(config))
+    read, own = flat(load_params(given)[1]), flat(state.params)
+    anew = ("encoder/gru", "sample_rnn/big_frame_tier/gru")
+    drawn_anew = ("encoder/gru", "sample_rnn", "sample_rnn/big_frame_tier/gru")
+    assert words == f"9 of 12 layers from {given}; drawn: {', '.join(drawn_anew)}"
+    assert drawn.keys() == own.keys()
+    for name, leaf in own.items():
+        is_drawn = name.startswith(anew) or name.endswith("_h0")
+        np.testing.assert_array_equal(leaf, (drawn if is_drawn else read)[name])
+
+
+def test_what_fits_nowhere_is_refused(tiny, given):
+    config = with_model(small(tiny, begin_from=str(given)), dim=24, mlp_dim=20, embedding_dim=7)
+    config = with_model(config, variant="unconditional")
+    with pytest.raises(InputError, match=r"no layer has the sizes of this model's: give the run"):
+        begun(config, state_of(config))
+
+
+def test_a_file_that_is_missing_is_told(tiny, tmp_path):
+    config = small(tiny, begin_from=str(tmp_path / "none.safetensors"), steps=2)
+    with pytest.raises(InputError, match=r"none\.safetensors: no such checkpoint"):
+        train(config, data_of(Clips(config)), tmp_path, jax.devices()[:1])
+
+
+def test_a_run_that_began_so_goes_on_without_what_it_began_from(tiny, given, tmp_path, capsys):
+    """Bit for bit the same run, though what it began from is gone when it goes on."""
+    config = small(tiny, begin_from=str(given), steps=8, checkpoint_every_steps=4)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    train(config, data_of(Clips(config)), whole, jax.devices()[:1])
+    assert f"11 of 11 layers from {given}" in capsys.readouterr().out
+    with pytest.raises(ConnectionAbortedError):
+        stopping = Clips(config, stop_before=3)
+        train(config, data_of(stopping), stopped, jax.devices()[:1])
+    given.unlink()
+    train(config, data_of(Clips(config)), stopped, jax.devices()[:1])
+    resumed = flat(load_params(stopped)[1])
+    for name, leaf in flat(load_params(whole)[1]).items():
+        np.testing.assert_array_equal(resumed[name], leaf)
+
+
+def test_updates_begin_from_another_run(tiny, given, tmp_path):
+    """With next to no learning rate a run ends with what it began from: here, a run's folder."""
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for begin_from, folder in zip((given, folders[0]), folders, strict=True):
+        folder.mkdir()
+        config = small(tiny, begin_from=str(begin_from), steps=2, learning_rate=1e-12)
+        train(config, data_of(Clips(config)), folder, jax.devices()[:1])
+    own = flat(load_params(folders[1])[1])
+    for name, leaf in flat(load_params(given)[1]).items():
+        np.testing.assert_allclose(own[name], leaf, atol=1e-9)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_time_constants_are_evenly_spaced_in_the_logarithm(cell):
+    """Half as much is left of a unit after log(2) times its constant, each layer has them all."""
+    config = with_model(TINY, variant="seq", cell=cell, rnn_layers=2)
+    plain = init_params(VideoToSound(config), jax.random.key(0))
+    before, after = flat(plain), flat(with_memory(plain, config.model, 200))
+    dim = config.model.dim
+    for name, leaf in after.items():
+        layer, _, parameter = name.rpartition("/")
+        part = layer.rpartition("/")[0]
+        if parameter != "input_bias" or part == "sample_rnn/frame_tier":
+            np.testing.assert_array_equal(leaf, before[name])
+            continue
+        keep = 1 / (1 + np.exp(-leaf[dim : 2 * dim].astype(np.float64)))
+        constants = 1 / (1 - keep)
+        assert constants[[0, -1]] == pytest.approx([2, 200], rel=1e-4)
+        np.testing.assert_allclose(np.diff(np.log(constants)), np.log(100) / (dim - 1), rtol=1e-3)
+        let_in = leaf[:dim]
+        np.testing.assert_allclose(let_in, -leaf[dim : 2 * dim] if cell == "lstm" else 0, rtol=1e-6)
+        np.testing.assert_array_equal(leaf[2 * dim :], before[name][2 * dim :])
+    assert with_memory(plain, config.model, None) is plain
+
+
+def test_a_memory_carries_the_gradient_of_what_is_far_back(tiny):
+    """A first video frame reaches the encoder's state 400 frames on; plainly drawn, it does not."""
+    reach = {}
+    for ticks in (None, 400):
+        config = with_model(small(tiny, memory_ticks=ticks), variant="seq")
+        model, params = VideoToSound(config, "highest"), state_of(config).params
+        random = np.random.default_rng(0)
+        features = jnp.asarray(random.random((1, 400, config.model.feature_dim)), jnp.float32)
+        carry, seen = initial_carry(model, params, 1), jnp.ones((1, 400), bool)
+
+        def last(features, model=model, params=params, carry=carry, seen=seen):
+            return jnp.sum(encode(model, params, carry, features, seen).big_frame)
+
+        reach[ticks] = float(jnp.abs(jax.grad(last)(features)[0, 0]).max())
+    assert reach[400] > 1e-4
+    assert reach[None] < 1e-12
+
+
+def test_a_memory_shorter_than_the_shortest_is_refused(tiny):
+    with pytest.raises(InputError, match="memory_ticks is 1: use 2 or more, or leave it out"):
+        small(tiny, memory_ticks=1)

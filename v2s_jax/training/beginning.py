@@ -1,0 +1,63 @@
+"""The parameters that a run begins with: drawn, or those of another run as far as they fit."""
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from v2s_jax.config import Config
+from v2s_jax.errors import InputError
+from v2s_jax.training.checkpoint import load_params
+from v2s_jax.training.params_file import SEPARATOR
+from v2s_jax.training.state import TrainState
+
+Layers = dict[str, dict[str, Any]]
+"""Parameters by name, by the layer that they are of."""
+
+
+def begun(config: Config, state: TrainState) -> tuple[TrainState, str]:
+    """Return a state before the first update with the parameters that the config names.
+
+    A layer is taken as a whole, if all its parameters are there and of the same shapes; the others
+    stay as `state` has them. The optimiser begins anew. Returned beside it is what was taken, in
+    words.
+
+    Raises InputError when nothing fits, or nothing can be read.
+    """
+    path = Path(config.training.begin_from or "")
+    _, found = load_params(path)
+    drawn, given = _layers(state.params), _layers(found)
+    taken = {name for name, layer in drawn.items() if _shapes(layer) == _shapes(given.get(name))}
+    if not taken:
+        raise InputError(
+            f"{path}: no layer has the sizes of this model's: give the run the --model.* words of "
+            "that one, or begin from another"
+        )
+    params = _tree({name: given[name] if name in taken else drawn[name] for name in drawn})
+    average = state.average
+    begun = state._replace(params=params, average=average if average is None else params)
+    rest = sorted(drawn.keys() - taken)
+    words = f"{len(taken)} of {len(drawn)} layers from {path}"
+    return begun, words + (f"; drawn: {', '.join(rest)}" if rest else "")
+
+
+def _layers(params: dict[str, Any]) -> Layers:
+    layers: Layers = {}
+    for name, leaf in flatten_dict(params["params"], sep=SEPARATOR).items():
+        layer, _, parameter = name.rpartition(SEPARATOR)
+        layers.setdefault(layer, {})[parameter] = leaf
+    return layers
+
+
+def _tree(layers: Layers) -> dict[str, Any]:
+    flat = {
+        f"{layer}{SEPARATOR}{name}": jnp.asarray(leaf, jnp.float32)
+        for layer, of_layer in layers.items()
+        for name, leaf in of_layer.items()
+    }
+    return {"params": unflatten_dict(flat, sep=SEPARATOR)}
+
+
+def _shapes(layer: dict[str, Any] | None) -> dict[str, tuple[int, ...]]:
+    return {name: leaf.shape for name, leaf in (layer or {}).items()}
