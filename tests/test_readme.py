@@ -19,6 +19,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "dat
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 LONG = "<!-- long: the test runs them with the tiny preset -->\n"
+AS_IN_TINY = "steps|decay-steps|warmup-steps|evaluate-every-steps|chunk-samples|updates-per-call"
+"""Options that the long commands leave to the tiny preset."""
 COMMAND_SEC = 240
 
 
@@ -88,11 +90,11 @@ def test_commands_run_in_order_as_written(tmp_path):
     )
     long = set(long_commands())
     lines = [line for line in all_commands() if line.startswith("python ")]
-    assert len(lines) == 22 and len(long) == 5
+    assert len(lines) == 23 and len(long) == 5
     for line in lines:
         if line in long:
             line = line.replace("--preset demo", "--preset tiny").replace("py demo", "py tiny")
-            line = re.sub(r" --training\.(?:steps|decay-steps|evaluate-every-steps) \d+", "", line)
+            line = re.sub(rf" --training\.(?:{AS_IN_TINY}) \d+", "", line)
             line = line.replace("--clips 32", "--clips 1")
         words = shlex.split(line)
         ended = subprocess.run(
@@ -112,6 +114,8 @@ def test_commands_run_in_order_as_written(tmp_path):
         "out/flow/drum-test-00001_sound.wav",
         "runs/direct/params.safetensors",
         "runs/tiny/params.safetensors",
+        "runs/seq/params.safetensors",
+        "runs/demo-flow/params.safetensors",
         "out/evaluated/report.json",
         "report/report.json",
         "out/study/real-or-fake.html",
