@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
@@ -12,10 +13,19 @@ from tests.conftest import random_params, with_model
 from tests.training_clips import STATISTICS, Clips, data_of, small
 from v2s_jax.config import TINY, Config
 from v2s_jax.errors import InputError
-from v2s_jax.model import VideoToSound, encode, init_params, initial_carry, with_memory
+from v2s_jax.model import (
+    VideoToSound,
+    encode,
+    forward,
+    init_params,
+    initial_carry,
+    with_memory,
+)
+from v2s_jax.model.recurrent import LSTM_FORGET_BIAS
 from v2s_jax.training.beginning import begun
 from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.loop import train
+from v2s_jax.training.loss import masked_nll
 from v2s_jax.training.params_file import save_params
 from v2s_jax.training.state import init_state
 
@@ -45,7 +55,7 @@ def state_of(config: Config):
 def test_an_equal_model_begins_with_all_of_it(tiny, given, ema_decay):
     config = small(tiny, begin_from=str(given), ema_decay=ema_decay)
     drawn = state_of(config)
-    state, words = begun(config, drawn)
+    state, words = begun(given, drawn)
     read, own = flat(load_params(given)[1]), flat(state.params)
     assert read.keys() == own.keys()
     for name, leaf in read.items():
@@ -62,7 +72,7 @@ def test_another_variant_takes_the_layers_that_fit(tiny, given):
     """Seq's coarsest tier reads no vision, and Frame has no encoder: both are drawn."""
     config = with_model(small(tiny, begin_from=str(given), memory_ticks=64), variant="seq")
     drawn = flat(state_of(config).params)
-    state, words = begun(config, state_of(config))
+    state, words = begun(given, state_of(config))
     read, own = flat(load_params(given)[1]), flat(state.params)
     anew = ("encoder/gru", "sample_rnn/big_frame_tier/gru")
     drawn_anew = ("encoder/gru", "sample_rnn", "sample_rnn/big_frame_tier/gru")
@@ -77,7 +87,7 @@ def test_what_fits_nowhere_is_refused(tiny, given):
     config = with_model(small(tiny, begin_from=str(given)), dim=24, mlp_dim=20, embedding_dim=7)
     config = with_model(config, variant="unconditional")
     with pytest.raises(InputError, match=r"no layer has the sizes of this model's: give the run"):
-        begun(config, state_of(config))
+        begun(given, state_of(config))
 
 
 def test_a_file_that_is_missing_is_told(tiny, tmp_path):
@@ -126,14 +136,17 @@ def test_time_constants_are_evenly_spaced_in_the_logarithm(cell):
     for name, leaf in after.items():
         layer, _, parameter = name.rpartition("/")
         part = layer.rpartition("/")[0]
-        if parameter != "input_bias" or part == "sample_rnn/frame_tier":
+        if parameter != "input_bias":
             np.testing.assert_array_equal(leaf, before[name])
             continue
-        keep = 1 / (1 + np.exp(-leaf[dim : 2 * dim].astype(np.float64)))
+        let_in, keep = leaf[:dim], 1 / (1 + np.exp(-leaf[dim : 2 * dim].astype(np.float64)))
         constants = 1 / (1 - keep)
-        assert constants[[0, -1]] == pytest.approx([2, 200], rel=1e-4)
-        np.testing.assert_allclose(np.diff(np.log(constants)), np.log(100) / (dim - 1), rtol=1e-3)
-        let_in = leaf[:dim]
+        if part == "sample_rnn/frame_tier":
+            assert constants == pytest.approx(1 + np.exp(LSTM_FORGET_BIAS) if cell == "lstm" else 2)
+        else:
+            assert constants[[0, -1]] == pytest.approx([2, 200], rel=1e-4)
+            spacing = np.log(100) / (dim - 1)
+            np.testing.assert_allclose(np.diff(np.log(constants)), spacing, rtol=1e-3)
         np.testing.assert_allclose(let_in, -leaf[dim : 2 * dim] if cell == "lstm" else 0, rtol=1e-6)
         np.testing.assert_array_equal(leaf[2 * dim :], before[name][2 * dim :])
     assert with_memory(plain, config.model, None) is plain
@@ -157,6 +170,36 @@ def test_a_memory_carries_the_gradient_of_what_is_far_back(tiny):
     assert reach[None] < 1e-12
 
 
-def test_a_memory_shorter_than_the_shortest_is_refused(tiny):
-    with pytest.raises(InputError, match="memory_ticks is 1: use 2 or more, or leave it out"):
-        small(tiny, memory_ticks=1)
+def test_an_lstm_s_gradient_does_not_blow_up_on_its_way_through_a_clip(tiny):
+    """With a frame tier as it is plainly drawn it is a hundred thousand times as large."""
+    config = with_model(small(tiny, memory_ticks=1000), cell="lstm", variant="unconditional")
+    model, params = VideoToSound(config, "highest"), state_of(config).params
+    plain = init_params(model, jax.random.key(0))["params"]["sample_rnn"]["frame_tier"]
+    samples = 512 * config.model.big_frame_size
+    noise = np.random.default_rng(0).normal(128, 12, (1, samples)).clip(0, 255)
+    levels, heard = jnp.asarray(noise, jnp.int32), jnp.ones((1, samples), bool)
+    frames = samples // config.clock.samples_per_video_frame
+    nothing = jnp.zeros((1, frames, config.model.feature_dim))
+    carry = initial_carry(model, params, 1)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        _, logits = forward(model, params, carry, levels, nothing)
+        return jnp.sum(masked_nll(logits, levels, heard)) / samples
+
+    assert float(optax.tree.norm(gradient(params))) < 10
+    rnn = {**params["params"]["sample_rnn"], "frame_tier": plain}
+    blown_up = gradient({"params": {**params["params"], "sample_rnn": rnn}})
+    assert not float(optax.tree.norm(blown_up)) < 1e5
+
+
+@pytest.mark.parametrize("ticks", [1, 2**24 + 1, 10**20])
+def test_a_memory_that_no_gate_can_have_is_refused(tiny, ticks):
+    with pytest.raises(InputError, match=f"memory_ticks is {ticks}: use 2 to 16777216, or leave"):
+        small(tiny, memory_ticks=ticks)
+
+
+def test_an_empty_beginning_is_refused(tiny):
+    with pytest.raises(InputError, match=r"begin_from is empty: give a \.safetensors file"):
+        small(tiny, begin_from="")

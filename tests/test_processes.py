@@ -26,10 +26,11 @@ HEARTBEAT_SEC = 10
 STEPS = 100
 
 
-def config_of(steps: int) -> Config:
+def config_of(steps: int, begin_from: str | None = None) -> Config:
     return small(
         TINY,
         steps=steps,
+        begin_from=begin_from,
         log_every_steps=2,
         checkpoint_every_steps=20,
         evaluate_every_steps=50,
@@ -38,11 +39,17 @@ def config_of(steps: int) -> Config:
 
 
 def child(
-    workdir: str, steps: str, coordinator: str, processes: str, process: str, stop_before: str
+    workdir: str,
+    steps: str,
+    coordinator: str,
+    processes: str,
+    process: str,
+    stop_before: str,
+    begin_from: str,
 ) -> None:
     """What the processes run; each writes down the clips that it has read."""
     connect(coordinator, int(processes), int(process), HEARTBEAT_SEC)
-    config = config_of(int(steps))
+    config = config_of(int(steps), begin_from or None)
     clips = Clips(config, stop_before=int(stop_before) or None)
     finished = train(config, data_of(clips), Path(workdir), held_out=clips.held_out)
     (Path(workdir) / f"read-{process}.json").write_text(json.dumps(clips.read))
@@ -53,7 +60,12 @@ class Processes:
     """The processes of one run, each with its share of eight virtual devices."""
 
     def __init__(
-        self, workdir: Path, processes: int, steps: int = STEPS, stop_before: int = 0
+        self,
+        workdir: Path,
+        processes: int,
+        steps: int = STEPS,
+        stop_before: int = 0,
+        begin_from: str = "",
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -63,7 +75,7 @@ class Processes:
         self.workdir = workdir
         self.processes = []
         for process in range(processes):
-            words = [str(workdir), steps, coordinator, processes, process, stop_before]
+            words = [workdir, steps, coordinator, processes, process, stop_before, begin_from]
             self.processes.append(
                 subprocess.Popen(
                     [sys.executable, "-c", code, *map(str, words)],
@@ -185,4 +197,30 @@ def test_what_the_first_process_refuses_ends_all(tmp_path):
     run = Processes(tmp_path, 2)
     assert 0 not in run.wait()
     assert "training.steps: 100 != 2" in run.told(0)
+    assert "the first process could not begin" in run.told(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin_from", ["first", "first/params.safetensors"])
+def test_two_processes_begin_from_another_run_as_one_does(tmp_path, begin_from):
+    """The first process alone reads it, and hands it to the other."""
+    first, by_one, by_two = (tmp_path / name for name in ("first", "by_one", "by_two"))
+    for folder in (first, by_one, by_two):
+        folder.mkdir()
+    train(config_of(20), data_of(Clips(config_of(20))), first)
+    begin_from = str(tmp_path / begin_from)
+    config = config_of(2, begin_from)
+    train(config, data_of(Clips(config)), by_one)
+    run = Processes(by_two, 2, steps=2, begin_from=begin_from)
+    assert run.wait() == [0, 0], run.told(0)
+    assert f"11 of 11 layers from {begin_from}" in run.told(0)
+    assert "layers from" not in run.told(1)
+    np.testing.assert_allclose(losses(by_two), losses(by_one), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_both_processes_end_when_what_they_begin_from_is_missing(tmp_path):
+    run = Processes(tmp_path, 2, begin_from=str(tmp_path / "none.safetensors"))
+    assert 0 not in run.wait()
+    assert "none.safetensors: no such checkpoint" in run.told(0)
     assert "the first process could not begin" in run.told(1)

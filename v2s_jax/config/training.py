@@ -14,6 +14,9 @@ MAX_SEED = 2**32 - 1
 SHORTEST_MEMORY_TICKS = 2
 """Ticks over which a GRU forgets whose update gate begins half open, its bias being 0."""
 
+LONGEST_MEMORY_TICKS = 2**24
+"""Ticks; a gate that keeps 1 - 1/T is 1 in float32 beyond it, and nothing is ever forgotten."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -53,8 +56,9 @@ class TrainingConfig:
     """Parameters that a new run begins from, layer by layer where the sizes are the same: a
     .safetensors file, the --workdir of another run, or a model that ships. None: drawn."""
     memory_ticks: int | None = None
-    """Longest time constant, in ticks, that the coarsest tier and the encoder begin with where
-    their parameters are drawn; the shortest is 2. None: all begin with 2, as in SampleRNN."""
+    """Longest time constant that the coarsest tier (in ticks of its big frames) and the encoder (in
+    video frames) begin with where their parameters are drawn; the shortest is 2. None: all begin
+    with 2, and LSTMs with 21, as in SampleRNN."""
     seed: int = 0
     """Seed of the initial parameters and of the order of clips."""
     log_every_steps: int = 100
@@ -108,10 +112,16 @@ class TrainingConfig:
         ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
-        if self.memory_ticks is not None and self.memory_ticks < SHORTEST_MEMORY_TICKS:
+        if self.begin_from == "":
             raise InputError(
-                f"memory_ticks is {self.memory_ticks}: use {SHORTEST_MEMORY_TICKS} or more, or "
-                "leave it out"
+                "begin_from is empty: give a .safetensors file, a --workdir or the name of a model "
+                "that ships, or leave it out"
+            )
+        ticks = self.memory_ticks
+        if ticks is not None and not SHORTEST_MEMORY_TICKS <= ticks <= LONGEST_MEMORY_TICKS:
+            raise InputError(
+                f"memory_ticks is {ticks}: use {SHORTEST_MEMORY_TICKS} to {LONGEST_MEMORY_TICKS}, "
+                "or leave it out"
             )
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay is {self.ema_decay}: use 0 (none) or more, below 1")

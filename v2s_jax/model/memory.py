@@ -6,9 +6,14 @@ inputs are 0 (Tallec and Ollivier 2018, "Can recurrent neural networks warp time
 0, T is 2, and a gradient through some hundred ticks has vanished before anything is learned. They
 draw T evenly from the whole range; here it is evenly spaced in the logarithm, so that as many units
 begin with the short memories that a waveform needs as with the long ones.
+
+An LSTM's forget gate is what keeps, and its input gate begins with the opposite bias, so that what
+is kept leaves no room for what is new. Plainly drawn it takes in half of everything at each tick:
+cells grow until they are saturated, and a gradient through hundreds of ticks overflows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,9 +21,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from v2s_jax.config import SHORTEST_MEMORY_TICKS, ModelConfig
+from v2s_jax.model.recurrent import LSTM_FORGET_BIAS
 
 REMEMBERING = (("sample_rnn", "big_frame_tier"), ("encoder",))
 """Where the layers lie that are to remember for a whole clip."""
+
+FINER = ("sample_rnn", "frame_tier")
+"""Where those lie that are not, but whose gradient goes through as many ticks and more."""
+
+Bias = Float[Array, "dim"]
 
 
 def with_memory(
@@ -26,37 +37,48 @@ def with_memory(
 ) -> dict[str, Any]:
     """Return the parameters with time constants of 2 to `longest_ticks` ticks; None: as they are.
 
-    Those are of the coarsest tier and of the encoder, each of whose recurrent layers gets all.
+    Those are of the coarsest tier, whose tick is a big frame of samples, and of the encoder, whose
+    tick is a video frame; each of their recurrent layers gets all. The frame tier keeps its own,
+    an LSTM's input gates there are brought down to them.
     """
     if longest_ticks is None:
         return params
     ticks = np.geomspace(SHORTEST_MEMORY_TICKS, longest_ticks, model.dim)
-    bias = jnp.asarray(np.log(ticks - 1), jnp.float32)
+    keeping = dict.fromkeys(REMEMBERING, jnp.asarray(np.log(ticks - 1), jnp.float32))
+    if model.cell == "lstm":
+        keeping[FINER] = jnp.full((model.dim,), LSTM_FORGET_BIAS, jnp.float32)
     tree = params["params"]
-    for place in REMEMBERING:
-        if place[0] in tree:
-            tree = _replaced(tree, place, lambda part: _remembering(part, model, bias))
+    for place, bias in keeping.items():
+        if _lies_in(tree, place):
+            tree = _replaced(tree, place, partial(_remembering, model=model, bias=bias))
     return {**params, "params": tree}
 
 
-def _replaced(tree: Mapping[str, Any], place: tuple[str, ...], change: Any) -> dict[str, Any]:
+def _lies_in(tree: Mapping[str, Any], place: tuple[str, ...]) -> bool:
+    name, *below = place
+    return name in tree and (not below or _lies_in(tree[name], tuple(below)))
+
+
+def _replaced(
+    tree: Mapping[str, Any],
+    place: tuple[str, ...],
+    change: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
     """Return the tree with what lies at `place` changed."""
     name, *below = place
     part = _replaced(tree[name], tuple(below), change) if below else change(tree[name])
     return {**tree, name: part}
 
 
-def _remembering(
-    part: Mapping[str, Any], model: ModelConfig, bias: Float[Array, "dim"]
-) -> dict[str, Any]:
-    """Return a tier or an encoder whose recurrent layers begin with the bias."""
+def _remembering(part: Mapping[str, Any], model: ModelConfig, bias: Bias) -> dict[str, Any]:
+    """Return a tier or an encoder whose recurrent layers keep with that bias at first."""
     layers = {name: layer for name, layer in part.items() if name.startswith(model.cell)}
     for name, layer in layers.items():
         of_input = layer["input_bias"]
         dim = model.dim
         if model.cell == "gru":  # reset, update, candidate
             of_input = of_input.at[dim : 2 * dim].set(bias)
-        else:  # input, forget, cell, output: what is kept leaves no room for what is new
+        else:  # input, forget, cell, output
             of_input = of_input.at[: 2 * dim].set(jnp.concatenate([-bias, bias]))
         layers[name] = {**layer, "input_bias": of_input}
     return {**part, **layers}

@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.params_file import SEPARATOR
@@ -16,16 +15,15 @@ Layers = dict[str, dict[str, Any]]
 """Parameters by name, by the layer that they are of."""
 
 
-def begun(config: Config, state: TrainState) -> tuple[TrainState, str]:
-    """Return a state before the first update with the parameters that the config names.
+def begun(path: Path, state: TrainState) -> tuple[TrainState, str]:
+    """Return a state before the first update with the parameters of a file, a run, or a model.
 
-    A layer is taken as a whole, if all its parameters are there and of the same shapes; the others
-    stay as `state` has them. The optimiser begins anew. Returned beside it is what was taken, in
-    words.
+    `path` is what `load_params` reads. A layer is taken as a whole, if all its parameters are there
+    and of the same shapes; the others stay as `state` has them. The optimiser begins anew. Returned
+    beside it is what was taken, in words.
 
     Raises InputError when nothing fits, or nothing can be read.
     """
-    path = Path(config.training.begin_from or "")
     _, found = load_params(path)
     drawn, given = _layers(state.params), _layers(found)
     taken = {name for name, layer in drawn.items() if _shapes(layer) == _shapes(given.get(name))}
@@ -36,10 +34,10 @@ def begun(config: Config, state: TrainState) -> tuple[TrainState, str]:
         )
     params = _tree({name: given[name] if name in taken else drawn[name] for name in drawn})
     average = state.average
-    begun = state._replace(params=params, average=average if average is None else params)
+    beginning = state._replace(params=params, average=average if average is None else params)
     rest = sorted(drawn.keys() - taken)
     words = f"{len(taken)} of {len(drawn)} layers from {path}"
-    return begun, words + (f"; drawn: {', '.join(rest)}" if rest else "")
+    return beginning, words + (f"; drawn: {', '.join(rest)}" if rest else "")
 
 
 def _layers(params: dict[str, Any]) -> Layers:

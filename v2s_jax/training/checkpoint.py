@@ -45,6 +45,8 @@ BITS = "bits_per_sample"
 NOT_MEASURED = float("inf")
 """The bits of a checkpoint that was not scored: it is nobody's best."""
 
+FIRST_PROCESS = ocp.options.MultiprocessingOptions(active_processes={0})
+"""Of several processes the first alone reads and writes."""
 LOOP_CLOSED = "Event loop is closed"  # asyncio's words
 
 logger = logging.getLogger(__name__)
@@ -116,7 +118,7 @@ class Checkpointer:
                 preservation_policy=policies.AnyPreservationPolicy([newest, best]),
                 create=False,  # it has been, above
                 cleanup_tmp_directories=True,
-                multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0}),
+                multiprocessing_options=FIRST_PROCESS,
             ),
         )
 
@@ -300,7 +302,9 @@ def _load_run(workdir: Path) -> tuple[Config, dict[str, Any]]:
             f"{workdir}: a folder without a checkpoint: give the --workdir of a run that has "
             "saved one, or a .safetensors file"
         )
-    with ocp.CheckpointManager(folder) as manager:
+    # Of several processes the first alone may read: the manager must not wait for the others.
+    options = ocp.CheckpointManagerOptions(create=False, multiprocessing_options=FIRST_PROCESS)
+    with ocp.CheckpointManager(folder, options=options) as manager:
         step = max(steps)
         meta = _read_meta(manager, folder, step)
         config = config_of(folder / str(step), meta["config"])

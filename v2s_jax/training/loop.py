@@ -80,6 +80,8 @@ def train(
 ) -> Finished:
     """Train until `config.training.steps`, going on from the newest checkpoint in `workdir`.
 
+    Without one, a run begins with parameters drawn from the seed, or with those of
+    `config.training.begin_from`, as far as they fit.
     Stopped and started again, a run ends with the same parameters, bit for bit, as one that never
     stopped (same devices). With several processes each calls this alike, and the first alone
     reads and writes `workdir`. After every `evaluate_every_steps` updates it is scored on
@@ -88,7 +90,8 @@ def train(
     On SIGTERM the run ends after the compiled call at work, with a checkpoint.
 
     Raises InputError when the folder holds a run with another config or other data, when it
-    cannot be written, or when the loss is not finite.
+    cannot be written, when what it is to begin from cannot be read, or when the loss is not
+    finite.
     """
     training = config.training
     model = VideoToSound(config, training.precision)
@@ -109,10 +112,10 @@ def train(
     def begin() -> Checkpoint:
         if training.begin_from is None:
             return first
-        state, words = begun(config, first.state)
+        beginning, words = begun(Path(training.begin_from), first.state)
         tqdm.write(words)
-        carry = initial_carry(model, state.params, training.batch_clips)
-        return jax.tree.map(np.array, Checkpoint(state, carry))
+        its_carry = initial_carry(model, beginning.params, training.batch_clips)
+        return jax.tree.map(np.array, Checkpoint(beginning, its_carry))
 
     with ExitStack() as open_things:
         enter = open_things.enter_context
