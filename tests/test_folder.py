@@ -1,6 +1,7 @@
 """`data.prepare folder`: layouts, splits, the cache, the manifest, whole data sets only."""
 
 import dataclasses
+import errno
 import os
 import shutil
 import signal
@@ -313,6 +314,37 @@ def test_folders_that_cannot_be_made(tmp_path, monkeypatch, case):
         pass
 
 
+def folder_with(path, text):
+    path.mkdir()
+    (path / "file").write_text(text)
+    return path
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
+
+    def refused(self, target):
+        if self.name.endswith(".incomplete"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(InputError, match="made: cannot be written"), whole_folder(folder) as new:
+        (new / "file").write_text("new")
+    assert (folder / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_an_interrupted_run_took_away_is_put_back(tmp_path):
+    """A run that is killed between its two renames, and another that fails, lose nothing."""
+    folder_with(tmp_path / ".made.replaced", "old")
+    folder = tmp_path / "made"
+    with pytest.raises(ZeroDivisionError), whole_folder(folder):
+        raise ZeroDivisionError
+    assert (folder / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
 def test_key_depends_on_bytes_extractor_weights_and_length():
     from v2s_jax.config import Extraction
 
@@ -401,6 +433,7 @@ from data.folder import FolderArgs
 from data.making import _build, settings
 from data.manifest import write_manifest
 import dataclasses
+import errno
 root = Path({str(videos)!r})
 for path in root.rglob("*.mp4"):
     Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())

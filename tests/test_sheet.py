@@ -34,12 +34,17 @@ def test_the_command_writes_both(tmp_path, monkeypatch):
     assert names == {sheet.PICTURES, sheet.SPECTROGRAMS}
 
 
-def test_too_few_pictures_are_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        sys, "argv", ["sheet", "--out", str(tmp_path / "pages"), "--video-frames", "3"]
-    )
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--video-frames 3", "--video-frames 3: at least 6 are drawn"),
+        ("--seed -1", "--seed -1: use a whole number from 0 on"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys, words, says):
+    monkeypatch.setattr(sys, "argv", ["sheet", "--out", str(tmp_path / "pages"), *words.split()])
     with pytest.raises(SystemExit) as caught:
         run_door(sheet.main)
     assert caught.value.code == 2
-    assert capsys.readouterr().err == "error: --video-frames 3: at least 6 are drawn\n"
+    assert capsys.readouterr().err == f"error: {says}\n"
     assert not (tmp_path / "pages").exists()

@@ -179,8 +179,9 @@ def test_what_is_taken_for_real(tmp_path):
     ]
     answers, left_out = read_answers(key, [written(tmp_path / "a.csv", rows)])
     assert left_out == []
-    rates = report(key, answers, seed=0)["rates"]
-    found = {(r["question"], r["name"]): r["rate"] for r in rates if r["category"] == "all"}
+    told = report(key, answers, seed=0)
+    assert table(told).splitlines()[0] == "3 raters"  # nobody chose, so there is no chance of it
+    found = {(r["question"], r["name"]): r["rate"] for r in told["rates"] if r["category"] == "all"}
     assert found == {
         ("taken for real", "flow"): 2 / 6,
         ("taken for real by most", "flow"): 1 / 2,

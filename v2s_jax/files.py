@@ -68,14 +68,16 @@ def _placing(folder: Path) -> Iterator[None]:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder`; put it in that one's place when the block ends well.
 
-    What an interrupted run left under the hidden names is removed. Raises InputError when it cannot
-    be made there.
+    What an interrupted run left under the hidden names is removed, but for a folder that was taken
+    away and never replaced: it is put back. Raises InputError when the folder cannot be made there.
     """
     if not folder.name:
         raise InputError(f"{folder}: cannot be put in its place whole: name another folder")
     temporary = folder.with_name(f".{folder.name}.incomplete")
     replaced = folder.with_name(f".{folder.name}.replaced")
     with _placing(folder):
+        if replaced.is_dir() and not folder.exists():
+            replaced.rename(folder)
         for leftover in (temporary, replaced):
             if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover)
@@ -85,12 +87,23 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         with _placing(folder):
-            if folder.exists():
-                folder.rename(replaced)
-            temporary.rename(folder)
+            _exchange(folder, temporary, replaced)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _exchange(folder: Path, new: Path, old: Path) -> None:
+    """Put `new` in the place of `folder`, and what was there at `old`; or leave all as it was."""
+    was_there = folder.exists()
+    if was_there:
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if was_there:
+            old.rename(folder)
+        raise
 
 
 @contextmanager

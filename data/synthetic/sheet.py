@@ -50,6 +50,8 @@ def main() -> None:
     )
     if args.video_frames < COLUMNS:
         raise InputError(f"--video-frames {args.video_frames}: at least {COLUMNS} are drawn")
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: use a whole number from 0 on")
     check_writable(args.out)
     clock = Clock()
     clips = [

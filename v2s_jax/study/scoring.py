@@ -142,7 +142,9 @@ def _agreement(question: str, answers: Sequence[Answer]) -> Agreement:
 
 def table(found: dict[str, Any]) -> str:
     """Return the report's rates over all categories, and agreement, as lines for people."""
-    lines = [f"{len(found['raters'])} raters; chance of a choice {found['chance'][CHOICE]:.1%}"]
+    lines = [f"{len(found['raters'])} raters"]
+    if any(rate["question"] in QUESTIONS[CHOICE] for rate in found["rates"]):
+        lines[0] += f"; chance of a choice {found['chance'][CHOICE]:.1%}"
     by_question: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for rate in found["rates"]:
         if rate["category"] == ALL:
