@@ -95,13 +95,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 def _exchange(folder: Path, new: Path, old: Path) -> None:
     """Put `new` in the place of `folder`, and what was there at `old`; or leave all as it was."""
-    was_there = folder.exists()
-    if was_there:
-        folder.rename(old)
     try:
+        if folder.exists():
+            folder.rename(old)
         new.rename(folder)
-    except OSError:
-        if was_there:
+    except BaseException:  # Ctrl-C too
+        if old.exists() and not folder.exists():
             old.rename(folder)
         raise
 
