@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from tests.conftest import random_params, with_model
 from tests.training_clips import STATISTICS, Clips, data_of, small
-from v2s_jax.config import TINY, Config
+from v2s_jax.config import LONGEST_MEMORY_TICKS, TINY, Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import (
     VideoToSound,
@@ -55,7 +55,7 @@ def state_of(config: Config):
 def test_an_equal_model_begins_with_all_of_it(tiny, given, ema_decay):
     config = small(tiny, begin_from=str(given), ema_decay=ema_decay)
     drawn = state_of(config)
-    state, words = begun(given, drawn)
+    state, words = begun(given, config, drawn)
     read, own = flat(load_params(given)[1]), flat(state.params)
     assert read.keys() == own.keys()
     for name, leaf in read.items():
@@ -72,7 +72,7 @@ def test_another_variant_takes_the_layers_that_fit(tiny, given):
     """Seq's coarsest tier reads no vision, and Frame has no encoder: both are drawn."""
     config = with_model(small(tiny, begin_from=str(given), memory_ticks=64), variant="seq")
     drawn = flat(state_of(config).params)
-    state, words = begun(given, state_of(config))
+    state, words = begun(given, config, state_of(config))
     read, own = flat(load_params(given)[1]), flat(state.params)
     anew = ("encoder/gru", "sample_rnn/big_frame_tier/gru")
     drawn_anew = ("encoder/gru", "sample_rnn", "sample_rnn/big_frame_tier/gru")
@@ -84,10 +84,28 @@ def test_another_variant_takes_the_layers_that_fit(tiny, given):
 
 
 def test_what_fits_nowhere_is_refused(tiny, given):
+    """Statistics of the features fit still, but nothing is learned there."""
     config = with_model(small(tiny, begin_from=str(given)), dim=24, mlp_dim=20, embedding_dim=7)
-    config = with_model(config, variant="unconditional")
+    config = with_model(config, visual_proj_dim=9)
     with pytest.raises(InputError, match=r"no layer has the sizes of this model's: give the run"):
-        begun(given, state_of(config))
+        begun(given, config, state_of(config))
+
+
+def test_what_reads_other_features_is_drawn(tiny, given):
+    config = dataclasses.replace(small(tiny, begin_from=str(given)), extractor="vgg19")
+    drawn = flat(state_of(config).params)
+    state, words = begun(given, config, state_of(config))
+    read = flat(load_params(given)[1])
+    assert words.endswith("; drawn: conditioning, conditioning/projection")
+    for name, leaf in flat(state.params).items():
+        of_features = name.startswith("conditioning")
+        np.testing.assert_array_equal(leaf, (drawn if of_features else read)[name])
+
+
+def test_levels_of_other_amplitudes_are_refused(tiny, given):
+    config = with_model(small(tiny, begin_from=str(given)), quantization="mu_law")
+    with pytest.raises(InputError, match="its levels are linear, this run's mu_law: add"):
+        begun(given, config, state_of(config))
 
 
 def test_a_file_that_is_missing_is_told(tiny, tmp_path):
@@ -194,10 +212,15 @@ def test_an_lstm_s_gradient_does_not_blow_up_on_its_way_through_a_clip(tiny):
     assert not float(optax.tree.norm(blown_up)) < 1e5
 
 
-@pytest.mark.parametrize("ticks", [1, 2**24 + 1, 10**20])
+@pytest.mark.parametrize("ticks", [1, 2**23 + 1, 10**20])
 def test_a_memory_that_no_gate_can_have_is_refused(tiny, ticks):
-    with pytest.raises(InputError, match=f"memory_ticks is {ticks}: use 2 to 16777216, or leave"):
+    with pytest.raises(InputError, match=f"memory_ticks is {ticks}: use 2 to 8388608, or leave"):
         small(tiny, memory_ticks=ticks)
+
+
+def test_the_longest_memory_still_forgets():
+    kept = jax.jit(jax.nn.sigmoid)(jnp.log(jnp.float32(LONGEST_MEMORY_TICKS - 1)))
+    assert float(kept) < 1
 
 
 def test_an_empty_beginning_is_refused(tiny):

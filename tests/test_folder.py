@@ -342,6 +342,38 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch, problem, 
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
+def test_a_folder_that_cannot_be_put_back_is_kept_for_the_next_run(tmp_path, monkeypatch):
+    """A disk that fails for good in the middle."""
+    folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
+
+    def refused(self, target):
+        if self.name != "made":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", refused)
+        with pytest.raises(InputError, match="made: cannot be written"), whole_folder(folder):
+            pass
+    assert not folder.exists()
+    with pytest.raises(ZeroDivisionError), whole_folder(folder):
+        raise ZeroDivisionError
+    assert (folder / "file").read_text() == "old"
+
+
+def test_what_is_being_removed_bears_no_name_that_is_put_back(tmp_path, monkeypatch):
+    folder = folder_with(tmp_path / "made", "old")
+
+    def killed(path, **_):
+        raise SystemExit(str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(SystemExit, match=r"made\.incomplete"), whole_folder(folder) as new:
+        (new / "file").write_text("new")
+    assert (folder / "file").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"made", ".made.incomplete"}
+
+
 def test_a_folder_that_an_interrupted_run_took_away_is_put_back(tmp_path):
     """A run that is killed between its two renames, and another that fails, lose nothing."""
     folder_with(tmp_path / ".made.replaced", "old")
@@ -440,7 +472,6 @@ from data.folder import FolderArgs
 from data.making import _build, settings
 from data.manifest import write_manifest
 import dataclasses
-import errno
 root = Path({str(videos)!r})
 for path in root.rglob("*.mp4"):
     Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())

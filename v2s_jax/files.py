@@ -78,11 +78,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     with _placing(folder):
         if replaced.is_dir() and not folder.exists():
             replaced.rename(folder)
-        for leftover in (temporary, replaced):
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink(missing_ok=True)
+        _remove(temporary)
+        if os.path.lexists(replaced):
+            replaced.rename(temporary)  # half removed it must not bear a name that is put back
+            _remove(temporary)
         temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -90,11 +89,13 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             _exchange(folder, temporary, replaced)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _exchange(folder: Path, new: Path, old: Path) -> None:
-    """Put `new` in the place of `folder`, and what was there at `old`; or leave all as it was."""
+    """Put `new` in the place of `folder` and what was there in that of `new`, by way of `old`.
+
+    Or leave all as it was; where not even that can be done, `old` is what was there, whole.
+    """
     try:
         if folder.exists():
             folder.rename(old)
@@ -103,6 +104,16 @@ def _exchange(folder: Path, new: Path, old: Path) -> None:
         if old.exists() and not folder.exists():
             old.rename(folder)
         raise
+    if old.exists():
+        old.rename(new)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; or nothing, where none is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -26,10 +26,17 @@ from v2s_jax.config.model import (
     Variant,
 )
 from v2s_jax.config.presets import DEMO, PAPER, PRESETS, TINY
-from v2s_jax.config.training import MAX_SEED, SHORTEST_MEMORY_TICKS, Precision, TrainingConfig
+from v2s_jax.config.training import (
+    LONGEST_MEMORY_TICKS,
+    MAX_SEED,
+    SHORTEST_MEMORY_TICKS,
+    Precision,
+    TrainingConfig,
+)
 
 __all__ = [
     "DEMO",
+    "LONGEST_MEMORY_TICKS",
     "MAX_SEED",
     "PAPER",
     "PRESETS",

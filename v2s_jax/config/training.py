@@ -14,8 +14,8 @@ MAX_SEED = 2**32 - 1
 SHORTEST_MEMORY_TICKS = 2
 """Ticks over which a GRU forgets whose update gate begins half open, its bias being 0."""
 
-LONGEST_MEMORY_TICKS = 2**24
-"""Ticks; a gate that keeps 1 - 1/T is 1 in float32 beyond it, and nothing is ever forgotten."""
+LONGEST_MEMORY_TICKS = 2**23
+"""Ticks; of twice as many, 1 - 1/T is rounded to 1 in a float32 gate, which never forgets."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class TrainingConfig:
     memory_ticks: int | None = None
     """Longest time constant that the coarsest tier (in ticks of its big frames) and the encoder (in
     video frames) begin with where their parameters are drawn; the shortest is 2. None: all begin
-    with 2, and LSTMs with 21, as in SampleRNN."""
+    with 2, and LSTMs with 21, as in SampleRNN. An LSTM's input gates then begin as far shut as its
+    forget gates are open, in the frame tier too."""
     seed: int = 0
     """Seed of the initial parameters and of the order of clips."""
     log_every_steps: int = 100

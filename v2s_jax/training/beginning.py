@@ -6,7 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from v2s_jax.config import Config
 from v2s_jax.errors import InputError
+from v2s_jax.model.conditioning import CONDITIONING
 from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.params_file import SEPARATOR
 from v2s_jax.training.state import TrainState
@@ -15,19 +17,29 @@ Layers = dict[str, dict[str, Any]]
 """Parameters by name, by the layer that they are of."""
 
 
-def begun(path: Path, state: TrainState) -> tuple[TrainState, str]:
+def begun(path: Path, config: Config, state: TrainState) -> tuple[TrainState, str]:
     """Return a state before the first update with the parameters of a file, a run, or a model.
 
     `path` is what `load_params` reads. A layer is taken as a whole, if all its parameters are there
     and of the same shapes; the others stay as `state` has them. The optimiser begins anew. Returned
-    beside it is what was taken, in words.
+    beside it is what was taken, in words. What reads the features is not taken from a model of
+    others: of another extractor, or of other weights.
 
-    Raises InputError when nothing fits, or nothing can be read.
+    Raises InputError when nothing that is learned fits, when levels stand for other amplitudes, or
+    when nothing can be read.
     """
-    _, found = load_params(path)
+    other, found = load_params(path)
+    levels, its_levels = config.model.quantization, other.model.quantization
+    if levels != its_levels:
+        raise InputError(
+            f"{path}: its levels are {its_levels}, this run's {levels}: add "
+            f"--model.quantization {its_levels}, or begin from another"
+        )
     drawn, given = _layers(state.params), _layers(found)
+    if not _of_the_same_features(other, config):
+        given = {name: layer for name, layer in given.items() if not _reads_features(name)}
     taken = {name for name, layer in drawn.items() if _shapes(layer) == _shapes(given.get(name))}
-    if not taken:
+    if taken <= {CONDITIONING}:  # its statistics are not learned
         raise InputError(
             f"{path}: no layer has the sizes of this model's: give the run the --model.* words of "
             "that one, or begin from another"
@@ -38,6 +50,17 @@ def begun(path: Path, state: TrainState) -> tuple[TrainState, str]:
     rest = sorted(drawn.keys() - taken)
     words = f"{len(taken)} of {len(drawn)} layers from {path}"
     return beginning, words + (f"; drawn: {', '.join(rest)}" if rest else "")
+
+
+def _of_the_same_features(one: Config, other: Config) -> bool:
+    motion = "flow" in (one.model.variant, other.model.variant)
+    return one.extractor == other.extractor and not one.extraction.differing(
+        other.extraction, motion=motion
+    )
+
+
+def _reads_features(layer: str) -> bool:
+    return layer.split(SEPARATOR)[0] == CONDITIONING
 
 
 def _layers(params: dict[str, Any]) -> Layers:

@@ -90,8 +90,8 @@ def train(
     On SIGTERM the run ends after the compiled call at work, with a checkpoint.
 
     Raises InputError when the folder holds a run with another config or other data, when it
-    cannot be written, when what it is to begin from cannot be read, or when the loss is not
-    finite.
+    cannot be written, when what it is to begin from cannot be read or does not fit, or
+    when the loss is not finite.
     """
     training = config.training
     model = VideoToSound(config, training.precision)
@@ -112,7 +112,7 @@ def train(
     def begin() -> Checkpoint:
         if training.begin_from is None:
             return first
-        beginning, words = begun(Path(training.begin_from), first.state)
+        beginning, words = begun(Path(training.begin_from), config, first.state)
         tqdm.write(words)
         its_carry = initial_carry(model, beginning.params, training.batch_clips)
         return jax.tree.map(np.array, Checkpoint(beginning, its_carry))
