@@ -87,19 +87,30 @@ def test_what_fits_nowhere_is_refused(tiny, given):
     """Statistics of the features fit still, but nothing is learned there."""
     config = with_model(small(tiny, begin_from=str(given)), dim=24, mlp_dim=20, embedding_dim=7)
     config = with_model(config, visual_proj_dim=9)
-    with pytest.raises(InputError, match=r"no layer has the sizes of this model's: give the run"):
+    with pytest.raises(
+        InputError, match=r"no layer that is learned has the sizes of this model's: give the"
+    ):
         begun(given, config, state_of(config))
 
 
-def test_what_reads_other_features_is_drawn(tiny, given):
-    config = dataclasses.replace(small(tiny, begin_from=str(given)), extractor="vgg19")
+@pytest.mark.parametrize("variant", ["frame", "seq"])
+@pytest.mark.parametrize("projected", [True, False])
+def test_what_reads_other_features_is_drawn(tiny, tmp_path, variant, projected):
+    """That is the projection, or without one the layer that the features go into."""
+    own = with_model(small(tiny), variant=variant, rnn_layers=2)
+    if not projected:
+        own = with_model(own, visual_proj_dim=None, standardize_appearance=False)
+    path = tmp_path / "pixels.safetensors"
+    save_params(path, own, random_params(own))
+    config = dataclasses.replace(own, extractor="vgg19")
     drawn = flat(state_of(config).params)
-    state, words = begun(given, config, state_of(config))
-    read = flat(load_params(given)[1])
-    assert words.endswith("; drawn: conditioning, conditioning/projection")
+    state, words = begun(path, config, state_of(config))
+    read = flat(load_params(path)[1])
+    first = "encoder/gru/" if variant == "seq" else "sample_rnn/big_frame_tier/gru/"
+    anew = "conditioning" if projected else first
+    assert "drawn: " + anew.removesuffix("/") in words
     for name, leaf in flat(state.params).items():
-        of_features = name.startswith("conditioning")
-        np.testing.assert_array_equal(leaf, (drawn if of_features else read)[name])
+        np.testing.assert_array_equal(leaf, (drawn if name.startswith(anew) else read)[name])
 
 
 def test_levels_of_other_amplitudes_are_refused(tiny, given):

@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from v2s_jax.errors import InputError
@@ -68,8 +68,9 @@ def _placing(folder: Path) -> Iterator[None]:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder`; put it in that one's place when the block ends well.
 
-    What an interrupted run left under the hidden names is removed, but for a folder that was taken
-    away and never replaced: it is put back. Raises InputError when the folder cannot be made there.
+    What an interrupted run left under the hidden names is removed. Raises InputError when the
+    folder cannot be made there, or when an interrupted run had taken it away and never replaced it:
+    it is then back, and whoever asked whether it is there may ask again.
     """
     if not folder.name:
         raise InputError(f"{folder}: cannot be put in its place whole: name another folder")
@@ -78,6 +79,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     with _placing(folder):
         if replaced.is_dir() and not folder.exists():
             replaced.rename(folder)
+            raise InputError(
+                f"{folder}: put back, for a run was ended while it replaced it: run the command "
+                "again to go on"
+            )
         _remove(temporary)
         if os.path.lexists(replaced):
             replaced.rename(temporary)  # half removed it must not bear a name that is put back
@@ -88,7 +93,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         with _placing(folder):
             _exchange(folder, temporary, replaced)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            _remove(temporary)
 
 
 def _exchange(folder: Path, new: Path, old: Path) -> None:

@@ -58,8 +58,8 @@ class TrainingConfig:
     memory_ticks: int | None = None
     """Longest time constant that the coarsest tier (in ticks of its big frames) and the encoder (in
     video frames) begin with where their parameters are drawn; the shortest is 2. None: all begin
-    with 2, and LSTMs with 21, as in SampleRNN. An LSTM's input gates then begin as far shut as its
-    forget gates are open, in the frame tier too."""
+    with 2, and LSTMs with 21, as in SampleRNN. With ticks, an LSTM's input gates begin as far shut
+    as its forget gates are open, in the frame tier too."""
     seed: int = 0
     """Seed of the initial parameters and of the order of clips."""
     log_every_steps: int = 100

@@ -36,13 +36,15 @@ def begun(path: Path, config: Config, state: TrainState) -> tuple[TrainState, st
             f"--model.quantization {its_levels}, or begin from another"
         )
     drawn, given = _layers(state.params), _layers(found)
-    if not _of_the_same_features(other, config):
-        given = {name: layer for name, layer in given.items() if not _reads_features(name)}
+    same_features = _of_the_same_features(other, config)
+    if not same_features:
+        given = {name: layer for name, layer in given.items() if not _reads(config, name)}
     taken = {name for name, layer in drawn.items() if _shapes(layer) == _shapes(given.get(name))}
     if taken <= {CONDITIONING}:  # its statistics are not learned
+        features = "" if same_features else f", nor its features ({other.extractor})"
         raise InputError(
-            f"{path}: no layer has the sizes of this model's: give the run the --model.* words of "
-            "that one, or begin from another"
+            f"{path}: no layer that is learned has the sizes of this model's{features}: give the "
+            "run the --model.* words of that one, or begin from another"
         )
     params = _tree({name: given[name] if name in taken else drawn[name] for name in drawn})
     average = state.average
@@ -59,8 +61,15 @@ def _of_the_same_features(one: Config, other: Config) -> bool:
     )
 
 
-def _reads_features(layer: str) -> bool:
-    return layer.split(SEPARATOR)[0] == CONDITIONING
+def _reads(config: Config, layer: str) -> bool:
+    """Say whether a layer's input is features as they were extracted, or their statistics."""
+    model = config.model
+    if layer.split(SEPARATOR)[0] == CONDITIONING:
+        return True
+    if model.visual_proj_dim is not None or model.variant == "unconditional":
+        return False
+    place = ("encoder",) if model.encodes_video else ("sample_rnn", "big_frame_tier")
+    return layer == SEPARATOR.join((*place, model.cell))  # of stacked ones the first
 
 
 def _layers(params: dict[str, Any]) -> Layers:
