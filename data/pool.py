@@ -1,19 +1,18 @@
 """Work spread over processes, results in order."""
 
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from v2s_jax.benchmarks.fresh_process import end_with_parent
+from v2s_jax.benchmarks.fresh_process import ctrl_c_held, end_with_parent
 from v2s_jax.errors import InputError
 
 Task = TypeVar("Task")
@@ -52,10 +51,18 @@ def in_order(
                 waiting.cancel()
 
 
+class _Pool(ProcessPoolExecutor):
+    """Processes that are started, one by one, when there is something to do."""
+
+    def submit(self, work: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        with ctrl_c_held():  # a worker that is not there yet cannot leave it to the parent
+            return super().submit(work, *arguments, **options)
+
+
 def open_pool(workers: int) -> ProcessPoolExecutor:
     """Return processes to work; they end when it is closed, and when this process is killed."""
     # Forking a process in which the threads of TensorFlow or JAX run can hang the child.
-    return ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+    return _Pool(workers, get_context("spawn"), _start_worker)
 
 
 def killed(workers: int, option: str) -> InputError:
@@ -67,7 +74,7 @@ def killed(workers: int, option: str) -> InputError:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C and SIGTERM to the whole group to the parent, and do not outlive it.
+    """Leave a signal to the whole group to the parent, and do not outlive it.
 
     A worker computes on one thread: with one for every core in every worker, threads wait for each
     other, and the same clips take more processor time.
@@ -75,5 +82,4 @@ def _start_worker() -> None:
     os.environ.update(ONE_THREAD)
     threadpool_limits(1)  # of what the main module, which workers import first, has loaded
     os.setpgrp()  # `timeout`, for one, ends a program by a signal to its group
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()

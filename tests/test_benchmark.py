@@ -407,12 +407,22 @@ def test_ctrl_c_ends_both_processes(wait_sec):
 
 CTRL_C_TAKEN_BY_A_THREAD = """
 import os, signal, threading, time
+from multiprocessing import resource_tracker, util
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 
+def press(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def start_and_press(*arguments, start=util.spawnv_passfds):
+    child = start(*arguments)
+    press()
+    return child
+
 if __name__ == "__main__":
-    press = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
-    press.start()  # before the mask, which the thread would inherit
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    threading.Timer({wait_sec}, {then}).start()  # before the mask, which the thread would inherit
+    resource_tracker.ensure_running()  # is not the process that is started below
+    util.spawnv_passfds = {start}
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
     try:
         in_fresh_process(time.sleep, 600)
     except KeyboardInterrupt:
@@ -420,10 +430,18 @@ if __name__ == "__main__":
 """
 
 
-def test_ctrl_c_is_heard_when_another_thread_takes_the_signal(tmp_path):
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"wait_sec": 2.0, "then": "press", "start": "util.spawnv_passfds"},
+        {"wait_sec": 2.0, "then": "int", "start": "start_and_press"},
+    ],
+    ids=["while it is at work", "while it is started"],
+)
+def test_ctrl_c_is_heard_when_another_thread_takes_the_signal(tmp_path, when):
     """A system gives it to any thread that lets it through, and no read ends for that."""
     script = tmp_path / "press.py"
-    script.write_text(CTRL_C_TAKEN_BY_A_THREAD)
+    script.write_text(CTRL_C_TAKEN_BY_A_THREAD.format(**when))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60

@@ -243,12 +243,16 @@ def test_tiny_from_the_command_line(tmp_path):
 
 @needs_proc
 @pytest.mark.slow
-def test_ctrl_c_ends_quietly_and_whole(tmp_path):
+@pytest.mark.parametrize("clips", [0, 2])
+def test_ctrl_c_ends_quietly_and_whole(tmp_path, clips):
+    """Also while the workers, which import much, are not yet at work."""
     command = [sys.executable, "-m", "data.prepare", "synthetic", "--out", str(tmp_path)]
+    command += ["--workers", "2"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        wait_for(lambda: len(list(tmp_path.glob("clips/*/*.json"))) >= 2)
+        wait_for(lambda: len(children(process.pid)) == 3)  # and what tracks their resources
+        wait_for(lambda: len(list(tmp_path.glob("clips/*/*.json"))) >= clips)
         workers = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
         _, errors = process.communicate(timeout=30)

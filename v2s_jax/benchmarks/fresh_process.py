@@ -1,11 +1,14 @@
 """Calls in processes of their own: what a case compiles and how much it holds is its own."""
 
+import _thread
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
 from v2s_jax.errors import InputError
@@ -26,33 +29,45 @@ def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result
     context = get_context("spawn")  # a forked JAX hangs, and would share its parent's peak
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, function, arguments), daemon=True)
-    # Ctrl-C is this process's, which then ends the other; a mask is inherited from the very start.
-    # The first start of all also starts a tracker, and takes the mask off: so that comes before.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    sender.close()
-    try:
-        with receiver:
-            # A library's thread may take the signal: nothing then interrupts a read of this one.
-            while not receiver.poll(LISTEN_SEC):
-                pass
-            answer = receiver.recv()
-    except EOFError:
+    with ExitStack() as at_the_end:
+        with ctrl_c_held():  # Ctrl-C is this process's, which then ends the other
+            process.start()
+            at_the_end.callback(_end, process)
+        sender.close()
+        try:
+            with receiver:
+                # A library's thread may take the signal: nothing then interrupts a read of this one
+                while not receiver.poll(LISTEN_SEC):
+                    pass
+                answer = receiver.recv()
+        except EOFError:
+            process.join()
+            raise _ending(process.exitcode) from None
         process.join()
-        raise _ending(process.exitcode) from None
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        process.join()
-        process.close()
     if isinstance(answer, InputError):
         raise answer
     return answer
+
+
+@contextmanager
+def ctrl_c_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is over; what starts in the block never hears it.
+
+    Interrupted, a start leaves a process behind that misses its orders, and says so at length.
+    """
+    presses: list[int] = []
+    with ExitStack() as at_the_end:
+        if threading.current_thread() is threading.main_thread():  # alone hears it, and may say
+            hearing = signal.signal(signal.SIGINT, lambda *_: presses.append(1))
+            at_the_end.callback(signal.signal, signal.SIGINT, hearing)
+        # The first start of all also starts a tracker, and takes the mask off: so that comes before
+        resource_tracker.ensure_running()
+        # A mask is inherited from the very start, but holds for one thread: others may take it here
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        at_the_end.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+        yield
+    if presses:
+        _thread.interrupt_main()  # as if it came now, whatever the mask
 
 
 def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -71,6 +86,12 @@ def end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _end(process: SpawnProcess) -> None:
+    process.kill()
+    process.join()
+    process.close()
 
 
 def _ending(exit_code: int | None) -> Exception:
