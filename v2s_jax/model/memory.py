@@ -12,12 +12,11 @@ is kept leaves no room for what is new. Plainly drawn it takes in half of everyt
 cells grow until they are saturated, and a gradient through hundreds of ticks overflows.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
 from v2s_jax.config import SHORTEST_MEMORY_TICKS, ModelConfig
@@ -47,38 +46,17 @@ def with_memory(
     keeping = dict.fromkeys(REMEMBERING, jnp.asarray(np.log(ticks - 1), jnp.float32))
     if model.cell == "lstm":
         keeping[FINER] = jnp.full((model.dim,), LSTM_FORGET_BIAS, jnp.float32)
-    tree = params["params"]
+    flat = flatten_dict(params["params"])
     for place, bias in keeping.items():
-        if _lies_in(tree, place):
-            tree = _replaced(tree, place, partial(_remembering, model=model, bias=bias))
-    return {**params, "params": tree}
+        for name, leaf in flat.items():
+            if name[:-2] == place and name[-1] == "input_bias":  # of each recurrent layer there
+                flat[name] = _keeping(model, leaf, bias)
+    return {**params, "params": unflatten_dict(flat)}
 
 
-def _lies_in(tree: Mapping[str, Any], place: tuple[str, ...]) -> bool:
-    name, *below = place
-    return name in tree and (not below or _lies_in(tree[name], tuple(below)))
-
-
-def _replaced(
-    tree: Mapping[str, Any],
-    place: tuple[str, ...],
-    change: Callable[[Mapping[str, Any]], dict[str, Any]],
-) -> dict[str, Any]:
-    """Return the tree with what lies at `place` changed."""
-    name, *below = place
-    part = _replaced(tree[name], tuple(below), change) if below else change(tree[name])
-    return {**tree, name: part}
-
-
-def _remembering(part: Mapping[str, Any], model: ModelConfig, bias: Bias) -> dict[str, Any]:
-    """Return a tier or an encoder whose recurrent layers keep with that bias at first."""
-    layers = {name: layer for name, layer in part.items() if name.startswith(model.cell)}
-    for name, layer in layers.items():
-        of_input = layer["input_bias"]
-        dim = model.dim
-        if model.cell == "gru":  # reset, update, candidate
-            of_input = of_input.at[dim : 2 * dim].set(bias)
-        else:  # input, forget, cell, output
-            of_input = of_input.at[: 2 * dim].set(jnp.concatenate([-bias, bias]))
-        layers[name] = {**layer, "input_bias": of_input}
-    return {**part, **layers}
+def _keeping(model: ModelConfig, input_bias: Float[Array, "gates"], keep: Bias) -> Array:
+    """Return a recurrent layer's bias whose gates keep so much at first."""
+    if model.cell == "gru":  # reset, update, candidate
+        return input_bias.at[model.dim : 2 * model.dim].set(keep)
+    # input, forget, cell, output
+    return input_bias.at[: 2 * model.dim].set(jnp.concatenate([-keep, keep]))

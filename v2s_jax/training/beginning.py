@@ -38,7 +38,7 @@ def begun(path: Path, config: Config, state: TrainState) -> tuple[TrainState, st
     drawn, given = _layers(state.params), _layers(found)
     same_features = _of_the_same_features(other, config)
     if not same_features:
-        given = {name: layer for name, layer in given.items() if not _reads(config, name)}
+        given = {name: layer for name, layer in given.items() if not _reads_features(config, name)}
     taken = {name for name, layer in drawn.items() if _shapes(layer) == _shapes(given.get(name))}
     if taken <= {CONDITIONING}:  # its statistics are not learned
         features = "" if same_features else f", nor its features ({other.extractor})"
@@ -61,7 +61,7 @@ def _of_the_same_features(one: Config, other: Config) -> bool:
     )
 
 
-def _reads(config: Config, layer: str) -> bool:
+def _reads_features(config: Config, layer: str) -> bool:
     """Say whether a layer's input is features as they were extracted, or their statistics."""
     model = config.model
     if layer.split(SEPARATOR)[0] == CONDITIONING:

@@ -34,7 +34,7 @@ from v2s_jax.training.parallel import (
 )
 from v2s_jax.training.params_file import save_params
 from v2s_jax.training.profile import Profile
-from v2s_jax.training.state import init_state
+from v2s_jax.training.state import TrainState, init_state
 from v2s_jax.training.step import ALL, DeviceBatch, UpdateMetrics, chunks_per_clip, updates_in_call
 from v2s_jax.training.termination import Termination
 from v2s_jax.types import Batch, FeatureStatistics
@@ -81,11 +81,10 @@ def train(
     """Train until `config.training.steps`, going on from the newest checkpoint in `workdir`.
 
     Without one, a run begins with parameters drawn from the seed, or with those of
-    `config.training.begin_from`, as far as they fit.
-    Stopped and started again, a run ends with the same parameters, bit for bit, as one that never
-    stopped (same devices). With several processes each calls this alike, and the first alone
-    reads and writes `workdir`. After every `evaluate_every_steps` updates it is scored on
-    `held_out` and heard with `listen`.
+    `config.training.begin_from`, as far as they fit. Stopped and started again, a run ends with the
+    same parameters, bit for bit, as one that never stopped (same devices). With several processes
+    each calls this alike, and the first alone reads and writes `workdir`. After every
+    `evaluate_every_steps` updates it is scored on `held_out` and heard with `listen`.
 
     On SIGTERM the run ends after the compiled call at work, with a checkpoint.
 
@@ -105,17 +104,18 @@ def train(
     parallel = DataParallel(model, updates, all_devices() if devices is None else devices)
     writes = is_first_process()
 
-    state = init_state(model, data.statistics)
-    carry = initial_carry(model, state.params, training.batch_clips)
-    first = jax.tree.map(np.array, Checkpoint(state, carry))
+    def at_a_clip_s_start(state: TrainState) -> Checkpoint:
+        carry = initial_carry(model, state.params, training.batch_clips)
+        return jax.tree.map(np.array, Checkpoint(state, carry))
+
+    first = at_a_clip_s_start(init_state(model, data.statistics))
 
     def begin() -> Checkpoint:
         if training.begin_from is None:
             return first
         beginning, words = begun(Path(training.begin_from), config, first.state)
         tqdm.write(words)
-        its_carry = initial_carry(model, beginning.params, training.batch_clips)
-        return jax.tree.map(np.array, Checkpoint(beginning, its_carry))
+        return at_a_clip_s_start(beginning)
 
     with ExitStack() as open_things:
         enter = open_things.enter_context
