@@ -255,7 +255,7 @@ def test_ctrl_c_ends_quietly_and_whole(tmp_path, clips):
         wait_for(lambda: len(list(tmp_path.glob("clips/*/*.json"))) >= clips)
         workers = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.endswith("stopped\n")
