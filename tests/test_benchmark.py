@@ -28,7 +28,7 @@ from v2s_jax.benchmarks.ceilings import (
 )
 from v2s_jax.benchmarks.features import FeaturesCase, measure_features
 from v2s_jax.benchmarks.flow import measure_flow
-from v2s_jax.benchmarks.fresh_process import in_fresh_process
+from v2s_jax.benchmarks.fresh_process import ctrl_c_held, in_fresh_process
 from v2s_jax.benchmarks.machine import describe_machine, host_peak_mb
 from v2s_jax.benchmarks.peer import FILES, Peer, measure_peer, peer_work, sampling_work
 from v2s_jax.benchmarks.report import read_report
@@ -214,6 +214,21 @@ def test_fresh_process_returns_and_raises():
         in_fresh_process(check_seed, -1)
     with pytest.raises(InputError, match=r"killed \(SIGKILL\)"):
         in_fresh_process(signal.raise_signal, signal.SIGKILL)
+
+
+def test_ctrl_c_is_held_back_until_a_start_is_over_or_has_failed():
+    held = []
+    with pytest.raises(KeyboardInterrupt):
+        with ctrl_c_held():
+            signal.raise_signal(signal.SIGINT)
+            held.append("whole")
+        held.append("beyond")
+    assert held == ["whole"]
+    with pytest.raises(KeyboardInterrupt), ctrl_c_held():
+        signal.raise_signal(signal.SIGINT)
+        raise OSError("no memory to start a process")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
 def test_fresh_process_shows_our_own_mistakes(capfd):
@@ -416,10 +431,11 @@ def press(*_):
 def start_and_press(*arguments, start=util.spawnv_passfds):
     child = start(*arguments)
     press()
+    time.sleep(0.2)  # until the other thread has taken it
     return child
 
 if __name__ == "__main__":
-    threading.Timer({wait_sec}, {then}).start()  # before the mask, which the thread would inherit
+    {thread}.start()  # before the mask, which the thread would inherit
     resource_tracker.ensure_running()  # is not the process that is started below
     util.spawnv_passfds = {start}
     signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
@@ -433,8 +449,11 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     "when",
     [
-        {"wait_sec": 2.0, "then": "press", "start": "util.spawnv_passfds"},
-        {"wait_sec": 2.0, "then": "int", "start": "start_and_press"},
+        {"thread": "threading.Timer(2.0, press)", "start": "util.spawnv_passfds"},
+        {
+            "thread": "threading.Thread(target=time.sleep, args=(600,), daemon=True)",
+            "start": "start_and_press",
+        },
     ],
     ids=["while it is at work", "while it is started"],
 )

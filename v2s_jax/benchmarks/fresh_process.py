@@ -56,9 +56,17 @@ def ctrl_c_held() -> Iterator[None]:
     Interrupted, a start leaves a process behind that misses its orders, and says so at length.
     """
     presses: list[int] = []
+
+    def hand_on() -> None:
+        if presses:
+            _thread.interrupt_main()  # as if it came now, whatever the mask
+
+    hearing = signal.getsignal(signal.SIGINT)
     with ExitStack() as at_the_end:
-        if threading.current_thread() is threading.main_thread():  # alone hears it, and may say
-            hearing = signal.signal(signal.SIGINT, lambda *_: presses.append(1))
+        at_the_end.callback(hand_on)
+        # Python runs handlers in the main thread, and sets them there, alone.
+        if callable(hearing) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, lambda *_: presses.append(1))
             at_the_end.callback(signal.signal, signal.SIGINT, hearing)
         # The first start of all also starts a tracker, and takes the mask off: so that comes before
         resource_tracker.ensure_running()
@@ -66,8 +74,6 @@ def ctrl_c_held() -> Iterator[None]:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         at_the_end.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
         yield
-    if presses:
-        _thread.interrupt_main()  # as if it came now, whatever the mask
 
 
 def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
