@@ -425,7 +425,7 @@ import os, signal, threading, time
 from multiprocessing import resource_tracker, util
 from v2s_jax.benchmarks.fresh_process import in_fresh_process
 
-def press(*_):
+def press():
     os.kill(os.getpid(), signal.SIGINT)
 
 def start_and_press(*arguments, start=util.spawnv_passfds):

@@ -22,7 +22,11 @@ from jaxtyping import Array, Float
 from v2s_jax.config import SHORTEST_MEMORY_TICKS, ModelConfig
 from v2s_jax.model.recurrent import LSTM_FORGET_BIAS
 
-REMEMBERING = (("sample_rnn", "big_frame_tier"), ("encoder",))
+BIG_FRAME_TIER = ("sample_rnn", "big_frame_tier")
+ENCODER = ("encoder",)
+"""Paths in the tree of parameters."""
+
+REMEMBERING = (BIG_FRAME_TIER, ENCODER)
 """Where the layers lie that are to remember for a whole clip."""
 
 FINER = ("sample_rnn", "frame_tier")
@@ -47,10 +51,9 @@ def with_memory(
     if model.cell == "lstm":
         keeping[FINER] = jnp.full((model.dim,), LSTM_FORGET_BIAS, jnp.float32)
     flat = flatten_dict(params["params"])
-    for place, bias in keeping.items():
-        for name, leaf in flat.items():
-            if name[:-2] == place and name[-1] == "input_bias":  # of each recurrent layer there
-                flat[name] = _keeping(model, leaf, bias)
+    for name, leaf in flat.items():
+        if name[:-2] in keeping and name[-1] == "input_bias":  # of each recurrent layer there
+            flat[name] = _keeping(model, leaf, keeping[name[:-2]])
     return {**params, "params": unflatten_dict(flat)}
 
 

@@ -9,6 +9,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model.conditioning import CONDITIONING
+from v2s_jax.model.memory import BIG_FRAME_TIER, ENCODER
 from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.params_file import SEPARATOR
 from v2s_jax.training.state import TrainState
@@ -68,7 +69,7 @@ def _reads_features(config: Config, layer: str) -> bool:
         return True
     if model.visual_proj_dim is not None or model.variant == "unconditional":
         return False
-    place = ("encoder",) if model.encodes_video else ("sample_rnn", "big_frame_tier")
+    place = ENCODER if model.encodes_video else BIG_FRAME_TIER
     return layer == SEPARATOR.join((*place, model.cell))  # of stacked ones the first
 
 
