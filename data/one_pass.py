@@ -41,7 +41,7 @@ class Shape:
 class Pass:
     """What a file gives, once."""
 
-    waveform: Int16[np.ndarray, "samples"]
+    waveform: Int16[np.ndarray, " samples"]
     appearance: Float16[np.ndarray, "video_frames appearance_dim"]
     motion: Float16[np.ndarray, "video_frames motion_dim"]
     source_sec: float

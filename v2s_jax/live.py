@@ -45,7 +45,7 @@ Picture = UInt8[np.ndarray, "height width 3"]
 class SoundBlock(NamedTuple):
     """The sound of one video frame."""
 
-    waveform: Float32[np.ndarray, "samples"]
+    waveform: Float32[np.ndarray, " samples"]
     """In [-1, 1], at the checkpoint's sample rate."""
     carry: blocks.StreamCarry
     """Give it to `stream` to go on after this block."""
@@ -223,7 +223,7 @@ def _reaching(
 
 def _to_length(
     sounded: Iterable[SoundBlock], samples: Callable[[], int] | int, faults: list[Fault]
-) -> Iterator[Float32[np.ndarray, "_"]]:
+) -> Iterator[Float32[np.ndarray, " _"]]:
     """Cut what is behind the video's end; the end of a pipe is known one block later."""
     done, held = 0, None
     for block in sounded:
@@ -244,19 +244,19 @@ def _to_length(
 @contextmanager
 def _sink(
     out: Path, rate_hz: int, overwrite: bool
-) -> Iterator[Callable[[Float32[np.ndarray, "_"]], bool]]:
+) -> Iterator[Callable[[Float32[np.ndarray, " _"]], bool]]:
     """Give what writes a waveform; it returns False when nobody reads any more."""
     if out != PIPE:
         with GrowingWav(out, rate_hz, overwrite=overwrite) as wav:
 
-            def grow(waveform: Float32[np.ndarray, "_"]) -> bool:
+            def grow(waveform: Float32[np.ndarray, " _"]) -> bool:
                 wav.write(waveform)
                 return True
 
             yield grow
         return
 
-    def pour(waveform: Float32[np.ndarray, "_"]) -> bool:
+    def pour(waveform: Float32[np.ndarray, " _"]) -> bool:
         rest = memoryview(pcm16(waveform).tobytes())
         try:
             while rest:

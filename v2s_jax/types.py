@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Float16, UInt8
 class FrameFeatures(NamedTuple):
     """What the extractor says of one video frame."""
 
-    appearance: Float16[np.ndarray, "appearance_dim"]
-    motion: Float16[np.ndarray, "motion_dim"]
+    appearance: Float16[np.ndarray, " appearance_dim"]
+    motion: Float16[np.ndarray, " motion_dim"]
 
 
 class Features(NamedTuple):
@@ -41,7 +41,7 @@ class Features(NamedTuple):
 class Statistics(NamedTuple):
     """What standardisation needs to know of one feature over a training set."""
 
-    mean: Float[np.ndarray, "feature_dim"]
+    mean: Float[np.ndarray, " feature_dim"]
     scale: float
     """Root of the variance averaged over the dimensions: one number, so that a dimension that
     hardly varies is not blown up."""

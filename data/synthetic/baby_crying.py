@@ -46,8 +46,8 @@ class Cries(NamedTuple):
 
     sample: np.ndarray
     """Sample at which the sound starts."""
-    length_sec: Float64[np.ndarray, "cries"]
-    strength: Float64[np.ndarray, "cries"]
+    length_sec: Float64[np.ndarray, " cries"]
+    strength: Float64[np.ndarray, " cries"]
     """Peak amplitude, WEAKEST to STRONGEST."""
 
 
@@ -125,7 +125,7 @@ def cry_all(
 
 def cry(
     radius_px: float, length_sec: float, strength: float, sample_rate_hz: int
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Return the voice of one cry."""
     level = mouth(_times(length_sec, sample_rate_hz), length_sec)
     wide = level * strength / STRONGEST
@@ -140,7 +140,7 @@ def cry(
     return VOICE_GAIN * strength * level * voice
 
 
-def _times(length_sec: float, sample_rate_hz: int) -> Float64[np.ndarray, "samples"]:
+def _times(length_sec: float, sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
     return np.arange(round(length_sec * sample_rate_hz)) / sample_rate_hz
 
 

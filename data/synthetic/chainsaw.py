@@ -62,8 +62,8 @@ DUST_FALL_PX_SEC2 = 700.0
 class Cuts(NamedTuple):
     """When the bar bites and when it leaves the log."""
 
-    start_sec: Float64[np.ndarray, "cuts"]
-    end_sec: Float64[np.ndarray, "cuts"]
+    start_sec: Float64[np.ndarray, " cuts"]
+    end_sec: Float64[np.ndarray, " cuts"]
 
 
 class Look(NamedTuple):
@@ -141,20 +141,20 @@ def choose_cuts(draws: Draws, end_sec: float, at_rest: bool = False) -> Cuts:
     return Cuts(np.array(starts), np.array(ends))
 
 
-def load(cuts: Cuts, time_sec: Float64[np.ndarray, "times"]) -> Float64[np.ndarray, "times"]:
+def load(cuts: Cuts, time_sec: Float64[np.ndarray, " times"]) -> Float64[np.ndarray, " times"]:
     """Return how hard the log brakes the engine, 0 to 1."""
     into = smoothstep((time_sec[:, None] - cuts.start_sec) / DIP_SEC)
     return (into - smoothstep((time_sec[:, None] - cuts.end_sec) / DIP_SEC)).sum(axis=1)
 
 
-def depth(cuts: Cuts, time_sec: Float64[np.ndarray, "times"]) -> Float64[np.ndarray, "times"]:
+def depth(cuts: Cuts, time_sec: Float64[np.ndarray, " times"]) -> Float64[np.ndarray, " times"]:
     """Return how deep the bar is in the log, 0 to 1."""
     since = time_sec[:, None] - cuts.start_sec
     length = cuts.end_sec - cuts.start_sec
     return bump(since, 0.08, 0.08, length - 0.16).sum(axis=1)
 
 
-def bar_angle(cuts: Cuts, time_sec: Float64[np.ndarray, "times"]) -> Float64[np.ndarray, "times"]:
+def bar_angle(cuts: Cuts, time_sec: Float64[np.ndarray, " times"]) -> Float64[np.ndarray, " times"]:
     """Return the bar's angle above the bite's, in radians; 0 at a bite, below 0 in the log."""
     fall = np.clip((time_sec[:, None] - cuts.start_sec + DOWN_SEC) / DOWN_SEC, 0.0, 1.0)
     back = smoothstep((time_sec[:, None] - cuts.end_sec) / UP_SEC)
@@ -163,15 +163,15 @@ def bar_angle(cuts: Cuts, time_sec: Float64[np.ndarray, "times"]) -> Float64[np.
 
 
 def engine_hz(
-    throttle: Story, cuts: Cuts, time_sec: Float64[np.ndarray, "times"]
-) -> Float64[np.ndarray, "times"]:
+    throttle: Story, cuts: Cuts, time_sec: Float64[np.ndarray, " times"]
+) -> Float64[np.ndarray, " times"]:
     """Return the engine's turns per second."""
     return np.maximum(throttle.value(time_sec), 0.0) * (1.0 - DIP * load(cuts, time_sec))
 
 
 def engine_turns(
-    throttle: Story, cuts: Cuts, time_sec: Float64[np.ndarray, "times"]
-) -> Float64[np.ndarray, "times"]:
+    throttle: Story, cuts: Cuts, time_sec: Float64[np.ndarray, " times"]
+) -> Float64[np.ndarray, " times"]:
     """Return the engine's turns since the clip's start; the step is 1/8 ms."""
     grid_sec = np.arange(0.0, time_sec[-1] + 2.5e-4, 1.25e-4)
     rate = engine_hz(throttle, cuts, grid_sec)
@@ -179,14 +179,14 @@ def engine_turns(
     return np.interp(time_sec, grid_sec, turns)
 
 
-def engine_level(rate_hz: Float64[np.ndarray, "samples"]) -> Float64[np.ndarray, "samples"]:
+def engine_level(rate_hz: Float64[np.ndarray, " samples"]) -> Float64[np.ndarray, " samples"]:
     """Return how loud an engine of this rate is, over one at full rate; below 0.25 idle: 0."""
     return rate_hz * np.clip(rate_hz / IDLE_HZ * 2.0 - 0.5, 0.0, 1.0) / FULL_HZ
 
 
 def engine(
     body_px: float, throttle: Story, cuts: Cuts, time_sec: np.ndarray, sample_rate_hz: int
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Return the engine's sound."""
     rate_hz = engine_hz(throttle, cuts, time_sec)
     running = rate_hz > 0.25 * IDLE_HZ  # slower than that the engine is out

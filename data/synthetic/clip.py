@@ -19,9 +19,9 @@ class SyntheticClip:
     """VEGAS folder name of the category."""
     frames: UInt8[np.ndarray, "video_frames height width 3"]
     """RGB pictures; picture i shows the state at `clock.picture_time_sec(i)`."""
-    waveform: Float32[np.ndarray, "samples"]
+    waveform: Float32[np.ndarray, " samples"]
     """Amplitudes in [-1, 1), multiples of 1/32768, `samples_per_video_frame` to each picture."""
-    events_sec: Float64[np.ndarray, "events"]
+    events_sec: Float64[np.ndarray, " events"]
     """Rising onset times from the start of the clip; empty where nothing has an onset."""
     state: State
     """What can be seen, in numbers."""

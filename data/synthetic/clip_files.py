@@ -106,7 +106,7 @@ def as_record(
     clip_id: str,
     category: str,
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
-    waveform: Float32[np.ndarray, "samples"],
+    waveform: Float32[np.ndarray, " samples"],
     extractor: Extractor,
     *,
     motion: bool = True,

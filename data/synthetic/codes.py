@@ -37,7 +37,7 @@ _CHOOSE_EVERY = 4  # every fourth training clip is kept apart while the residual
 _FIT_SAMPLES = 1 << 17  # at most, evenly spaced, that a scale is fitted on
 _SCALES = np.geomspace(1e-5, 1.0, 26)  # full scale is 1; the best of these is then refined
 
-Levels = UInt8[np.ndarray, "samples"]
+Levels = UInt8[np.ndarray, " samples"]
 
 
 class Alphabet(NamedTuple):
@@ -54,14 +54,14 @@ PLAIN = Alphabet()
 class LinearCode(NamedTuple):
     """A fitted linear prediction."""
 
-    weights: Float64[np.ndarray, "order"]
+    weights: Float64[np.ndarray, " order"]
     """Of the samples before, the latest first."""
     residual: Residual
     scale: float
     """Of the residual, in amplitude: standard deviation, or the family's own scale."""
 
 
-def unigram_costs(clips: Sequence[Levels], q_levels: int) -> Float64[np.ndarray, "levels"]:
+def unigram_costs(clips: Sequence[Levels], q_levels: int) -> Float64[np.ndarray, " levels"]:
     """Return the bits that each level costs by its share of the clips' levels."""
     counts = np.full(q_levels, HALF_COUNT)
     for clip in clips:
@@ -87,7 +87,7 @@ def fit_linear_code(clips: Sequence[Levels], alphabet: Alphabet = PLAIN) -> Line
 
 def linear_costs(
     code: LinearCode, levels: Levels, alphabet: Alphabet = PLAIN
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Return the bits that each level of a clip costs."""
     prediction = _past(levels, alphabet) @ code.weights
     return _costs(levels, prediction, code.scale, code.residual, alphabet)
@@ -100,7 +100,7 @@ def _past(levels: Levels, alphabet: Alphabet) -> Float64[np.ndarray, "samples or
     return np.lib.stride_tricks.sliding_window_view(before, ORDER)[:, ::-1]
 
 
-def _weights(clips: Sequence[Levels], alphabet: Alphabet) -> Float64[np.ndarray, "order"]:
+def _weights(clips: Sequence[Levels], alphabet: Alphabet) -> Float64[np.ndarray, " order"]:
     products, targets = np.zeros((ORDER, ORDER)), np.zeros(ORDER)
     for clip in clips:
         past = _past(clip, alphabet)
@@ -112,7 +112,7 @@ def _weights(clips: Sequence[Levels], alphabet: Alphabet) -> Float64[np.ndarray,
 
 def _scaled(
     clips: Sequence[Levels],
-    weights: Float64[np.ndarray, "order"],
+    weights: Float64[np.ndarray, " order"],
     residual: Residual,
     alphabet: Alphabet,
 ) -> LinearCode:
@@ -134,11 +134,11 @@ def _scaled(
 
 def _costs(
     levels: Levels,
-    prediction: Float64[np.ndarray, "samples"],
+    prediction: Float64[np.ndarray, " samples"],
     scale: float,
     residual: Residual,
     alphabet: Alphabet,
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     edges = np.concatenate([[-np.inf], level_edges(*alphabet), [np.inf]])
     distribution = _DISTRIBUTIONS[residual]
     upper = distribution((edges[levels.astype(int) + 1] - prediction) / scale)

@@ -50,7 +50,7 @@ class Barks(NamedTuple):
 
     sample: np.ndarray
     """Sample at which the sound starts."""
-    strength: Float64[np.ndarray, "barks"]
+    strength: Float64[np.ndarray, " barks"]
     """Peak amplitude, WEAKEST to STRONGEST."""
 
 
@@ -122,7 +122,7 @@ def bark_all(
             track.add_texture(breath, BREATH_SHARE * strength * level, sample)
 
 
-def bark(radius_px: float, strength: float, sample_rate_hz: int) -> Float64[np.ndarray, "samples"]:
+def bark(radius_px: float, strength: float, sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
     """Return the voice of one bark."""
     level = jaw(np.arange(round(BARK_SEC * sample_rate_hz)) / sample_rate_hz)
     wide = level * strength / STRONGEST

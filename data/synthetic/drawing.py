@@ -111,9 +111,9 @@ def column(
 
 def dots(
     video_frames: int,
-    picture: Int[np.ndarray, "dots"],
-    x: Float64[np.ndarray, "dots"],
-    y: Float64[np.ndarray, "dots"],
+    picture: Int[np.ndarray, " dots"],
+    x: Float64[np.ndarray, " dots"],
+    y: Float64[np.ndarray, " dots"],
     radius_px: float,
 ) -> Float64[np.ndarray, "video_frames height width"]:
     """Cover many equal discs, each in the picture of its number; parts outside are cut off."""
@@ -134,7 +134,7 @@ def dots(
 
 def dots_motion(
     video_frames: int,
-    picture: Int[np.ndarray, "dots"],
+    picture: Int[np.ndarray, " dots"],
     start: Float64[np.ndarray, "dots 2"],
     end: Float64[np.ndarray, "dots 2"],
     radius_px: float,

@@ -53,7 +53,7 @@ class Hits(NamedTuple):
 
     sample: np.ndarray
     """Sample at which the sound starts."""
-    strength: Float64[np.ndarray, "hits"]
+    strength: Float64[np.ndarray, " hits"]
     """Peak amplitude of the sound, WEAKEST to STRONGEST."""
 
 
@@ -108,8 +108,8 @@ def choose_hits(draws: Draws, clock: Clock, samples: int, at_rest: bool = False)
 
 
 def stick_angle(
-    hits: Hits, time_sec: Float64[np.ndarray, "times"], sample_rate_hz: int
-) -> Float64[np.ndarray, "times"]:
+    hits: Hits, time_sec: Float64[np.ndarray, " times"], sample_rate_hz: int
+) -> Float64[np.ndarray, " times"]:
     """Return the stick's angle above the touching one, in radians; 0 exactly at a hit."""
     onset_sec = hits.sample / sample_rate_hz
     following = np.searchsorted(onset_sec, time_sec)  # the first hit at or after each time
@@ -181,8 +181,8 @@ def render(
 
 
 def ring(
-    radius_px: float, strength: float, sample_rate_hz: int, attack: Float64[np.ndarray, "attack"]
-) -> Float64[np.ndarray, "samples"]:
+    radius_px: float, strength: float, sample_rate_hz: int, attack: Float64[np.ndarray, " attack"]
+) -> Float64[np.ndarray, " samples"]:
     """Return one hit: the membrane's modes and the stick's click, peaking at the strength."""
     time_sec = np.arange(round(RING_SEC * RING_DECAYS * sample_rate_hz)) / sample_rate_hz
     loudness = (strength - WEAKEST) / (STRONGEST - WEAKEST)
@@ -202,7 +202,7 @@ def ring(
 
 def strike(
     radius_px: float, hits: Hits, samples: int, sample_rate_hz: int, draws: Draws
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Sum all hits of a clip."""
     track = np.zeros(samples)
     length = round(ATTACK_SEC * RING_DECAYS * sample_rate_hz)

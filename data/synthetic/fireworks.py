@@ -59,13 +59,13 @@ FLASH_M = 9.0
 class Rockets(NamedTuple):
     """When rockets burst, and where."""
 
-    burst_sec: Float64[np.ndarray, "rockets"]
-    x_m: Float64[np.ndarray, "rockets"]
+    burst_sec: Float64[np.ndarray, " rockets"]
+    x_m: Float64[np.ndarray, " rockets"]
     """To the right of the mortar."""
-    height_m: Float64[np.ndarray, "rockets"]
+    height_m: Float64[np.ndarray, " rockets"]
     gold: np.ndarray
     """Whether the sparks are gold and crackle."""
-    hue: Float64[np.ndarray, "rockets"]
+    hue: Float64[np.ndarray, " rockets"]
     spark_x: Float64[np.ndarray, "rockets sparks"]
     """Direction and reach of each spark, over the longest reach."""
     spark_y: Float64[np.ndarray, "rockets sparks"]
@@ -149,7 +149,7 @@ def risen(part: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
 
 def hear(
     track: Track, look: Look, rockets: Rockets, clock: Clock, draws: Draws
-) -> Float64[np.ndarray, "bangs"]:
+) -> Float64[np.ndarray, " bangs"]:
     """Add the sound of all rockets to the track; return when bangs are heard."""
     rate_hz, samples = clock.sample_rate_hz, len(track.known)
     bangs = []
@@ -173,7 +173,7 @@ def hear(
     return np.array(bangs)
 
 
-def whistle(samples: int, sample_rate_hz: int) -> Float64[np.ndarray, "samples"]:
+def whistle(samples: int, sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
     """Return a rocket's whistle until it bursts; its pitch falls with its speed."""
     part = np.arange(samples) / samples
     low_hz, high_hz = WHISTLE_HZ
@@ -183,14 +183,14 @@ def whistle(samples: int, sample_rate_hz: int) -> Float64[np.ndarray, "samples"]
     return WHISTLE_PEAK * level * partials(turns, (0.8, 0.2))
 
 
-def boom(sample_rate_hz: int) -> Float64[np.ndarray, "samples"]:
+def boom(sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
     """Return the tonal part of a bang: a step of pressure that rings."""
     time_sec = np.arange(round(BANG_SEC * BANG_DECAYS * sample_rate_hz)) / sample_rate_hz
     parts = BANG_AMPLITUDE * np.cos(2.0 * np.pi * BANG_HZ * time_sec[:, None])
     return BANG_PEAK * np.exp(-time_sec / BANG_SEC) * parts.sum(axis=1) / BANG_AMPLITUDE.sum()
 
 
-def pop(sample_rate_hz: int) -> Float64[np.ndarray, "samples"]:
+def pop(sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
     """Return the pop of one spark."""
     time_sec = np.arange(round(8.0 * POP_SEC * sample_rate_hz)) / sample_rate_hz
     return POP_PEAK * np.exp(-time_sec / POP_SEC) * np.cos(2.0 * np.pi * POP_HZ * time_sec)
@@ -244,7 +244,7 @@ def render(painting: drawing.Painting, look: Look, rockets: Rockets, time_sec: n
 def _rocket(
     painting: drawing.Painting,
     look: Look,
-    part: Float64[np.ndarray, "video_frames"],
+    part: Float64[np.ndarray, " video_frames"],
     place: tuple[float, float, float],
 ) -> None:
     """Paint one rocket on its way from the mortar, and the fire behind it."""
@@ -267,7 +267,7 @@ def _sparks(
     look: Look,
     rockets: Rockets,
     rocket: int,
-    age: Float64[np.ndarray, "video_frames"],
+    age: Float64[np.ndarray, " video_frames"],
     burst: tuple[float, float],
 ) -> None:
     """Paint the sparks of one burst, and flares on those that pop."""

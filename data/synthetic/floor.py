@@ -31,7 +31,7 @@ REACH_SIGMA = 7.0
 
 
 @functools.cache
-def level_edges(q_levels: int, quantization: Quantization) -> Float64[np.ndarray, "edges"]:
+def level_edges(q_levels: int, quantization: Quantization) -> Float64[np.ndarray, " edges"]:
     """Return the amplitudes at which the level of a waveform goes up, before its rounding.
 
     The waveform is rounded to 16 bits first, so an edge lies half a step below the first 16-bit

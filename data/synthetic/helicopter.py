@@ -111,8 +111,8 @@ def choose_flight(draws: Draws, look: Look, end_sec: float, at_rest: bool = Fals
 
 
 def heard(
-    flight: Flight, time_sec: Float64[np.ndarray, "samples"]
-) -> tuple[Float64[np.ndarray, "samples"], Float64[np.ndarray, "samples"]]:
+    flight: Flight, time_sec: Float64[np.ndarray, " samples"]
+) -> tuple[Float64[np.ndarray, " samples"], Float64[np.ndarray, " samples"]]:
     """Return the level of the air's noise and the thump and whine, as they arrive."""
     step_sec = 1e-3
     left_sec = np.arange(time_sec[0] - 0.25, time_sec[-1] + step_sec, step_sec)
@@ -193,9 +193,9 @@ def render(painting: drawing.Painting, look: Look, flight: Flight, time_sec: np.
 
 def turning(
     x: float,
-    y: Float64[np.ndarray, "video_frames"],
-    angle: Float64[np.ndarray, "video_frames"],
-    radius_px: Float64[np.ndarray, "video_frames"],
+    y: Float64[np.ndarray, " video_frames"],
+    angle: Float64[np.ndarray, " video_frames"],
+    radius_px: Float64[np.ndarray, " video_frames"],
 ) -> drawing.Pose:
     """Return the pose of a disc that turns and is seen at a slant."""
     pose = drawing.pose(x, y, angle, radius_px, radius_px)

@@ -48,10 +48,10 @@ _PAPER = drawing.colour(0.12, 0.02, 0.97)
 class Runs(NamedTuple):
     """The carriage's runs, each after a feed of the paper; the story starts before the clip."""
 
-    start_sec: Float64[np.ndarray, "runs"]
-    end_sec: Float64[np.ndarray, "runs"]
+    start_sec: Float64[np.ndarray, " runs"]
+    end_sec: Float64[np.ndarray, " runs"]
     """When the carriage knocks against the stop."""
-    speed_px_sec: Float64[np.ndarray, "runs"]
+    speed_px_sec: Float64[np.ndarray, " runs"]
     """Between the ramps; rightwards above 0."""
     from_px: float
     """Where the first run starts, along the rail."""
@@ -116,14 +116,14 @@ def speed_story(runs: Runs, signed: bool) -> Story:
     return Story(turns, np.full(len(turns), RAMP_SEC), np.concatenate([[0.0], levels]))
 
 
-def place_px(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
+def place_px(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
     """Return where the carriage's middle is along the rail."""
     way = speed_story(runs, signed=True)
     before = way.integral(np.array([-PAST_SEC]))[0]
     return runs.from_px + way.integral(time_sec) - before
 
 
-def fed_lines(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
+def fed_lines(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
     """Return how many lines of paper have been fed."""
     part = (time_sec[:, None] - (runs.start_sec - FEED_SEC)) / FEED_SEC
     return smoothstep(part).sum(axis=1)
@@ -144,7 +144,7 @@ def hear(track: Track, carriage_px: float, runs: Runs, sample_rate_hz: int) -> N
         track.add(round(end_sec * sample_rate_hz), hit * stop)
 
 
-def _feed_speed(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
+def _feed_speed(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
     """Return the paper's speed over its largest."""
     part = (time_sec[:, None] - (runs.start_sec - FEED_SEC)) / FEED_SEC
     part = np.clip(part, 0.0, 1.0)
@@ -195,8 +195,8 @@ def render(
 
 
 def flag_px(
-    runs: Runs, half_carriage_px: float, time_sec: Float64[np.ndarray, "times"]
-) -> Float64[np.ndarray, "times"]:
+    runs: Runs, half_carriage_px: float, time_sec: Float64[np.ndarray, " times"]
+) -> Float64[np.ndarray, " times"]:
     """Return where the flag stands along the rail: where the carriage's leading side will stop.
 
     It moves during the feed.

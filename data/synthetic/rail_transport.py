@@ -142,7 +142,7 @@ def distance_m(look: Look, x_m: Float64[np.ndarray, "*times"]) -> Float64[np.nda
     return np.sqrt(x_m**2 + look.distance_m**2)
 
 
-def emission_sec(look: Look, ride: Ride, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
+def emission_sec(look: Look, ride: Ride, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
     """Return when the sound heard at the given times left the car."""
     longest_sec = distance_m(look, np.array([0.5 * look.loop_m]))[0] / SPEED_OF_SOUND_M_SEC
     step_sec = 1e-3  # the arrival time is smooth: interpolated, it is off by under 1e-7 s
@@ -153,7 +153,7 @@ def emission_sec(look: Look, ride: Ride, time_sec: np.ndarray) -> Float64[np.nda
 
 def heard(
     look: Look, ride: Ride, time_sec: np.ndarray
-) -> tuple[Float64[np.ndarray, "times"], Float64[np.ndarray, "times"]]:
+) -> tuple[Float64[np.ndarray, " times"], Float64[np.ndarray, " times"]]:
     """Return the level, 0 to 1, and the motor's phase, in turns, as they arrive."""
     left_sec = emission_sec(look, ride, time_sec)
     x_m = place_m(look, ride, left_sec)
@@ -163,7 +163,7 @@ def heard(
     return speed * near * outside(look, x_m), turns
 
 
-def joints_m(look: Look) -> Float64[np.ndarray, "joints"]:
+def joints_m(look: Look) -> Float64[np.ndarray, " joints"]:
     """Return where the rail joints between the tunnels are."""
     mouth_m = (0.5 * drawing.PICTURE_PX - PORTAL_PX) / look.px_per_m
     count = int(mouth_m / JOINT_M - 0.5)
@@ -172,7 +172,7 @@ def joints_m(look: Look) -> Float64[np.ndarray, "joints"]:
 
 def knocks(
     look: Look, ride: Ride, end_sec: float
-) -> tuple[Float64[np.ndarray, "knocks"], Float64[np.ndarray, "knocks"]]:
+) -> tuple[Float64[np.ndarray, " knocks"], Float64[np.ndarray, " knocks"]]:
     """Return when knocks arrive, in order, and how strong they are, 0 to 1."""
     step_sec = 1e-3
     times = np.arange(-0.4, end_sec, step_sec)  # sound takes under 0.2 s from the far corner

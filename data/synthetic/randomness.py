@@ -34,12 +34,12 @@ class Draws:
         """Return the stream of that name below this one, always from its start."""
         return Draws(*self._name, purpose, beyond=self._beyond)
 
-    def uniforms(self, count: int) -> Float64[np.ndarray, "count"]:
+    def uniforms(self, count: int) -> Float64[np.ndarray, " count"]:
         """Draw numbers in [0, 1)."""
         bits = self._bits.random_raw(count) >> np.uint64(64 - _MANTISSA_BITS)
         return bits.astype(np.float64) * 2.0**-_MANTISSA_BITS
 
-    def normals(self, count: int) -> Float64[np.ndarray, "count"]:
+    def normals(self, count: int) -> Float64[np.ndarray, " count"]:
         """Draw Gaussian numbers of mean 0 and variance 1 (Box-Muller)."""
         pairs = -(-count // 2)
         radius = np.sqrt(-2.0 * np.log1p(-self.uniforms(pairs)))  # 1 - u is never 0

@@ -75,12 +75,12 @@ class Setting:
         return self.samples / self.clock.sample_rate_hz
 
     @property
-    def picture_times_sec(self) -> Float64[np.ndarray, "video_frames"]:
+    def picture_times_sec(self) -> Float64[np.ndarray, " video_frames"]:
         """The instants that the pictures show."""
         return np.array([float(self.clock.picture_time_sec(i)) for i in range(self.video_frames)])
 
     @property
-    def sample_times_sec(self) -> Float64[np.ndarray, "samples"]:
+    def sample_times_sec(self) -> Float64[np.ndarray, " samples"]:
         """The instants of the samples."""
         return np.arange(self.samples) / self.clock.sample_rate_hz
 
@@ -98,5 +98,5 @@ class Scene(NamedTuple):
 
     painting: Painting
     track: Track
-    events_sec: Float64[np.ndarray, "events"]
+    events_sec: Float64[np.ndarray, " events"]
     state: State

@@ -50,10 +50,10 @@ _SHEET = drawing.colour(0.6, 0.04, 0.88)
 class Breaths(NamedTuple):
     """The sleeper's breaths, one after the other."""
 
-    start_sec: Float64[np.ndarray, "breaths"]
-    in_sec: Float64[np.ndarray, "breaths"]
-    out_sec: Float64[np.ndarray, "breaths"]
-    depth: Float64[np.ndarray, "breaths"]
+    start_sec: Float64[np.ndarray, " breaths"]
+    in_sec: Float64[np.ndarray, " breaths"]
+    out_sec: Float64[np.ndarray, " breaths"]
+    depth: Float64[np.ndarray, " breaths"]
     """SHALLOWEST to 1."""
 
 
@@ -102,7 +102,9 @@ def choose_breaths(draws: Draws, end_sec: float, at_rest: bool = False) -> Breat
     return Breaths(np.array(starts), np.array(ins), np.array(outs), np.array(depths))
 
 
-def chest(breaths: Breaths, time_sec: Float64[np.ndarray, "times"]) -> Float64[np.ndarray, "times"]:
+def chest(
+    breaths: Breaths, time_sec: Float64[np.ndarray, " times"]
+) -> Float64[np.ndarray, " times"]:
     """Return how far the chest has risen, 0 to 1 for the deepest breath."""
     since = time_sec[:, None] - breaths.start_sec
     up = smoothstep(since / breaths.in_sec)
@@ -117,21 +119,21 @@ def _flow(part: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
 
 
 def flow_in(
-    breaths: Breaths, time_sec: Float64[np.ndarray, "times"]
-) -> Float64[np.ndarray, "times"]:
+    breaths: Breaths, time_sec: Float64[np.ndarray, " times"]
+) -> Float64[np.ndarray, " times"]:
     """Return the flow of air into the chest, 0 to 1; over the breath's own largest."""
     return _flow((time_sec[:, None] - breaths.start_sec) / breaths.in_sec).sum(axis=1)
 
 
 def flow_out(
-    breaths: Breaths, time_sec: Float64[np.ndarray, "times"]
-) -> Float64[np.ndarray, "times"]:
+    breaths: Breaths, time_sec: Float64[np.ndarray, " times"]
+) -> Float64[np.ndarray, " times"]:
     """Return the flow of air out of the chest, 0 to 1 for the deepest breath."""
     since = time_sec[:, None] - breaths.start_sec - breaths.in_sec
     return _flow(since / breaths.out_sec) @ breaths.depth
 
 
-def snore_starts_sec(breaths: Breaths) -> Float64[np.ndarray, "breaths"]:
+def snore_starts_sec(breaths: Breaths) -> Float64[np.ndarray, " breaths"]:
     """Return when the flow passes the threshold: 4 s (1 - s) = THRESHOLD."""
     part = 0.5 * (1.0 - np.sqrt(1.0 - THRESHOLD))
     return breaths.start_sec + part * breaths.in_sec
@@ -147,9 +149,9 @@ class Flutter(NamedTuple):
 
     mine: np.ndarray
     """The samples at which it flutters."""
-    pitch_hz: Float64[np.ndarray, "fluttering"]
-    turns: Float64[np.ndarray, "fluttering"]
-    level: Float64[np.ndarray, "fluttering"]
+    pitch_hz: Float64[np.ndarray, " fluttering"]
+    turns: Float64[np.ndarray, " fluttering"]
+    level: Float64[np.ndarray, " fluttering"]
     """0 to 1 for the deepest breath at its largest flow."""
 
 
@@ -167,7 +169,7 @@ def flutters(
 
 def snore(
     chest_px: float, breaths: Breaths, time_sec: np.ndarray, sample_rate_hz: int
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Return the voice of all snores."""
     track = np.zeros(len(time_sec))
     for mine, pitch_hz, turns, level in flutters(chest_px, breaths, time_sec, sample_rate_hz):
@@ -179,7 +181,7 @@ def snore(
 
 def rattle_level(
     chest_px: float, breaths: Breaths, time_sec: np.ndarray, sample_rate_hz: int
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Return the RMS of the air's noise, which comes in the flutter's pulses."""
     track = np.zeros(len(time_sec))
     for mine, _, turns, level in flutters(chest_px, breaths, time_sec, sample_rate_hz):

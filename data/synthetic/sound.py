@@ -39,8 +39,8 @@ _POWER_POINTS = 8_192  # frequencies over which a filter's power is averaged
 class Texture(NamedTuple):
     """Gaussian noise that knows which part of each sample is new."""
 
-    values: Float64[np.ndarray, "samples"]
-    fresh: Float64[np.ndarray, "samples"]
+    values: Float64[np.ndarray, " samples"]
+    fresh: Float64[np.ndarray, " samples"]
     """The part of `values` drawn at the sample itself."""
     fresh_std: float
     """Its standard deviation."""
@@ -57,18 +57,18 @@ class Track:
         self.fresh_variance = np.zeros(samples)
 
     @property
-    def sound(self) -> Float64[np.ndarray, "samples"]:
+    def sound(self) -> Float64[np.ndarray, " samples"]:
         """The whole sound."""
         return self.known + self.fresh
 
-    def add(self, start: int, part: Float64[np.ndarray, "part"]) -> None:
+    def add(self, start: int, part: Float64[np.ndarray, " part"]) -> None:
         """Add a sound that the oracle is told, from sample `start` on; what sticks out is cut."""
         add_at(self.known, start, part)
 
     def add_texture(
         self,
         texture: Texture,
-        gain: Float64[np.ndarray, "part"] | float = 1.0,
+        gain: Float64[np.ndarray, " part"] | float = 1.0,
         start: int = 0,
     ) -> None:
         """Add a noise, drawn for this call alone, times a gain that follows from the state."""
@@ -77,7 +77,7 @@ class Track:
         variance = np.broadcast_to((gain * texture.fresh_std) ** 2, texture.values.shape)
         add_at(self.fresh_variance, start, variance)
 
-    def scaled(self, gain: Float64[np.ndarray, "samples"]) -> "Track":
+    def scaled(self, gain: Float64[np.ndarray, " samples"]) -> "Track":
         """Return the track times a gain that follows from the state."""
         return Track.of(gain * self.known, gain * self.fresh, gain**2 * self.fresh_variance)
 
@@ -125,7 +125,7 @@ def _filtered(
 
 def band_noise(
     draws: Draws, samples: int, low_hz: float, high_hz: float, sample_rate_hz: int
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Return Gaussian noise of RMS 1 (on average) between two corners, 12 dB per octave outside."""
     spectrum = np.fft.rfft(draws.normals(samples))
     frequency_hz = np.fft.rfftfreq(samples, 1.0 / sample_rate_hz)
@@ -137,7 +137,7 @@ def band_noise(
 
 
 def add_at(
-    track: Float64[np.ndarray, "samples"], start: int, part: Float64[np.ndarray, "part"]
+    track: Float64[np.ndarray, " samples"], start: int, part: Float64[np.ndarray, " part"]
 ) -> None:
     """Add a sound to a track from sample `start` on, in place; what sticks out is dropped."""
     first, last = max(start, 0), min(start + len(part), len(track))
@@ -146,11 +146,11 @@ def add_at(
 
 
 def knock(
-    part_hz: Float64[np.ndarray, "parts"],
-    amplitude: Float64[np.ndarray, "parts"],
+    part_hz: Float64[np.ndarray, " parts"],
+    amplitude: Float64[np.ndarray, " parts"],
     decay_sec: float,
     sample_rate_hz: int,
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Return the knock of something hard, peaking near 1.
 
     `decay_sec` is the first part's decay time; the others decay faster by their ratio.
@@ -161,7 +161,9 @@ def knock(
     return parts.sum(axis=1) / amplitude.sum()
 
 
-def finished(sound: Float64[np.ndarray, "samples"], draws: Draws) -> Float32[np.ndarray, "samples"]:
+def finished(
+    sound: Float64[np.ndarray, " samples"], draws: Draws
+) -> Float32[np.ndarray, " samples"]:
     """Add the background noise and round to multiples of 1/32768."""
     noisy = sound + BACKGROUND_SIGMA * draws.normals(len(sound))
     steps = np.clip(np.rint(noisy * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)

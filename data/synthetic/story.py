@@ -20,9 +20,9 @@ PAST_SEC = 1.0  # a story starts this long before the clip, so a clip may start 
 class Story(NamedTuple):
     """From `turn_sec[k]` on, `level[k]` turns into `level[k + 1]`, within `length_sec[k]`."""
 
-    turn_sec: Float64[np.ndarray, "turns"]
-    length_sec: Float64[np.ndarray, "turns"]
-    level: Float64[np.ndarray, "levels"]
+    turn_sec: Float64[np.ndarray, " turns"]
+    length_sec: Float64[np.ndarray, " turns"]
+    level: Float64[np.ndarray, " levels"]
 
     def value(self, time_sec: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
         """Return the quantity at the given times."""

@@ -20,15 +20,15 @@ BLOCK_SAMPLES = 2_048  # summed at a time: few partials where the pitch is high,
 class Formant(NamedTuple):
     """One resonance; its centre may change from sample to sample."""
 
-    centre_hz: Float64[np.ndarray, "samples"] | float
+    centre_hz: Float64[np.ndarray, " samples"] | float
     width_hz: float
     """Width at -3 dB."""
     gain: float
 
 
 def resonance(
-    frequency_hz: Float64[np.ndarray, "samples"], formants: Sequence[Formant]
-) -> Complex128[np.ndarray, "samples"]:
+    frequency_hz: Float64[np.ndarray, " samples"], formants: Sequence[Formant]
+) -> Complex128[np.ndarray, " samples"]:
     """Return the response of parallel resonances at a frequency that may move.
 
     Each is gain / (1 + i (f - centre) / half width): its phase makes a pulse ring afterwards.
@@ -43,9 +43,9 @@ def resonance(
 
 
 def partials(
-    turns: Float64[np.ndarray, "samples"],
-    amplitudes: Iterable[Complex128[np.ndarray, "samples"] | complex | float],
-) -> Float64[np.ndarray, "samples"]:
+    turns: Float64[np.ndarray, " samples"],
+    amplitudes: Iterable[Complex128[np.ndarray, " samples"] | complex | float],
+) -> Float64[np.ndarray, " samples"]:
     """Sum 1, 2, 3, ... times a phase, given in turns, each with a complex amplitude.
 
     The parts are Im(amplitude exp(2 pi i k turns)): sines for real amplitudes.
@@ -61,13 +61,13 @@ def partials(
 
 
 def sung(
-    turns: Float64[np.ndarray, "samples"],
-    pitch_hz: Float64[np.ndarray, "samples"],
+    turns: Float64[np.ndarray, " samples"],
+    pitch_hz: Float64[np.ndarray, " samples"],
     slope: float,
     formants: Sequence[Formant],
     sample_rate_hz: int,
     highest_hz: float = math.inf,
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     """Return partials falling off as k ** -slope at the source, shaped by the formants.
 
     Partials fade out towards `highest_hz`, or towards half the sample rate where that is lower:
@@ -83,16 +83,16 @@ def sung(
 
 
 def _sung_block(
-    turns: Float64[np.ndarray, "samples"],
-    pitch_hz: Float64[np.ndarray, "samples"],
+    turns: Float64[np.ndarray, " samples"],
+    pitch_hz: Float64[np.ndarray, " samples"],
     slope: float,
     formants: Sequence[Formant],
     highest_hz: float,
-) -> Float64[np.ndarray, "samples"]:
+) -> Float64[np.ndarray, " samples"]:
     lowest_hz, top_hz = float(pitch_hz.min()), float(pitch_hz.max())
     faded_hz = FADE_SHARE * highest_hz
 
-    def amplitude(k: int) -> Complex128[np.ndarray, "samples"]:
+    def amplitude(k: int) -> Complex128[np.ndarray, " samples"]:
         frequency_hz = k * pitch_hz
         through = resonance(frequency_hz, formants)
         through *= float(k) ** -slope

@@ -120,14 +120,14 @@ def fall_time_sec(fallen_px: np.ndarray | float) -> Float64[np.ndarray, "*px"]:
     return np.asarray((reached - SPOUT_SPEED_M_SEC) / GRAVITY_M_SEC2)
 
 
-def landing_flux(look: Look, tap: Story, time_sec: np.ndarray) -> Float64[np.ndarray, "times"]:
+def landing_flux(look: Look, tap: Story, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
     """Return the flux that reaches the bowl: Q one fall earlier."""
     return flux(tap, time_sec - fall_time_sec(look.surface_y_px - look.spout_y_px))
 
 
 def bubbles(
-    draws: Draws, landing: Float64[np.ndarray, "samples"], sample_rate_hz: int
-) -> Float64[np.ndarray, "samples"]:
+    draws: Draws, landing: Float64[np.ndarray, " samples"], sample_rate_hz: int
+) -> Float64[np.ndarray, " samples"]:
     """Sum bubbles that appear at a rate ~ the landing flux."""
     track = np.zeros_like(landing)
     candidates = round(BUBBLES_PER_SEC * len(landing) / sample_rate_hz)
@@ -220,7 +220,7 @@ def _speed_m_sec(fallen_sec: np.ndarray) -> np.ndarray:
     return SPOUT_SPEED_M_SEC + GRAVITY_M_SEC2 * fallen_sec
 
 
-def _picture_gaps_sec(time_sec: np.ndarray) -> Float64[np.ndarray, "video_frames"]:
+def _picture_gaps_sec(time_sec: np.ndarray) -> Float64[np.ndarray, " video_frames"]:
     """Return the time from each picture to the next; the last one has none."""
     return np.diff(time_sec, append=time_sec[-1])
 
@@ -279,7 +279,7 @@ def spray(look: Look, tap: Story, time_sec: np.ndarray, draws: Draws) -> Drops:
     return Drops(picture, place(age_sec), place(age_sec + gap_sec))
 
 
-def _candidates_sec(draws: Draws, time_sec: np.ndarray) -> Float64[np.ndarray, "drops"]:
+def _candidates_sec(draws: Draws, time_sec: np.ndarray) -> Float64[np.ndarray, " drops"]:
     """Draw the instants at which an open tap would let a drop go, up to the last picture."""
     span_sec = PAST_SEC + time_sec[-1]
     return span_sec * draws.uniforms(round(DROPS_PER_SEC * span_sec)) - PAST_SEC

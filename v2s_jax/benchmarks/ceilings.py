@@ -144,10 +144,10 @@ def _xla_read_speeds(working_set_bytes: int, times: int) -> list[float]:
 
     def repeated(multiply: Any) -> Any:
         # Each turn hangs on the one before, so none can be left out.
-        def turn(_: Array, x: Float[Array, "inputs"], kernel: Array) -> Float[Array, "inputs"]:
+        def turn(_: Array, x: Float[Array, " inputs"], kernel: Array) -> Float[Array, " inputs"]:
             return 1.0 + multiply(x, kernel)[0] + jnp.zeros_like(x)
 
-        def run(x: Float[Array, "inputs"], kernel: Array) -> Float[Array, "inputs"]:
+        def run(x: Float[Array, " inputs"], kernel: Array) -> Float[Array, " inputs"]:
             return jax.lax.fori_loop(0, times, lambda index, x: turn(index, x, kernel), x)
 
         return jax.jit(run)

@@ -259,7 +259,7 @@ def _sounds(
     if isinstance(classifier, SoundClassifier):
         save_classifier(args.out / CLASSIFIER_FILE, classifier)
 
-    def make(model: Model) -> list[Float32[np.ndarray, "_"]]:
+    def make(model: Model) -> list[Float32[np.ndarray, " _"]]:
         sounds = _made(args, clips, model)
         if heard:
             shown.hear(ModelSounds(model.name, known, sounds).taken(heard))
@@ -273,7 +273,7 @@ def _sounds(
     return found
 
 
-def _made(args: EvaluateArgs, clips: Selection, model: Model) -> list[Float32[np.ndarray, "_"]]:
+def _made(args: EvaluateArgs, clips: Selection, model: Model) -> list[Float32[np.ndarray, " _"]]:
     folder = args.out / "sounds" / model.name
     made_of = _identity(model, clips.data) | {"seed": args.seed, "temperature": args.temperature}
     kept = KeptScores(folder / "made.jsonl", made_of)

@@ -27,7 +27,7 @@ def difference_interval(
     other: Float64[np.ndarray, "clips counts"],
     score: Callable[[Float64[np.ndarray, "... counts"]], Float64[np.ndarray, "..."]],
     seed: int,
-    strata: Int64[np.ndarray, "clips"] | None = None,
+    strata: Int64[np.ndarray, " clips"] | None = None,
 ) -> Interval:
     """Return `score` of the summed counts of `own` minus that of `other`, with its interval.
 

@@ -21,8 +21,8 @@ class OfCategory(NamedTuple):
 
 
 def by_category(
-    amounts: Float64[np.ndarray, "clips"],
-    units: Float64[np.ndarray, "clips"],
+    amounts: Float64[np.ndarray, " clips"],
+    units: Float64[np.ndarray, " clips"],
     categories: Sequence[str],
     seed: int,
 ) -> Iterator[OfCategory]:

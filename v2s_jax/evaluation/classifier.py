@@ -51,13 +51,13 @@ class SoundClassifier:
     sample_rate_hz: int
     trained_on: int
     """Number of sounds."""
-    mean: Float64[np.ndarray, "values"]
-    scale: Float64[np.ndarray, "values"]
+    mean: Float64[np.ndarray, " values"]
+    scale: Float64[np.ndarray, " values"]
     weights: Float64[np.ndarray, "categories values"]
-    bias: Float64[np.ndarray, "categories"]
+    bias: Float64[np.ndarray, " categories"]
 
     def probabilities(
-        self, sounds: Sequence[Float32[np.ndarray, "_"]]
+        self, sounds: Sequence[Float32[np.ndarray, " _"]]
     ) -> Float64[np.ndarray, "sounds categories"]:
         """Return the probability of each category for each sound."""
         x = np.stack([statistics(waveform, self.sample_rate_hz) for waveform in sounds])
@@ -65,14 +65,14 @@ class SoundClassifier:
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    def classify(self, sounds: Sequence[Float32[np.ndarray, "_"]]) -> list[str]:
+    def classify(self, sounds: Sequence[Float32[np.ndarray, " _"]]) -> list[str]:
         """Return the likeliest category of each sound."""
         return [self.categories[best] for best in self.probabilities(sounds).argmax(axis=1)]
 
 
 def statistics(
-    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
-) -> Float64[np.ndarray, "values"]:
+    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
+) -> Float64[np.ndarray, " values"]:
     """Return what the classifier reads of a sound of any length, all in dB."""
     levels = band_levels_db(waveform, sample_rate_hz, SOUND).astype(np.float64)
     change = np.abs(np.diff(levels, axis=1)).mean(axis=1) if levels.shape[1] > 1 else 0.0
@@ -80,7 +80,7 @@ def statistics(
 
 
 def fit_classifier(
-    sounds: Sequence[Float32[np.ndarray, "_"]], categories: Sequence[str], sample_rate_hz: int
+    sounds: Sequence[Float32[np.ndarray, " _"]], categories: Sequence[str], sample_rate_hz: int
 ) -> SoundClassifier:
     """Train on true sounds, in the model's levels, and their categories; deterministic.
 
@@ -134,8 +134,8 @@ class CategoryReport:
 
 def category_accuracy(
     classifier: SoundClassifier,
-    generated: Sequence[Float32[np.ndarray, "_"]],
-    true: Sequence[Float32[np.ndarray, "_"]],
+    generated: Sequence[Float32[np.ndarray, " _"]],
+    true: Sequence[Float32[np.ndarray, " _"]],
     categories: Sequence[str],
     seed: int,
 ) -> CategoryReport:

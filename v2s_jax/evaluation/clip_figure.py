@@ -51,15 +51,15 @@ class Sound(NamedTuple):
     """One sound of the clip."""
 
     name: str
-    waveform: Float32[np.ndarray, "samples"]
-    onsets_sec: Float64[np.ndarray, "onsets"]
+    waveform: Float32[np.ndarray, " samples"]
+    onsets_sec: Float64[np.ndarray, " onsets"]
 
 
 class Instants(NamedTuple):
     """When sounds should set in."""
 
     name: str
-    times_sec: Float64[np.ndarray, "instants"]
+    times_sec: Float64[np.ndarray, " instants"]
 
 
 class KeyFrames(NamedTuple):

@@ -19,7 +19,7 @@ from v2s_jax.records import ClipRecord, DataSet, model_features, waveform_from_i
 class Label(NamedTuple):
     """What a synthetic clip's label tells of its causes."""
 
-    events_sec: Float64[np.ndarray, "events"]
+    events_sec: Float64[np.ndarray, " events"]
     """Times at which something that sounds happens, from the start of the clip."""
     state: dict[str, Any]
     """What the clip was drawn from, such as `distance_m`."""
@@ -65,7 +65,7 @@ def generate_sounds(
     seed: int,
     temperature: float,
     on_samples: Callable[[int], None],
-) -> list[Float32[np.ndarray, "_"]]:
+) -> list[Float32[np.ndarray, " _"]]:
     """Generate a sound as long as the true one for each clip; it depends on features and seed.
 
     `on_samples` is told how many samples each block of video frames brought.
@@ -87,7 +87,7 @@ def generate_sounds(
 
 def true_sounds(
     records: Sequence[ClipRecord], model: ModelConfig
-) -> list[Float32[np.ndarray, "_"]]:
+) -> list[Float32[np.ndarray, " _"]]:
     """Return the true sounds in the model's levels: the best that it could generate."""
     return [
         dequantize(

@@ -35,10 +35,10 @@ class Pair(NamedTuple):
 def pair_bits(
     model: Model,
     clips: Selection,
-    videos: Int64[np.ndarray, "clips"],
+    videos: Int64[np.ndarray, " clips"],
     kept: KeptScores,
     on_samples: Callable[[int], None],
-) -> Float64[np.ndarray, "clips"]:
+) -> Float64[np.ndarray, " clips"]:
     """Return the bits of each clip's sound under the video of the clip in `videos`.
 
     A video of another length is looped, or cut, to the sound's. Pairs that are kept are not scored
@@ -77,7 +77,7 @@ def _pair(clips: Selection, pair: Pair, config: Config) -> Sound:
     return sound._replace(features=seen[wanted])
 
 
-def uniform_bits(clips: Selection, q_levels: int) -> Float64[np.ndarray, "clips"]:
+def uniform_bits(clips: Selection, q_levels: int) -> Float64[np.ndarray, " clips"]:
     """Return what each clip costs when all levels are equally likely."""
     return np.array(clips.samples) * np.log2(q_levels)
 
@@ -100,13 +100,13 @@ def level_counts(clips: Selection, config: Config) -> Int64[np.ndarray, "clips q
 
 def unigram_bits(
     counts: Int64[np.ndarray, "clips q_levels"], train: Int64[np.ndarray, "train q_levels"]
-) -> Float64[np.ndarray, "clips"]:
+) -> Float64[np.ndarray, " clips"]:
     """Return what clips cost under the frequencies of the levels of the training clips."""
     seen = train.sum(axis=0) + SMOOTHING
     return counts @ -np.log2(seen / seen.sum())
 
 
-def floor_bits(clips: Selection) -> Float64[np.ndarray, "clips"] | None:
+def floor_bits(clips: Selection) -> Float64[np.ndarray, " clips"] | None:
     """Return the known floor of each clip, in the data's levels; None unless all are known."""
     floors = clips.data.metadata.get("floor_bits", {})
     if any(clip_id not in floors for clip_id in clips.clip_ids):

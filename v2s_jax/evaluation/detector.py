@@ -45,8 +45,8 @@ SCALE = MelScale(MEL_BANDS, WINDOW_SEC, HOP_SEC, FLOOR_DB)
 
 
 def onsets(
-    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
-) -> Float64[np.ndarray, "onsets"]:
+    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
+) -> Float64[np.ndarray, " onsets"]:
     """Return the times at which sounds set in, in seconds from the start, rising.
 
     A sound that is there from the first sample has no onset: what was before it is not known, and

@@ -36,8 +36,8 @@ class Agreement(NamedTuple):
 
 
 def envelope(
-    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
-) -> Float64[np.ndarray, "steps"]:
+    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
+) -> Float64[np.ndarray, " steps"]:
     """Return the RMS of each whole step of the waveform."""
     step = round(STEP_SEC * sample_rate_hz)
     steps = len(waveform) // step
@@ -46,7 +46,7 @@ def envelope(
 
 
 def agreement(
-    generated: Float64[np.ndarray, "_"], true: Float64[np.ndarray, "_"]
+    generated: Float64[np.ndarray, " _"], true: Float64[np.ndarray, " _"]
 ) -> Agreement | None:
     """Compare two envelopes over their common beginning; None where one of them is flat.
 
@@ -68,8 +68,8 @@ def agreement(
 
 
 def _correlations(
-    generated: Float64[np.ndarray, "steps"], true: Float64[np.ndarray, "steps"], farthest: int
-) -> Float64[np.ndarray, "lags"]:
+    generated: Float64[np.ndarray, " steps"], true: Float64[np.ndarray, " steps"], farthest: int
+) -> Float64[np.ndarray, " lags"]:
     """Return Pearson correlations at lags -farthest to farthest; NaN where one part is flat.
 
     Each over the steps that both have: at lag 2 the third step of `generated` meets the first of

@@ -50,7 +50,7 @@ def pooled(
     counts: Float64[np.ndarray, "clips counts"],
     score: Callable[[Float64[np.ndarray, "... counts"]], Float64[np.ndarray, "..."]],
     seed: int,
-    strata: Int64[np.ndarray, "clips"] | None = None,
+    strata: Int64[np.ndarray, " clips"] | None = None,
 ) -> Estimate:
     """Return `score` of the counts summed over clips; it must be 0 of no counts at all.
 
@@ -65,7 +65,7 @@ def pooled_difference(
     other: Float64[np.ndarray, "clips counts"],
     score: Callable[[Float64[np.ndarray, "... counts"]], Float64[np.ndarray, "..."]],
     seed: int,
-    strata: Int64[np.ndarray, "clips"] | None = None,
+    strata: Int64[np.ndarray, " clips"] | None = None,
 ) -> Estimate:
     """Return `score` of `own` minus that of `other`; a clip that is drawn enters both."""
     clips = len(own)
@@ -93,7 +93,7 @@ def too_few(count: int, unit: str = "clip") -> str:
 
 
 def check_pairs(
-    generated: Sequence[Float32[np.ndarray, "_"]], true: Sequence[Float32[np.ndarray, "_"]]
+    generated: Sequence[Float32[np.ndarray, " _"]], true: Sequence[Float32[np.ndarray, " _"]]
 ) -> None:
     """Raise InputError unless each sound has a true one of its length, and all are finite."""
     if not generated or len(generated) != len(true):

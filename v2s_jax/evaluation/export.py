@@ -55,8 +55,8 @@ def export_folder(
     out: Path,
     clip_ids: Sequence[str],
     categories: Sequence[str],
-    generated: Sequence[Float32[np.ndarray, "_"]],
-    true: Sequence[Float32[np.ndarray, "_"]],
+    generated: Sequence[Float32[np.ndarray, " _"]],
+    true: Sequence[Float32[np.ndarray, " _"]],
     sample_rate_hz: int,
     videos: Mapping[str, Path] | None = None,
 ) -> Export:
@@ -99,7 +99,7 @@ def check_unused(folder: Path) -> None:
 
 
 def _described(
-    true: Sequence[Float32[np.ndarray, "_"]], sample_rate_hz: int, *, has_videos: bool
+    true: Sequence[Float32[np.ndarray, " _"]], sample_rate_hz: int, *, has_videos: bool
 ) -> Export:
     # Whole milliseconds, down: what is asked for must be there.
     length_sec = min(map(len, true)) * MS_PER_SEC // sample_rate_hz / MS_PER_SEC

@@ -19,7 +19,7 @@ def export_models(
     models: Sequence[Model],
     clips: Selection,
     known: KnownClips,
-    make: Callable[[Model], Sequence[Float32[np.ndarray, "_"]]],
+    make: Callable[[Model], Sequence[Float32[np.ndarray, " _"]]],
 ) -> str:
     """Write FOLDER/MODEL for each model, see export.py; say how av-benchmark is called on it.
 

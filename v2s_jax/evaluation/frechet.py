@@ -75,8 +75,8 @@ class Gaussian:
 
 
 def frechet(
-    generated: Sequence[Float32[np.ndarray, "_"]],
-    true: Sequence[Float32[np.ndarray, "_"]],
+    generated: Sequence[Float32[np.ndarray, " _"]],
+    true: Sequence[Float32[np.ndarray, " _"]],
     categories: Sequence[str],
     sample_rate_hz: int,
     seed: int,
@@ -136,7 +136,7 @@ def frechet_row(
 
 def _halves(
     categories: Sequence[str], random: np.random.Generator
-) -> tuple[Int[np.ndarray, "half"], Int[np.ndarray, "half"]]:
+) -> tuple[Int[np.ndarray, " half"], Int[np.ndarray, " half"]]:
     """Part the clips at random, each category as evenly as its number allows.
 
     Clips in random order within their categories go one here, one there; an odd one is left out.
@@ -148,7 +148,7 @@ def _halves(
 
 
 def segment_vectors(
-    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
+    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
 ) -> Float64[np.ndarray, "segments values"]:
     """Return mean and standard deviation of each band, dB, of each whole segment.
 

@@ -68,9 +68,9 @@ class VideoGallery:
 
     def bits(
         self,
-        levels: UInt8[np.ndarray, "samples"],
+        levels: UInt8[np.ndarray, " samples"],
         on_samples: Callable[[int], None] = lambda samples: None,
-    ) -> Float64[np.ndarray, "videos"]:
+    ) -> Float64[np.ndarray, " videos"]:
         """Return -log2 p(sound | video) for each video; `on_samples` counts samples of all."""
         return np.concatenate([self._tile_bits(levels, tile, on_samples) for tile in self._tiles])
 
@@ -87,10 +87,10 @@ class VideoGallery:
 
     def _tile_bits(
         self,
-        levels: UInt8[np.ndarray, "samples"],
+        levels: UInt8[np.ndarray, " samples"],
         tile: Tile,
         on_samples: Callable[[int], None] = lambda samples: None,
-    ) -> Float64[np.ndarray, "videos"]:
+    ) -> Float64[np.ndarray, " videos"]:
         """Score one tile, chunk by chunk."""
         silence, width = q_zero(self._config.model.q_levels), self._chunk_samples
         carry = jax.tree.map(jnp.copy, tile.carry)  # the program writes over the one it is given

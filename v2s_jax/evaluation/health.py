@@ -83,8 +83,8 @@ THRESHOLDS: dict[str, float] = {
 
 
 def health_rows(
-    generated: Sequence[Float32[np.ndarray, "_"]],
-    true: Sequence[Float32[np.ndarray, "_"]],
+    generated: Sequence[Float32[np.ndarray, " _"]],
+    true: Sequence[Float32[np.ndarray, " _"]],
     config: Config,
     seed: int,
 ) -> tuple[HealthRow, HealthRow]:
@@ -103,7 +103,7 @@ def health_row(name: Name, found: Sequence[Findings], seed: int) -> HealthRow:
     return HealthRow(name, *(mean([float(one[kind]) for one in each], seed, "") for kind in FAULTS))
 
 
-def findings(waveform: Float32[np.ndarray, "samples"], config: Config) -> Findings:
+def findings(waveform: Float32[np.ndarray, " samples"], config: Config) -> Findings:
     """Look at one sound, in the model's levels."""
     model, rate_hz = config.model, config.clock.sample_rate_hz
     levels = quantize(waveform, model.q_levels, model.quantization)
@@ -132,7 +132,7 @@ def findings(waveform: Float32[np.ndarray, "samples"], config: Config) -> Findin
     )
 
 
-def repeats(levels: UInt8[np.ndarray, "samples"], sample_rate_hz: int) -> bool:
+def repeats(levels: UInt8[np.ndarray, " samples"], sample_rate_hz: int) -> bool:
     """Return whether the levels are those of one period before, nearly all of them.
 
     The period is where the autocorrelation, normalised by the energy of both parts, is largest.
@@ -149,7 +149,7 @@ def repeats(levels: UInt8[np.ndarray, "samples"], sample_rate_hz: int) -> bool:
     return bool(sounding.any() and np.mean((now == before)[sounding]) >= REPEAT_SHARE)
 
 
-def _autocorrelation(centred: Float64[np.ndarray, "samples"]) -> Float64[np.ndarray, "lags"]:
+def _autocorrelation(centred: Float64[np.ndarray, " samples"]) -> Float64[np.ndarray, " lags"]:
     """Return the correlation of the part after each lag with the part before the end less it."""
     samples = len(centred)
     products = correlate(centred, centred, method="fft")[samples - 1 :]
@@ -160,7 +160,7 @@ def _autocorrelation(centred: Float64[np.ndarray, "samples"]) -> Float64[np.ndar
     return products / np.sqrt(np.maximum(both, least))
 
 
-def _longest_run(at_the_end: Bool[np.ndarray, "samples"]) -> int:
+def _longest_run(at_the_end: Bool[np.ndarray, " samples"]) -> int:
     """Return the length of the longest stretch of True."""
     edges = np.flatnonzero(np.diff(at_the_end.astype(np.int8), prepend=0, append=0))
     return int((edges[1::2] - edges[::2]).max(initial=0))

@@ -31,7 +31,7 @@ DEFAULT_TILE = 8
 class Sound(NamedTuple):
     """What is scored: a clip's levels, and what the model reads of its video."""
 
-    levels: UInt8[np.ndarray, "samples"]
+    levels: UInt8[np.ndarray, " samples"]
     features: Float[np.ndarray, "video_frames feature_dim"]
     name: str = "the clip"
     """For messages."""
@@ -100,7 +100,7 @@ class Scorer:
 
     def _tile_bits(
         self, sounds: Sequence[Sound], on_samples: Callable[[int], None]
-    ) -> Float[np.ndarray, "sounds"]:
+    ) -> Float[np.ndarray, " sounds"]:
         """Score up to `tile` clips side by side, chunk by chunk."""
         per_frame = self.config.clock.samples_per_video_frame
         starts = range(
@@ -155,7 +155,7 @@ def chunk_nats(
     levels: UInt8[Array, "#tile samples"],
     mask: Bool[Array, "#tile samples"],
     features: Float[Array, "tile video_frames feature_dim"],
-) -> tuple[Carry, Float[Array, "tile"]]:
+) -> tuple[Carry, Float[Array, " tile"]]:
     """Return the carry after a chunk and each clip's sum of nats over it.
 
     Levels, mask and the carry's levels of one row are the same sound under each row's video.

@@ -29,7 +29,7 @@ FLOOR_LEVELS = {"q_levels": 256, "quantization": "linear"}
 
 Keep = Callable[[Model, Selection], KeptScores]
 """Where a model's scores of clips are kept."""
-Bits = dict[str, Float64[np.ndarray, "clips"]]
+Bits = dict[str, Float64[np.ndarray, " clips"]]
 """Bits of each clip, by model or baseline."""
 
 
@@ -68,13 +68,13 @@ def likelihood_part(
     return part
 
 
-def _own_bits(model: Model, clips: Selection, keep: Keep) -> Float64[np.ndarray, "clips"]:
+def _own_bits(model: Model, clips: Selection, keep: Keep) -> Float64[np.ndarray, " clips"]:
     own = np.arange(len(clips))
     with scoring_bar(f"{model.name}, {clips.data.split} clips", sum(clips.samples)) as on_samples:
         return pair_bits(model, clips, own, keep(model, clips), on_samples)
 
 
-def _floors(models: Sequence[Model], clips: Selection) -> Float64[np.ndarray, "clips"] | None:
+def _floors(models: Sequence[Model], clips: Selection) -> Float64[np.ndarray, " clips"] | None:
     """Return the floors if they are of the models' levels."""
     model = models[0].config.model
     levels = {"q_levels": model.q_levels, "quantization": model.quantization}
@@ -84,7 +84,7 @@ def _floors(models: Sequence[Model], clips: Selection) -> Float64[np.ndarray, "c
 
 
 def _rows(
-    head: dict[str, Any], amounts: Float64[np.ndarray, "clips"], clips: Selection, seed: int
+    head: dict[str, Any], amounts: Float64[np.ndarray, " clips"], clips: Selection, seed: int
 ) -> list[dict[str, Any]]:
     """Return amounts of bits per sample, in bits and nats, by category."""
     samples = np.array(clips.samples, np.float64)
@@ -106,7 +106,7 @@ def in_bits_and_nats(found: Estimate) -> dict[str, Any]:
 
 
 def _clip_rows(
-    split: str, clips: Selection, bits: Bits, floors: Float64[np.ndarray, "clips"] | None
+    split: str, clips: Selection, bits: Bits, floors: Float64[np.ndarray, " clips"] | None
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -151,7 +151,7 @@ def sight_part(
 
 def _gain_rows(
     head: dict[str, Any],
-    gain: Float64[np.ndarray, "moved"],
+    gain: Float64[np.ndarray, " moved"],
     moved: np.ndarray,
     clips: Selection,
     seed: int,

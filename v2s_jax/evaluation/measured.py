@@ -30,7 +30,7 @@ class KnownClips:
     data_name: str
     clip_ids: list[str]
     categories: list[str]
-    true: list[Float32[np.ndarray, "_"]]
+    true: list[Float32[np.ndarray, " _"]]
     """The clips' own sounds in the models' levels."""
     labels: list[Label] | None
     """Causes of synthetic clips; None of others, whose causes are not known."""
@@ -56,7 +56,7 @@ class KnownClips:
         )
 
     @property
-    def events_sec(self) -> list[Float64[np.ndarray, "_"]] | None:
+    def events_sec(self) -> list[Float64[np.ndarray, " _"]] | None:
         """Times at which something that sounds happens; None where they are not known."""
         return None if self.labels is None else [label.events_sec for label in self.labels]
 
@@ -101,7 +101,7 @@ class Measured:
 
 def measure(
     name: str,
-    sounds: Sequence[Float32[np.ndarray, "_"]],
+    sounds: Sequence[Float32[np.ndarray, " _"]],
     clips: KnownClips,
     classifier: SoundClassifier | None,
 ) -> Measured:

@@ -32,7 +32,7 @@ silence in a sound before and after it was put in levels."""
 
 
 def band_levels_db(
-    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int, scale: MelScale
+    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int, scale: MelScale
 ) -> Float32[np.ndarray, "bands times"]:
     """Return the level of each band over time, one column every `hop_sec` from sample 0 on.
 

@@ -17,7 +17,7 @@ FOLLOW_PROBE, DELAY_PROBE = "counterfactual", "delay"
 """Names of the probes, as `python -m data.prepare synthetic --probe` has them."""
 
 
-def follow_rates(sounds: Sequence[Float32[np.ndarray, "_"]], clips: KnownClips) -> dict[str, Any]:
+def follow_rates(sounds: Sequence[Float32[np.ndarray, " _"]], clips: KnownClips) -> dict[str, Any]:
     """Return the follow rate by category and of all clips, or the reason why there is none."""
     if clips.labels is None or clips.probe != FOLLOW_PROBE:
         return _no_probe(clips, FOLLOW_PROBE)
@@ -40,7 +40,7 @@ def follow_rates(sounds: Sequence[Float32[np.ndarray, "_"]], clips: KnownClips) 
     }
 
 
-def delay_slopes(sounds: Sequence[Float32[np.ndarray, "_"]], clips: KnownClips) -> dict[str, Any]:
+def delay_slopes(sounds: Sequence[Float32[np.ndarray, " _"]], clips: KnownClips) -> dict[str, Any]:
     """Return the delay slope by category and of all clips, or the reason why there is none.
 
     Raises InputError for a label that does not tell distance and delay.

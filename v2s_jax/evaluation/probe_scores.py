@@ -100,9 +100,9 @@ def twins(clip_ids: Sequence[str]) -> list[tuple[int, int]]:
 
 def follow_rate(
     clip_ids: Sequence[str],
-    sounds: Sequence[Float32[np.ndarray, "_"]],
-    true: Sequence[Float32[np.ndarray, "_"]],
-    events_sec: Sequence[Float64[np.ndarray, "_"]],
+    sounds: Sequence[Float32[np.ndarray, " _"]],
+    true: Sequence[Float32[np.ndarray, " _"]],
+    events_sec: Sequence[Float64[np.ndarray, " _"]],
     sample_rate_hz: int,
     seed: int,
 ) -> FollowRate:
@@ -156,8 +156,8 @@ def _rate(points: Float64[np.ndarray, "pairs 2"], seed: int) -> Estimate:
 
 
 def delay_slope(
-    sounds: Sequence[Float32[np.ndarray, "_"]],
-    seen_sec: Sequence[Float64[np.ndarray, "_"]],
+    sounds: Sequence[Float32[np.ndarray, " _"]],
+    seen_sec: Sequence[Float64[np.ndarray, " _"]],
     distances_m: Sequence[float],
     sample_rate_hz: int,
     seed: int,
@@ -204,7 +204,7 @@ def delay_slope(
 
 
 def best_delay_sec(
-    seen_sec: Float64[np.ndarray, "events"], onsets_sec: Float64[np.ndarray, "onsets"]
+    seen_sec: Float64[np.ndarray, " events"], onsets_sec: Float64[np.ndarray, " onsets"]
 ) -> float | None:
     """Return the shift of the events at which most onsets lie near one; None where none does.
 

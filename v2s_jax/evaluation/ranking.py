@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64
 
 
 def hit_share(
-    scores: Float64[np.ndarray, "sounds"], right: Bool[np.ndarray, "sounds"], top: int
+    scores: Float64[np.ndarray, " sounds"], right: Bool[np.ndarray, " sounds"], top: int
 ) -> float:
     """Return the probability that one of the `right` sounds is among the `top` highest scores.
 
@@ -28,7 +28,7 @@ def hit_share(
 
 
 def reciprocal_rank(
-    scores: Float64[np.ndarray, "sounds"], right: Bool[np.ndarray, "sounds"]
+    scores: Float64[np.ndarray, " sounds"], right: Bool[np.ndarray, " sounds"]
 ) -> float:
     """Return the expectation of 1 / rank of the one `right` sound; the highest score has rank 1."""
     own = scores[right].item()

@@ -36,7 +36,7 @@ LESS_UNCONDITIONAL = "less_unconditional"
 
 def corrected(
     log_likelihood: Float64[np.ndarray, "queries sounds"],
-    unconditional: Float64[np.ndarray, "sounds"] | None,
+    unconditional: Float64[np.ndarray, " sounds"] | None,
 ) -> dict[str, Float64[np.ndarray, "queries sounds"]]:
     """Return the scores by name, in nats; the last one only with an unconditional model."""
     log_mean = logsumexp(log_likelihood, axis=0) - np.log(len(log_likelihood))

@@ -150,7 +150,7 @@ def gallery_scores(
     return scores
 
 
-def blind_scores(model: Model, gallery: Gallery, keep: Keep) -> Float64[np.ndarray, "sounds"]:
+def blind_scores(model: Model, gallery: Gallery, keep: Keep) -> Float64[np.ndarray, " sounds"]:
     """Return log p(sound) in nats of a model that sees nothing."""
     kept = keep(model, gallery)
     sounds = gallery.sounds

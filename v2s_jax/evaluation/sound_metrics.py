@@ -29,7 +29,7 @@ F1_NAME = f"f1_{MS_PER_SEC * WIDEST_WINDOW_SEC:g}_ms"
 
 def sound_metrics(
     kind: HealthName,
-    sounds: Sequence[Float32[np.ndarray, "_"]],
+    sounds: Sequence[Float32[np.ndarray, " _"]],
     measured: Measured,
     real: Measured,
     noise: Measured,

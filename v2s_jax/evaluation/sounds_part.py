@@ -34,7 +34,7 @@ SYNTHETIC = "synthetic"
 NOISE, TRUE_SOUND = "noise", "true_sound"
 """The controls."""
 
-Sounds = Sequence[Float32[np.ndarray, "_"]]
+Sounds = Sequence[Float32[np.ndarray, " _"]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ModelSounds:
 
     model: str
     clips: KnownClips
-    generated: list[Float32[np.ndarray, "_"]]
+    generated: list[Float32[np.ndarray, " _"]]
 
     def taken(self, places: Sequence[int]) -> "ModelSounds":
         """Return those of some clips, in this order."""
@@ -126,7 +126,7 @@ def sounds_part(
     }
 
 
-def _in_levels(waveform: Float32[np.ndarray, "samples"], clips: KnownClips) -> np.ndarray:
+def _in_levels(waveform: Float32[np.ndarray, " samples"], clips: KnownClips) -> np.ndarray:
     """Return a sound as a model could have written it."""
     model = clips.config.model
     levels = quantize(waveform, model.q_levels, model.quantization)
@@ -135,7 +135,7 @@ def _in_levels(waveform: Float32[np.ndarray, "samples"], clips: KnownClips) -> n
 
 def make_sounds(
     model: Model, clips: Selection, folder: Path, kept: KeptScores, seed: int, temperature: float
-) -> list[Float32[np.ndarray, "_"]]:
+) -> list[Float32[np.ndarray, " _"]]:
     """Make the sound of each clip, unless it lies in `folder` already, as CLIP.wav.
 
     `kept` lists the wavs that are whole, and what they depend on. Metrics read them back from
@@ -168,7 +168,7 @@ def _is_made(clip_id: str, folder: Path, kept: KeptScores) -> bool:
 
 def _read_back(
     path: Path, kept: KeptScores, samples: int, sample_rate_hz: int
-) -> Float32[np.ndarray, "samples"]:
+) -> Float32[np.ndarray, " samples"]:
     """Read a sound that was made; raise InputError unless it is what was made."""
     mend = f"remove {kept.path} to make the sounds again"
     try:

@@ -64,8 +64,8 @@ class SpectralRow:
 
 
 def spectral_rows(
-    generated: Sequence[Float32[np.ndarray, "_"]],
-    true: Sequence[Float32[np.ndarray, "_"]],
+    generated: Sequence[Float32[np.ndarray, " _"]],
+    true: Sequence[Float32[np.ndarray, " _"]],
     sample_rate_hz: int,
     seed: int,
 ) -> tuple[SpectralRow, ...]:
@@ -94,8 +94,8 @@ def spectral_row(name: Name, found: Sequence[Distances], seed: int) -> SpectralR
 
 
 def distances(
-    generated: Float32[np.ndarray, "samples"],
-    true: Float32[np.ndarray, "samples"],
+    generated: Float32[np.ndarray, " samples"],
+    true: Float32[np.ndarray, " samples"],
     sample_rate_hz: int,
 ) -> Distances:
     """Compare two sounds of one length."""
@@ -110,8 +110,8 @@ def distances(
 
 
 def _multi_resolution(
-    generated: Float32[np.ndarray, "samples"],
-    true: Float32[np.ndarray, "samples"],
+    generated: Float32[np.ndarray, " samples"],
+    true: Float32[np.ndarray, " samples"],
     sample_rate_hz: int,
 ) -> tuple[float | None, float]:
     """Return spectral convergence and log-magnitude distance, each averaged over resolutions."""
@@ -130,7 +130,7 @@ def _multi_resolution(
 
 
 def _magnitudes(
-    waveform: Float32[np.ndarray, "samples"], window: int, hop: int
+    waveform: Float32[np.ndarray, " samples"], window: int, hop: int
 ) -> Float32[np.ndarray, "bins times"]:
     """Return magnitudes of the Fourier transform, 1 for white noise of full scale.
 
@@ -143,7 +143,7 @@ def _magnitudes(
 
 
 def third_octave_levels_db(
-    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
+    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
 ) -> Float64[np.ndarray, "bands blocks"]:
     """Return the power of each 1/3-octave band in each block, dB of a sound of power 1.
 
@@ -161,15 +161,15 @@ def third_octave_levels_db(
     return 10.0 * np.log10(np.maximum(power, 10.0 ** (SOUND.floor_db / 10.0)))
 
 
-def _edges_hz(sample_rate_hz: int) -> Float64[np.ndarray, "edges"]:
+def _edges_hz(sample_rate_hz: int) -> Float64[np.ndarray, " edges"]:
     """Return the edges of the bands that lie below half the sample rate."""
     highest = int(np.floor(10.0 * np.log10(sample_rate_hz / 2_000.0) - 0.5))
     return 1_000.0 * 10.0 ** ((np.arange(LOWEST_BAND, highest + 2) - 0.5) / 10.0)
 
 
 def as_loud_noise(
-    waveform: Float32[np.ndarray, "samples"], seed: int
-) -> Float32[np.ndarray, "samples"]:
+    waveform: Float32[np.ndarray, " samples"], seed: int
+) -> Float32[np.ndarray, " samples"]:
     """Return white Gaussian noise of the waveform's own RMS; it may pass full scale.
 
     Each waveform has noise of its own, whatever others there are.

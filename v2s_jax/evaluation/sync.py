@@ -38,7 +38,7 @@ class Synchrony(NamedTuple):
 
     counts: Float64[np.ndarray, "clips windows 3"]
     """`Counts` of each clip within each of WINDOWS_SEC, averaged over a control's pairings."""
-    errors_sec: Float64[np.ndarray, "matched"]
+    errors_sec: Float64[np.ndarray, " matched"]
     """Onset minus event of the pairs matched within the widest window, of all pairings."""
 
     def pooled(self, window: int) -> Counts:
@@ -47,8 +47,8 @@ class Synchrony(NamedTuple):
 
 
 def match(
-    reference: Float64[np.ndarray, "events"],
-    estimated: Float64[np.ndarray, "onsets"],
+    reference: Float64[np.ndarray, " events"],
+    estimated: Float64[np.ndarray, " onsets"],
     window_sec: float,
 ) -> Counts:
     """Count the largest one-to-one matching of pairs at most `window_sec` apart."""
@@ -57,10 +57,10 @@ def match(
 
 
 def timing_errors(
-    reference: Float64[np.ndarray, "events"],
-    estimated: Float64[np.ndarray, "onsets"],
+    reference: Float64[np.ndarray, " events"],
+    estimated: Float64[np.ndarray, " onsets"],
     window_sec: float,
-) -> Float64[np.ndarray, "matched"]:
+) -> Float64[np.ndarray, " matched"]:
     """Return estimated minus reference, in seconds, of the matched pairs; late is positive.
 
     There may be several largest matchings, of which `match` counts any; here it is the one with
@@ -98,7 +98,7 @@ def _share(part: np.ndarray | np.float64, whole: np.ndarray | np.float64) -> np.
 
 
 def score(
-    reference: Sequence[Float64[np.ndarray, "_"]], estimated: Sequence[Float64[np.ndarray, "_"]]
+    reference: Sequence[Float64[np.ndarray, " _"]], estimated: Sequence[Float64[np.ndarray, " _"]]
 ) -> Synchrony:
     """Match each clip's events with the onsets of the sound at the same place."""
     pairs = list(zip(reference, estimated, strict=True))
@@ -108,8 +108,8 @@ def score(
 
 
 def score_shuffled(
-    reference: Sequence[Float64[np.ndarray, "_"]],
-    estimated: Sequence[Float64[np.ndarray, "_"]],
+    reference: Sequence[Float64[np.ndarray, " _"]],
+    estimated: Sequence[Float64[np.ndarray, " _"]],
     seed: int,
 ) -> Synchrony:
     """Match each sound with the events of other clips: what a sound blind to its video would get.
@@ -133,7 +133,7 @@ def averaged(synchronies: Sequence[Synchrony]) -> Synchrony:
     )
 
 
-def derangements(clips: int, seed: int) -> list[Int[np.ndarray, "clips"]]:
+def derangements(clips: int, seed: int) -> list[Int[np.ndarray, " clips"]]:
     """Return pairings in which no clip meets itself: `pairing[i]` is the clip that i meets.
 
     They are turns of one random order, so no two clips meet twice: `DERANGEMENTS` of them, or as

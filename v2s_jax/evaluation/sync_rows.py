@@ -54,8 +54,8 @@ ONE_CLIP = "1 clip: shuffling needs 2"
 class Heard(NamedTuple):
     """What synchrony needs to know of a sound."""
 
-    onsets_sec: Float64[np.ndarray, "onsets"]
-    envelope: Float64[np.ndarray, "steps"]
+    onsets_sec: Float64[np.ndarray, " onsets"]
+    envelope: Float64[np.ndarray, " steps"]
     duration_sec: float
 
 
@@ -110,9 +110,9 @@ class SynchronyTable:
 
 
 def synchrony(
-    generated: Sequence[Float32[np.ndarray, "_"]],
-    true: Sequence[Float32[np.ndarray, "_"]],
-    events_sec: Sequence[Float64[np.ndarray, "_"]] | None,
+    generated: Sequence[Float32[np.ndarray, " _"]],
+    true: Sequence[Float32[np.ndarray, " _"]],
+    events_sec: Sequence[Float64[np.ndarray, " _"]] | None,
     clock: Clock,
     seed: int,
 ) -> SynchronyTable:
@@ -136,7 +136,7 @@ def synchrony(
     return synchrony_of(made, real, events_sec, clock, seed)
 
 
-def hear(waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int) -> Heard:
+def hear(waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int) -> Heard:
     """Find what synchrony needs to know of a sound."""
     return Heard(
         onsets(waveform, sample_rate_hz),
@@ -148,7 +148,7 @@ def hear(waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int) -> Heard
 def synchrony_of(
     generated: Sequence[Heard],
     true: Sequence[Heard],
-    events_sec: Sequence[Float64[np.ndarray, "_"]] | None,
+    events_sec: Sequence[Float64[np.ndarray, " _"]] | None,
     clock: Clock,
     seed: int,
 ) -> SynchronyTable:
@@ -188,8 +188,10 @@ def synchrony_of(
 
 
 def _turned(
-    times: Sequence[Float64[np.ndarray, "_"]], durations: Float64[np.ndarray, "clips"], share: float
-) -> list[Float64[np.ndarray, "_"]]:
+    times: Sequence[Float64[np.ndarray, " _"]],
+    durations: Float64[np.ndarray, " clips"],
+    share: float,
+) -> list[Float64[np.ndarray, " _"]]:
     """Turn each clip's times round its length; what leaves at the end comes in at the start."""
     return [
         np.sort((own + share * length) % length)
@@ -198,8 +200,8 @@ def _turned(
 
 
 def _to_video_frames(
-    times: Float64[np.ndarray, "events"], clock: Clock
-) -> Float64[np.ndarray, "events"]:
+    times: Float64[np.ndarray, " events"], clock: Clock
+) -> Float64[np.ndarray, " events"]:
     """Move each time to the middle of the video frame that it lies in: the best guess there is."""
     return np.array([float(clock.picture_time_sec(int(time * clock.fps))) for time in times])
 
@@ -267,14 +269,14 @@ def _gain(own: Synchrony, control: Synchrony, window: int, seed: int) -> Estimat
     return difference(own.counts[:, window], control.counts[:, window], f1_of, seed)
 
 
-def _median_ms(values_sec: Float64[np.ndarray, "_"]) -> float | None:
+def _median_ms(values_sec: Float64[np.ndarray, " _"]) -> float | None:
     return float(MS_PER_SEC * np.median(values_sec)) if values_sec.size else None
 
 
 def _in_silence(
-    reference: Sequence[Float64[np.ndarray, "_"]],
-    made: Sequence[Float64[np.ndarray, "_"]],
-    durations: Float64[np.ndarray, "clips"],
+    reference: Sequence[Float64[np.ndarray, " _"]],
+    made: Sequence[Float64[np.ndarray, " _"]],
+    durations: Float64[np.ndarray, " clips"],
 ) -> float | None:
     silent = [clip for clip, times in enumerate(reference) if not len(times)]
     if not silent:

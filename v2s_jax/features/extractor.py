@@ -52,7 +52,7 @@ class Extractor(Protocol):
 
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
-    ) -> Iterator[Float16[np.ndarray, "appearance_dim"]]:
+    ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
         """Yield each video frame's appearance alone."""
 
     def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
@@ -136,7 +136,7 @@ def model_features(
     extractor: Extractor,
     pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
     config: Config,
-) -> Iterator[Float16[np.ndarray, "feature_dim"]]:
+) -> Iterator[Float16[np.ndarray, " feature_dim"]]:
     """Yield what the model reads of each picture: appearance, for Flow motion too."""
     if config.model.variant == "flow":
         return (np.concatenate(features) for features in extractor.stream(pictures))

@@ -53,7 +53,7 @@ class Fc6Network:
 
     def stream(
         self, pictures: Iterable[UInt8[np.ndarray, "height width channels"]]
-    ) -> Iterator[Float16[np.ndarray, "fc6_dim"]]:
+    ) -> Iterator[Float16[np.ndarray, " fc6_dim"]]:
         """Yield the vector of each picture.
 
         At most two batches are held: one at work on the device, one being read meanwhile.

@@ -53,7 +53,7 @@ class PixelsExtractor:
 
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
-    ) -> Iterator[Float16[np.ndarray, "appearance_dim"]]:
+    ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
         """Yield each video frame's appearance alone, for models that do not read motion."""
         return (_appearance(luminance(frame)) for frame in frames)
 
@@ -64,13 +64,13 @@ class PixelsExtractor:
 
 def _appearance(
     gray: UInt8[np.ndarray, "height width"],
-) -> Float16[np.ndarray, "appearance_dim"]:
+) -> Float16[np.ndarray, " appearance_dim"]:
     return (_block_means(gray, APPEARANCE_PX) / WHITE).astype(np.float16).reshape(-1)
 
 
 def _motion(
     moved: Float32[np.ndarray, "height width 2"],
-) -> Float16[np.ndarray, "motion_dim"]:
+) -> Float16[np.ndarray, " motion_dim"]:
     """Split the flow by direction before averaging, so that opposite motions do not cancel."""
     right, down = moved[..., 0], moved[..., 1]
     maps = [_block_means(np.maximum(part, 0), MOTION_PX) for part in (right, -right, down, -down)]

@@ -170,7 +170,7 @@ class Vgg19Extractor:
 
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
-    ) -> Iterator[Float16[np.ndarray, "appearance_dim"]]:
+    ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
         """Yield each video frame's appearance alone, for models that do not read motion."""
         return self.appearance.stream(frames)
 

@@ -57,7 +57,7 @@ def key_frame_figure(
     path: Path,
     frames: Sequence[UInt8[np.ndarray, "height width 3"]],
     frame_times_sec: Sequence[float],
-    waveform: Float32[np.ndarray, "samples"],
+    waveform: Float32[np.ndarray, " samples"],
     sample_rate_hz: int,
     title: str,
     marks: Marks | None = None,
@@ -76,7 +76,7 @@ def key_frame_figure(
 
 
 def sound_picture(
-    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int, title: str
+    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int, title: str
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw a waveform and its spectrogram; return the picture's pixels."""
     canvas = FigureCanvasAgg(_draw([], [], waveform, sample_rate_hz, title))
@@ -87,7 +87,7 @@ def sound_picture(
 def _draw(
     frames: Sequence[UInt8[np.ndarray, "height width 3"]],
     frame_times_sec: Sequence[float],
-    waveform: Float32[np.ndarray, "samples"],
+    waveform: Float32[np.ndarray, " samples"],
     sample_rate_hz: int,
     title: str,
     marks: Marks | None = None,
@@ -177,7 +177,7 @@ def _draw_marks(axes: Axes, marks: Marks) -> None:
 
 
 def _spectrogram_db(
-    waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
+    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
 ) -> tuple[Float32[np.ndarray, "frequencies columns"], float]:
     """Return power over frequency and time, and the time from column to column.
 
@@ -204,7 +204,7 @@ def _spectrogram_db(
 
 
 def _draw_spectrogram(
-    axes: Axes, waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
+    axes: Axes, waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
 ) -> AxesImage:
     levels, step_sec = _spectrogram_db(waveform, sample_rate_hz)
     nyquist_khz = sample_rate_hz / 2_000

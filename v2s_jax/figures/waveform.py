@@ -13,7 +13,7 @@ MAX_COLUMNS = 1_600
 
 
 def draw_waveform(
-    axes: Axes, waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int
+    axes: Axes, waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
 ) -> None:
     """Draw the waveform, or its lowest and highest value per column where it is long."""
     per_column = math.ceil(len(waveform) / MAX_COLUMNS)

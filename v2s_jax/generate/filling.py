@@ -27,7 +27,7 @@ from v2s_jax.model import Carry
 class Made(NamedTuple):
     """The sound of one request."""
 
-    levels: UInt8[np.ndarray, "samples"]
+    levels: UInt8[np.ndarray, " samples"]
     nats: float | None
     """-ln p of what was generated, at the temperature it was drawn at; None if not asked for."""
     faults: tuple[Fault, ...]
@@ -60,7 +60,7 @@ class Clip:
     request: Request
     source: Source
     key: UInt32[np.ndarray, "2"]
-    levels: UInt8[np.ndarray, "samples"]
+    levels: UInt8[np.ndarray, " samples"]
     done: int
     """Samples that are there, the prefix included."""
     told: int = 0
@@ -202,7 +202,7 @@ class Tile:
         generator = self._generator
         nothing = np.zeros(0, np.float32)
 
-        def vectors() -> Iterator[Float[np.ndarray, "_"]]:
+        def vectors() -> Iterator[Float[np.ndarray, " _"]]:
             for video_frame in range(generator.config.clock.video_frames(clip.done)):
                 if generator.config.model.encodes_video:
                     yield nothing
@@ -304,6 +304,6 @@ def put_row(row: Int[Array, ""] | int, one: Carry, carry: Carry) -> Carry:
 
 
 @jax.jit
-def take_rows(rows: Bool[Array, "tile"], fresh: Carry, carry: Carry) -> Carry:
+def take_rows(rows: Bool[Array, " tile"], fresh: Carry, carry: Carry) -> Carry:
     """Return the carry with some rows from another."""
     return jax.tree.map(lambda new, old: jnp.where(rows[:, None], new, old), fresh, carry)

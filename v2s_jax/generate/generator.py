@@ -46,7 +46,7 @@ class Stream(NamedTuple):
     keys: UInt32[Array, "tile 2"]
     tick: Int[Array, ""]
     """The next big frame."""
-    began: Int[Array, "tile"]
+    began: Int[Array, " tile"]
     """Video frame of the stream at which each row's clip began; rows that were refilled began
     later, and all stand at the same place inside their video frames."""
 
@@ -59,10 +59,10 @@ class Request:
     """From `clip_key`."""
     samples: int
     """Length of the sound."""
-    features: Iterable[Float[np.ndarray, "feature_dim"]]
+    features: Iterable[Float[np.ndarray, " feature_dim"]]
     """One vector for each video frame; Frame reads it as generation goes on, so it may be a
     stream; Seq and Flow read all of it before the first sample."""
-    prefix: UInt8[np.ndarray, "prefix_samples"] | None = None
+    prefix: UInt8[np.ndarray, " prefix_samples"] | None = None
     """Levels that the sound begins with, in whole big frames; `samples` counts them too."""
 
 
@@ -213,7 +213,7 @@ class Generator:
         requests: Sequence[Request],
         temperature: float = 1.0,
         on_samples: Callable[[int], None] = lambda samples: None,
-    ) -> list[UInt8[np.ndarray, "samples"]]:
+    ) -> list[UInt8[np.ndarray, " samples"]]:
         """Return the levels of each clip, in the order of `requests`.
 
         A row whose clip has ended goes on with the next clip. `on_samples` is told after each

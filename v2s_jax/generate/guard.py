@@ -82,7 +82,7 @@ class Guard:
         """Samples of the clip up to which the guard has looked, or need not look."""
         return self._samples
 
-    def look(self, levels: UInt8[np.ndarray, "samples"]) -> Fault | None:
+    def look(self, levels: UInt8[np.ndarray, " samples"]) -> Fault | None:
         """Return what is wrong with the next window; a last one may be shorter."""
         start = self._samples
         self._samples += len(levels)
@@ -101,7 +101,7 @@ class Guard:
         self._samples, self._silent = samples, 0
 
 
-def find_faults(levels: UInt8[np.ndarray, "samples"], config: Config) -> list[Fault]:
+def find_faults(levels: UInt8[np.ndarray, " samples"], config: Config) -> list[Fault]:
     """Return the faults of a whole clip; neighbours of one kind are one."""
     guard, faults = Guard(config), list[Fault]()
     for start in range(0, len(levels), guard.window_samples):
@@ -126,7 +126,7 @@ def next_seed(key: np.ndarray) -> np.ndarray:
     return np.array([(int(key[0]) + 1) & MAX_SEED, key[1]], np.uint32)
 
 
-def _kind(levels: UInt8[np.ndarray, "samples"], config: Config) -> Kind | None:
+def _kind(levels: UInt8[np.ndarray, " samples"], config: Config) -> Kind | None:
     model = config.model
     if len(levels) < SPECTRUM_SAMPLES:
         return None
@@ -141,7 +141,7 @@ def _kind(levels: UInt8[np.ndarray, "samples"], config: Config) -> Kind | None:
     return None
 
 
-def _entropy_bits(levels: UInt8[np.ndarray, "samples"], q_levels: int) -> float:
+def _entropy_bits(levels: UInt8[np.ndarray, " samples"], q_levels: int) -> float:
     share = np.bincount(levels, minlength=q_levels) / len(levels)
     share = share[share > 0]
     return float(-np.sum(share * np.log2(share)))

@@ -51,7 +51,7 @@ def content_hash(*parts: bytes) -> bytes:
 
 def uniforms(
     keys: UInt32[Array, "batch 2"],
-    video_frame: Int[Array, ""] | Int[Array, "batch"],
+    video_frame: Int[Array, ""] | Int[Array, " batch"],
     samples: int,
 ) -> Float[Array, "batch samples"]:
     """Return the noise of one video frame of every row: one number in [0, 1) for each sample.
@@ -59,7 +59,7 @@ def uniforms(
     `video_frame` counts from the start of the row's own clip.
     """
 
-    def row(words: UInt32[Array, "2"], frame: Int[Array, ""]) -> Float[Array, "samples"]:
+    def row(words: UInt32[Array, "2"], frame: Int[Array, ""]) -> Float[Array, " samples"]:
         key = jax.random.wrap_key_data(words, impl="threefry2x32")
         return jax.random.uniform(jax.random.fold_in(key, frame), (samples,))
 
@@ -67,8 +67,8 @@ def uniforms(
 
 
 def inverse_cdf(
-    logits: Float[Array, "batch q_levels"], uniform: Float[Array, "batch"]
-) -> Int[Array, "batch"]:
+    logits: Float[Array, "batch q_levels"], uniform: Float[Array, " batch"]
+) -> Int[Array, " batch"]:
     """Return the level at which the cumulative distribution passes `uniform` in [0, 1)."""
     weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
     cumulative = jnp.cumsum(weights, axis=-1)

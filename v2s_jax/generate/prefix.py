@@ -19,7 +19,7 @@ from v2s_jax.model import Carry, VideoToSound, forward
 
 
 def check_prefix(
-    prefix: UInt8[np.ndarray, "prefix_samples"], samples: int, config: Config, clip: str
+    prefix: UInt8[np.ndarray, " prefix_samples"], samples: int, config: Config, clip: str
 ) -> None:
     """Raise InputError unless the prefix is whole big frames and leaves something to generate."""
     size = config.model.big_frame_size
@@ -55,8 +55,8 @@ def warm(
     model: VideoToSound,
     params: dict[str, Any],
     carry: Carry,
-    prefix: UInt8[np.ndarray, "prefix_samples"],
-    features: Iterable[Float[np.ndarray, "feature_dim"]],
+    prefix: UInt8[np.ndarray, " prefix_samples"],
+    features: Iterable[Float[np.ndarray, " feature_dim"]],
 ) -> Carry:
     """Return one row's carry after a prefix of whole big frames.
 

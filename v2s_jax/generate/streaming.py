@@ -43,7 +43,7 @@ class StreamCarry(NamedTuple):
 class Block(NamedTuple):
     """The samples of one video frame."""
 
-    levels: UInt8[np.ndarray, "samples"]
+    levels: UInt8[np.ndarray, " samples"]
     carry: StreamCarry
     """What follows this block begins with; it stays good whatever the stream does next."""
     fault: Fault | None
@@ -57,7 +57,7 @@ def first_carry(generator: Generator, key: UInt32[np.ndarray, "2"]) -> StreamCar
 
 def stream(
     generator: Generator,
-    features: Iterable[Float[np.ndarray, "feature_dim"]],
+    features: Iterable[Float[np.ndarray, " feature_dim"]],
     carry: StreamCarry,
     *,
     temperature: float = 1.0,
@@ -145,7 +145,7 @@ class _Row:
         """Return a copy, which stays when the next block uses up its buffers."""
         return StreamCarry(row_of(self._stream.carry, FIRST), self._key, self._video_frame, ahead)
 
-    def block(self, vector: Float[np.ndarray, "_"]) -> UInt8[np.ndarray, "samples"]:
+    def block(self, vector: Float[np.ndarray, " _"]) -> UInt8[np.ndarray, " samples"]:
         """Sound the next video frame."""
         generator = self._generator
         began = np.zeros(generator.tile, np.int32)

@@ -43,12 +43,12 @@ class CpuWeights(NamedTuple):
     """Arguments of the library, in its order."""
 
     big_input: Float[Array, "big_frame_size gates"]
-    big_candidate_bias: Float[Array, "dim"]
+    big_candidate_bias: Float[Array, " dim"]
     frame_input: Float[Array, "frame_size gates"]
-    frame_candidate_bias: Float[Array, "dim"]
+    frame_candidate_bias: Float[Array, " dim"]
     tables: Float[Array, "frame_size q_levels mlp_dim"]
     products: tuple[Packed, ...]
-    big_bias: Float[Array, "gates"]
+    big_bias: Float[Array, " gates"]
     """Added to the vision's gates before the call."""
 
 

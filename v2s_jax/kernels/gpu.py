@@ -248,8 +248,8 @@ def _product(
 
 
 def _level(
-    masses: Float[Array, "rows q_levels"], uniform: Float[Array, "rows"], q_levels: int
-) -> Int[Array, "rows"]:
+    masses: Float[Array, "rows q_levels"], uniform: Float[Array, " rows"], q_levels: int
+) -> Int[Array, " rows"]:
     """Return the level at which the cumulative distribution passes `uniform`.
 
     The rule is `generate.noise.inverse_cdf`; Triton has no slices, so the last of the sums is found

@@ -30,7 +30,7 @@ NO_LEVEL = -1e30
 
 def quantise(
     kernel: Float[Array, "inputs outputs"],
-) -> tuple[Int8[Array, "inputs outputs"], Float[Array, "outputs"]]:
+) -> tuple[Int8[Array, "inputs outputs"], Float[Array, " outputs"]]:
     """Return a kernel's integers and its scale for each output; a zero column has scale 1."""
     most = jnp.max(jnp.abs(kernel), axis=0)
     scale = jnp.where(most > 0, most, INT8_MOST) / INT8_MOST
@@ -51,7 +51,7 @@ class Product(NamedTuple):
     """One product: kernel, bias, and the parts that its outputs fall into (gates, ticks)."""
 
     kernel: Float[Array, "inputs outputs"]
-    bias: Float[Array, "outputs"]
+    bias: Float[Array, " outputs"]
     parts: int = 1
 
 
@@ -107,10 +107,10 @@ class Packed(NamedTuple):
     """One product as lanes.h reads it."""
 
     weights: Shaped[Array, "groups steps vectors lanes rows_per_lane"]
-    scales: Float[Array, "padded_outputs"]
-    totals: Int[Array, "padded_outputs"]
+    scales: Float[Array, " padded_outputs"]
+    totals: Int[Array, " padded_outputs"]
     """Sum of each column's integers."""
-    bias: Float[Array, "padded_outputs"]
+    bias: Float[Array, " padded_outputs"]
 
 
 def rows_per_lane(weights: WeightFormat) -> int:

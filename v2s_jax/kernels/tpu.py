@@ -93,7 +93,7 @@ class TpuEngine:
 
         return jax.eval_shape(pack, jax.random.key(0))
 
-    def pack(self, folded: Folded) -> tuple[TierWeights, Float[Array, "gates"]]:
+    def pack(self, folded: Folded) -> tuple[TierWeights, Float[Array, " gates"]]:
         """Pad the weights to whole lanes; the bias beside them is added before the launch."""
         c = self._config.model
         tiers = folded.params["params"]["sample_rnn"]
@@ -146,7 +146,7 @@ class TpuEngine:
 
     def big_frames(
         self,
-        weights: tuple[TierWeights, Float[Array, "gates"]],
+        weights: tuple[TierWeights, Float[Array, " gates"]],
         carry: Carry,
         given: Given,
         keep: Keep,

@@ -41,7 +41,7 @@ class GrowingWav:
     def __enter__(self) -> "GrowingWav":
         return self
 
-    def write(self, waveform: Float32[np.ndarray, "samples"]) -> None:
+    def write(self, waveform: Float32[np.ndarray, " samples"]) -> None:
         """Append samples in [-1, 1]."""
         data = pcm16(waveform).tobytes()
         self._bytes += len(data)

@@ -97,7 +97,7 @@ def read_picture(
     return np.frombuffer(bytearray(data), np.uint8).reshape(height, width, 3)
 
 
-def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
+def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, " samples"]:
     """Read the sound that accompanies the pictures, in mono within [-1, 1].
 
     Sample 0 sounds as the first picture appears, and there are exactly
@@ -112,7 +112,7 @@ def read_sound(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
     return waveform
 
 
-def read_sounding(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
+def read_sounding(video: Video, clock: Clock) -> Float32[np.ndarray, " samples"]:
     """Read the sound as `read_sound`, but only until it ends.
 
     Fewer samples than `clock.samples(video.duration_sec)` say that the sound ends before the
@@ -141,7 +141,7 @@ def read_sounding(video: Video, clock: Clock) -> Float32[np.ndarray, "samples"]:
     return _waveform(data, video.path)
 
 
-def read_sound_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, "samples"]:
+def read_sound_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, " samples"]:
     """Read the first sound of any file, all of it, in mono within [-1, 1].
 
     Raises InputError when there is none, or it is not finite.
@@ -159,7 +159,7 @@ def read_sound_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, "sam
     return _waveform(data, path)
 
 
-def _waveform(data: bytes, path: Path) -> Float32[np.ndarray, "samples"]:
+def _waveform(data: bytes, path: Path) -> Float32[np.ndarray, " samples"]:
     """Return the whole samples that ffmpeg gave; raise InputError unless they are finite."""
     sounding = np.frombuffer(data[: len(data) // _FLOAT32_BYTES * _FLOAT32_BYTES], "<f4")
     if not np.isfinite(sounding).all():

@@ -53,7 +53,7 @@ CLIP_SUFFIX: dict[SoundCodec, str] = {"flac": ".mp4", "pcm": ".mov", "aac": ".mp
 """How the name of a clip's file ends."""
 
 
-def pcm16(waveform: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "samples"]:
+def pcm16(waveform: Float32[np.ndarray, " samples"]) -> Int16[np.ndarray, " samples"]:
     """Round amplitudes to 16-bit PCM; those outside [-1, 1] are clipped."""
     if not np.isfinite(waveform).all():
         raise InputError("waveform holds NaN or infinity: mend the sound before writing it")
@@ -61,7 +61,7 @@ def pcm16(waveform: Float32[np.ndarray, "samples"]) -> Int16[np.ndarray, "sample
     return np.clip(steps, -PCM_SCALE, PCM_SCALE - 1).astype("<i2")
 
 
-def write_wav(path: Path, waveform: Float32[np.ndarray, "samples"], sample_rate_hz: int) -> None:
+def write_wav(path: Path, waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int) -> None:
     """Write a waveform in [-1, 1] as mono 16-bit PCM.
 
     Raises InputError when the waveform is not finite or `path` cannot be written.
@@ -76,7 +76,7 @@ def write_wav(path: Path, waveform: Float32[np.ndarray, "samples"], sample_rate_
 
 def write_sound(
     path: Path,
-    waveform: Float32[np.ndarray, "samples"],
+    waveform: Float32[np.ndarray, " samples"],
     sample_rate_hz: int,
     bits_per_sec: int | None = None,
 ) -> None:
@@ -163,7 +163,7 @@ def write_clip(
     path: Path,
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
     fps: Fraction,
-    waveform: Float32[np.ndarray, "samples"],
+    waveform: Float32[np.ndarray, " samples"],
     sample_rate_hz: int,
     sound_codec: SoundCodec = "flac",
     picture_filter: str | None = None,

@@ -44,7 +44,7 @@ class ScaledKernel(NamedTuple):
     """A kernel as integers, and what one of them is worth in each column."""
 
     values: Int8[Array, "inputs outputs"]
-    scale: Float[Array, "outputs"]
+    scale: Float[Array, " outputs"]
 
 
 def product(
@@ -107,12 +107,12 @@ def _gradients_of_product(factors: tuple[Array, Array], gradient: Array) -> tupl
 _bfloat16_product.defvjp(_rounded_product, _gradients_of_product)
 
 
-def _column_norm(kernel: Float[Array, "inputs outputs"]) -> Float[Array, "outputs"]:
+def _column_norm(kernel: Float[Array, "inputs outputs"]) -> Float[Array, " outputs"]:
     return jnp.sqrt(jnp.sum(jnp.square(kernel), axis=0))
 
 
 def _normalised(
-    kernel: Float[Array, "inputs outputs"], gain: Float[Array, "outputs"]
+    kernel: Float[Array, "inputs outputs"], gain: Float[Array, " outputs"]
 ) -> Float[Array, "inputs outputs"]:
     return kernel * (gain / _column_norm(kernel))
 

@@ -32,7 +32,7 @@ REMEMBERING = (BIG_FRAME_TIER, ENCODER)
 FINER = ("sample_rnn", "frame_tier")
 """Where those lie that are not, but whose gradient goes through as many ticks and more."""
 
-Bias = Float[Array, "dim"]
+Bias = Float[Array, " dim"]
 
 
 def with_memory(
@@ -57,7 +57,7 @@ def with_memory(
     return {**params, "params": unflatten_dict(flat)}
 
 
-def _keeping(model: ModelConfig, input_bias: Float[Array, "gates"], keep: Bias) -> Array:
+def _keeping(model: ModelConfig, input_bias: Float[Array, " gates"], keep: Bias) -> Array:
     """Return a recurrent layer's bias whose gates keep so much at first."""
     if model.cell == "gru":  # reset, update, candidate
         return input_bias.at[model.dim : 2 * model.dim].set(keep)

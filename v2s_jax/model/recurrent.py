@@ -74,7 +74,7 @@ class GRU(nn.Module):
         h: Float[Array, "batch dim"],
         gates: Float[Array, "#batch gates"],
         recurrent: Float[Array, "batch gates"],
-        candidate_bias: Float[Array, "dim"],
+        candidate_bias: Float[Array, " dim"],
     ) -> Float[Array, "batch dim"]:
         """Advance one tick; `gates` is the input's product, bias included."""
         reset_in, update_in, candidate_in = jnp.split(gates, GRU.GATES, axis=-1)
@@ -84,7 +84,7 @@ class GRU(nn.Module):
         return candidate + update * (h - candidate)
 
     @property
-    def recurrent_bias(self) -> Float[Array, "dim"]:
+    def recurrent_bias(self) -> Float[Array, " dim"]:
         """What `advance` needs besides the products."""
         return self.candidate_bias
 
@@ -104,7 +104,7 @@ class LSTM(nn.Module):
         self.input_kernel, self.recurrent_kernel = _kernels(self, self.GATES)
         self.input_bias = self.param("input_bias", self._first_bias)
 
-    def _first_bias(self, _: Array) -> Float[Array, "gates"]:
+    def _first_bias(self, _: Array) -> Float[Array, " gates"]:
         bias = jnp.zeros((self.GATES * self.dim,), jnp.float32)
         return bias.at[self.dim : 2 * self.dim].set(LSTM_FORGET_BIAS)
 
@@ -188,7 +188,7 @@ class Recurrent(nn.Module):
         return self.layers[0].input_kernel
 
     @property
-    def input_bias(self) -> Float[Array, "gates"]:
+    def input_bias(self) -> Float[Array, " gates"]:
         """The first layer's bias."""
         return self.layers[0].input_bias
 
@@ -212,12 +212,11 @@ class Recurrent(nn.Module):
         """
         mask = None if advances is None else advances.T[..., None]
         after = []
-        hidden: Array
         for layer, before in enumerate(self._by_layer(state)):
-            if layer:
-                gates = self.input_gates(hidden, layer)
             last, hidden = _run(self.layers[layer], before, gates, mask)
             after.append(last)
+            if layer + 1 < len(self.layers):
+                gates = self.input_gates(hidden, layer + 1)
         return jnp.concatenate(after, axis=-1), hidden
 
     # The same layers one tick at a time, for generation.

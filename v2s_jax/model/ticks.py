@@ -76,7 +76,7 @@ def over_ticks(
     layer: Layer,
     weights: Weights,
     state: Float[Array, "batch state"],
-    gates: Float[Array, "ticks #batch gates"],
+    gates: Float[Array, " ticks #batch gates"],
     mask: Bool[Array, "ticks batch 1"] | None,
 ) -> tuple[Float[Array, "batch state"], Float[Array, "ticks batch state"]]:
     """Return the state after all ticks, and after each.

@@ -25,7 +25,9 @@ from v2s_jax.types import Batch
 BATCHES_AHEAD = 2  # one being read while one waits; a batch of the paper's size takes 0.2 GB
 
 
-def clip_order(seed: int, clips: int, positions: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
+def clip_order(
+    seed: int, clips: int, positions: Int64[np.ndarray, " n"]
+) -> Int64[np.ndarray, " n"]:
     """Return the clip at each global position of an endless, reshuffled pass.
 
     Position p lies in epoch p // clips; each epoch visits every clip once. With 3 clips,
@@ -40,7 +42,7 @@ def clip_order(seed: int, clips: int, positions: Int64[np.ndarray, "n"]) -> Int6
 
 
 @functools.lru_cache(maxsize=4)
-def _permutation(seed: int, clips: int, epoch: int) -> Int64[np.ndarray, "clips"]:
+def _permutation(seed: int, clips: int, epoch: int) -> Int64[np.ndarray, " clips"]:
     """Sort the clips by Philox's raw numbers.
 
     NumPy keeps a bit generator's raw stream the same in every version, but not `permutation`.
@@ -107,10 +109,10 @@ def _read_ahead(
     data: Clips,
     config: Config,
     first_batch: int,
-    rows: Int64[np.ndarray, "rows"],
+    rows: Int64[np.ndarray, " rows"],
     readers: int,
 ) -> Generator[Batch, None, None]:
-    def positions(batch: int) -> Int64[np.ndarray, "rows"]:
+    def positions(batch: int) -> Int64[np.ndarray, " rows"]:
         return batch * config.training.batch_clips + rows
 
     with ThreadPoolExecutor(readers, thread_name_prefix="v2s-read") as pool:
@@ -129,7 +131,7 @@ def _read_ahead(
                 read.cancel()
 
 
-def read_batch(data: Clips, config: Config, positions: Int64[np.ndarray, "batch"]) -> Batch:
+def read_batch(data: Clips, config: Config, positions: Int64[np.ndarray, " batch"]) -> Batch:
     """Read the clips at these global positions into one padded batch."""
     ids: list[str] = []
     categories: list[str] = []

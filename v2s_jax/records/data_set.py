@@ -100,7 +100,7 @@ class DataSet:
             )
         return replace(self, index=narrowed)
 
-    def _read_categories(self) -> Int64[np.ndarray, "clips"]:
+    def _read_categories(self) -> Int64[np.ndarray, " clips"]:
         """Read every clip's category, as the index keeps it."""
         found = np.empty(len(self), np.int64)
         for clip in tqdm(range(len(self)), desc="reading categories", unit="clip"):
@@ -199,7 +199,7 @@ def _numbers(values: dict[str, bytes], name: str, dtype: str, place: str) -> np.
 
 
 def _rows(
-    values: Float16[np.ndarray, "values"], video_frames: int, width: int, where: str
+    values: Float16[np.ndarray, " values"], video_frames: int, width: int, where: str
 ) -> Float16[np.ndarray, "video_frames width"]:
     """Return feature values as one row for each video frame."""
     if values.size != video_frames * width:

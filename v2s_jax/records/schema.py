@@ -24,7 +24,7 @@ class ClipRecord(NamedTuple):
 
     clip_id: str
     category: str
-    waveform: Int16[np.ndarray, "samples"]
+    waveform: Int16[np.ndarray, " samples"]
     appearance: Float16[np.ndarray, "video_frames appearance_dim"]
     motion: Float16[np.ndarray, "video_frames motion_dim"]
 
@@ -77,15 +77,15 @@ def record_features(appearance_dim: int, motion_dim: int) -> tfds.features.Featu
 
 
 def waveform_to_int16(
-    waveform: Float32[np.ndarray, "samples"],
-) -> Int16[np.ndarray, "samples"]:
+    waveform: Float32[np.ndarray, " samples"],
+) -> Int16[np.ndarray, " samples"]:
     """Round amplitudes to int16; +1.0 becomes 32767, the largest there is."""
     steps = np.rint(waveform.astype(np.float64) * INT16_SCALE)
     return np.clip(steps, -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
 
 
 def waveform_from_int16(
-    waveform: Int16[np.ndarray, "samples"],
-) -> Float32[np.ndarray, "samples"]:
+    waveform: Int16[np.ndarray, " samples"],
+) -> Float32[np.ndarray, " samples"]:
     """Return amplitudes in [-1, 1); exact."""
     return waveform.astype(np.float32) / np.float32(INT16_SCALE)

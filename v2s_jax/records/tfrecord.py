@@ -43,15 +43,15 @@ class RecordIndex:
     """Where each record of a split lies."""
 
     shards: tuple[epath.Path, ...]
-    shard: Int64[np.ndarray, "records"]
+    shard: Int64[np.ndarray, " records"]
     """Position in `shards`."""
-    offset: Int64[np.ndarray, "records"]
+    offset: Int64[np.ndarray, " records"]
     """Byte at which the record's data begin, after the header."""
-    length: Int64[np.ndarray, "records"]
+    length: Int64[np.ndarray, " records"]
     """Bytes of data."""
-    number: Int64[np.ndarray, "records"]
+    number: Int64[np.ndarray, " records"]
     """The record's number in its shard."""
-    label: Int64[np.ndarray, "records"]
+    label: Int64[np.ndarray, " records"]
     """What the reader keeps of each record with its place; NO_LABEL at first."""
 
     def place(self, record: int) -> str:
@@ -62,7 +62,7 @@ class RecordIndex:
         """Return the index of the records with this label alone."""
         return self.chosen(self.label == label)
 
-    def chosen(self, chosen: Bool[np.ndarray, "records"]) -> "RecordIndex":
+    def chosen(self, chosen: Bool[np.ndarray, " records"]) -> "RecordIndex":
         """Return the index of these records alone."""
         return replace(
             self,
@@ -163,7 +163,7 @@ def open_index(
 
 
 def labelled(
-    index: RecordIndex, labels: Int64[np.ndarray, "records"], cache: epath.Path | None
+    index: RecordIndex, labels: Int64[np.ndarray, " records"], cache: epath.Path | None
 ) -> RecordIndex:
     """Return a whole index with its records' labels, which `cache` keeps from now on."""
     if cache is None:

@@ -103,7 +103,7 @@ def _open_clip(source: Path, stem: Path, config: Config) -> Clip:
 
 
 def leaves_some(
-    clip: Clip, prefix: UInt8[np.ndarray, "prefix_samples"] | None, report: Report
+    clip: Clip, prefix: UInt8[np.ndarray, " prefix_samples"] | None, report: Report
 ) -> bool:
     """Say whether the prefix is shorter than the clip; report it otherwise."""
     clip.prefix_samples = 0 if prefix is None else len(prefix)

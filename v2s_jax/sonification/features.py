@@ -17,7 +17,7 @@ from v2s_jax.sonification.clips import Clip
 IN_MEMORY_BYTES = 64 * 2**20
 """Of features that wait for the later takes of a video, 8 minutes of it; more lie in a file."""
 
-Vector = Float16[np.ndarray, "feature_dim"]
+Vector = Float16[np.ndarray, " feature_dim"]
 
 
 def read_features(clip: Clip, config: Config, extractor: Extractor) -> Iterator[Vector]:

@@ -78,7 +78,7 @@ def remove_further_takes(stem: Path, takes: int, sources: set[Path]) -> list[Pat
 def write_outputs(
     video: Video,
     stem: Path,
-    levels: UInt8[np.ndarray, "samples"],
+    levels: UInt8[np.ndarray, " samples"],
     config: Config,
     pictures: KeyFrames,
     original: Original,

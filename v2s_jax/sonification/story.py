@@ -128,7 +128,7 @@ def sonify(
     return report
 
 
-def _read_prefix(path: Path, config: Config) -> UInt8[np.ndarray, "samples"]:
+def _read_prefix(path: Path, config: Config) -> UInt8[np.ndarray, " samples"]:
     waveform = read_sound_file(path, config.clock.sample_rate_hz)
     whole = len(waveform) // config.model.big_frame_size * config.model.big_frame_size
     return quantize(waveform[:whole], config.model.q_levels, config.model.quantization)
@@ -144,7 +144,7 @@ def _sound(
     extractor: Extractor,
     clips: Sequence[Clip],
     seed_and_takes: tuple[int, int],
-    prefix: UInt8[np.ndarray, "prefix_samples"] | None,
+    prefix: UInt8[np.ndarray, " prefix_samples"] | None,
     options: Options,
     on_samples: Callable[[int], None],
     report: Report,

@@ -198,7 +198,7 @@ def _controls(clip: Clip, clips: list[Clip], drawn: random.Random) -> dict[str, 
     return controls
 
 
-def _joined(clip: Clip, waveform: Float32[np.ndarray, "samples"], clock: Clock) -> str:
+def _joined(clip: Clip, waveform: Float32[np.ndarray, " samples"], clock: Clock) -> str:
     """Return the clip's pictures with a sound, at the rate at which models sound."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "sound.wav"

@@ -13,7 +13,7 @@ def masked_nll(
     logits: Float[Array, "batch samples q_levels"],
     levels: Int[Array, "#batch samples"],
     mask: Bool[Array, "#batch samples"],
-) -> Float[Array, "batch"]:
+) -> Float[Array, " batch"]:
     """Return each clip's sum of the negative log-likelihood in nats over the mask.
 
     A sum, not a mean: over devices and chunks sums and counts are added up and divided once,

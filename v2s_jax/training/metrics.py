@@ -24,7 +24,7 @@ class Heard(NamedTuple):
     """A sound that a run in the middle of training makes of a clip."""
 
     name: str
-    waveform: Float32[np.ndarray, "samples"]
+    waveform: Float32[np.ndarray, " samples"]
     sample_rate_hz: int
     picture: UInt8[np.ndarray, "height width 3"]
     """Its waveform and spectrogram."""

@@ -94,7 +94,7 @@ class DataParallel:
         """Run the step; `state` and `carry` are used up."""
         return self._step(state, carry, batch)
 
-    def clip_nll(self, params: dict[str, Any], batch: DeviceBatch) -> Float[np.ndarray, "rows"]:
+    def clip_nll(self, params: dict[str, Any], batch: DeviceBatch) -> Float[np.ndarray, " rows"]:
         """Return the nats of each whole clip of this process's rows."""
         return _without_device_axis(self._nll(params, batch))
 

@@ -114,7 +114,7 @@ def _chunk_nll_by_clip(
     carry: Carry,
     batch: DeviceBatch,
     index: Int[Array, ""],
-) -> tuple[Float[Array, "batch"], Carry]:
+) -> tuple[Float[Array, " batch"], Carry]:
     """Return each clip's nats in one chunk, and the carry after it."""
     chunk = _chunk(model.config, batch, index)
     levels = chunk.levels.astype(jnp.int32)
@@ -261,7 +261,7 @@ def _samples(
 
 def clip_nll(
     model: VideoToSound, params: dict[str, Any], batch: DeviceBatch
-) -> Float[Array, "batch"]:
+) -> Float[Array, " batch"]:
     """Return the nats of each whole clip, with the forward pass of training."""
 
     def chunk(carry: Carry, index: Array) -> tuple[Carry, Array]:
