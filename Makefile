@@ -56,9 +56,9 @@ test-all: $(DEV)
 	$(PYTEST) -m "not soak"
 
 test-jax: $(DEV)
-	$(PYTEST) tests/test_lowering.py tests/test_training.py tests/test_training_options.py \
-	  tests/test_held_out.py tests/test_generate.py tests/test_synthetic.py \
-	  tests/test_golden_clips.py
+	$(PYTEST) tests/model/test_lowering.py tests/training/test_training.py tests/training/test_training_options.py \
+	  tests/training/test_validation.py tests/sampling/test_sampler.py tests/datasets/synthetic/test_synthetic.py \
+	  tests/datasets/synthetic/test_golden_clips.py
 
 soak: $(DEV)
 	$(RUN) -m pytest -m soak

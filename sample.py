@@ -1,7 +1,7 @@
-"""Sound silent videos: see `python sample.py --help`."""
+"""Generate sound for silent videos: `python sample.py` is `v2s sample`."""
 
-from v2s_jax.commands.door import run_door
-from v2s_jax.commands.sample import main
+from v2s_jax.cli.run import run_cli
+from v2s_jax.cli.sample import main
 
 if __name__ == "__main__":
-    run_door(main)
+    run_cli(main)

@@ -1,7 +1,7 @@
-"""Train a model: see `python train.py --help`."""
+"""Train a model: `python train.py` is `v2s train`."""
 
-from data.doors import train
-from v2s_jax.commands.door import run_door
+from v2s_jax.cli.run import run_cli
+from v2s_jax.cli.train import main
 
 if __name__ == "__main__":
-    run_door(train)
+    run_cli(main)

@@ -17,7 +17,7 @@ import pdoc
 
 import v2s_jax
 
-PROGRAMS = ("v2s_jax.commands", "v2s_jax.benchmarks.peer_program", "data.doors")
+PROGRAMS = ("v2s_jax.cli", "benchmarks.samplernn_pytorch_program", "v2s_jax.cli.main")
 """What these take is told by --help."""
 
 

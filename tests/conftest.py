@@ -31,9 +31,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from v2s_jax.checkpoints import save_params
 from v2s_jax.config import TINY, Config
 from v2s_jax.model import VideoToSound, init_params
-from v2s_jax.training.params_file import save_params
 
 # A first case may compile, and machines are busy: no test is about time.
 settings.register_profile("untimed", deadline=None)

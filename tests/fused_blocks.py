@@ -8,12 +8,18 @@ import jax
 import jax.numpy as jnp
 
 from v2s_jax.config import Config
-from v2s_jax.generate.scan import ScanEngine
-from v2s_jax.kernels.gpu import H100_SHARED_BYTES, GpuFrame
-from v2s_jax.kernels.interface import Engine, Given, Keep
+from v2s_jax.kernels.experimental.gpu import H100_SHARED_BYTES, GpuFrame
+from v2s_jax.kernels.experimental.tpu import TpuEngine
+from v2s_jax.kernels.interface import BlockInputs, Engine, OutputLevel
 from v2s_jax.kernels.packing import WeightFormat
-from v2s_jax.kernels.tpu import TpuEngine
-from v2s_jax.model import VideoToSound, fold, init_params, initial_carry, without_weight_norm
+from v2s_jax.model import (
+    VideoToSound,
+    init_params,
+    initial_carry,
+    prepare_for_inference,
+    without_weight_norm,
+)
+from v2s_jax.sampling.scan_engine import ScanEngine
 
 TILE = 4
 VIDEO_FRAMES = 2
@@ -31,16 +37,18 @@ def gpu_engine(config: Config, weights: WeightFormat) -> Engine:
     return ScanEngine(model, weights, GpuFrame(model, weights, H100_SHARED_BYTES))
 
 
-def block_of(config: Config, engine: Engine, keep: Keep) -> tuple[Callable[..., Any], Any]:
+def block_of(config: Config, engine: Engine, keep: OutputLevel) -> tuple[Callable[..., Any], Any]:
     """The jitted function of a block, and its arguments' shapes."""
     model = VideoToSound(without_weight_norm(config), "highest")
     params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    packed = jax.eval_shape(lambda params: engine.pack(fold(model, params)), params)
+    packed = jax.eval_shape(
+        lambda params: engine.pack(prepare_for_inference(model, params)), params
+    )
     carry = jax.eval_shape(lambda params: initial_carry(model, params, TILE), params)
     c = config.model
     per_frame = config.clock.samples_per_video_frame // c.big_frame_size
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    given = Given(
+    given = BlockInputs(
         jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, 3 * c.dim), jnp.float32),
         jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, per_frame, c.big_frame_size), jnp.float32),
         None,

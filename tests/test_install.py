@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from data import doors
 from v2s_jax import __version__, place
-from v2s_jax.commands import sample
-from v2s_jax.commands.door import run_door
+from v2s_jax.cli import main as doors
+from v2s_jax.cli import sample
+from v2s_jax.cli.run import run_cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +24,7 @@ def run(capsys, monkeypatch, main, *argv: str) -> tuple[int | str | None, str, s
     """Run a door in this process; return exit code, stdout and stderr."""
     monkeypatch.setattr(sys, "argv", list(argv))
     with pytest.raises(SystemExit) as ended:
-        run_door(main)
+        run_cli(main)
     return ended.value.code, *capsys.readouterr()
 
 
@@ -52,7 +52,7 @@ def test_v2s_tells_its_version(capsys, monkeypatch):
 @pytest.mark.parametrize("name", doors.DOORS)
 def test_every_door_opens(capsys, monkeypatch, name):
     """Those without words of their own are opened where nothing is found or made."""
-    monkeypatch.setattr("v2s_jax.doctor.CHECKS", ())
+    monkeypatch.setattr("v2s_jax.cli.doctor.CHECKS", ())
     monkeypatch.setattr("v2s_jax.kernels.build.build", lambda: "sampler.so")
     code, out, err = run(capsys, monkeypatch, doors.open_door, "v2s", name, "--help")
     assert code in (0, None) and not err
@@ -70,14 +70,19 @@ def test_sample_without_words_explains_itself_and_offers_the_demo(capsys, monkey
 @pytest.mark.parametrize(
     ("in_checkout", "called", "typed", "text"),
     [
-        (True, "train.py --help", "python train.py --help", "sample.py, python -m data.prepare x"),
+        (
+            True,
+            "train.py --help",
+            "python train.py --help",
+            "sample.py, v2s prepare x",
+        ),
         (False, "v2s train --help", "v2s train --help", "v2s sample, v2s prepare x"),
     ],
 )
 def test_doors_are_called_as_they_are_there(monkeypatch, in_checkout, called, typed, text):
     monkeypatch.setattr(place, "IN_CHECKOUT", in_checkout)
     assert (place.called("train --help"), place.typed("train --help")) == (called, typed)
-    assert place.as_called("sample.py, python -m data.prepare x") == text
+    assert place.as_called("sample.py, v2s prepare x") == text
     assert place.as_called(None) is None
 
 

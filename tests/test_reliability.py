@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.feature_cache import FeatureCache
-from data.folder import FolderArgs
-from data.making import make_folder
-from data.manifest import Row, read_manifest
 from tests.ffmpeg import run_ffmpeg
-from v2s_jax.records import open_data_set
+from v2s_jax.cli.prepare_folder import FolderArgs
+from v2s_jax.datasets import open_dataset
+from v2s_jax.datasets.folders.build_dataset import build_dataset
+from v2s_jax.datasets.folders.feature_cache import FeatureCache
+from v2s_jax.datasets.folders.manifest import Row, read_manifest
 
 CHANGE_SEC = 1.0
 SEC = 2.0
@@ -225,7 +225,7 @@ def made(tmp_path_factory) -> tuple[Path, dict[str, Row]]:
         kind.make(videos / "kinds" / name)
     (videos / "kinds" / "videos").symlink_to("..")  # a folder that leads to itself
     args = FolderArgs(str(videos), str(root / "out"), test_clips=3, workers=1)
-    make_folder(args)
+    build_dataset(args)
     rows = {Path(row.source).name: row for row in read_manifest(args.manifest)}
     return root / "out", rows
 
@@ -268,7 +268,7 @@ def test_the_data_set_holds_what_the_manifest_says(made):
     used_ids = {row.clip_id: row for row in rows.values() if row.status == "used"}
     found = {}
     for split in ("train", "test"):
-        for record in open_data_set(out, split):
+        for record in open_dataset(out, split):
             assert used_ids[record.clip_id].split == split
             assert record.waveform.size == 159_744 and len(record.appearance) == 156
             found[record.clip_id] = record

@@ -12,11 +12,11 @@ import numpy as np
 
 from v2s_jax.config import Config
 from v2s_jax.model import VideoToSound, initial_carry
-from v2s_jax.training.held_out import HeldOut
 from v2s_jax.training.loop import TrainingData
 from v2s_jax.training.metrics import METRICS_FILE
 from v2s_jax.training.state import init_state
 from v2s_jax.training.step import DeviceBatch, train_step
+from v2s_jax.training.validation import ValidationSet
 from v2s_jax.types import Batch, FeatureStatistics, Statistics
 
 VIDEO_FRAMES = 2
@@ -31,9 +31,9 @@ def small(tiny: Config, **training) -> Config:
     """The tiny preset on very short clips, eight to a batch."""
     defaults = {
         "batch_clips": 8,
-        "updates_per_call": 2,
+        "steps_per_call": 2,
         "precision": "highest",
-        "evaluate_every_steps": 0,
+        "eval_every_steps": 0,
     }
     return dataclasses.replace(
         tiny,
@@ -84,10 +84,12 @@ class Clips:
         )
 
     @property
-    def held_out(self) -> HeldOut:
+    def validation(self) -> ValidationSet:
         """Two batches that are not trained on."""
         numbers = (10_000, 10_001)
-        return HeldOut(lambda rows: (self.batch(number, rows) for number in numbers), CATEGORIES)
+        return ValidationSet(
+            lambda rows: (self.batch(number, rows) for number in numbers), CATEGORIES
+        )
 
 
 def data_of(clips) -> TrainingData:

@@ -3,21 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from v2s_jax.live import stream
-    from v2s_jax.sonification import sonify
+    from v2s_jax.api import sonify, stream
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "sonify", "stream"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on demand: training and benchmarks must not need ffmpeg and what else sonify uses.
-    if name == "sonify":
-        from v2s_jax.sonification import sonify
+    # Imported on demand: `import v2s_jax` is fast, and training needs no ffmpeg.
+    if name in ("sonify", "stream"):
+        from v2s_jax import api
 
-        return sonify
-    if name == "stream":
-        from v2s_jax.live import stream
-
-        return stream
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,9 @@ class InputError(ValueError):
     """
 
 
-def unknown(option: str, given: str, known: Iterable[str], known_as: str = "Known:") -> InputError:
+def unknown_name_error(
+    option: str, given: str, known: Iterable[str], known_as: str = "Known:"
+) -> InputError:
     """Return the error about a name that is none of `known`, with the nearest of them.
 
     `known_as` leads in the list of those there are.
@@ -28,5 +30,5 @@ class KilledError(InputError):
     """A program at work was killed, as for want of memory: that is no fault of the file it read."""
 
 
-class UndecodableError(InputError):
+class DecodeError(InputError):
     """A source that cannot be decoded, where a place that cannot be written is another matter."""

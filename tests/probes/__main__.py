@@ -74,7 +74,7 @@ def variants(seeds: Sequence[int], steps: int, out: Path) -> None:
     def run(probe: str, variant: str, seed: int) -> Run:
         # Who never sees hears the same clips in every probe: one run stands for all.
         heard = PROBES[0] if variant == "unconditional" else probe
-        return Run(heard, variant, seed, steps, first_window_chunks=CHUNKS)
+        return Run(heard, variant, seed, steps, encoder_bptt_chunks=CHUNKS)
 
     wanted = [run(p, v, seed) for seed in seeds for p in PROBES for v in VARIANTS]
     outcomes = carry_out_all(wanted)

@@ -14,15 +14,15 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 
-from data.synthetic.generator import make_clip
 from tests.probes.report import markdown
 from v2s_jax.config import DEMO, Clock, Config, Precision
+from v2s_jax.datasets.statistics import MAX_VIDEO_FRAMES, principal_components
+from v2s_jax.datasets.synthetic.generator import make_clip
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.quantize import quantize
-from v2s_jax.records.statistics import MOST_VIDEO_FRAMES, principal_components
-from v2s_jax.training.held_out import HELD_OUT_BITS, HeldOut
 from v2s_jax.training.loop import TrainingData, train
 from v2s_jax.training.metrics import METRICS_FILE
+from v2s_jax.training.validation import EVAL_BITS, ValidationSet
 from v2s_jax.types import Batch, FeatureStatistics, Statistics
 
 PRECISIONS: tuple[Precision, ...] = ("highest", "bfloat16")
@@ -85,7 +85,7 @@ def statistics() -> FeatureStatistics:
     seen = clips("train", TRAIN_CLIPS).features.astype(np.float64).reshape(-1, 4096)
     mean, scale = seen.mean(0), float(np.sqrt(seen.var(axis=0).mean()))
     assert DEMO.model.principal_components
-    some = seen[:: -(-len(seen) // MOST_VIDEO_FRAMES)] - mean
+    some = seen[:: -(-len(seen) // MAX_VIDEO_FRAMES)] - mean
     components = principal_components(some, DEMO.model.principal_components)
     of_appearance = Statistics(mean.astype(np.float32), scale, components.astype(np.float32))
     return FeatureStatistics(of_appearance, of_appearance)
@@ -101,11 +101,11 @@ def carry_out(precision: Precision, seed: int, steps: int) -> Curve:
         decay_steps=steps // 2,
         log_every_steps=max(steps // LOGS, 1),
         checkpoint_every_steps=steps,
-        evaluate_every_steps=steps,
-        sound_clips=0,
+        eval_every_steps=steps,
+        log_audio_clips=0,
     )
     config = replace(DEMO, training=training)
-    held_out = HeldOut(lambda rows: [clips("test", TEST_CLIPS)], ("drum",))
+    validation = ValidationSet(lambda rows: [clips("test", TEST_CLIPS)], ("drum",))
     with tempfile.TemporaryDirectory() as folder:
         data = TrainingData(
             lambda first, rows: batches(config, first, rows),
@@ -114,13 +114,13 @@ def carry_out(precision: Precision, seed: int, steps: int) -> Curve:
         )
         began = time.perf_counter()
         with contextlib.redirect_stderr(io.StringIO()):
-            train(config, data, Path(folder), held_out=held_out)
+            train(config, data, Path(folder), validation=validation)
         sec = time.perf_counter() - began
         lines = [
             json.loads(line) for line in (Path(folder) / METRICS_FILE).read_text().split("\n")[:-1]
         ]
     logged = [(line["step"], line["bits_per_sample"]) for line in lines]
-    return Curve(precision, seed, logged, lines[-1][HELD_OUT_BITS], sec)
+    return Curve(precision, seed, logged, lines[-1][EVAL_BITS], sec)
 
 
 def study(seeds: Sequence[int], steps: int, out: Path) -> None:

@@ -20,9 +20,9 @@ from tests.probes.clips import (
     Probe,
     make_batch,
 )
+from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config, ModelConfig, TrainingConfig, Variant
 from v2s_jax.evaluation.likelihood import Scorer, Sound
-from v2s_jax.training.checkpoint import load_params
 from v2s_jax.training.loop import TrainingData, train
 from v2s_jax.training.metrics import METRICS_FILE
 from v2s_jax.types import Batch
@@ -40,7 +40,7 @@ class Run:
     variant: Variant
     seed: int
     steps: int
-    first_window_chunks: int
+    encoder_bptt_chunks: int
 
     @property
     def config(self) -> Config:
@@ -62,8 +62,8 @@ class Run:
             training=TrainingConfig(
                 batch_clips=32,
                 chunk_samples=SAMPLES // CHUNKS,
-                first_window_chunks=self.first_window_chunks,  # read by seq and flow
-                updates_per_call=CHUNKS,
+                encoder_bptt_chunks=self.encoder_bptt_chunks,  # read by seq and flow
+                steps_per_call=CHUNKS,
                 steps=self.steps,
                 decay_steps=self.steps // 2,
                 learning_rate=3e-3,
@@ -124,15 +124,15 @@ def carry_out(run: Run) -> Outcome:
     return Outcome(run, np.array([score.bits for score in scores]), gradient, train_sec)
 
 
-def passes_per_clip(first_window_chunks: int) -> int:
+def passes_per_clip(encoder_bptt_chunks: int) -> int:
     """Return the forward passes (a backward one counts as two) over chunks that a clip costs."""
     plain, recomputed = 3, 4
-    if first_window_chunks == 1:
+    if encoder_bptt_chunks == 1:
         return CHUNKS * plain
-    return first_window_chunks * recomputed + (CHUNKS - 1) * plain
+    return encoder_bptt_chunks * recomputed + (CHUNKS - 1) * plain
 
 
 def with_steps_for(run: Run, passes: int) -> Run:
     """Return the run with as many whole clips' updates as `passes` in all allow."""
-    clips = passes // passes_per_clip(run.first_window_chunks)
+    clips = passes // passes_per_clip(run.encoder_bptt_chunks)
     return replace(run, steps=clips * CHUNKS)

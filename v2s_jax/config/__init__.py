@@ -8,8 +8,8 @@ takes no model flags. `PRESETS` holds the named configs; variations are made wit
 
 from v2s_jax.config.clock import Clock
 from v2s_jax.config.config import Config, differing_fields, flat_fields
-from v2s_jax.config.extraction import (
-    Extraction,
+from v2s_jax.config.extractor import (
+    ExtractorConfig,
     ExtractorName,
     Fc6,
     FlowMethod,
@@ -27,20 +27,20 @@ from v2s_jax.config.model import (
 )
 from v2s_jax.config.presets import DEMO, PAPER, PRESETS, TINY
 from v2s_jax.config.training import (
-    LONGEST_MEMORY_TICKS,
+    MAX_CHRONO_INIT_TICKS,
     MAX_SEED,
-    SHORTEST_MEMORY_TICKS,
+    MIN_CHRONO_INIT_TICKS,
     Precision,
     TrainingConfig,
 )
 
 __all__ = [
     "DEMO",
-    "LONGEST_MEMORY_TICKS",
+    "MAX_CHRONO_INIT_TICKS",
     "MAX_SEED",
+    "MIN_CHRONO_INIT_TICKS",
     "PAPER",
     "PRESETS",
-    "SHORTEST_MEMORY_TICKS",
     "THREE_TIERS",
     "TIERS",
     "TINY",
@@ -48,7 +48,7 @@ __all__ = [
     "Cell",
     "Clock",
     "Config",
-    "Extraction",
+    "ExtractorConfig",
     "ExtractorName",
     "Fc6",
     "Feature",

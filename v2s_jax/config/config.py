@@ -6,14 +6,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from v2s_jax.config.clock import Clock
-from v2s_jax.config.extraction import Extraction, ExtractorName
+from v2s_jax.config.extractor import ExtractorConfig, ExtractorName
 from v2s_jax.config.model import ModelConfig
-from v2s_jax.config.refusing import check_choice, nearest_divisors
 from v2s_jax.config.training import TrainingConfig
+from v2s_jax.config.validation import check_choice, nearest_divisors
 from v2s_jax.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the JSON form; raised whenever an old checkpoint could be read wrongly."""
+
+RENAMED_TRAINING_FIELDS = {
+    "begin_from": "init_from",
+    "evaluate_every_steps": "eval_every_steps",
+    "first_window_chunks": "encoder_bptt_chunks",
+    "held_out_clips": "eval_clips",
+    "held_out_split": "eval_split",
+    "memory_ticks": "chrono_init_max_ticks",
+    "micro_batches": "grad_accum_steps",
+    "rematerialize": "remat",
+    "sound_clips": "log_audio_clips",
+    "sound_sec": "log_audio_sec",
+    "updates_per_call": "steps_per_call",
+}
+"""What version 1 called these fields of `training`."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +41,7 @@ class Config:
     """Rates of picture and sound."""
     extractor: ExtractorName = "pixels"
     """What turns video frames into features."""
-    extraction: Extraction = field(default_factory=Extraction)
+    extraction: ExtractorConfig = field(default_factory=ExtractorConfig)
     """How it does; what is not given is taken over from the data set."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Sizes of the model."""
@@ -35,7 +50,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_choice("extractor", self.extractor, ExtractorName)
-        if self.extractor == "pixels" and self.extraction != Extraction():
+        if self.extractor == "pixels" and self.extraction != ExtractorConfig():
             raise InputError(
                 f"extraction {self.extraction}: pixels leaves no choice: use --extractor vgg19"
             )
@@ -69,7 +84,9 @@ class Config:
         except (ValueError, TypeError) as error:
             raise InputError(f"config is not JSON ({error}): the file is damaged") from error
         version = fields.pop("format_version", None)
-        if version != FORMAT_VERSION:
+        if version == 1:
+            fields = _from_version_1(fields)
+        elif version != FORMAT_VERSION:
             raise InputError(
                 f"written with config format {version}, this program reads format "
                 f"{FORMAT_VERSION}: use the v2s_jax version that wrote it, or train again"
@@ -79,13 +96,22 @@ class Config:
                 name=fields.pop("name"),
                 clock=Clock(**fields.pop("clock")),
                 # Older files, all of pixels, have none.
-                extraction=Extraction(**fields.pop("extraction", {})),
+                extraction=ExtractorConfig(**fields.pop("extraction", {})),
                 model=ModelConfig(**fields.pop("model")),
                 training=TrainingConfig(**fields.pop("training")),
                 **fields,
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"config does not fit this version of v2s_jax: {error}") from error
+
+
+def _from_version_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of version 1 under their present names."""
+    training = fields.get("training")
+    if not isinstance(training, dict):
+        return fields
+    renamed = {RENAMED_TRAINING_FIELDS.get(name, name): value for name, value in training.items()}
+    return {**fields, "training": renamed}
 
 
 def flat_fields(config: Config) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from v2s_jax.config.refusing import check_choice, nearest_divisors
+from v2s_jax.config.validation import check_choice, nearest_divisors
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
 
@@ -148,7 +148,7 @@ class ModelConfig:
         return tuple(feature for feature, standardize in wanted.items() if standardize)
 
     @property
-    def seen_dim(self) -> int:
+    def standardized_dim(self) -> int:
         """Width of what is left of it once it is standardised, before any projection."""
         widths = {"appearance": self.appearance_dim}
         if self.variant == "flow":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from v2s_jax.config.refusing import check_choice
+from v2s_jax.config.validation import check_choice
 from v2s_jax.errors import InputError
 
 Precision = Literal["default", "high", "highest", "bfloat16"]
@@ -11,10 +11,10 @@ Precision = Literal["default", "high", "highest", "bfloat16"]
 MAX_SEED = 2**32 - 1
 """Seeds are one 32-bit word of a counter-based generator's key."""
 
-SHORTEST_MEMORY_TICKS = 2
+MIN_CHRONO_INIT_TICKS = 2
 """Ticks over which a GRU forgets whose update gate begins half open, its bias being 0."""
 
-LONGEST_MEMORY_TICKS = 2**23
+MAX_CHRONO_INIT_TICKS = 2**23
 """Ticks; of twice as many, 1 - 1/T is rounded to 1 in a float32 gate, which never forgets."""
 
 
@@ -28,10 +28,10 @@ class TrainingConfig:
     """Clips per update, over all devices and hosts."""
     chunk_samples: int = 512
     """Samples per truncated-BPTT window, and so per update."""
-    first_window_chunks: int = 1
+    encoder_bptt_chunks: int = 1
     """For `seq` and `flow`: chunks from a clip's start through which its first update
     back-propagates to the encoder. 1: the plain reading of truncated BPTT; 0: the whole clip."""
-    updates_per_call: int = 1
+    steps_per_call: int = 1
     """Chunk updates inside one compiled call (speed only; the updates are the same)."""
     steps: int = 100_000
     """Updates in the whole run."""
@@ -46,16 +46,16 @@ class TrainingConfig:
     ema_decay: float = 0.0
     """Decay per update of an exponential moving average of the parameters, which is then what is
     evaluated, heard and written; 0 for none."""
-    micro_batches: int = 1
+    grad_accum_steps: int = 1
     """Parts that a device's clips are gone through in, one after the other, their gradients added
     up before the update: less memory, the same updates to rounding."""
-    rematerialize: bool = False
+    remat: bool = False
     """Keep only the recurrent layers' states for the way back and compute the rest again: less
     memory, more time, the same updates."""
-    begin_from: str | None = None
+    init_from: str | None = None
     """Parameters that a new run begins from, layer by layer where the sizes are the same: a
     .safetensors file, the --workdir of another run, or a model that ships. None: drawn."""
-    memory_ticks: int | None = None
+    chrono_init_max_ticks: int | None = None
     """Longest time constant that the coarsest tier (in ticks of its big frames) and the encoder (in
     video frames) begin with where their parameters are drawn; the shortest is 2. None: all begin
     with 2, and LSTMs with 21, as in SampleRNN. With ticks, an LSTM's input gates begin as far shut
@@ -68,16 +68,16 @@ class TrainingConfig:
     """Updates between checkpoints; the last update is always saved."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints stay on disk, beside the best."""
-    evaluate_every_steps: int = 5_000
+    eval_every_steps: int = 5_000
     """Updates between evaluations on clips that are not trained on, each with a checkpoint; 0 for
     none."""
-    held_out_split: str = "test"
+    eval_split: str = "test"
     """The split that those clips are of."""
-    held_out_clips: int = 128
+    eval_clips: int = 128
     """How many of them, chosen by the seed; all if there are fewer."""
-    sound_clips: int = 2
+    log_audio_clips: int = 2
     """How many of them are sounded for TensorBoard after each evaluation."""
-    sound_sec: float = 4.0
+    log_audio_sec: float = 4.0
     """Seconds of each that are sounded, at most."""
     precision: Precision = "default"
     """Precision of matrix products: `highest` is exact float32 on every device, `bfloat16` rounds
@@ -87,13 +87,13 @@ class TrainingConfig:
         for name in (
             "batch_clips",
             "chunk_samples",
-            "updates_per_call",
+            "steps_per_call",
             "steps",
             "log_every_steps",
             "checkpoint_every_steps",
             "keep_checkpoints",
-            "micro_batches",
-            "held_out_clips",
+            "grad_accum_steps",
+            "eval_clips",
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
@@ -107,24 +107,24 @@ class TrainingConfig:
         for name in (
             "decay_steps",
             "warmup_steps",
-            "first_window_chunks",
-            "evaluate_every_steps",
-            "sound_clips",
+            "encoder_bptt_chunks",
+            "eval_every_steps",
+            "log_audio_clips",
         ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
-        if self.begin_from == "":
+        if self.init_from == "":
             raise InputError(
                 "begin_from is empty: give a .safetensors file, a --workdir or the name of a model "
                 "that ships, or leave it out"
             )
-        ticks = self.memory_ticks
-        if ticks is not None and not SHORTEST_MEMORY_TICKS <= ticks <= LONGEST_MEMORY_TICKS:
+        ticks = self.chrono_init_max_ticks
+        if ticks is not None and not MIN_CHRONO_INIT_TICKS <= ticks <= MAX_CHRONO_INIT_TICKS:
             raise InputError(
-                f"memory_ticks is {ticks}: use {SHORTEST_MEMORY_TICKS} to {LONGEST_MEMORY_TICKS}, "
+                f"memory_ticks is {ticks}: use {MIN_CHRONO_INIT_TICKS} to {MAX_CHRONO_INIT_TICKS}, "
                 "or leave it out"
             )
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay is {self.ema_decay}: use 0 (none) or more, below 1")
-        if not self.sound_sec > 0:
-            raise InputError(f"sound_sec is {self.sound_sec}: it must be above 0")
+        if not self.log_audio_sec > 0:
+            raise InputError(f"sound_sec is {self.log_audio_sec}: it must be above 0")

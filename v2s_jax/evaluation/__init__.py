@@ -5,10 +5,10 @@ Out: scores with their controls, baselines, chance levels and uncertainty, as pl
 report (`report.py`), as tables (`tables.py`) and as pictures.
 """
 
+from v2s_jax.evaluation.audio_logger import AudioLogger
 from v2s_jax.evaluation.bootstrap import Interval, difference_interval
 from v2s_jax.evaluation.clips import generate_sounds, true_sounds
 from v2s_jax.evaluation.detector import onsets
-from v2s_jax.evaluation.listening import Listener
 from v2s_jax.evaluation.sync import (
     Counts,
     Synchrony,
@@ -22,9 +22,9 @@ from v2s_jax.evaluation.sync import (
 )
 
 __all__ = [
+    "AudioLogger",
     "Counts",
     "Interval",
-    "Listener",
     "Synchrony",
     "difference_interval",
     "f1",

@@ -30,7 +30,7 @@ from v2s_jax.evaluation.estimate import (
     share_of,
 )
 from v2s_jax.evaluation.mel import SOUND, band_levels_db
-from v2s_jax.files import whole_file
+from v2s_jax.io import atomic_write
 
 FORMAT = "v2s_jax sound classifier 2"
 INVERSE_PENALTY = 0.1
@@ -212,7 +212,7 @@ def save_classifier(path: Path, classifier: SoundClassifier) -> None:
         "sample_rate_hz": str(classifier.sample_rate_hz),
         "trained_on": str(classifier.trained_on),
     }
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(arrays, temporary, metadata=metadata)
 
 

@@ -3,11 +3,11 @@
 from tqdm import tqdm
 
 from v2s_jax.config import ModelConfig
+from v2s_jax.datasets import ClipDataset, open_dataset
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.classifier import SoundClassifier, fit_classifier
 from v2s_jax.evaluation.clips import true_sounds
 from v2s_jax.evaluation.selection import TRAIN, Selection, select
-from v2s_jax.records import DataSet, open_data_set
 
 TRAIN_CLIPS = 100
 """Sounds of each category that it is fitted on, at most, the first ones: whatever --clips says, so
@@ -23,7 +23,7 @@ def fit_on_train(directory: str, clips: Selection, model: ModelConfig) -> SoundC
     if clips.data.split == TRAIN:
         return "clips of the train split are evaluated, which the classifier would know already"
     try:
-        train = open_data_set(directory, TRAIN)
+        train = open_dataset(directory, TRAIN)
         known = [category for category in train.categories if _has(train, category)]
         lacking = sorted(set(clips.categories) - set(known))
         if lacking:
@@ -40,7 +40,7 @@ def fit_on_train(directory: str, clips: Selection, model: ModelConfig) -> SoundC
     return fit_classifier(sounds, chosen.categories, rate_hz)
 
 
-def _has(data: DataSet, category: str) -> bool:
+def _has(data: ClipDataset, category: str) -> bool:
     """Tell whether there are clips of a category."""
     try:
         data.of_category(category)

@@ -9,11 +9,10 @@ from etils import epath
 from jaxtyping import Float32, Float64
 
 from v2s_jax.config import ModelConfig
+from v2s_jax.datasets import ClipDataset, ClipRecord, select_model_features, waveform_from_int16
 from v2s_jax.errors import InputError
-from v2s_jax.generate import Generator, Request, clip_key, content_hash
-from v2s_jax.place import called
 from v2s_jax.quantize import dequantize, quantize
-from v2s_jax.records import ClipRecord, DataSet, model_features, waveform_from_int16
+from v2s_jax.sampling import Request, Sampler, clip_key, content_hash
 
 
 class Label(NamedTuple):
@@ -25,7 +24,7 @@ class Label(NamedTuple):
     """What the clip was drawn from, such as `distance_m`."""
 
 
-def read_label(data: DataSet, record: ClipRecord) -> Label:
+def read_label(data: ClipDataset, record: ClipRecord) -> Label:
     """Read the label that lies beside a synthetic clip (clips/CATEGORY/CLIP.json).
 
     Raises InputError when it is not there, or belongs to a clip made otherwise.
@@ -35,7 +34,7 @@ def read_label(data: DataSet, record: ClipRecord) -> Label:
     if not path.exists():
         raise InputError(
             f"{path}: not there: true event times are known for synthetic data only; make it "
-            f"with `{called('prepare synthetic')}` and keep its clips beside it"
+            f"with `v2s prepare synthetic` and keep its clips beside it"
         )
     made_by = data.metadata["made_by"]
     label, made_with = _read_label(path)
@@ -60,7 +59,7 @@ def _read_label(path: epath.Path) -> tuple[Label, tuple[int, str]]:
 
 
 def generate_sounds(
-    generator: Generator,
+    sampler: Sampler,
     records: Sequence[ClipRecord],
     seed: int,
     temperature: float,
@@ -70,18 +69,18 @@ def generate_sounds(
 
     `on_samples` is told how many samples each block of video frames brought.
     """
-    model = generator.config.model
+    model = sampler.config.model
     requests = [
         Request(
             clip_key(seed, content_hash(record.appearance.tobytes())),
             record.waveform.size,
-            model_features(record, model),
+            select_model_features(record, model),
         )
         for record in records
     ]
     return [
         dequantize(levels, model.q_levels, model.quantization)
-        for levels in generator.generate(requests, temperature, on_samples)
+        for levels in sampler.generate(requests, temperature, on_samples)
     ]
 
 

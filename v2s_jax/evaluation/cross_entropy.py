@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from v2s_jax.config import Config
-from v2s_jax.evaluation.kept import KeptScores
+from v2s_jax.datasets import waveform_from_int16
 from v2s_jax.evaluation.likelihood import Scorer, Sound
 from v2s_jax.evaluation.models import Model
+from v2s_jax.evaluation.score_cache import ScoreCache
 from v2s_jax.evaluation.selection import Selection, sound_of
 from v2s_jax.quantize import quantize
-from v2s_jax.records import waveform_from_int16
 
 SMOOTHING = 0.5
 """Added to the count of each level (Krichevsky and Trofimov 1981): one never seen costs bits, not
@@ -36,7 +36,7 @@ def pair_bits(
     model: Model,
     clips: Selection,
     videos: Int64[np.ndarray, " clips"],
-    kept: KeptScores,
+    kept: ScoreCache,
     on_samples: Callable[[int], None],
 ) -> Float64[np.ndarray, " clips"]:
     """Return the bits of each clip's sound under the video of the clip in `videos`.
@@ -57,8 +57,8 @@ def pair_bits(
             continue
         scorer = Scorer(share.config, share.params)
         left.sort(key=lambda sound: -clips.samples[sound])
-        for first in range(0, len(left), scorer.tile):
-            members = left[first : first + scorer.tile]
+        for first in range(0, len(left), scorer.batch_size):
+            members = left[first : first + scorer.batch_size]
             pairs = [Pair(sound, int(videos[sound])) for sound in members]
             scored = scorer.score_all(
                 [_pair(clips, pair, share.config) for pair in pairs], on_samples

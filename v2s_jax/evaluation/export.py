@@ -24,7 +24,7 @@ from jaxtyping import Float32
 
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.estimate import check_categories, check_pairs
-from v2s_jax.files import check_writable, reading, whole_file
+from v2s_jax.io import atomic_write, check_writable, wrap_read_errors
 from v2s_jax.media import write_wav
 
 TRUE_FOLDER, GENERATED_FOLDER, VIDEO_FOLDER = "gt_audio", "pred_audio", "gt_video"
@@ -78,22 +78,22 @@ def export_folder(
             write_wav(out / folder / f"{clip_id}.wav", waveform, sample_rate_hz)
     for clip_id in clip_ids if videos is not None else ():
         assert videos is not None
-        with whole_file(out / VIDEO_FOLDER / f"{clip_id}{VIDEO_SUFFIX}") as temporary:
+        with atomic_write(out / VIDEO_FOLDER / f"{clip_id}{VIDEO_SUFFIX}") as temporary:
             shutil.copyfile(videos[clip_id], temporary)
-    with whole_file(out / CAPTIONS) as temporary, temporary.open("w", newline="") as file:
+    with atomic_write(out / CAPTIONS) as temporary, temporary.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["name", "caption"])
         captions = (category.replace("_", " ") for category in categories)
         rows.writerows(zip(clip_ids, captions, strict=True))
     export = _described(true, sample_rate_hz, has_videos=videos is not None)
-    with whole_file(out / SUMMARY) as temporary:
+    with atomic_write(out / SUMMARY) as temporary:
         temporary.write_text(json.dumps(asdict(export), indent=2) + "\n")
     return export
 
 
 def check_unused(folder: Path) -> None:
     """Raise InputError unless a folder is new or empty."""
-    with reading(folder):
+    with wrap_read_errors(folder):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: holds something: name a new folder, or empty it")
 
@@ -129,5 +129,5 @@ def _check_videos(clip_ids: Sequence[str], videos: Mapping[str, Path]) -> None:
                 f"video of {clip_id}: {path}, wanted an {VIDEO_SUFFIX} file: give one for every "
                 "clip, or none at all"
             )
-        with reading(path):
+        with wrap_read_errors(path):
             path.stat()

@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from v2s_jax.evaluation.clip_videos import find_videos
+from v2s_jax.evaluation.clip_metrics import ReferenceClips
 from v2s_jax.evaluation.export import VIDEO_SUFFIX, export_folder
-from v2s_jax.evaluation.measured import KnownClips
 from v2s_jax.evaluation.models import Model
+from v2s_jax.evaluation.report.clip_videos import find_videos
 from v2s_jax.evaluation.selection import Selection
-from v2s_jax.files import whole_folder
+from v2s_jax.io import atomic_directory
 
 
 def export_models(
     folder: Path,
     models: Sequence[Model],
     clips: Selection,
-    known: KnownClips,
+    known: ReferenceClips,
     make: Callable[[Model], Sequence[Float32[np.ndarray, " _"]]],
 ) -> str:
     """Write FOLDER/MODEL for each model, see export.py; say how av-benchmark is called on it.
@@ -26,7 +26,7 @@ def export_models(
     `make` gives a model's sound of each clip.
     """
     rate_hz, videos = known.config.clock.sample_rate_hz, _videos(clips)
-    with whole_folder(folder.resolve()) as temporary:
+    with atomic_directory(folder.resolve()) as temporary:
         for model in models:
             export = export_folder(
                 temporary / model.name,

@@ -29,7 +29,7 @@ from sklearn.covariance import ledoit_wolf
 
 from v2s_jax.evaluation.estimate import check_categories, check_pairs
 from v2s_jax.evaluation.mel import SOUND, MelScale, band_levels_db
-from v2s_jax.evaluation.spectral import as_loud_noise
+from v2s_jax.evaluation.spectral import level_matched_noise
 
 SEGMENT_SEC = 0.256
 """Four video frames: long enough for a decay, short enough for eight segments in 2 s."""
@@ -88,7 +88,7 @@ def frechet(
     """
     check_pairs(generated, true)
     check_categories(categories, true)
-    noise = [as_loud_noise(own, seed) for own in true]
+    noise = [level_matched_noise(own, seed) for own in true]
     made, real, loud = (
         [segment_vectors(waveform, sample_rate_hz) for waveform in sounds]
         for sounds in (generated, true, noise)

@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, UInt8
 
 from v2s_jax.config import Config
-from v2s_jax.evaluation.likelihood import chunk_nats
+from v2s_jax.evaluation.likelihood import chunk_nll
 from v2s_jax.model import Carry, VideoToSound, encode, initial_carry
+from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.quantize import q_zero
-from v2s_jax.training.loss import BITS_PER_NAT
 
-MOST_ROWS = 32
+MAX_ROWS = 32
 """Videos side by side, at most."""
 ROW_SAMPLES = 4_096
 """Most rows times samples of one compiled call: beyond it activations leave a CPU's caches. With 20
@@ -32,7 +32,7 @@ TIMED_CALLS = 8
 """Calls that the pace is measured on."""
 
 
-class Tile(NamedTuple):
+class VideoBatch(NamedTuple):
     """Videos side by side."""
 
     features: Float[np.ndarray, "rows video_frames feature_dim"]
@@ -56,13 +56,13 @@ class VideoGallery:
     ) -> None:
         self._config, self._params = config, params
         self._videos = len(features)
-        tiles = -(-self._videos // MOST_ROWS)
+        tiles = -(-self._videos // MAX_ROWS)
         self._rows = -(-self._videos // tiles)
         self._chunk_samples = _chunk_samples(config, self._rows)
         model = VideoToSound(config, "highest")
-        self._chunk = partial(chunk_nats, model)
+        self._chunk = partial(chunk_nll, model)
         self._tiles = [
-            _tile(model, params, features[first : first + self._rows], self._rows)
+            _video_batch(model, params, features[first : first + self._rows], self._rows)
             for first in range(0, self._videos, self._rows)
         ]
 
@@ -72,7 +72,9 @@ class VideoGallery:
         on_samples: Callable[[int], None] = lambda samples: None,
     ) -> Float64[np.ndarray, " videos"]:
         """Return -log2 p(sound | video) for each video; `on_samples` counts samples of all."""
-        return np.concatenate([self._tile_bits(levels, tile, on_samples) for tile in self._tiles])
+        return np.concatenate(
+            [self._tile_bits(levels, batch_size, on_samples) for batch_size in self._tiles]
+        )
 
     def samples_per_sec(self) -> float:
         """Measure the pace, once it is compiled: samples of all videos together per second."""
@@ -81,19 +83,21 @@ class VideoGallery:
         samples = min(TIMED_CALLS * self._chunk_samples, there)
         levels = np.full(samples, q_zero(self._config.model.q_levels), np.uint8)
         self._tile_bits(levels, first)
-        began = perf_counter()
+        start_frame = perf_counter()
         self._tile_bits(levels, first)
-        return samples * first.videos / (perf_counter() - began)
+        return samples * first.videos / (perf_counter() - start_frame)
 
     def _tile_bits(
         self,
         levels: UInt8[np.ndarray, " samples"],
-        tile: Tile,
+        batch_size: VideoBatch,
         on_samples: Callable[[int], None] = lambda samples: None,
     ) -> Float64[np.ndarray, " videos"]:
         """Score one tile, chunk by chunk."""
         silence, width = q_zero(self._config.model.q_levels), self._chunk_samples
-        carry = jax.tree.map(jnp.copy, tile.carry)  # the program writes over the one it is given
+        carry = jax.tree.map(
+            jnp.copy, batch_size.carry
+        )  # the program writes over the one it is given
         nats = np.zeros(self._rows)
         for start in range(0, len(levels), width):
             own = levels[start : start + width]
@@ -101,11 +105,11 @@ class VideoGallery:
             row[0, : len(own)] = own
             mask = np.arange(width)[None] < len(own)
             video_frame = start // self._config.clock.samples_per_video_frame
-            seen = tile.features[:, video_frame : video_frame + 1].astype(np.float32)
+            seen = batch_size.features[:, video_frame : video_frame + 1].astype(np.float32)
             carry, chunk = self._chunk(self._params, carry, row, mask, seen)
             nats += np.asarray(chunk, np.float64)
-            on_samples(len(own) * tile.videos)
-        return nats[: tile.videos] * BITS_PER_NAT
+            on_samples(len(own) * batch_size.videos)
+        return nats[: batch_size.videos] * BITS_PER_NAT
 
 
 def _chunk_samples(config: Config, rows: int) -> int:
@@ -130,12 +134,12 @@ def _start(
     return carry._replace(levels=carry.levels[:1])
 
 
-def _tile(
+def _video_batch(
     model: VideoToSound,
     params: dict[str, Any],
     features: Float[np.ndarray, "videos video_frames feature_dim"],
     rows: int,
-) -> Tile:
+) -> VideoBatch:
     """Fill rows that are left with the last video, and encode all."""
     filled = features[np.minimum(np.arange(rows), len(features) - 1)]
-    return Tile(filled, _start(model, params, filled), len(features))
+    return VideoBatch(filled, _start(model, params, filled), len(features))

@@ -14,17 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
-from v2s_jax.checks import check_features
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.model import Carry, VideoToSound, encode, forward, initial_carry
+from v2s_jax.model.loss import BITS_PER_NAT, masked_nll
 from v2s_jax.quantize import q_zero
-from v2s_jax.training.loss import BITS_PER_NAT, masked_nll
+from v2s_jax.validation import check_features
 
 CHUNK_VIDEO_FRAMES = 1
 """Video frames per chunk: the activations of more would leave a CPU's caches."""
 
-DEFAULT_TILE = 8
+DEFAULT_BATCH_SIZE = 8
 """Clips side by side in one compiled call."""
 
 
@@ -61,18 +61,18 @@ class Scorer:
         config: Config,
         params: dict[str, Any],
         *,
-        tile: int = DEFAULT_TILE,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         precision: Precision = "highest",
     ) -> None:
-        if tile < 1:
-            raise InputError(f"batch tile of {tile} rows: it must be at least 1")
+        if batch_size < 1:
+            raise InputError(f"batch tile of {batch_size} rows: it must be at least 1")
         self.config = config
-        self.tile = tile
+        self.batch_size = batch_size
         self._params = params
         model = VideoToSound(config, precision)
-        self._start = partial(_start, model, batch=tile)
+        self._start = partial(_start, model, batch=batch_size)
         self._encode = partial(_encode, model)
-        self._chunk = partial(chunk_nats, model)
+        self._chunk = partial(chunk_nll, model)
 
     def score(self, sound: Sound) -> Score:
         """Return the likelihood of one clip; raises InputError as `score_all` does."""
@@ -93,8 +93,8 @@ class Scorer:
             check_sound(sound, self.config)
         by_length = sorted(range(len(sounds)), key=lambda i: -len(sounds[i].levels))
         bits = np.zeros(len(sounds))
-        for first in range(0, len(sounds), self.tile):
-            members = by_length[first : first + self.tile]
+        for first in range(0, len(sounds), self.batch_size):
+            members = by_length[first : first + self.batch_size]
             bits[members] = self._tile_bits([sounds[i] for i in members], on_samples)
         return [Score(float(b), len(sound.levels)) for b, sound in zip(bits, sounds, strict=True)]
 
@@ -111,7 +111,7 @@ class Scorer:
             for start in starts:
                 _, mask, features = self._chunk_arrays(sounds, start)
                 carry = self._encode(self._params, carry, features, mask[:, ::per_frame])
-        nats = np.zeros(self.tile)
+        nats = np.zeros(self.batch_size)
         for start in starts:
             levels, mask, features = self._chunk_arrays(sounds, start)
             carry, chunk_sums = self._chunk(self._params, carry, levels, mask, features)
@@ -122,16 +122,16 @@ class Scorer:
     def _chunk_arrays(
         self, sounds: Sequence[Sound], start: int
     ) -> tuple[
-        UInt8[np.ndarray, "tile samples"],
-        Bool[np.ndarray, "tile samples"],
-        Float[np.ndarray, "tile video_frames feature_dim"],
+        UInt8[np.ndarray, "slots samples"],
+        Bool[np.ndarray, "slots samples"],
+        Float[np.ndarray, "slots video_frames feature_dim"],
     ]:
         """Cut one chunk out of every clip; what lies behind a clip's end is masked."""
         model, per_frame = self.config.model, self.config.clock.samples_per_video_frame
-        shape = (self.tile, CHUNK_VIDEO_FRAMES * per_frame)
+        shape = (self.batch_size, CHUNK_VIDEO_FRAMES * per_frame)
         levels = np.full(shape, q_zero(model.q_levels), np.uint8)
         mask = np.zeros(shape, bool)
-        features = np.zeros((self.tile, CHUNK_VIDEO_FRAMES, model.feature_dim), np.float32)
+        features = np.zeros((self.batch_size, CHUNK_VIDEO_FRAMES, model.feature_dim), np.float32)
         first = start // per_frame
         for row, sound in enumerate(sounds):
             own = sound.levels[start : start + shape[1]]
@@ -148,14 +148,14 @@ _encode = jax.jit(encode, static_argnums=0)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)
-def chunk_nats(
+def chunk_nll(
     model: VideoToSound,
     params: dict[str, Any],
     carry: Carry,
-    levels: UInt8[Array, "#tile samples"],
-    mask: Bool[Array, "#tile samples"],
-    features: Float[Array, "tile video_frames feature_dim"],
-) -> tuple[Carry, Float[Array, " tile"]]:
+    levels: UInt8[Array, "#slots samples"],
+    mask: Bool[Array, "#slots samples"],
+    features: Float[Array, "slots video_frames feature_dim"],
+) -> tuple[Carry, Float[Array, " slots"]]:
     """Return the carry after a chunk and each clip's sum of nats over it.
 
     Levels, mask and the carry's levels of one row are the same sound under each row's video.

@@ -16,18 +16,18 @@ from v2s_jax.evaluation.cross_entropy import (
     unigram_bits,
 )
 from v2s_jax.evaluation.estimate import Estimate
-from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.progress import scoring_bar
+from v2s_jax.evaluation.score_cache import ScoreCache
 from v2s_jax.evaluation.selection import TRAIN, Selection
-from v2s_jax.evaluation.shuffling import partners
-from v2s_jax.training.loss import BITS_PER_NAT
+from v2s_jax.evaluation.shuffling import derange_within_category
+from v2s_jax.model.loss import BITS_PER_NAT
 
 UNIFORM, UNIGRAM = "uniform", "unigram"
 FLOOR_LEVELS = {"q_levels": 256, "quantization": "linear"}
 """The levels of floors in a data set that does not say of which they are."""
 
-Keep = Callable[[Model, Selection], KeptScores]
+Keep = Callable[[Model, Selection], ScoreCache]
 """Where a model's scores of clips are kept."""
 Bits = dict[str, Float64[np.ndarray, " clips"]]
 """Bits of each clip, by model or baseline."""
@@ -136,7 +136,7 @@ def sight_part(
     for model in (model for model in models if model.sees):
         own = _own_bits(model, clips, keep)
         for shuffle, within in SHUFFLES.items():
-            videos = partners(clips.categories, seed, within=within)
+            videos = derange_within_category(clips.categories, seed, within=within)
             moved = np.flatnonzero(videos != np.arange(len(clips)))
             if not moved.size:
                 continue

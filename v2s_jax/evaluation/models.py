@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
+from v2s_jax.datasets import ClipDataset, check_fits
 from v2s_jax.errors import InputError
-from v2s_jax.files import reading
-from v2s_jax.generate import content_hash
-from v2s_jax.records import DataSet, check_fits
-from v2s_jax.shipped import shipped_or_given
-from v2s_jax.training.checkpoint import load_params
-from v2s_jax.training.names import free_name
+from v2s_jax.evaluation.model_names import unique_model_name
+from v2s_jax.io import wrap_read_errors
+from v2s_jax.pretrained import resolve_checkpoint_path
+from v2s_jax.sampling import content_hash
 
 
-class Share(NamedTuple):
+class ModelShard(NamedTuple):
     """A checkpoint, and which of the clips are its own."""
 
     config: Config
@@ -62,15 +62,15 @@ class Model:
         """Whether the video plays a part."""
         return self.config.model.variant != "unconditional"
 
-    def shares(self, categories: Sequence[str]) -> Iterator[Share]:
+    def shares(self, categories: Sequence[str]) -> Iterator[ModelShard]:
         """Load each checkpoint in turn that has clips, whose categories are given in order."""
         for category, path in self.checkpoints.items():
             members = [i for i, name in enumerate(categories) if category in (None, name)]
             if members:
-                yield Share(*load_params(path), members)
+                yield ModelShard(*load_params(path), members)
 
 
-def open_models(paths: Sequence[Path], data: DataSet, categories: Sequence[str]) -> list[Model]:
+def open_models(paths: Sequence[Path], data: ClipDataset, categories: Sequence[str]) -> list[Model]:
     """Return the models of these checkpoints for clips of these categories; see `open_model`.
 
     Raises InputError for none, one that is given twice, one that the data were not made for, and
@@ -94,8 +94,8 @@ def open_models(paths: Sequence[Path], data: DataSet, categories: Sequence[str])
 
 
 def _resolved(path: Path) -> Path:
-    with reading(path):
-        return shipped_or_given(path).resolve()
+    with wrap_read_errors(path):
+        return resolve_checkpoint_path(path).resolve()
 
 
 def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ()) -> Model:
@@ -105,7 +105,7 @@ def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ())
     `categories` must all be there. It is named after its file or folder, with a number behind
     a name that is taken.
     """
-    with reading(path):
+    with wrap_read_errors(path):
         folders = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
     of_category = {p.name: p for p in folders if p.name in categories}
     checkpoints: dict[str | None, Path] = {None: path}
@@ -134,7 +134,7 @@ def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ())
                 f"{configs[0].model.variant}: train all categories with one --model.variant"
             )
         _check_same(path, configs[0], checkpoint, config)
-    name = free_name(path, taken)
+    name = unique_model_name(path, taken)
     return Model(name, checkpoints, tuple(configs), content_hash(*digests).hex())
 
 
@@ -142,7 +142,7 @@ def _digest(params: dict[str, Any]) -> bytes:
     return content_hash(*(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(params)))
 
 
-def _check_fits(model: Model, data: DataSet) -> None:
+def _check_fits(model: Model, data: ClipDataset) -> None:
     try:
         for config in model.configs:
             check_fits(data, config)

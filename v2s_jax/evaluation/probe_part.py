@@ -9,15 +9,16 @@ from jaxtyping import Float32
 
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.categories import ALL_CLIPS
-from v2s_jax.evaluation.measured import KnownClips
+from v2s_jax.evaluation.clip_metrics import ReferenceClips
 from v2s_jax.evaluation.probe_scores import delay_slope, follow_rate
-from v2s_jax.place import called
 
 FOLLOW_PROBE, DELAY_PROBE = "counterfactual", "delay"
-"""Names of the probes, as `python -m data.prepare synthetic --probe` has them."""
+"""Names of the probes, as `v2s prepare synthetic --probe` has them."""
 
 
-def follow_rates(sounds: Sequence[Float32[np.ndarray, " _"]], clips: KnownClips) -> dict[str, Any]:
+def follow_rates(
+    sounds: Sequence[Float32[np.ndarray, " _"]], clips: ReferenceClips
+) -> dict[str, Any]:
     """Return the follow rate by category and of all clips, or the reason why there is none."""
     if clips.labels is None or clips.probe != FOLLOW_PROBE:
         return _no_probe(clips, FOLLOW_PROBE)
@@ -40,7 +41,9 @@ def follow_rates(sounds: Sequence[Float32[np.ndarray, " _"]], clips: KnownClips)
     }
 
 
-def delay_slopes(sounds: Sequence[Float32[np.ndarray, " _"]], clips: KnownClips) -> dict[str, Any]:
+def delay_slopes(
+    sounds: Sequence[Float32[np.ndarray, " _"]], clips: ReferenceClips
+) -> dict[str, Any]:
     """Return the delay slope by category and of all clips, or the reason why there is none.
 
     Raises InputError for a label that does not tell distance and delay.
@@ -70,7 +73,7 @@ def delay_slopes(sounds: Sequence[Float32[np.ndarray, " _"]], clips: KnownClips)
     }
 
 
-def _states(clips: KnownClips, name: str) -> list[float]:
+def _states(clips: ReferenceClips, name: str) -> list[float]:
     values = []
     for clip_id, label in zip(clips.clip_ids, clips.labels or [], strict=True):
         value = label.state.get(name)
@@ -83,13 +86,13 @@ def _states(clips: KnownClips, name: str) -> list[float]:
     return values
 
 
-def _groups(clips: KnownClips) -> dict[str, list[int]]:
+def _groups(clips: ReferenceClips) -> dict[str, list[int]]:
     return clips.by_category | {ALL_CLIPS: list(range(len(clips.clip_ids)))}
 
 
-def _no_probe(clips: KnownClips, probe: str) -> dict[str, Any]:
+def _no_probe(clips: ReferenceClips, probe: str) -> dict[str, Any]:
     return {
         "reason": f"{clips.data_name} was not made for it: "
-        f"{called(f'prepare synthetic --probe {probe}')} makes a set that is",
+        f"v2s prepare synthetic --probe {probe} makes a set that is",
         "by_category": {},
     }

@@ -82,7 +82,7 @@ class DelaySlope:
     """Share of the clips whose delay is found within the widest window of the true one."""
 
 
-def twins(clip_ids: Sequence[str]) -> list[tuple[int, int]]:
+def counterfactual_pairs(clip_ids: Sequence[str]) -> list[tuple[int, int]]:
     """Return the places of clips that are a pair: numbers 2k and 2k + 1 of one name.
 
     `drum-test-00004` and `drum-test-00005` are twins; a clip whose twin is not there has no pair.
@@ -113,7 +113,7 @@ def follow_rate(
     """
     check_pairs(sounds, true)
     _check_lists(clip_ids, sounds, events_sec)
-    pairs = twins(clip_ids)
+    pairs = counterfactual_pairs(clip_ids)
     if not pairs:
         return FollowRate(missing(ALONE), 0, missing(ALONE), 0, 0, 0)
     heard = {clip: onsets(sounds[clip], sample_rate_hz) for pair in pairs for clip in pair}

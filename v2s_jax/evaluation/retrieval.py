@@ -34,7 +34,7 @@ LESS_UNCONDITIONAL = "less_unconditional"
 """What sounds are ranked by."""
 
 
-def corrected(
+def score_normalizations(
     log_likelihood: Float64[np.ndarray, "queries sounds"],
     unconditional: Float64[np.ndarray, " sounds"] | None,
 ) -> dict[str, Float64[np.ndarray, "queries sounds"]]:

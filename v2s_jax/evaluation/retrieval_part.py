@@ -10,13 +10,13 @@ from jaxtyping import Float64
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.gallery import VideoGallery
-from v2s_jax.evaluation.kept import KeptScores
 from v2s_jax.evaluation.likelihood import Scorer, Sound, check_sound
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.progress import scoring_bar
-from v2s_jax.evaluation.retrieval import corrected, retrieval_rows
+from v2s_jax.evaluation.retrieval import retrieval_rows, score_normalizations
+from v2s_jax.evaluation.score_cache import ScoreCache
 from v2s_jax.evaluation.selection import Selection, sound_of
-from v2s_jax.training.loss import BITS_PER_NAT
+from v2s_jax.model.loss import BITS_PER_NAT
 
 FEWEST_SOUNDS = 2
 """A ranking of one sound says nothing."""
@@ -42,7 +42,7 @@ class Gallery(NamedTuple):
         return len(self.sounds) * len(self.queries)
 
 
-Keep = Callable[[Model, Gallery], KeptScores]
+Keep = Callable[[Model, Gallery], ScoreCache]
 """Where a model's rows of scores are kept."""
 
 
@@ -97,7 +97,7 @@ def retrieval_part(
     )
     seeing = [model for model in models if model.sees]
     blind = next((model for model in models if not model.sees and seeing), None)
-    unconditional = None if blind is None else blind_scores(blind, gallery, keep)
+    unconditional = None if blind is None else unconditional_scores(blind, gallery, keep)
     names = gallery.sounds.categories
     part: dict[str, Any] = {
         "seconds": gallery.samples / rate_hz,
@@ -112,7 +112,7 @@ def retrieval_part(
         scores = gallery_scores(model, gallery, keep, say)
         part["log_likelihood_nats"][model.name] = scores.tolist()
         part["rows"] += retrieval_rows(
-            model.name, corrected(scores, unconditional), gallery.queries, names, seed
+            model.name, score_normalizations(scores, unconditional), gallery.queries, names, seed
         )
     return part
 
@@ -150,7 +150,9 @@ def gallery_scores(
     return scores
 
 
-def blind_scores(model: Model, gallery: Gallery, keep: Keep) -> Float64[np.ndarray, " sounds"]:
+def unconditional_scores(
+    model: Model, gallery: Gallery, keep: Keep
+) -> Float64[np.ndarray, " sounds"]:
     """Return log p(sound) in nats of a model that sees nothing."""
     kept = keep(model, gallery)
     sounds = gallery.sounds

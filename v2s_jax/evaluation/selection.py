@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from v2s_jax.config import ModelConfig
-from v2s_jax.errors import InputError, unknown
+from v2s_jax.datasets import ClipDataset, ClipRecord, select_model_features, waveform_from_int16
+from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.evaluation.likelihood import Sound
 from v2s_jax.quantize import quantize
-from v2s_jax.records import ClipRecord, DataSet, model_features, waveform_from_int16
 
 TRAIN = "train"
 """The split that unigram and classifier are fitted on."""
@@ -15,7 +15,7 @@ TRAIN = "train"
 class Selection:
     """Some clips of a split by number; only names and lengths are held in memory."""
 
-    def __init__(self, data: DataSet, places: Sequence[tuple[DataSet, int]]) -> None:
+    def __init__(self, data: ClipDataset, places: Sequence[tuple[ClipDataset, int]]) -> None:
         self.data = data
         self._places = list(places)
         records = [self[clip] for clip in range(len(self))]
@@ -36,14 +36,14 @@ class Selection:
 
     def spread(self, count: int) -> list[int]:
         """Return the places of the first clips, as many of each category as of the others."""
-        return sorted(in_turn(self.categories)[:count])
+        return sorted(round_robin(self.categories)[:count])
 
     def taken(self, clips: Sequence[int]) -> "Selection":
         """Return these clips, in this order."""
         return Selection(self.data, [self._places[clip] for clip in clips])
 
 
-def in_turn(categories: Sequence[str]) -> list[int]:
+def round_robin(categories: Sequence[str]) -> list[int]:
     """Return the places of clips of these categories so that categories take turns.
 
     Example: of drum, drum, dog they are 0, 2, 1.
@@ -56,7 +56,7 @@ def in_turn(categories: Sequence[str]) -> list[int]:
     return sorted(range(len(turns)), key=lambda clip: turns[clip])
 
 
-def select(data: DataSet, categories: Sequence[str], per_category: int) -> Selection:
+def select(data: ClipDataset, categories: Sequence[str], per_category: int) -> Selection:
     """Return the first `per_category` clips of each category; fewer where there are fewer.
 
     Raises InputError for a category that the split has no clips of, and for less than one clip.
@@ -70,11 +70,13 @@ def select(data: DataSet, categories: Sequence[str], per_category: int) -> Selec
     return Selection(data, places)
 
 
-def categories_named(data: DataSet, wanted: Sequence[str]) -> tuple[str, ...]:
+def categories_named(data: ClipDataset, wanted: Sequence[str]) -> tuple[str, ...]:
     """Return these categories, or all; raise InputError for one that is unknown."""
     for category in wanted:
         if category not in data.categories:
-            raise unknown("--category", category, data.categories, f"{data.directory} holds")
+            raise unknown_name_error(
+                "--category", category, data.categories, f"{data.directory} holds"
+            )
     return tuple(wanted) or data.categories
 
 
@@ -82,4 +84,4 @@ def sound_of(record: ClipRecord, model: ModelConfig) -> Sound:
     """Return what is scored of a clip, in the model's own levels."""
     waveform = waveform_from_int16(record.waveform)
     levels = quantize(waveform, model.q_levels, model.quantization)
-    return Sound(levels, model_features(record, model), f"clip {record.clip_id}")
+    return Sound(levels, select_model_features(record, model), f"clip {record.clip_id}")

@@ -8,7 +8,9 @@ from jaxtyping import Int64
 from v2s_jax.evaluation.sync import derangements
 
 
-def partners(categories: Sequence[str], seed: int, *, within: bool) -> Int64[np.ndarray, " clips"]:
+def derange_within_category(
+    categories: Sequence[str], seed: int, *, within: bool
+) -> Int64[np.ndarray, " clips"]:
     """Give each clip another one, and every clip to one: a derangement of all that can be paired.
 
     `within` its own category, or any other clip. A clip that has no other to be paired with keeps

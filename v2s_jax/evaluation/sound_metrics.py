@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from v2s_jax.evaluation.artifacts import FAULTS, ArtifactFlags, artifact_row
+from v2s_jax.evaluation.artifacts import Name as HealthName
 from v2s_jax.evaluation.categories import ALL_CLIPS
 from v2s_jax.evaluation.classifier import SoundClassifier, category_report, hits
+from v2s_jax.evaluation.clip_metrics import ClipMetrics, ReferenceClips
 from v2s_jax.evaluation.estimate import mean, pooled_difference, share_of
 from v2s_jax.evaluation.frechet import frechet_row
-from v2s_jax.evaluation.health import FAULTS, Findings, health_row
-from v2s_jax.evaluation.health import Name as HealthName
-from v2s_jax.evaluation.measured import KnownClips, Measured
 from v2s_jax.evaluation.probe_part import delay_slopes, follow_rates
 from v2s_jax.evaluation.spectral import Distances, spectral_row
 from v2s_jax.evaluation.sync import MS_PER_SEC, WIDEST_WINDOW_SEC, f1_of, match
@@ -30,10 +30,10 @@ F1_NAME = f"f1_{MS_PER_SEC * WIDEST_WINDOW_SEC:g}_ms"
 def sound_metrics(
     kind: HealthName,
     sounds: Sequence[Float32[np.ndarray, " _"]],
-    measured: Measured,
-    real: Measured,
-    noise: Measured,
-    clips: KnownClips,
+    measured: ClipMetrics,
+    real: ClipMetrics,
+    noise: ClipMetrics,
+    clips: ReferenceClips,
     classifier: SoundClassifier | str,
 ) -> dict[str, Any]:
     """Return every metric of a set of sounds by name, as plain values for the report.
@@ -50,7 +50,7 @@ def sound_metrics(
             name: _frechet((measured, real, noise), own, clips) for name, own in groups.items()
         },
         "health": {
-            name: asdict(health_row(kind, [measured.faults[i] for i in own], clips.seed))
+            name: asdict(artifact_row(kind, [measured.degeneracies[i] for i in own], clips.seed))
             for name, own in groups.items()
         },
         "category_accuracy": _category_accuracy(measured, real, clips, classifier),
@@ -59,7 +59,7 @@ def sound_metrics(
     }
 
 
-def _synchrony(measured: Measured, real: Measured, clips: KnownClips) -> dict[str, Any]:
+def _synchrony(measured: ClipMetrics, real: ClipMetrics, clips: ReferenceClips) -> dict[str, Any]:
     """Return the tables of categories with events, and of all clips of these."""
     groups = clips.with_onsets
     if groups:
@@ -79,7 +79,7 @@ def _synchrony(measured: Measured, real: Measured, clips: KnownClips) -> dict[st
     }
 
 
-def _loudness(measured: Measured, own: Sequence[int], seed: int) -> dict[str, Any]:
+def _loudness(measured: ClipMetrics, own: Sequence[int], seed: int) -> dict[str, Any]:
     """Return how loudness over time agrees: of all categories, also of those without events."""
     found = [measured.loudness[i] for i in own]
     others = [measured.shuffled_loudness[i] for i in own if measured.shuffled[i] is not None]
@@ -97,7 +97,7 @@ def _loudness(measured: Measured, own: Sequence[int], seed: int) -> dict[str, An
     }
 
 
-def _spectral(measured: Measured, own: Sequence[int], seed: int) -> list[dict[str, Any]]:
+def _spectral(measured: ClipMetrics, own: Sequence[int], seed: int) -> list[dict[str, Any]]:
     rows = [spectral_row("own_sound", [measured.own[i] for i in own], seed)]
     met = [found for i in own if (found := measured.shuffled[i]) is not None]
     if met:
@@ -106,7 +106,7 @@ def _spectral(measured: Measured, own: Sequence[int], seed: int) -> list[dict[st
 
 
 def _frechet(
-    sets: tuple[Measured, Measured, Measured], own: Sequence[int], clips: KnownClips
+    sets: tuple[ClipMetrics, ClipMetrics, ClipMetrics], own: Sequence[int], clips: ReferenceClips
 ) -> dict[str, Any]:
     made, real, noise = ([measured.segments[i] for i in own] for measured in sets)
     categories = [clips.categories[i] for i in own]
@@ -114,7 +114,10 @@ def _frechet(
 
 
 def _category_accuracy(
-    measured: Measured, real: Measured, clips: KnownClips, classifier: SoundClassifier | str
+    measured: ClipMetrics,
+    real: ClipMetrics,
+    clips: ReferenceClips,
+    classifier: SoundClassifier | str,
 ) -> dict[str, Any]:
     if isinstance(classifier, str):
         return {"reason": classifier}
@@ -128,7 +131,9 @@ def _category_accuracy(
     return {"reason": None} | asdict(report) | {"by_category": by_category}
 
 
-def differences(models: Mapping[str, Measured], real: Measured, clips: KnownClips) -> list[dict]:
+def differences(
+    models: Mapping[str, ClipMetrics], real: ClipMetrics, clips: ReferenceClips
+) -> list[dict]:
     """Return F1, category accuracy and log-mel distance of each model less another, paired by clip.
 
     Of each category and of all clips; F1 of the categories that have events.
@@ -154,7 +159,7 @@ def differences(models: Mapping[str, Measured], real: Measured, clips: KnownClip
 
 
 def _counts(
-    metric: str, measured: Measured, real: Measured, clips: KnownClips
+    metric: str, measured: ClipMetrics, real: ClipMetrics, clips: ReferenceClips
 ) -> Float64[np.ndarray, "clips counts"] | None:
     """Return what each clip adds to a score; None where it does not exist."""
     if metric == F1_NAME:
@@ -172,7 +177,7 @@ def _counts(
 
 
 def clip_rows(
-    models: Mapping[str, Measured], controls: Mapping[str, Measured], clips: KnownClips
+    models: Mapping[str, ClipMetrics], controls: Mapping[str, ClipMetrics], clips: ReferenceClips
 ) -> list[dict[str, Any]]:
     """Return what was measured of the sounds of every clip."""
     return [
@@ -186,11 +191,11 @@ def clip_rows(
     ]
 
 
-def _clip(measured: Measured, clip: int) -> dict[str, Any]:
+def _clip(measured: ClipMetrics, clip: int) -> dict[str, Any]:
     own: Distances = measured.own[clip]
-    faults: Findings = measured.faults[clip]
+    degeneracies: ArtifactFlags = measured.degeneracies[clip]
     return own._asdict() | {
         "taken_for": None if measured.taken_for is None else measured.taken_for[clip],
-        "faults": [name for name in FAULTS if getattr(faults, name)],
+        "faults": [name for name in FAULTS if getattr(degeneracies, name)],
         "onsets_sec": measured.heard[clip].onsets_sec.tolist(),
     }

@@ -13,21 +13,21 @@ import numpy as np
 from jaxtyping import Float32
 from tqdm import tqdm
 
+from v2s_jax.datasets import ClipDataset
 from v2s_jax.errors import InputError
+from v2s_jax.evaluation.artifacts import THRESHOLDS
 from v2s_jax.evaluation.classifier import SoundClassifier
+from v2s_jax.evaluation.clip_metrics import ClipMetrics, ReferenceClips, compute_clip_metrics
 from v2s_jax.evaluation.clips import Label, generate_sounds, read_label, true_sounds
-from v2s_jax.evaluation.health import THRESHOLDS
-from v2s_jax.evaluation.kept import KeptScores
-from v2s_jax.evaluation.measured import KnownClips, Measured, measure
 from v2s_jax.evaluation.models import Model
+from v2s_jax.evaluation.score_cache import ScoreCache
 from v2s_jax.evaluation.selection import Selection
 from v2s_jax.evaluation.sound_metrics import clip_rows, differences, sound_metrics
-from v2s_jax.evaluation.spectral import as_loud_noise
-from v2s_jax.generate import Generator
-from v2s_jax.generate.progress import sounding_bar
-from v2s_jax.media import read_sound_file, write_wav
+from v2s_jax.evaluation.spectral import level_matched_noise
+from v2s_jax.media import read_audio_file, write_wav
 from v2s_jax.quantize import dequantize, quantize
-from v2s_jax.records import DataSet
+from v2s_jax.sampling import Sampler
+from v2s_jax.sampling.progress import progress_bar
 
 SYNTHETIC = "synthetic"
 """Name of the data set whose clips have their labels beside them."""
@@ -42,7 +42,7 @@ class ModelSounds:
     """What one model made of some clips."""
 
     model: str
-    clips: KnownClips
+    clips: ReferenceClips
     generated: list[Float32[np.ndarray, " _"]]
 
     def taken(self, places: Sequence[int]) -> "ModelSounds":
@@ -51,12 +51,12 @@ class ModelSounds:
         return ModelSounds(self.model, self.clips.taken(places), generated)
 
 
-def is_synthetic(data: DataSet) -> bool:
+def is_synthetic(data: ClipDataset) -> bool:
     """Tell whether the clips of a data set were drawn, not recorded."""
     return data.metadata["made_by"].get("data_set") == SYNTHETIC
 
 
-def data_told(data: DataSet) -> str:
+def data_told(data: ClipDataset) -> str:
     """Name a data set so that a synthetic one is known for it."""
     told = SYNTHETIC in data.name or not is_synthetic(data)
     return data.name if told else f"{data.name} ({SYNTHETIC})"
@@ -74,11 +74,11 @@ def known_labels(clips: Selection) -> list[Label] | None:
 
 def known_clips(
     model: Model, clips: Selection, labels: list[Label] | None, seed: int
-) -> KnownClips:
+) -> ReferenceClips:
     """Read the true sounds of clips, in the levels of `model`, which are those of all models."""
     probe = clips.data.metadata["made_by"].get("probe") if labels is not None else None
     records = (clips[clip] for clip in range(len(clips)))
-    return KnownClips(
+    return ReferenceClips(
         clips.data.name,
         clips.clip_ids,
         clips.categories,
@@ -92,7 +92,7 @@ def known_clips(
 
 def sounds_part(
     models: Sequence[Model],
-    clips: KnownClips,
+    clips: ReferenceClips,
     classifier: SoundClassifier | str,
     make: Callable[[Model], Sounds],
 ) -> dict[str, Any]:
@@ -102,19 +102,19 @@ def sounds_part(
     reason. Raises InputError for sounds that are not of their clip's length, or not finite.
     """
     judge = None if isinstance(classifier, str) else classifier
-    noise_sounds = [_in_levels(as_loud_noise(own, clips.seed), clips) for own in clips.true]
-    real = measure("true sounds", clips.true, clips, judge)
-    noise = measure("noise", noise_sounds, clips, judge)
+    noise_sounds = [_in_levels(level_matched_noise(own, clips.seed), clips) for own in clips.true]
+    real = compute_clip_metrics("true sounds", clips.true, clips, judge)
+    noise = compute_clip_metrics("noise", noise_sounds, clips, judge)
     beside = (real, noise, clips, classifier)
     controls = {
         NOISE: sound_metrics("noise", noise_sounds, noise, *beside),
         TRUE_SOUND: sound_metrics("true_sound", clips.true, real, *beside),
     }
     found: dict[str, Any] = {}
-    measured: dict[str, Measured] = {}
+    measured: dict[str, ClipMetrics] = {}
     for model in models:
         sounds = make(model)
-        measured[model.name] = measure(f"sounds of {model.name}", sounds, clips, judge)
+        measured[model.name] = compute_clip_metrics(f"sounds of {model.name}", sounds, clips, judge)
         found[model.name] = sound_metrics("generated", sounds, measured[model.name], *beside)
     return {
         "models": found,
@@ -126,7 +126,7 @@ def sounds_part(
     }
 
 
-def _in_levels(waveform: Float32[np.ndarray, " samples"], clips: KnownClips) -> np.ndarray:
+def _in_levels(waveform: Float32[np.ndarray, " samples"], clips: ReferenceClips) -> np.ndarray:
     """Return a sound as a model could have written it."""
     model = clips.config.model
     levels = quantize(waveform, model.q_levels, model.quantization)
@@ -134,7 +134,7 @@ def _in_levels(waveform: Float32[np.ndarray, " samples"], clips: KnownClips) -> 
 
 
 def make_sounds(
-    model: Model, clips: Selection, folder: Path, kept: KeptScores, seed: int, temperature: float
+    model: Model, clips: Selection, folder: Path, kept: ScoreCache, seed: int, temperature: float
 ) -> list[Float32[np.ndarray, " _"]]:
     """Make the sound of each clip, unless it lies in `folder` already, as CLIP.wav.
 
@@ -146,12 +146,12 @@ def make_sounds(
         left = [clip for clip in share.members if not _is_made(clips.clip_ids[clip], folder, kept)]
         if not left:
             continue
-        generator = Generator(share.config, share.params)
-        with sounding_bar(generator, sum(clips.samples[clip] for clip in left)) as on_samples:
-            for first in range(0, len(left), generator.tile):
-                members = left[first : first + generator.tile]
+        sampler = Sampler(share.config, share.params)
+        with progress_bar(sampler, sum(clips.samples[clip] for clip in left)) as on_samples:
+            for first in range(0, len(left), sampler.batch_size):
+                members = left[first : first + sampler.batch_size]
                 records = [clips[clip] for clip in members]
-                made = generate_sounds(generator, records, seed, temperature, on_samples)
+                made = generate_sounds(sampler, records, seed, temperature, on_samples)
                 for clip, waveform in zip(members, made, strict=True):
                     write_wav(_wav(folder, clips.clip_ids[clip]), waveform, rate_hz)
                     kept.add(clips.clip_ids[clip], [])
@@ -162,17 +162,17 @@ def make_sounds(
     ]
 
 
-def _is_made(clip_id: str, folder: Path, kept: KeptScores) -> bool:
+def _is_made(clip_id: str, folder: Path, kept: ScoreCache) -> bool:
     return clip_id in kept and _wav(folder, clip_id).is_file()
 
 
 def _read_back(
-    path: Path, kept: KeptScores, samples: int, sample_rate_hz: int
+    path: Path, kept: ScoreCache, samples: int, sample_rate_hz: int
 ) -> Float32[np.ndarray, " samples"]:
     """Read a sound that was made; raise InputError unless it is what was made."""
     mend = f"remove {kept.path} to make the sounds again"
     try:
-        waveform = read_sound_file(path, sample_rate_hz)
+        waveform = read_audio_file(path, sample_rate_hz)
     except InputError as error:
         raise InputError(f"{path}: is damaged: {mend}") from error
     if len(waveform) != samples:

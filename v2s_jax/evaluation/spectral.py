@@ -83,7 +83,7 @@ def spectral_rows(
     for partner in derangements(len(true), seed)[:1]:
         met = [common(generated[i], true[other]) for i, other in enumerate(partner)]
         rows.append(row("shuffled_sound", met))
-    noise = [as_loud_noise(real, seed) for real in true]
+    noise = [level_matched_noise(real, seed) for real in true]
     return (*rows, row("noise", list(zip(noise, true, strict=True))))
 
 
@@ -167,7 +167,7 @@ def _edges_hz(sample_rate_hz: int) -> Float64[np.ndarray, " edges"]:
     return 1_000.0 * 10.0 ** ((np.arange(LOWEST_BAND, highest + 2) - 0.5) / 10.0)
 
 
-def as_loud_noise(
+def level_matched_noise(
     waveform: Float32[np.ndarray, " samples"], seed: int
 ) -> Float32[np.ndarray, " samples"]:
     """Return white Gaussian noise of the waveform's own RMS; it may pass full scale.

@@ -51,7 +51,7 @@ NOTHING = "no events and no onsets: nothing to match"
 ONE_CLIP = "1 clip: shuffling needs 2"
 
 
-class Heard(NamedTuple):
+class AudioFeatures(NamedTuple):
     """What synchrony needs to know of a sound."""
 
     onsets_sec: Float64[np.ndarray, " onsets"]
@@ -130,15 +130,15 @@ def synchrony(
             f"events of {len(events_sec)} clips, sounds of {len(true)}: give one list for each clip"
         )
     made, real = (
-        [hear(waveform, clock.sample_rate_hz) for waveform in sounds]
+        [analyze_audio(waveform, clock.sample_rate_hz) for waveform in sounds]
         for sounds in (generated, true)
     )
     return synchrony_of(made, real, events_sec, clock, seed)
 
 
-def hear(waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int) -> Heard:
+def analyze_audio(waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int) -> AudioFeatures:
     """Find what synchrony needs to know of a sound."""
-    return Heard(
+    return AudioFeatures(
         onsets(waveform, sample_rate_hz),
         envelope(waveform, sample_rate_hz),
         len(waveform) / sample_rate_hz,
@@ -146,8 +146,8 @@ def hear(waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int) -> Hear
 
 
 def synchrony_of(
-    generated: Sequence[Heard],
-    true: Sequence[Heard],
+    generated: Sequence[AudioFeatures],
+    true: Sequence[AudioFeatures],
     events_sec: Sequence[Float64[np.ndarray, " _"]] | None,
     clock: Clock,
     seed: int,
@@ -158,7 +158,7 @@ def synchrony_of(
     durations = np.array([sound.duration_sec for sound in true])
     own = score(reference, made)
     shifted = averaged(
-        [score(reference, _turned(made, durations, share)) for share in SHIFT_SHARES]
+        [score(reference, _circular_shift(made, durations, share)) for share in SHIFT_SHARES]
     )
     limit = score(reference, [_to_video_frames(times, clock) for times in reference])
     synchronies: dict[Name, Synchrony] = {"own_video": own}
@@ -187,7 +187,7 @@ def synchrony_of(
     )
 
 
-def _turned(
+def _circular_shift(
     times: Sequence[Float64[np.ndarray, " _"]],
     durations: Float64[np.ndarray, " clips"],
     share: float,
@@ -207,7 +207,7 @@ def _to_video_frames(
 
 
 def _agreements(
-    generated: Sequence[Heard], true: Sequence[Heard], seed: int
+    generated: Sequence[AudioFeatures], true: Sequence[AudioFeatures], seed: int
 ) -> dict[Name, list[list[Agreement]]]:
     """Return how each clip's envelopes agree, for each row that sounds; flat ones are left out."""
     made, real = ([sound.envelope for sound in sounds] for sounds in (generated, true))

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float16, UInt8
 
-from v2s_jax.config import Config, Extraction, ExtractorName
+from v2s_jax.config import Config, ExtractorConfig, ExtractorName
 from v2s_jax.errors import InputError
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.types import Features, FrameFeatures
@@ -42,7 +42,7 @@ class Extractor(Protocol):
         """Width of motion."""
 
     @property
-    def extraction(self) -> Extraction:
+    def extraction(self) -> ExtractorConfig:
         """How it makes features, nothing left open."""
 
     def stream(
@@ -71,7 +71,7 @@ class WeightFiles:
     initialisation from the VGG19 weights unless given."""
 
 
-NO_FILES = WeightFiles()
+DEFAULT_WEIGHT_FILES = WeightFiles()
 """What is not given is looked for where it usually lies."""
 
 
@@ -80,12 +80,12 @@ class ExtractorSpec:
     """What to open."""
 
     name: ExtractorName = "pixels"
-    extraction: Extraction = field(default_factory=Extraction)
+    extraction: ExtractorConfig = field(default_factory=ExtractorConfig)
     """What is wanted of it; what is None is free."""
     weights: WeightFiles = field(default_factory=WeightFiles)
 
 
-def resolved(spec: ExtractorSpec) -> ExtractorSpec:
+def resolve_spec(spec: ExtractorSpec) -> ExtractorSpec:
     """Return the specification with nothing left open: its weights found, read and digested.
 
     No device is touched. Raises InputError when weights are missing, cannot be read, or are not
@@ -97,11 +97,11 @@ def resolved(spec: ExtractorSpec) -> ExtractorSpec:
             return spec
         case "vgg19":
             # Here, since pixels needs neither JAX nor the readers of weights.
-            from v2s_jax.features.vgg19 import extraction_with, find_vgg19_weights
+            from v2s_jax.features.vgg19 import complete_config, find_vgg19_weights
 
             files = spec.weights
             found = find_vgg19_weights(spec.extraction, files.vgg19_weights, files.motion_weights)
-            return replace(spec, extraction=extraction_with(spec.extraction, found))
+            return replace(spec, extraction=complete_config(spec.extraction, found))
 
 
 def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
@@ -123,7 +123,7 @@ def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
             return Vgg19Extractor(wanted, found, motion=motion)
 
 
-def extractor_for(config: Config, weights: WeightFiles) -> Extractor:
+def extractor_for_config(config: Config, weights: WeightFiles) -> Extractor:
     """Return the extractor that a model's features are made with.
 
     Raises InputError when its weights are missing, or are not those of its training set.
@@ -132,7 +132,7 @@ def extractor_for(config: Config, weights: WeightFiles) -> Extractor:
     return open_extractor(spec, motion=config.model.variant == "flow")
 
 
-def model_features(
+def iter_model_features(
     extractor: Extractor,
     pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
     config: Config,
@@ -144,7 +144,7 @@ def model_features(
 
 
 def _check_pixels(spec: ExtractorSpec) -> None:
-    if spec.extraction != Extraction() or spec.weights != WeightFiles():
+    if spec.extraction != ExtractorConfig() or spec.weights != WeightFiles():
         raise InputError(
             "pixels leaves no choice of flow, fc6, precision or weights: use vgg19, or leave them "
             "out"

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Float16, Float32, UInt8
 
-from v2s_jax.config import Extraction, ExtractorName
+from v2s_jax.config import ExtractorConfig, ExtractorName
 from v2s_jax.features.optical_flow import luminance, open_flow
 from v2s_jax.types import Features, FrameFeatures
 
@@ -36,7 +36,7 @@ class PixelsExtractor:
     picture_width_px: ClassVar[int] = PICTURE_PX
     appearance_dim: ClassVar[int] = APPEARANCE_PX**2
     motion_dim: ClassVar[int] = 4 * MOTION_PX**2
-    extraction: ClassVar[Extraction] = Extraction()
+    extraction: ClassVar[ExtractorConfig] = ExtractorConfig()
 
     def stream(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
 from v2s_jax.config import (
-    Extraction,
+    ExtractorConfig,
     ExtractorName,
     Fc6,
     FlowMethod,
@@ -32,10 +32,10 @@ from v2s_jax.features.fc6 import Fc6Network, device_mesh, on_devices
 from v2s_jax.features.flow_stacks import CHANNELS, flow_stacks
 from v2s_jax.features.optical_flow import check_flow, open_flow
 from v2s_jax.features.vgg import FC6_DIM, PICTURE_PX, RGB, VGG16, VGG19, Architecture
-from v2s_jax.features.weights import Weights, converted_before, find_weights
+from v2s_jax.features.weights import Weights, find_cached, find_weights
 from v2s_jax.types import Features, FrameFeatures
 
-DEFAULTS = Extraction(fc6="after_relu", precision="float32", flow="dis")
+DEFAULTS = ExtractorConfig(fc6="after_relu", precision="float32", flow="dis")
 """What is done unless another is wanted."""
 FIRST_KERNEL = "conv1_1.kernel"
 TEMPORAL = (VGG16, VGG19)
@@ -55,7 +55,7 @@ class Vgg19Weights(NamedTuple):
 
 
 def find_vgg19_weights(
-    wanted: Extraction,
+    wanted: ExtractorConfig,
     vgg19_file: Path | None,
     motion_file: Path | None,
     *,
@@ -93,7 +93,7 @@ def _motion_weights(
         return find_weights(file, wanted_sha256, option="--motion-weights", known=known)
     if wanted_sha256 in (None, appearance.sha256):
         return appearance
-    found = converted_before(wanted_sha256, known)
+    found = find_cached(wanted_sha256, known)
     if found is None:
         raise InputError(
             f"the motion weights with SHA-256 {wanted_sha256}, which the features were made with, "
@@ -102,12 +102,12 @@ def _motion_weights(
     return found
 
 
-def extraction_with(wanted: Extraction, found: Vgg19Weights) -> Extraction:
+def complete_config(wanted: ExtractorConfig, found: Vgg19Weights) -> ExtractorConfig:
     """Return how features are made with these weights, nothing left open.
 
     Raises InputError when OpenCV lacks the flow.
     """
-    complete = wanted.completed(
+    complete = wanted.with_defaults(
         replace(
             DEFAULTS,
             appearance_weights_sha256=found.appearance.sha256,
@@ -128,9 +128,11 @@ class Vgg19Extractor:
     appearance_dim: ClassVar[int] = FC6_DIM
     motion_dim: ClassVar[int] = FC6_DIM
 
-    def __init__(self, wanted: Extraction, found: Vgg19Weights, *, motion: bool = True) -> None:
+    def __init__(
+        self, wanted: ExtractorConfig, found: Vgg19Weights, *, motion: bool = True
+    ) -> None:
         """Load the weights onto the devices. Raises InputError for damaged ones."""
-        self.extraction = extraction_with(wanted, found)
+        self.extraction = complete_config(wanted, found)
         fc6 = cast(Fc6, self.extraction.fc6)
         precision = cast(VggPrecision, self.extraction.precision)
         arrays = found.appearance.load()

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from v2s_jax.errors import InputError
 from v2s_jax.features.vgg import Architecture, Preprocessing
-from v2s_jax.files import DAMAGED_ZIP, reading
+from v2s_jax.io import ZIP_ERRORS, wrap_read_errors
 
 PREPROCESSING = "preprocessing"
 _TORCH_CONV = re.compile(r"(?:^|\.)features\.(\d+)\.(weight|bias)$")
@@ -51,7 +51,7 @@ def read_weight_file(path: Path, known: Iterable[Architecture]) -> VggArrays:
     Raises InputError for a file that is not there, not of these kinds, damaged, of other names,
     or of another network.
     """
-    with reading(path):
+    with wrap_read_errors(path):
         if not path.is_file():
             raise InputError(f"{path}: no such file: check the path of the weights")
         named, preprocessing = _read(path)
@@ -103,7 +103,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
 
                     file.visititems(keep)
                     return found, None if said is None else str(said)
-    except (SafetensorError, ValueError, OSError, KeyError, EOFError, *DAMAGED_ZIP) as error:
+    except (SafetensorError, ValueError, OSError, KeyError, EOFError, *ZIP_ERRORS) as error:
         reason = (str(error) or "damaged").splitlines()[0][:200]
         raise InputError(
             f"{path}: weights that cannot be read ({reason}): copy the file again"

@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from v2s_jax.errors import InputError
 from v2s_jax.features.vgg import VGG16, VGG19, Architecture, Preprocessing
 from v2s_jax.features.weight_files import read_weight_file
-from v2s_jax.files import cache_folder, file_hash, reading, whole_file
+from v2s_jax.io import atomic_write, cache_dir, file_hash, wrap_read_errors
 
 KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels.h5"
 KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{KERAS_FILE}"
@@ -72,7 +72,7 @@ def find_weights(
     if file is not None:
         found = _converted(file, known)
     else:
-        found = converted_before(wanted_sha256, known) or _converted(_original(option), known)
+        found = find_cached(wanted_sha256, known) or _converted(_original(option), known)
     if wanted_sha256 not in (None, found.sha256):
         raise InputError(
             f"{file or KERAS_URL}: weights with SHA-256 {found.sha256}, wanted are "
@@ -86,13 +86,13 @@ def find_weights(
 
 def _converted(file: Path, known: tuple[Architecture, ...]) -> Weights:
     """Return the weights of a file, converted now unless they have been before."""
-    with reading(file):
+    with wrap_read_errors(file):
         if not file.is_file():
             raise InputError(f"{file}: no such file: check the path of the weights")
         source = file_hash(file).hex()
-    target = cache_folder() / f"{source}.safetensors"
+    target = cache_dir() / f"{source}.safetensors"
     if target.exists():
-        return _described(target, known)
+        return _read_metadata(target, known)
     read = read_weight_file(file, known)
     metadata = {
         "sha256": _digest(read.arrays, read.preprocessing),
@@ -100,7 +100,7 @@ def _converted(file: Path, known: tuple[Architecture, ...]) -> Weights:
         "preprocessing": read.preprocessing,
         "channels": str(read.channels),
     }
-    with whole_file(target) as temporary:
+    with atomic_write(target) as temporary:
         try:
             save_file(read.arrays, temporary, metadata=metadata)
         except SafetensorError as error:
@@ -108,16 +108,16 @@ def _converted(file: Path, known: tuple[Architecture, ...]) -> Weights:
                 f"{target}: cannot be written ({error}): free space or choose another folder with "
                 "XDG_CACHE_HOME"
             ) from error
-    return _described(target, known)
+    return _read_metadata(target, known)
 
 
-def converted_before(sha256: str | None, known: tuple[Architecture, ...]) -> Weights | None:
+def find_cached(sha256: str | None, known: tuple[Architecture, ...]) -> Weights | None:
     """Return the converted weights of this digest, if they are there."""
     if sha256 is None:
         return None
-    for path in sorted(cache_folder().glob("[!.]*.safetensors")):
+    for path in sorted(cache_dir().glob("[!.]*.safetensors")):
         try:
-            weights = _described(path, known)
+            weights = _read_metadata(path, known)
         except InputError as error:
             logger.warning("warning: %s", error)
             continue
@@ -126,7 +126,7 @@ def converted_before(sha256: str | None, known: tuple[Architecture, ...]) -> Wei
     return None
 
 
-def _described(path: Path, known: tuple[Architecture, ...]) -> Weights:
+def _read_metadata(path: Path, known: tuple[Architecture, ...]) -> Weights:
     """Return what a converted file says of itself, without its arrays."""
     by_name = ARCHITECTURES | {architecture.name: architecture for architecture in known}
     try:

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from scipy.signal.windows import hann
 
-from v2s_jax.figures.colours import EVENT, INK, LEADER, ONSET
 from v2s_jax.figures.pictures import draw_pictures, picture_sizes_inches
+from v2s_jax.figures.style import EVENT, INK, LEADER, ONSET
 from v2s_jax.figures.titles import printable
 from v2s_jax.figures.waveform import MAX_COLUMNS, draw_waveform
-from v2s_jax.files import whole_file
+from v2s_jax.io import atomic_write
 
 _DOTS_PER_INCH = 150
 _INCHES: dict[str, float] = {
@@ -71,7 +71,7 @@ def key_frame_figure(
     Raises InputError when `path` cannot be written.
     """
     figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 
-from v2s_jax.figures.colours import INK, LEADER
+from v2s_jax.figures.style import INK, LEADER
 
 _TIME_INCHES = 0.7  # width of the time above a picture
 _PICTURE_FILL = 0.94  # of a picture's share of the width; the rest keeps neighbours apart

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 from matplotlib.axes import Axes
 
-from v2s_jax.figures.colours import INK, WAVE
+from v2s_jax.figures.style import INK, WAVE
 
 MAX_COLUMNS = 1_600
 """About a plot's width in pixels: more would not be seen."""

@@ -17,14 +17,13 @@ from pathlib import Path
 import jax
 
 from v2s_jax.errors import InputError
-from v2s_jax.files import cache_folder, whole_file
-from v2s_jax.place import called
+from v2s_jax.io import atomic_write, cache_dir
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "sampler.cc"
 FLAGS = ("-O3", "-std=c++17", "-march=native", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
 COMPILERS = ("g++", "clang++", "c++")
-COMMAND = called("build")
+COMMAND = "v2s build"
 PROC_CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -34,7 +33,7 @@ def library_path() -> Path:
     for source in [*sorted(HERE.glob("*.h")), SOURCE]:
         digest.update(source.read_bytes())
     digest.update(f"{version('jaxlib')} {platform.machine()} {_processor()}".encode())
-    return cache_folder() / f"sampler-{digest.hexdigest()[:16]}.so"
+    return cache_dir() / f"sampler-{digest.hexdigest()[:16]}.so"
 
 
 def processor_digest() -> str:
@@ -53,7 +52,7 @@ def build() -> Path:
         raise InputError(
             f"no C++ compiler: install g++ (Debian, Ubuntu: apt install g++), then {COMMAND}"
         )
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         command = [
             compiler,
             *FLAGS,

@@ -16,21 +16,21 @@ from jaxtyping import Array, Float
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.kernels.build import COMMAND, library_path
-from v2s_jax.kernels.interface import Drawn, Given, Keep
+from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, OutputLevel
 from v2s_jax.kernels.packing import (
-    GROUP,
+    COLUMN_GROUP,
     LANES,
-    NO_LEVEL,
+    MASKED_LOGIT,
     Packed,
     WeightFormat,
     check_model,
+    matmul_weights,
     pack,
     pad_parts,
     padded,
-    products,
     rows_per_lane,
 )
-from v2s_jax.model import Carry, Folded
+from v2s_jax.model import Carry, InferenceParams
 
 TARGET = "v2s_generate"
 MULTIPLY_TARGET = "v2s_multiply"
@@ -58,7 +58,7 @@ class CpuEngine:
     Raises InputError when it is not built, is not for this device, or does not know the model.
     """
 
-    same_in_any_tile = True
+    batch_invariant = True
 
     def __init__(self, config: Config, weights: WeightFormat) -> None:
         check_model(config.model, "cpu")
@@ -70,7 +70,7 @@ class CpuEngine:
         self._config = config
         self._weights = weights
 
-    def pack(self, folded: Folded) -> CpuWeights:
+    def pack(self, folded: InferenceParams) -> CpuWeights:
         """Lay the weights out as lanes.h reads them."""
         c = self._config.model
         tiers = folded.params["params"]["sample_rnn"]
@@ -84,35 +84,36 @@ class CpuEngine:
             pad_parts(frame["candidate_bias"], 1),
             jnp.pad(pad_parts(folded.tables, 1), ((0, 0), (0, levels), (0, 0))),
             tuple(
-                pack(product, self._weights, NO_LEVEL if name == "output" else 0.0)
-                for name, product in products(c, folded.params)._asdict().items()
+                pack(product, self._weights, MASKED_LOGIT if name == "output" else 0.0)
+                for name, product in matmul_weights(c, folded.params)._asdict().items()
             ),
             pad_parts(big["input_bias"], GATES),
         )
 
     def big_frames(
-        self, weights: CpuWeights, carry: Carry, given: Given, keep: Keep
-    ) -> tuple[Carry, Drawn]:
+        self, weights: CpuWeights, carry: Carry, given: BlockInputs, keep: OutputLevel
+    ) -> tuple[Carry, BlockOutputs]:
         """Run the library over `given.ticks` big frames."""
         c = self._config.model
         assert carry.frame is not None
-        video_frames, tile, per_frame, size = given.noise.shape
+        video_frames, batch_size, per_frame, size = given.noise.shape
         samples = video_frames * per_frame * size
-        gates = jnp.zeros((video_frames, tile, GATES * c.dim))
+        gates = jnp.zeros((video_frames, batch_size, GATES * c.dim))
         gates = pad_parts(gates if given.gates is None else given.gates, GATES)
-        forced = jnp.zeros((0, tile), jnp.int32) if given.forced is None else given.forced
-        state = jax.ShapeDtypeStruct((tile, padded(c.dim)), jnp.float32)
-        by_sample = (samples, tile)
+        forced = jnp.zeros((0, batch_size), jnp.int32) if given.forced is None else given.forced
+        state = jax.ShapeDtypeStruct((batch_size, padded(c.dim)), jnp.float32)
+        by_sample = (samples, batch_size)
         call = jax.ffi.ffi_call(
             TARGET,
             (
                 state,
                 state,
-                jax.ShapeDtypeStruct((tile, size), jnp.int32),
+                jax.ShapeDtypeStruct((batch_size, size), jnp.int32),
                 jax.ShapeDtypeStruct(by_sample, jnp.uint8),
                 jax.ShapeDtypeStruct(by_sample, jnp.float32),
                 jax.ShapeDtypeStruct(
-                    (samples if keep == "logits" else 0, tile, padded(c.q_levels)), jnp.float32
+                    (samples if keep == "logits" else 0, batch_size, padded(c.q_levels)),
+                    jnp.float32,
                 ),
             ),
         )
@@ -121,7 +122,7 @@ class CpuEngine:
             pad_parts(carry.frame, 1),
             carry.levels,
             gates + weights.big_bias,
-            given.noise.reshape(video_frames, tile, per_frame * size),
+            given.noise.reshape(video_frames, batch_size, per_frame * size),
             forced,
             given.temperature,
             jnp.stack([given.ticks, given.offset]),
@@ -133,7 +134,7 @@ class CpuEngine:
             rows_per_lane=rows_per_lane(self._weights),
         )
         carry = Carry(big_frame[:, : c.dim], frame[:, : c.dim], lookback)
-        return carry, Drawn(
+        return carry, BlockOutputs(
             levels,
             None if keep == "levels" else nats,
             logits[..., : c.q_levels] if keep == "logits" else None,
@@ -155,9 +156,9 @@ def multiply_only(
 
 def zero_kernel(inputs: int, groups: int, weights: WeightFormat) -> Packed:
     """Return a packed kernel of zeros with `groups` groups of columns."""
-    per, columns = rows_per_lane(weights), groups * GROUP
+    per, columns = rows_per_lane(weights), groups * COLUMN_GROUP
     return Packed(
-        jnp.zeros((groups, inputs // per, GROUP // LANES, LANES, per), weights),
+        jnp.zeros((groups, inputs // per, COLUMN_GROUP // LANES, LANES, per), weights),
         jnp.ones(columns),
         jnp.zeros(columns, jnp.int32),
         jnp.zeros(columns),

@@ -19,12 +19,12 @@ WeightFormat = Literal["float32", "bfloat16", "int8"]
 """How the weights of the products lie in memory; what is small stays float32."""
 
 WEIGHT_BYTES: dict[WeightFormat, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
-INT8_MOST = 127
-GROUP = 64
+INT8_MAX = 127
+COLUMN_GROUP = 64
 """Columns of a packed group (lanes.h)."""
 LANES = 16
 LANE_BYTES = 4
-NO_LEVEL = -1e30
+MASKED_LOGIT = -1e30
 """Bias of a padded level: it is never drawn."""
 
 
@@ -33,7 +33,7 @@ def quantise(
 ) -> tuple[Int8[Array, "inputs outputs"], Float[Array, " outputs"]]:
     """Return a kernel's integers and its scale for each output; a zero column has scale 1."""
     most = jnp.max(jnp.abs(kernel), axis=0)
-    scale = jnp.where(most > 0, most, INT8_MOST) / INT8_MOST
+    scale = jnp.where(most > 0, most, INT8_MAX) / INT8_MAX
     return jnp.round(kernel / scale).astype(jnp.int8), scale
 
 
@@ -47,7 +47,7 @@ def check_model(config: ModelConfig, engine: str) -> None:
         )
 
 
-class Product(NamedTuple):
+class MatmulWeights(NamedTuple):
     """One product: kernel, bias, and the parts that its outputs fall into (gates, ticks)."""
 
     kernel: Float[Array, "inputs outputs"]
@@ -55,46 +55,48 @@ class Product(NamedTuple):
     parts: int = 1
 
 
-class Products(NamedTuple):
+class TierMatmulWeights(NamedTuple):
     """The seven products of three tiers of one GRU layer, slowest first."""
 
-    big_recurrent: Product
-    big_up: Product
+    big_recurrent: MatmulWeights
+    big_up: MatmulWeights
     """Its bias holds the frame tier's own too."""
-    frame_conditioning: Product
-    frame_recurrent: Product
-    frame_up: Product
-    hidden: Product
-    output: Product
+    frame_conditioning: MatmulWeights
+    frame_recurrent: MatmulWeights
+    frame_up: MatmulWeights
+    hidden: MatmulWeights
+    output: MatmulWeights
 
 
-def products(config: ModelConfig, params: dict[str, Any]) -> Products:
+def matmul_weights(config: ModelConfig, params: dict[str, Any]) -> TierMatmulWeights:
     """Take the products out of parameters without weight norm."""
     tiers = params["params"]["sample_rnn"]
     big, frame, sample = (tiers[f"{name}_tier"] for name in ("big_frame", "frame", "sample"))
     no_bias = jnp.zeros(3 * config.dim)
-    return Products(
-        Product(big["gru"]["recurrent_kernel"], no_bias, 3),
-        Product(
+    return TierMatmulWeights(
+        MatmulWeights(big["gru"]["recurrent_kernel"], no_bias, 3),
+        MatmulWeights(
             big["upsampling"]["kernel"],
             big["upsampling"]["bias"] + jnp.tile(frame["expand"]["bias"], config.ratio),
             config.ratio,
         ),
-        Product(frame["gru"]["input_kernel"], frame["gru"]["input_bias"], 3),
-        Product(frame["gru"]["recurrent_kernel"], no_bias, 3),
-        Product(frame["upsampling"]["kernel"], frame["upsampling"]["bias"], config.frame_size),
-        Product(sample["hidden"]["kernel"], sample["hidden"]["bias"]),
-        Product(sample["output"]["kernel"], sample["output"]["bias"]),
+        MatmulWeights(frame["gru"]["input_kernel"], frame["gru"]["input_bias"], 3),
+        MatmulWeights(frame["gru"]["recurrent_kernel"], no_bias, 3),
+        MatmulWeights(
+            frame["upsampling"]["kernel"], frame["upsampling"]["bias"], config.frame_size
+        ),
+        MatmulWeights(sample["hidden"]["kernel"], sample["hidden"]["bias"]),
+        MatmulWeights(sample["output"]["kernel"], sample["output"]["bias"]),
     )
 
 
-def padded(size: int, group: int = GROUP) -> int:
+def padded(size: int, group: int = COLUMN_GROUP) -> int:
     """Return the size in whole groups."""
     return -(-size // group) * group
 
 
 def pad_parts(
-    x: Float[Array, "*batch outputs"], parts: int, fill: float = 0.0, group: int = GROUP
+    x: Float[Array, "*batch outputs"], parts: int, fill: float = 0.0, group: int = COLUMN_GROUP
 ) -> Float[Array, "*batch padded"]:
     """Pad each of the parts of the last axis to whole groups."""
     width = x.shape[-1] // parts
@@ -118,7 +120,7 @@ def rows_per_lane(weights: WeightFormat) -> int:
     return LANE_BYTES // WEIGHT_BYTES[weights]
 
 
-def pack(product: Product, weights: WeightFormat, no_bias: float = 0.0) -> Packed:
+def pack(product: MatmulWeights, weights: WeightFormat, no_bias: float = 0.0) -> Packed:
     """Pad, round and lay out one product; `no_bias` is the bias of padded columns."""
     kernel = pad_parts(product.kernel, product.parts)
     kernel = jnp.pad(kernel, ((0, padded(kernel.shape[0]) - kernel.shape[0]), (0, 0)))
@@ -127,7 +129,7 @@ def pack(product: Product, weights: WeightFormat, no_bias: float = 0.0) -> Packe
     else:
         values, scales = kernel.astype(weights), jnp.ones(kernel.shape[1])
     per = rows_per_lane(weights)
-    blocks = values.reshape(-1, per, kernel.shape[1] // GROUP, GROUP // LANES, LANES)
+    blocks = values.reshape(-1, per, kernel.shape[1] // COLUMN_GROUP, COLUMN_GROUP // LANES, LANES)
     return Packed(
         blocks.transpose(2, 0, 3, 4, 1),
         scales,

@@ -69,11 +69,11 @@ class Run:
         for line in self._log:
             yield line.decode("utf-8", "replace").rstrip()
 
-    def first_fault(self) -> str | None:
+    def first_error(self) -> str | None:
         """Return ffmpeg's first error message, without its prefixes."""
         return self._first_match(_FAULT)
 
-    def first_damage(self) -> str | None:
+    def first_corruption(self) -> str | None:
         """Return ffmpeg's first remark about damaged data."""
         return self._first_match(_DAMAGE)
 

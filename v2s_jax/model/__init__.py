@@ -1,39 +1,43 @@
 """The model: a SampleRNN whose coarsest tier sees the video, or starts from what it showed."""
 
+from v2s_jax.model.chrono_init import apply_chrono_init
 from v2s_jax.model.conditioning import with_statistics
-from v2s_jax.model.folding import Folded, fold, without_weight_norm
-from v2s_jax.model.linear import SCALE_SUFFIX, ScaledKernel, fold_weight_norm, product
-from v2s_jax.model.memory import with_memory
-from v2s_jax.model.recurrent import HIDDEN, Primed
-from v2s_jax.model.sample_rnn import Carry, Outward, PrimedCarry
+from v2s_jax.model.inference_params import (
+    InferenceParams,
+    prepare_for_inference,
+    without_weight_norm,
+)
+from v2s_jax.model.linear import SCALE_SUFFIX, ScaledKernel, fold_weight_norm, matmul
+from v2s_jax.model.rnn import HIDDEN_ACTIVATION, StepState
+from v2s_jax.model.sample_rnn import Carry, FusedOutputKernels, StepCarry
 from v2s_jax.model.video_to_sound import (
     VideoToSound,
     encode,
     forward,
     init_params,
     initial_carry,
-    vision_gates,
+    visual_gates,
 )
 
 __all__ = [
-    "HIDDEN",
+    "HIDDEN_ACTIVATION",
     "SCALE_SUFFIX",
     "Carry",
-    "Folded",
-    "Outward",
-    "Primed",
-    "PrimedCarry",
+    "FusedOutputKernels",
+    "InferenceParams",
     "ScaledKernel",
+    "StepCarry",
+    "StepState",
     "VideoToSound",
+    "apply_chrono_init",
     "encode",
-    "fold",
     "fold_weight_norm",
     "forward",
     "init_params",
     "initial_carry",
-    "product",
-    "vision_gates",
-    "with_memory",
+    "matmul",
+    "prepare_for_inference",
+    "visual_gates",
     "with_statistics",
     "without_weight_norm",
 ]

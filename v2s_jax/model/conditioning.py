@@ -23,8 +23,8 @@ from jaxtyping import Array, Bool, Float
 
 from v2s_jax.config import ModelConfig
 from v2s_jax.errors import InputError
-from v2s_jax.model.linear import HE, Linear
-from v2s_jax.model.recurrent import Recurrent
+from v2s_jax.model.linear import HE_UNIFORM, Linear
+from v2s_jax.model.rnn import Recurrent
 from v2s_jax.types import FeatureStatistics, Statistics
 
 CONDITIONING = "conditioning"
@@ -60,16 +60,16 @@ def with_statistics(
     return {**params, "params": {**params["params"], CONDITIONING: conditioning}}
 
 
-class Vision(nn.Module):
+class VisualProjection(nn.Module):
     """What the model reads of each video frame: its features, scaled and projected as wanted."""
 
     config: ModelConfig
     precision: str
 
     @property
-    def vision_dim(self) -> int:
+    def visual_dim(self) -> int:
         """Width of the result."""
-        return self.config.visual_proj_dim or self.config.seen_dim
+        return self.config.visual_proj_dim or self.config.standardized_dim
 
     @nn.compact
     def __call__(
@@ -86,7 +86,7 @@ class Vision(nn.Module):
         projection = Linear(
             seen.shape[-1],
             c.visual_proj_dim,
-            HE,
+            HE_UNIFORM,
             c.weight_norm,
             self.precision,
             name="projection",
@@ -113,11 +113,11 @@ class Encoder(nn.Module):
     """
 
     config: ModelConfig
-    vision_dim: int
+    visual_dim: int
     precision: str
 
     def setup(self) -> None:
-        self.rnn = Recurrent(self.vision_dim, self.config, self.precision)
+        self.rnn = Recurrent(self.visual_dim, self.config, self.precision)
         nn.share_scope(self, self.rnn)
 
     def __call__(

@@ -26,15 +26,15 @@ SCALE_SUFFIX = "_scale"
 BFLOAT16 = "bfloat16"
 """The precision that rounds both factors of every product, in both directions."""
 
-DIGIT_BITS = 7
-DIGIT = 2**DIGIT_BITS
+RADIX_BITS = 7
+RADIX = 2**RADIX_BITS
 """Base of the two digits that an activation is written in, where the kernel is int8."""
-INT8_INPUT_MOST = 127 * DIGIT + DIGIT // 2 - 1
+INT8_INPUT_MAX = 127 * RADIX + RADIX // 2 - 1
 """The largest activation of a row in units: 15 bits."""
 
-HE: Initializer = jax.nn.initializers.he_uniform()
+HE_UNIFORM: Initializer = jax.nn.initializers.he_uniform()
 """He et al. 2015, uniform: input and output maps and hidden layers of the MLP."""
-LECUN: Initializer = jax.nn.initializers.lecun_uniform()
+LECUN_UNIFORM: Initializer = jax.nn.initializers.lecun_uniform()
 """LeCun et al. 1998, uniform: maps into gates and logits."""
 ORTHOGONAL: Initializer = jax.nn.initializers.orthogonal()
 """Saxe et al. 2014: square recurrent maps."""
@@ -47,7 +47,7 @@ class ScaledKernel(NamedTuple):
     scale: Float[Array, " outputs"]
 
 
-def product(
+def matmul(
     x: Float[Array, "*batch inputs"],
     kernel: Float[Array, "inputs outputs"] | ScaledKernel,
     precision: str,
@@ -59,13 +59,13 @@ def product(
     a kernel of bfloat16. For an int8 kernel x is rounded to 15 bits, and the sums are exact.
     """
     if isinstance(kernel, ScaledKernel):
-        return _int8_product(x, kernel)
+        return _int8_matmul(x, kernel)
     if precision == BFLOAT16 or kernel.dtype == jnp.bfloat16:
-        return _bfloat16_product(x, kernel)
+        return _bfloat16_matmul(x, kernel)
     return jnp.matmul(x, kernel, precision=precision)
 
 
-def _int8_product(
+def _int8_matmul(
     x: Float[Array, "*batch inputs"], kernel: ScaledKernel
 ) -> Float[Array, "*batch outputs"]:
     """Return x times kernel by products of integers, which no order of summing changes.
@@ -73,26 +73,26 @@ def _int8_product(
     x = unit * (128 high + low), high in -127..127, low in -64..63: one product of int8 for both.
     """
     peak = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
-    whole = jnp.round(x * jnp.where(peak > 0, INT8_INPUT_MOST / peak, 0.0)).astype(jnp.int32)
-    high = (whole + DIGIT // 2) >> DIGIT_BITS
-    digits = jnp.concatenate([high, whole - DIGIT * high], axis=-2).astype(jnp.int8)
+    whole = jnp.round(x * jnp.where(peak > 0, INT8_INPUT_MAX / peak, 0.0)).astype(jnp.int32)
+    high = (whole + RADIX // 2) >> RADIX_BITS
+    digits = jnp.concatenate([high, whole - RADIX * high], axis=-2).astype(jnp.int8)
     sums = jnp.matmul(digits, kernel.values, preferred_element_type=jnp.int32)
     of_high, of_low = jnp.split(sums.astype(jnp.float32), 2, axis=-2)
-    return (DIGIT * of_high + of_low) * (peak / INT8_INPUT_MOST) * kernel.scale
+    return (RADIX * of_high + of_low) * (peak / INT8_INPUT_MAX) * kernel.scale
 
 
 @jax.custom_vjp
-def _bfloat16_product(x: Array, kernel: Array) -> Array:
-    return _rounded_product(x, kernel)[0]
+def _bfloat16_matmul(x: Array, kernel: Array) -> Array:
+    return _rounded_matmul(x, kernel)[0]
 
 
-def _rounded_product(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+def _rounded_matmul(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
     """Return the product, and its factors as the way back reads them: at half their size."""
     x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
     return jnp.matmul(x, kernel, preferred_element_type=jnp.float32), (x, kernel)
 
 
-def _gradients_of_product(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _matmul_gradients(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     """Return the factors' gradients in float32.
 
     JAX's own rule would round each to its factor's bfloat16, and so the sum over all ticks.
@@ -104,7 +104,7 @@ def _gradients_of_product(factors: tuple[Array, Array], gradient: Array) -> tupl
     return of_x, jnp.matmul(rows.T, columns, preferred_element_type=jnp.float32)
 
 
-_bfloat16_product.defvjp(_rounded_product, _gradients_of_product)
+_bfloat16_matmul.defvjp(_rounded_matmul, _matmul_gradients)
 
 
 def _column_norm(kernel: Float[Array, "inputs outputs"]) -> Float[Array, " outputs"]:
@@ -164,4 +164,4 @@ class Linear(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (self.outputs,))
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        return product(x, self.kernel, self.precision) + self.bias
+        return matmul(x, self.kernel, self.precision) + self.bias

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import TWO_TIERS, ModelConfig
-from v2s_jax.model.recurrent import Primed, state_dim
+from v2s_jax.model.rnn import StepState, state_dim
 from v2s_jax.model.tiers import BigFrameTier, FrameTier, SampleLevelMLP, look_up, tier_input
 from v2s_jax.quantize import q_zero
 
@@ -32,11 +32,11 @@ class Carry(NamedTuple):
     levels: Int[Array, "batch lookback"]
 
 
-class PrimedCarry(NamedTuple):
-    """A carry between two ticks of generation (`Primed`)."""
+class StepCarry(NamedTuple):
+    """A carry between two ticks of generation (`StepState`)."""
 
-    big_frame: Primed
-    frame: Primed | None
+    big_frame: StepState
+    frame: StepState | None
     """None with two tiers."""
     levels: Int[Array, "batch lookback"]
 
@@ -45,7 +45,7 @@ class PrimedCarry(NamedTuple):
         return Carry(self.big_frame.state, self.frame and self.frame.state, self.levels)
 
 
-class Outward(NamedTuple):
+class FusedOutputKernels(NamedTuple):
     """What each layer of the recurrent tiers multiplies its new h by (`Recurrent`)."""
 
     big_frame: tuple[Any, ...]
@@ -54,15 +54,15 @@ class Outward(NamedTuple):
 
 
 class SampleRNN(nn.Module):
-    """The tiers, wired. `vision_dim` is the width concatenated to the coarsest input."""
+    """The tiers, wired. `visual_dim` is the width concatenated to the coarsest input."""
 
     config: ModelConfig
-    vision_dim: int
+    visual_dim: int
     precision: str
 
     def setup(self) -> None:
         c = self.config
-        self.big_frame_tier = BigFrameTier(c, self.vision_dim, self.precision)
+        self.big_frame_tier = BigFrameTier(c, self.visual_dim, self.precision)
         self.sample_tier = SampleLevelMLP(c, self.precision)
         self.has_frame_tier = c.tiers != TWO_TIERS
         if self.has_frame_tier:
@@ -90,17 +90,17 @@ class SampleRNN(nn.Module):
         silence = jnp.full((batch, c.lookback), q_zero(c.q_levels), jnp.int32)
         return Carry(big_frame, frame, silence)
 
-    def vision_gates(
+    def visual_gates(
         self, vision: Float[Array, "batch video_frames vision_dim"]
     ) -> Float[Array, "batch video_frames gates"]:
         """Return the coarsest tier's share of vision, once per video frame."""
-        return self.big_frame_tier.vision_gates(vision)
+        return self.big_frame_tier.visual_gates(vision)
 
     def __call__(
         self,
         carry: Carry,
         levels: Int[Array, "#batch samples"],
-        vision_gates: Float[Array, "batch ticks gates"] | None,
+        visual_gates: Float[Array, "batch ticks gates"] | None,
     ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
         """Return the logits of every sample of a chunk under teacher forcing.
 
@@ -113,7 +113,7 @@ class SampleRNN(nn.Module):
         big_frames = scaled[:, :samples].reshape(rows, -1, c.big_frame_size)
         skip = c.lookback - c.frame_size
 
-        big_frame, conditioning = self.big_frame_tier(carry.big_frame, big_frames, vision_gates)
+        big_frame, conditioning = self.big_frame_tier(carry.big_frame, big_frames, visual_gates)
         frame = carry.frame
         if frame is not None:
             frames = scaled[:, skip : skip + samples].reshape(rows, -1, c.frame_size)
@@ -128,51 +128,51 @@ class SampleRNN(nn.Module):
 
     # The same tiers one tick at a time, for generation.
 
-    def outward(self) -> Outward:
-        """Return the kernels of `Outward`, to be kept while the parameters are."""
+    def fused_kernels(self) -> FusedOutputKernels:
+        """Return the kernels of `FusedOutputKernels`, to be kept while the parameters are."""
 
         def of(tier: BigFrameTier | FrameTier) -> tuple[Any, ...]:
-            return tier.rnn.outward_kernels(tier.upsampling.kernel)
+            return tier.rnn.fused_output_kernels(tier.upsampling.kernel)
 
         frame = of(self.frame_tier) if self.has_frame_tier else None
-        return Outward(of(self.big_frame_tier), frame)
+        return FusedOutputKernels(of(self.big_frame_tier), frame)
 
-    def prime(self, carry: Carry, outward: Outward) -> PrimedCarry:
+    def to_step_state(self, carry: Carry, fused_kernels: FusedOutputKernels) -> StepCarry:
         """Return a carry as the first tick needs it."""
-        big_frame = self.big_frame_tier.rnn.prime(carry.big_frame, outward.big_frame)
+        big_frame = self.big_frame_tier.rnn.to_step_state(carry.big_frame, fused_kernels.big_frame)
         frame = None
-        if carry.frame is not None and outward.frame is not None:
-            frame = self.frame_tier.rnn.prime(carry.frame, outward.frame)
-        return PrimedCarry(big_frame, frame, carry.levels)
+        if carry.frame is not None and fused_kernels.frame is not None:
+            frame = self.frame_tier.rnn.to_step_state(carry.frame, fused_kernels.frame)
+        return StepCarry(big_frame, frame, carry.levels)
 
-    def begin_big_frame(
+    def step_big_frame_tier(
         self,
-        primed: Primed,
+        primed: StepState,
         lookback: Int[Array, "batch lookback"],
-        vision_gates: Float[Array, "batch gates"] | None,
-        outward: tuple[Any, ...],
-    ) -> tuple[Primed, Float[Array, "batch ticks_below width"]]:
+        visual_gates: Float[Array, "batch gates"] | None,
+        fused_kernels: tuple[Any, ...],
+    ) -> tuple[StepState, Float[Array, "batch ticks_below width"]]:
         """Advance the coarsest tier one tick; return its conditioning of the ticks below.
 
         That is the frame ticks' share of their gates, or with two tiers the samples' conditioning.
         """
         frame = tier_input(lookback, self.config.q_levels)
-        primed, conditioning = self.big_frame_tier.tick(primed, frame, vision_gates, outward)
+        primed, conditioning = self.big_frame_tier.tick(primed, frame, visual_gates, fused_kernels)
         if self.has_frame_tier:
             conditioning = self.frame_tier.conditioning_gates(conditioning)
         return primed, conditioning
 
-    def begin_frame(
+    def step_frame_tier(
         self,
-        primed: Primed,
+        primed: StepState,
         window: Int[Array, "batch frame_size"],
         conditioning_gates: Float[Array, "batch gates"],
         frame_kernel: Float[Array, "frame_size gates"],
-        outward: tuple[Any, ...],
-    ) -> tuple[Primed, Float[Array, "batch frame_size mlp_dim"]]:
+        fused_kernels: tuple[Any, ...],
+    ) -> tuple[StepState, Float[Array, "batch frame_size mlp_dim"]]:
         """Advance the middle tier one tick; return its conditioning of the samples below."""
         frame = tier_input(window, self.config.q_levels)
-        return self.frame_tier.tick(primed, frame, conditioning_gates, frame_kernel, outward)
+        return self.frame_tier.tick(primed, frame, conditioning_gates, frame_kernel, fused_kernels)
 
     def sample_logits(
         self,

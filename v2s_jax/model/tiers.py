@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import TWO_TIERS, ModelConfig
-from v2s_jax.model.linear import HE, LECUN, Linear, kernel_param, product
-from v2s_jax.model.recurrent import Primed, Recurrent
+from v2s_jax.model.linear import HE_UNIFORM, LECUN_UNIFORM, Linear, kernel_param, matmul
+from v2s_jax.model.rnn import Recurrent, StepState
 
 INPUT_SCALE = 2.0
 """Amplitudes enter the recurrent tiers in [-2, 2) (sampleRNN_ICLR2017, three_tier.py)."""
@@ -31,7 +31,7 @@ def tier_input(levels: Int[Array, "*shape"], q_levels: int) -> Float[Array, "*sh
     return INPUT_SCALE * ((levels.astype(jnp.float32) - q_levels // 2) / half)
 
 
-def _by_tick_below(
+def _split_per_child_tick(
     read: Float[Array, "batch *ticks width"], ratio: int
 ) -> Float[Array, "batch ticks_below below_dim"]:
     """Give each tick's `ratio` ticks below their own part of its linear map."""
@@ -42,20 +42,22 @@ class BigFrameTier(nn.Module):
     """The coarsest tier: raw samples, and whatever vision is concatenated to them."""
 
     config: ModelConfig
-    vision_dim: int
+    visual_dim: int
     precision: str
 
     def setup(self) -> None:
         c = self.config
-        self.rnn = Recurrent(c.big_frame_size + self.vision_dim, c, self.precision)
+        self.rnn = Recurrent(c.big_frame_size + self.visual_dim, c, self.precision)
         nn.share_scope(self, self.rnn)
         if c.tiers == TWO_TIERS:
             self.ratio, below = c.big_frame_size, c.mlp_dim
         else:
             self.ratio, below = c.ratio, c.dim
-        self.upsampling = Linear(c.dim, self.ratio * below, HE, c.weight_norm, self.precision)
+        self.upsampling = Linear(
+            c.dim, self.ratio * below, HE_UNIFORM, c.weight_norm, self.precision
+        )
 
-    def vision_gates(
+    def visual_gates(
         self, vision: Float[Array, "batch video_frames vision_dim"]
     ) -> Float[Array, "batch video_frames gates"]:
         """Return the concatenated vision's share of the input product, once per video frame.
@@ -64,37 +66,37 @@ class BigFrameTier(nn.Module):
         repeated at each of the ticks that share a video frame.
         """
         kernel = self.rnn.input_kernel[self.config.big_frame_size :]
-        return product(vision, kernel, self.precision)
+        return matmul(vision, kernel, self.precision)
 
     def __call__(
         self,
         state: Float[Array, "batch state"],
         frames: Float[Array, "#batch ticks big_frame_size"],
-        vision_gates: Float[Array, "batch ticks gates"] | None,
+        visual_gates: Float[Array, "batch ticks gates"] | None,
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below below_dim"]]:
-        state, after_ticks = self.rnn(state, self._gates(frames, vision_gates))
-        return state, _by_tick_below(self.upsampling(after_ticks), self.ratio)
+        state, after_ticks = self.rnn(state, self._gates(frames, visual_gates))
+        return state, _split_per_child_tick(self.upsampling(after_ticks), self.ratio)
 
     def _gates(
         self,
         frames: Float[Array, "*ticks big_frame_size"],
-        vision_gates: Float[Array, "*all_ticks gates"] | None,
+        visual_gates: Float[Array, "*all_ticks gates"] | None,
     ) -> Float[Array, "*all_ticks gates"]:
         """Return the input's product: the samples', and vision's where there is one."""
         kernel = self.rnn.input_kernel[: self.config.big_frame_size]
-        gates = product(frames, kernel, self.precision) + self.rnn.input_bias
-        return gates if vision_gates is None else gates + vision_gates
+        gates = matmul(frames, kernel, self.precision) + self.rnn.input_bias
+        return gates if visual_gates is None else gates + visual_gates
 
     def tick(
         self,
-        primed: Primed,
+        primed: StepState,
         frame: Float[Array, "batch big_frame_size"],
-        vision_gates: Float[Array, "batch gates"] | None,
-        outward: tuple[Any, ...],
-    ) -> tuple[Primed, Float[Array, "batch ratio below_dim"]]:
+        visual_gates: Float[Array, "batch gates"] | None,
+        fused_kernels: tuple[Any, ...],
+    ) -> tuple[StepState, Float[Array, "batch ratio below_dim"]]:
         """Advance one tick, for generation."""
-        primed, read = self.rnn.tick(primed, self._gates(frame, vision_gates), outward)
-        return primed, _by_tick_below(read + self.upsampling.bias, self.ratio)
+        primed, read = self.rnn.tick(primed, self._gates(frame, visual_gates), fused_kernels)
+        return primed, _split_per_child_tick(read + self.upsampling.bias, self.ratio)
 
 
 class FrameTier(nn.Module):
@@ -105,10 +107,12 @@ class FrameTier(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.expand = Linear(c.frame_size, c.dim, HE, c.weight_norm, self.precision)
+        self.expand = Linear(c.frame_size, c.dim, HE_UNIFORM, c.weight_norm, self.precision)
         self.rnn = Recurrent(c.dim, c, self.precision)
         nn.share_scope(self, self.rnn)
-        self.upsampling = Linear(c.dim, c.frame_size * c.mlp_dim, HE, c.weight_norm, self.precision)
+        self.upsampling = Linear(
+            c.dim, c.frame_size * c.mlp_dim, HE_UNIFORM, c.weight_norm, self.precision
+        )
 
     def conditioning_gates(
         self, conditioning: Float[Array, "batch ticks dim"]
@@ -122,7 +126,7 @@ class FrameTier(nn.Module):
 
     def frame_kernel(self) -> Float[Array, "frame_size gates"]:
         """Return W W_x, the map from the tick's own samples to its gates."""
-        return product(self.expand.kernel, self.rnn.input_kernel, self.precision)
+        return matmul(self.expand.kernel, self.rnn.input_kernel, self.precision)
 
     def __call__(
         self,
@@ -133,7 +137,7 @@ class FrameTier(nn.Module):
     ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks_below mlp_dim"]]:
         gates = self._gates(frames, conditioning_gates, frame_kernel)
         state, after_ticks = self.rnn(state, gates)
-        return state, _by_tick_below(self.upsampling(after_ticks), self.config.frame_size)
+        return state, _split_per_child_tick(self.upsampling(after_ticks), self.config.frame_size)
 
     def _gates(
         self,
@@ -142,20 +146,20 @@ class FrameTier(nn.Module):
         frame_kernel: Float[Array, "frame_size gates"],
     ) -> Float[Array, "*all_ticks gates"]:
         """Return the input's product: what was known of it, and the samples'."""
-        return product(frames, frame_kernel, self.precision) + conditioning_gates
+        return matmul(frames, frame_kernel, self.precision) + conditioning_gates
 
     def tick(
         self,
-        primed: Primed,
+        primed: StepState,
         frame: Float[Array, "batch frame_size"],
         conditioning_gates: Float[Array, "batch gates"],
         frame_kernel: Float[Array, "frame_size gates"],
-        outward: tuple[Any, ...],
-    ) -> tuple[Primed, Float[Array, "batch frame_size mlp_dim"]]:
+        fused_kernels: tuple[Any, ...],
+    ) -> tuple[StepState, Float[Array, "batch frame_size mlp_dim"]]:
         """Advance one tick, for generation."""
         gates = self._gates(frame, conditioning_gates, frame_kernel)
-        primed, read = self.rnn.tick(primed, gates, outward)
-        return primed, _by_tick_below(read + self.upsampling.bias, self.config.frame_size)
+        primed, read = self.rnn.tick(primed, gates, fused_kernels)
+        return primed, _split_per_child_tick(read + self.upsampling.bias, self.config.frame_size)
 
 
 class SampleLevelMLP(nn.Module):
@@ -173,11 +177,11 @@ class SampleLevelMLP(nn.Module):
             self,
             "expand_kernel",
             (c.frame_size * c.embedding_dim, c.mlp_dim),
-            HE,
+            HE_UNIFORM,
             c.weight_norm,
         )
-        self.hidden = Linear(c.mlp_dim, c.mlp_dim, HE, c.weight_norm, self.precision)
-        self.output = Linear(c.mlp_dim, c.q_levels, LECUN, c.weight_norm, self.precision)
+        self.hidden = Linear(c.mlp_dim, c.mlp_dim, HE_UNIFORM, c.weight_norm, self.precision)
+        self.output = Linear(c.mlp_dim, c.q_levels, LECUN_UNIFORM, c.weight_norm, self.precision)
 
     def tables(self) -> Float[Array, "frame_size q_levels mlp_dim"]:
         """Return embedding x first layer as one table for each place in the window.
@@ -186,7 +190,7 @@ class SampleLevelMLP(nn.Module):
         """
         c = self.config
         kernels = self.expand_kernel.reshape(c.frame_size, c.embedding_dim, c.mlp_dim)
-        return jax.vmap(lambda kernel: product(self.embedding, kernel, self.precision))(kernels)
+        return jax.vmap(lambda kernel: matmul(self.embedding, kernel, self.precision))(kernels)
 
     def expand(
         self, levels: Int[Array, "batch samples_and_window"]
@@ -201,7 +205,7 @@ class SampleLevelMLP(nn.Module):
         windows = jnp.concatenate(
             [embedded[:, place : place + samples] for place in range(frame_size)], axis=-1
         )
-        return product(windows, self.expand_kernel, self.precision)
+        return matmul(windows, self.expand_kernel, self.precision)
 
     def __call__(
         self,

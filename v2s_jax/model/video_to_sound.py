@@ -2,7 +2,7 @@
 
 Features and levels of a chunk come in, logits go out; the carry links chunk to chunk. Chunked
 teacher forcing equals one pass over the whole clip, and generation runs the same tiers one tick
-at a time (`v2s_jax.generate`). Seq and Flow `encode` the video before the first chunk, Frame sees
+at a time (`v2s_jax.sampling`). Seq and Flow `encode` the video before the first chunk, Frame sees
 it chunk by chunk.
 """
 
@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.model.conditioning import Encoder, Vision
+from v2s_jax.model.conditioning import Encoder, VisualProjection
 from v2s_jax.model.sample_rnn import Carry, SampleRNN
 
 
@@ -34,11 +34,11 @@ class VideoToSound(nn.Module):
         model = self.config.model
         concatenated = 0
         if model.variant != "unconditional":
-            self.conditioning = Vision(model, self.precision)
+            self.conditioning = VisualProjection(model, self.precision)
             if model.encodes_video:
-                self.encoder = Encoder(model, self.conditioning.vision_dim, self.precision)
+                self.encoder = Encoder(model, self.conditioning.visual_dim, self.precision)
             else:
-                concatenated = self.conditioning.vision_dim
+                concatenated = self.conditioning.visual_dim
         self.sample_rnn = SampleRNN(model, concatenated, self.precision)
 
     def initial_carry(self, batch: int) -> Carry:
@@ -57,14 +57,14 @@ class VideoToSound(nn.Module):
         vision = self.conditioning(features.astype(jnp.float32))
         return carry._replace(big_frame=self.encoder(carry.big_frame, vision, seen))
 
-    def vision_gates(
+    def visual_gates(
         self, features: Float[Array, "batch video_frames feature_dim"]
     ) -> Float[Array, "batch video_frames gates"] | None:
         """Return what each video frame adds to the coarsest tier's gates; None but for Frame."""
         if self.config.model.variant != "frame":
             return None
         vision = self.conditioning(features.astype(jnp.float32))
-        return self.sample_rnn.vision_gates(vision)
+        return self.sample_rnn.visual_gates(vision)
 
     def __call__(
         self,
@@ -81,7 +81,7 @@ class VideoToSound(nn.Module):
         chunk is part of, or all that it covers. Only Frame reads them here.
         """
         ticks = _ticks(self.config, levels.shape[1])
-        gates = self.vision_gates(features)
+        gates = self.visual_gates(features)
         if gates is not None:
             if ticks % gates.shape[1]:
                 raise InputError(
@@ -91,7 +91,7 @@ class VideoToSound(nn.Module):
             gates = jnp.repeat(gates, ticks // gates.shape[1], axis=1)
         return self.sample_rnn(carry, levels, gates)
 
-    def touch_everything(
+    def init_all(
         self,
         levels: Int[Array, "batch samples"],
         features: Float[Array, "batch video_frames feature_dim"],
@@ -125,7 +125,7 @@ def init_params(model: VideoToSound, key: Key[Array, ""]) -> dict[str, Any]:
     """Return parameters drawn with `key`."""
     levels = jnp.zeros((1, model.config.model.big_frame_size), jnp.int32)
     features = jnp.zeros((1, 1, model.config.model.feature_dim), jnp.float32)
-    return dict(model.init(key, levels, features, method="touch_everything"))
+    return dict(model.init(key, levels, features, method="init_all"))
 
 
 def initial_carry(model: VideoToSound, params: dict[str, Any], batch: int) -> Carry:
@@ -148,13 +148,13 @@ def encode(
     return _apply(model)(params, carry, features, seen, method="encode")
 
 
-def vision_gates(
+def visual_gates(
     model: VideoToSound,
     params: dict[str, Any],
     features: Float[Array, "batch video_frames feature_dim"],
 ) -> Float[Array, "batch video_frames gates"] | None:
     """Return what each video frame adds to the coarsest tier's gates; None but for Frame."""
-    return _apply(model)(params, features, method="vision_gates")
+    return _apply(model)(params, features, method="visual_gates")
 
 
 def forward(

@@ -1,7 +1,6 @@
 """The story of sample.py, and the Python API `sonify`: videos in, their sound out."""
 
-from v2s_jax.shipped import SHIPPED_CHECKPOINT
-from v2s_jax.sonification.report import Report, Sounded
-from v2s_jax.sonification.story import sonify
+from v2s_jax.sonification.pipeline import sonify
+from v2s_jax.sonification.report import GeneratedFiles, Report
 
-__all__ = ["SHIPPED_CHECKPOINT", "Report", "Sounded", "sonify"]
+__all__ = ["GeneratedFiles", "Report", "sonify"]

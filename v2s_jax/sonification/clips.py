@@ -10,9 +10,9 @@ from jaxtyping import UInt8
 
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.files import file_hash, reading
-from v2s_jax.generate import Made
+from v2s_jax.io import file_hash, wrap_read_errors
 from v2s_jax.media import VIDEO_SUFFIXES, Video, probe
+from v2s_jax.sampling import GenerationResult
 from v2s_jax.sonification.outputs import check_outputs, take_stem
 from v2s_jax.sonification.report import Report
 
@@ -27,7 +27,7 @@ class Clip:
     content_hash: bytes
     error: str | None = None
     prefix_samples: int = 0
-    takes: list[tuple[int, Made]] = field(default_factory=list)
+    takes: list[tuple[int, GenerationResult]] = field(default_factory=list)
     """Seed and sound of those that have ended."""
 
 
@@ -39,7 +39,7 @@ def find_videos(named: Sequence[Path | str], out: Path) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in map(Path, named):
-        with reading(path):
+        with wrap_read_errors(path):
             found.update(dict.fromkeys(_videos_of(path, out)))
     return list(found)
 
@@ -98,7 +98,7 @@ def _open_clip(source: Path, stem: Path, config: Config) -> Clip:
             f"{source}: lasts {float(video.duration_sec):.6f} s, which is shorter than one sample "
             "of sound: give a longer video"
         )
-    with reading(source):
+    with wrap_read_errors(source):
         return Clip(video, stem, samples, file_hash(source))
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float16
 
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.features.extractor import Extractor, model_features
+from v2s_jax.features.extractor import Extractor, iter_model_features
 from v2s_jax.media import read_video_frames
 from v2s_jax.sonification.clips import Clip
 
@@ -29,7 +29,7 @@ def read_features(clip: Clip, config: Config, extractor: Extractor) -> Iterator[
         clip.video, config.clock, extractor.picture_height_px, extractor.picture_width_px
     )
     try:
-        yield from model_features(extractor, frames, config)
+        yield from iter_model_features(extractor, frames, config)
     except InputError as error:
         clip.error = str(error)
         yield from itertools.repeat(np.zeros(config.model.feature_dim, np.float16))

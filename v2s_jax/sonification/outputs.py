@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError
 from v2s_jax.figures import key_frame_figure, key_frame_indices
-from v2s_jax.files import reading
+from v2s_jax.io import wrap_read_errors
 from v2s_jax.media import Original, Video, mux, read_video_frames, write_wav
 from v2s_jax.quantize import dequantize
-from v2s_jax.sonification.report import Sounded
+from v2s_jax.sonification.report import GeneratedFiles
 
 SOUND_SUFFIX = ".wav"
 VIDEO_SUFFIXES_OUT = (".mp4", ".mkv")
@@ -35,7 +35,7 @@ def take_stem(stem: Path, rank: int, takes: int) -> Path:
 
 def check_outputs(stem: Path, overwrite: bool, sources: set[Path]) -> None:
     """Raise InputError for outputs that are there already, or would replace a source."""
-    with reading(stem.parent):
+    with wrap_read_errors(stem.parent):
         existing = _existing(stem)
         if existing and not overwrite:
             raise InputError(f"{existing[0]}: there already: use --overwrite or another --out")
@@ -83,7 +83,7 @@ def write_outputs(
     pictures: KeyFrames,
     original: Original,
     gain_db: float,
-) -> Sounded:
+) -> GeneratedFiles:
     """Write a wav, the video with it, and a figure of `key_frames` over it."""
     model, clock = config.model, config.clock
     waveform = dequantize(levels, model.q_levels, model.quantization)
@@ -104,7 +104,7 @@ def write_outputs(
         clock.sample_rate_hz,
         video.path.name,
     )
-    return Sounded(video.path, wav, muxed, figure, warnings, 0)
+    return GeneratedFiles(video.path, wav, muxed, figure, warnings, 0)
 
 
 def key_frames(video: Video, clock: Clock, samples: int) -> KeyFrames:

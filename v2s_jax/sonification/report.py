@@ -8,7 +8,7 @@ from v2s_jax.kernels.packing import WeightFormat
 
 
 @dataclass(frozen=True)
-class Sounded:
+class GeneratedFiles:
     """The files made for one video."""
 
     source: Path
@@ -28,12 +28,12 @@ class Report:
 
     engine: EngineName
     weight_format: WeightFormat
-    sounded: list[Sounded] = field(default_factory=list)
+    generated: list[GeneratedFiles] = field(default_factory=list)
     removed: list[Path] = field(default_factory=list)
     """Files of an earlier run with more takes, which these replace."""
     failed: dict[Path, str] = field(default_factory=dict)
     """One line for each video that could not be sounded."""
-    sounded_sec: float = 0.0
+    audio_sec: float = 0.0
     """Length of all sound made."""
     generation_sec: float = 0.0
     """Time that took, decoding included, compilation and writing not."""
@@ -41,4 +41,4 @@ class Report:
     @property
     def x_real_time(self) -> float:
         """Seconds of sound made per second of generation."""
-        return self.sounded_sec / self.generation_sec if self.generation_sec else 0.0
+        return self.audio_sec / self.generation_sec if self.generation_sec else 0.0

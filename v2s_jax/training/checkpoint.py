@@ -15,62 +15,42 @@ reads and writes; the folder need not be there for the others.
 import itertools
 import logging
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from v2s_jax.checkpoints import parse_config
 from v2s_jax.config import Config, differing_fields
 from v2s_jax.errors import InputError
-from v2s_jax.files import reading
 from v2s_jax.model import Carry
-from v2s_jax.place import called
-from v2s_jax.shipped import shipped_or_given
-from v2s_jax.training.params_file import config_of, fitting, load_params_file
+from v2s_jax.run_folder import (
+    CHECKPOINTS,
+    FIRST_PROCESS,
+    CorruptCheckpointError,
+    check_crc,
+    crc_by_leaf,
+    quiet_orbax,
+    read_meta,
+    restore_items,
+)
 from v2s_jax.training.state import TrainState
 
-CHECKPOINTS = "checkpoints"
-PARAMS_FILE = "params.safetensors"
-BEST_PARAMS_FILE = "best.safetensors"
-DAMAGED = "damaged"
+CORRUPT_SUFFIX = "damaged"
 NOT_FINITE = "not_finite"
 BITS = "bits_per_sample"
-NOT_MEASURED = float("inf")
+UNSCORED = float("inf")
 """The bits of a checkpoint that was not scored: it is nobody's best."""
 
-FIRST_PROCESS = ocp.options.MultiprocessingOptions(active_processes={0})
-"""Of several processes the first alone reads and writes."""
 LOOP_CLOSED = "Event loop is closed"  # asyncio's words
 
 logger = logging.getLogger(__name__)
-
-
-def _is_told_once(record: logging.LogRecord) -> bool:
-    """Leave out what a thread or task of Orbax logs and what is raised in ours too."""
-    of_thread = record.exc_info and "orbax" in record.pathname
-    return not of_thread and "exception was never retrieved" not in record.getMessage()
-
-
-for name in ("absl", "asyncio"):  # Orbax's loggers
-    logging.getLogger(name).addFilter(_is_told_once)
-
-
-class DamagedCheckpointError(InputError):
-    """A checkpoint that is there and cannot be read, or holds other values than were saved."""
-
-    def __init__(self, place: Path, reason: str) -> None:
-        super().__init__(
-            f"{place}: damaged checkpoint ({reason}): {called('train')} sets it aside and goes on "
-            "from the one before; or delete this folder"
-        )
-        self.place, self.reason = place, reason
 
 
 class Checkpoint(NamedTuple):
@@ -84,14 +64,6 @@ def _bits(metrics: dict[str, float]) -> float:
     return metrics[BITS]
 
 
-def _crc_by_leaf(tree: Any) -> dict[str, int]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf).data)
-        for path, leaf in leaves
-    }
-
-
 class Checkpointer:
     """The checkpoints of one run, for the first process.
 
@@ -99,6 +71,7 @@ class Checkpointer:
     """
 
     def __init__(self, workdir: Path, config: Config, data: str = "") -> None:
+        quiet_orbax()
         self.config, self.data = config, data
         self.folder = (workdir / CHECKPOINTS).absolute()
         try:
@@ -156,7 +129,7 @@ class Checkpointer:
                 "space or mend the disk; the same words go on from the newest whole one"
             ) from error
 
-    def save(self, checkpoint: Checkpoint, bits: float = NOT_MEASURED) -> None:
+    def save(self, checkpoint: Checkpoint, bits: float = UNSCORED) -> None:
         """Save in the background; the arrays are copied before this returns.
 
         `bits` are those per held-out sample. Raises InputError when this checkpoint, or the one
@@ -165,7 +138,7 @@ class Checkpointer:
         meta = {
             "config": self.config.to_json(),
             "data": self.data,
-            "crc": _crc_by_leaf(checkpoint),
+            "crc": crc_by_leaf(checkpoint),
         }
         with self._writing():
             self._manager.save(
@@ -178,10 +151,10 @@ class Checkpointer:
                 metrics={BITS: bits},
             )
 
-    def fewest_bits(self) -> float:
+    def best_bits(self) -> float:
         """Return the fewest held-out bits of the checkpoints that are there."""
         metrics = (self._manager.metrics(step) for step in self._manager.all_steps())
-        return min((_bits(kept) for kept in metrics if kept), default=NOT_MEASURED)
+        return min((_bits(kept) for kept in metrics if kept), default=UNSCORED)
 
     def restore_latest(self, like: Checkpoint) -> Checkpoint | None:
         """Return the newest whole checkpoint, or None in a new folder. `like` gives the structure.
@@ -189,11 +162,11 @@ class Checkpointer:
         Newer ones that are damaged are named in the log and set aside. Raises InputError when the
         run in the folder has another config or data, or no checkpoint of it is whole.
         """
-        damaged: list[DamagedCheckpointError] = []
+        damaged: list[CorruptCheckpointError] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 found = self._restore(step, like)
-            except DamagedCheckpointError as error:
+            except CorruptCheckpointError as error:
                 damaged.append(error)
                 continue
             for newer in damaged:
@@ -206,17 +179,17 @@ class Checkpointer:
             ) from damaged[0]
         return None
 
-    def _set_aside(self, error: DamagedCheckpointError, going_on_from: int) -> None:
+    def _set_aside(self, error: CorruptCheckpointError, going_on_from: int) -> None:
         """Move a damaged checkpoint away, where no later one of the same step is in its way."""
-        aside = self.folder.parent / DAMAGED
+        aside = self.folder.parent / CORRUPT_SUFFIX
         aside.mkdir(exist_ok=True)
-        names = (f"{error.place.name}.{number}" for number in itertools.count())
+        names = (f"{error.path.name}.{number}" for number in itertools.count())
         target = next(aside / name for name in names if not (aside / name).exists())
-        error.place.rename(target)
+        error.path.rename(target)
         self._manager.reload()
         logger.warning(
             "warning: %s: damaged checkpoint (%s): set aside as %s, going on from step %d",
-            error.place,
+            error.path,
             error.reason,
             target,
             going_on_from,
@@ -227,9 +200,9 @@ class Checkpointer:
 
         Raises DamagedCheckpointError, and InputError when it is of another config or other data.
         """
-        meta = _read_meta(self._manager, self.folder, step)
+        meta = read_meta(self._manager, self.folder, step)
         differing = differing_fields(
-            self.config, config_of(self.folder / str(step), meta["config"])
+            self.config, parse_config(self.folder / str(step), meta["config"])
         )
         if differing:
             raise InputError(
@@ -246,9 +219,9 @@ class Checkpointer:
             state=ocp.args.StandardRestore(like.state._asdict()),
             carry=ocp.args.StandardRestore(like.carry._asdict()),
         )
-        read = _restore(self._manager, self.folder, step, args)
+        read = restore_items(self._manager, self.folder, step, args)
         found = Checkpoint(TrainState(**read["state"]), Carry(**read["carry"]))
-        _check_crc(found, meta["crc"], self.folder / str(step))
+        check_crc(found, meta["crc"], self.folder / str(step))
         return found
 
 
@@ -256,67 +229,3 @@ def _last_reason(error: Exception) -> str:
     """Return what lies at the bottom of an error that names every layer it came through."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return first_line.rsplit(": ", 1)[-1][:200]
-
-
-def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, args: Any) -> Any:
-    try:
-        return manager.restore(step, args=args)
-    except (ValueError, OSError, KeyError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise DamagedCheckpointError(folder / str(step), first_line) from error
-
-
-def _read_meta(manager: ocp.CheckpointManager, folder: Path, step: int) -> dict[str, Any]:
-    args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-    meta = _restore(manager, folder, step, args)["meta"]
-    if not {"config", "data", "crc"} <= set(meta):
-        raise DamagedCheckpointError(folder / str(step), "its meta lacks config, data or checksums")
-    return meta
-
-
-def _check_crc(tree: Any, expected: dict[str, int], place: Path) -> None:
-    for path, crc in _crc_by_leaf(tree).items():
-        if expected.get(path) != crc:
-            raise DamagedCheckpointError(place, f"checksum of {path} differs")
-
-
-def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
-    """Return config and float32 parameters from a safetensors file, a run's folder, or by name.
-
-    The names are those of the models that ship. Of a run's folder the newest checkpoint is read; of
-    a run that averages, the average. Raises InputError when nothing is there, or it is damaged, or
-    of another version.
-    """
-    with reading(path):
-        path = shipped_or_given(path)
-        if path.is_dir():
-            return _load_run(path)
-        return load_params_file(path)
-
-
-def _load_run(workdir: Path) -> tuple[Config, dict[str, Any]]:
-    folder = (workdir / CHECKPOINTS).absolute()
-    steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()] if folder.exists() else []
-    if not steps:
-        raise InputError(
-            f"{workdir}: a folder without a checkpoint: give the --workdir of a run that has "
-            "saved one, or a .safetensors file"
-        )
-    # Of several processes the first alone may read: the manager must not wait for the others.
-    options = ocp.CheckpointManagerOptions(create=False, multiprocessing_options=FIRST_PROCESS)
-    with ocp.CheckpointManager(folder, options=options) as manager:
-        step = max(steps)
-        meta = _read_meta(manager, folder, step)
-        config = config_of(folder / str(step), meta["config"])
-        args = ocp.args.Composite(state=ocp.args.StandardRestore())
-        state = _restore(manager, folder, step, args)["state"]
-    kept = "params" if state.get("average") is None else "average"
-    params = jax.tree.map(np.asarray, state[kept])
-    prefix = f".state.{kept}"
-    expected = {
-        path.removeprefix(prefix): crc
-        for path, crc in meta["crc"].items()
-        if path.startswith(prefix)
-    }
-    _check_crc(params, expected, folder / str(step))
-    return config, fitting(folder / str(step), config, params)

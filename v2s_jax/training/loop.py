@@ -9,40 +9,33 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from v2s_jax.checkpoints import BEST_PARAMS_FILE, PARAMS_FILE, save_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound, initial_carry
-from v2s_jax.training.beginning import begun
-from v2s_jax.training.checkpoint import (
-    BEST_PARAMS_FILE,
-    NOT_FINITE,
-    NOT_MEASURED,
-    PARAMS_FILE,
-    Checkpoint,
-    Checkpointer,
-)
-from v2s_jax.training.held_out import HELD_OUT_BITS, HeldOut, evaluate
+from v2s_jax.training.checkpoint import NOT_FINITE, UNSCORED, Checkpoint, Checkpointer
+from v2s_jax.training.init_from import warm_start
 from v2s_jax.training.meter import Meter
-from v2s_jax.training.metrics import Heard, MetricsLog
+from v2s_jax.training.metrics import AudioSample, MetricsLog
 from v2s_jax.training.parallel import (
     DataParallel,
     all_devices,
-    any_process_ends,
-    from_first_process,
-    is_first_process,
+    broadcast_from_process_0,
+    is_main_process,
     is_only_process,
+    reached_preemption_sync_point,
 )
-from v2s_jax.training.params_file import save_params
+from v2s_jax.training.preemption import PreemptionGuard
 from v2s_jax.training.profile import Profile
 from v2s_jax.training.state import TrainState, init_state
 from v2s_jax.training.step import ALL, DeviceBatch, UpdateMetrics, chunks_per_clip, updates_in_call
-from v2s_jax.training.termination import Termination
+from v2s_jax.training.validation import EVAL_BITS, ValidationSet, evaluate
 from v2s_jax.types import Batch, FeatureStatistics
 
 OpenBatches = Callable[[int, range], Generator[Batch]]
 """Return the endless batches of a run, from the given one on: the rows that this process feeds."""
 
-Listen = Callable[[dict[str, Any]], Iterable[Heard]]
+SampleFn = Callable[[dict[str, Any]], Iterable[AudioSample]]
 """Return what parameters sound like."""
 
 
@@ -58,7 +51,7 @@ class TrainingData(NamedTuple):
     """What tells these data from others; a run goes on with the same only."""
 
 
-class Finished(NamedTuple):
+class TrainResult(NamedTuple):
     """How a run ended."""
 
     step: int
@@ -74,17 +67,17 @@ def train(
     workdir: Path,
     devices: Sequence[jax.Device] | None = None,
     *,
-    held_out: HeldOut | None = None,
-    listen: Listen | None = None,
+    validation: ValidationSet | None = None,
+    sample_fn: SampleFn | None = None,
     profile: bool = False,
-) -> Finished:
+) -> TrainResult:
     """Train until `config.training.steps`, going on from the newest checkpoint in `workdir`.
 
     Without one, a run begins with parameters drawn from the seed, or with those of
     `config.training.begin_from`, as far as they fit. Stopped and started again, a run ends with the
     same parameters, bit for bit, as one that never stopped (same devices). With several processes
     each calls this alike, and the first alone reads and writes `workdir`. After every
-    `evaluate_every_steps` updates it is scored on `held_out` and heard with `listen`.
+    `eval_every_steps` updates it is scored on `held_out` and heard with `listen`.
 
     On SIGTERM the run ends after the compiled call at work, with a checkpoint.
 
@@ -102,7 +95,7 @@ def train(
             f"use {training.steps - training.steps % updates + updates}"
         )
     parallel = DataParallel(model, updates, all_devices() if devices is None else devices)
-    writes = is_first_process()
+    writes = is_main_process()
 
     def at_a_clip_s_start(state: TrainState) -> Checkpoint:
         carry = initial_carry(model, state.params, training.batch_clips)
@@ -111,20 +104,20 @@ def train(
     first = at_a_clip_s_start(init_state(model, data.statistics))
 
     def begin() -> Checkpoint:
-        if training.begin_from is None:
+        if training.init_from is None:
             return first
-        beginning, words = begun(Path(training.begin_from), config, first.state)
+        beginning, words = warm_start(Path(training.init_from), config, first.state)
         tqdm.write(words)
         return at_a_clip_s_start(beginning)
 
-    with ExitStack() as open_things:
-        enter = open_things.enter_context
+    with ExitStack() as stack:
+        enter = stack.enter_context
         checkpoints = enter(Checkpointer(workdir, config, data.fingerprint)) if writes else None
         # Several processes have a handler already, with which they agree on a step.
-        termination = enter(Termination()) if is_only_process() else None
-        start = _restored(checkpoints, first, begin)
+        termination = enter(PreemptionGuard()) if is_only_process() else None
+        start = _restore_or_init(checkpoints, first, begin)
         first_step = step = int(start.state.step)
-        fewest_bits = checkpoints.fewest_bits() if checkpoints else NOT_MEASURED
+        best_bits = checkpoints.best_bits() if checkpoints else UNSCORED
         state = parallel.replicate(start.state)
         carry = parallel.split(parallel.own(start.carry))
         log = enter(MetricsLog(workdir, step)) if writes else None
@@ -149,7 +142,7 @@ def train(
             before, step = step, step + updates
             problem = _not_finite(metrics, before)
             if problem:
-                inspected = _set_down(workdir, config, Checkpoint(state, carry), parallel)
+                inspected = _dump_state(workdir, config, Checkpoint(state, carry), parallel)
                 raise InputError(
                     f"{problem} (clips {', '.join(clips)}): its state lies in {inspected}; the "
                     "newest checkpoint is from before; begin again in another --workdir with a "
@@ -160,46 +153,54 @@ def train(
             if trace:
                 trace.called()
             # Asked once, for the answer may change at any moment.
-            asked = termination.asked if termination else any_process_ends(step // updates)
-            done = step == training.steps or asked
-            evaluates = held_out and _passed(before, step, training.evaluate_every_steps)
+            requested = (
+                termination.requested
+                if termination
+                else reached_preemption_sync_point(step // updates)
+            )
+            done = step == training.steps or requested
+            evaluates = validation and _crosses_interval(before, step, training.eval_every_steps)
             scalars: dict[str, float] = {}
-            if done or evaluates or _passed(before, step, training.log_every_steps):
+            if done or evaluates or _crosses_interval(before, step, training.log_every_steps):
                 scalars |= meter.read()
                 bar.set_postfix_str(
                     f"{scalars['bits_per_sample']:.3f} bits, "
                     f"{scalars['nats_per_sample']:.3f} nats, "
                     f"{scalars['x_real_time']:.1f} x real time"
                 )
-            if held_out and evaluates:
-                scalars |= evaluate(parallel, state.result, held_out)
-                bar.write(f"step {step}: {scalars[HELD_OUT_BITS]:.4f} bits per held-out sample")
+            if validation and evaluates:
+                scalars |= evaluate(parallel, state.result, validation)
+                bar.write(f"step {step}: {scalars[EVAL_BITS]:.4f} bits per held-out sample")
                 if log:
                     result = jax.tree.map(np.asarray, state.result)
-                    for heard in listen(result) if listen else ():
-                        log.hear(step, heard)
-                    if scalars[HELD_OUT_BITS] < fewest_bits:
-                        fewest_bits = scalars[HELD_OUT_BITS]
+                    for heard in sample_fn(result) if sample_fn else ():
+                        log.log_audio(step, heard)
+                    if scalars[EVAL_BITS] < best_bits:
+                        best_bits = scalars[EVAL_BITS]
                         save_params(workdir / BEST_PARAMS_FILE, config, result)
             if log and scalars:
                 log.write(step, scalars)
-            if done or evaluates or _passed(before, step, training.checkpoint_every_steps):
-                on_host = jax.tree.map(np.asarray, state), parallel.gather(carry)
+            if (
+                done
+                or evaluates
+                or _crosses_interval(before, step, training.checkpoint_every_steps)
+            ):
+                host_state = jax.tree.map(np.asarray, state), parallel.gather(carry)
                 if checkpoints:
-                    bits = scalars.get(HELD_OUT_BITS, NOT_MEASURED)
-                    checkpoints.save(Checkpoint(*on_host), bits)
+                    bits = scalars.get(EVAL_BITS, UNSCORED)
+                    checkpoints.save(Checkpoint(*host_state), bits)
                 meter.skip()
-            if asked:
+            if requested:
                 break
         if step < training.steps:
-            return Finished(step, meter.last_nll, None)
+            return TrainResult(step, meter.last_nll, None)
         if writes:
             result = jax.tree.map(np.asarray, state.result)
             save_params(workdir / PARAMS_FILE, config, result)
-    return Finished(step, meter.last_nll, workdir / PARAMS_FILE)
+    return TrainResult(step, meter.last_nll, workdir / PARAMS_FILE)
 
 
-def _restored(
+def _restore_or_init(
     checkpoints: Checkpointer | None, first: Checkpoint, begin: Callable[[], Checkpoint]
 ) -> Checkpoint:
     """Return what the run goes on from; all processes get what the first one reads or begins."""
@@ -209,9 +210,9 @@ def _restored(
             start = checkpoints.restore_latest(first) or begin()
         except InputError as error:
             problem = error
-    if from_first_process(np.int32(problem is not None)):
+    if broadcast_from_process_0(np.int32(problem is not None)):
         raise problem or InputError("the first process could not begin: its own message says why")
-    return from_first_process(start)
+    return broadcast_from_process_0(start)
 
 
 def _next_batch(
@@ -223,7 +224,7 @@ def _next_batch(
     return batch.clip_ids, DeviceBatch(*arrays)
 
 
-def _passed(before: int, after: int, every: int) -> bool:
+def _crosses_interval(before: int, after: int, every: int) -> bool:
     """Say whether a multiple of `every` lies in (before, after]; 0 has none."""
     return bool(every) and after // every > before // every
 
@@ -238,11 +239,11 @@ def _not_finite(metrics: UpdateMetrics, before: int) -> str | None:
     return None
 
 
-def _set_down(workdir: Path, config: Config, found: Checkpoint, parallel: DataParallel) -> Path:
+def _dump_state(workdir: Path, config: Config, found: Checkpoint, parallel: DataParallel) -> Path:
     """Write a state that is not finite where no run goes on from it; return the folder."""
     folder = workdir / NOT_FINITE
     carry = parallel.gather(found.carry)
-    if is_first_process():
+    if is_main_process():
         with Checkpointer(folder, config) as inspected:
             inspected.save(Checkpoint(jax.tree.map(np.asarray, found.state), carry))
     return folder

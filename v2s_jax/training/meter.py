@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from v2s_jax.config import Config
-from v2s_jax.training.loss import BITS_PER_NAT
+from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.training.step import UpdateMetrics
 
 

@@ -14,13 +14,13 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from v2s_jax.errors import InputError
-from v2s_jax.files import whole_file
+from v2s_jax.io import atomic_write
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_PREFIX = "events"
 
 
-class Heard(NamedTuple):
+class AudioSample(NamedTuple):
     """A sound that a run in the middle of training makes of a clip."""
 
     name: str
@@ -82,7 +82,7 @@ class MetricsLog:
                 self._board.write_event(Event(step=step, summary=summary.scalar(name, value)))
             self._board.flush()
 
-    def hear(self, step: int, heard: Heard) -> None:
+    def log_audio(self, step: int, heard: AudioSample) -> None:
         """Put a sound and its picture into TensorBoard under `step`."""
         tag = f"sound/{heard.name}"
         sound = heard.waveform[:, None]  # one channel
@@ -99,7 +99,7 @@ def _keep_lines(path: Path, last_step: int) -> None:
     """Drop the lines of later steps, and one that a kill cut off."""
     with path.open(encoding="utf-8") as lines:
         kept = [line for line in lines if line.endswith("\n") and _step(line) <= last_step]
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")
 
 

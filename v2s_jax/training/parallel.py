@@ -37,9 +37,11 @@ class DataParallel:
         self.devices = list(devices)
         training = model.config.training
         self.clips = training.batch_clips
-        parts = len(self.devices) * training.micro_batches
+        parts = len(self.devices) * training.grad_accum_steps
         if self.clips % parts:
-            times = f" x {training.micro_batches} micro-batches" * (training.micro_batches > 1)
+            times = f" x {training.grad_accum_steps} micro-batches" * (
+                training.grad_accum_steps > 1
+            )
             raise InputError(
                 f"batch_clips {self.clips} cannot be split over {len(self.devices)} devices"
                 f"{times}: use a multiple of {parts}"
@@ -127,7 +129,7 @@ def connect(
         ) from error
 
 
-def is_first_process() -> bool:
+def is_main_process() -> bool:
     """Say whether this is the process that writes."""
     return jax.process_index() == 0
 
@@ -137,7 +139,7 @@ def is_only_process() -> bool:
     return jax.process_count() == 1
 
 
-def from_first_process(tree: Any) -> Any:
+def broadcast_from_process_0(tree: Any) -> Any:
     """Return the first process's tree of host arrays in every process."""
     if is_only_process():
         return tree
@@ -151,7 +153,7 @@ def gather_rows(tree: Any) -> Any:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def any_process_ends(call: int) -> bool:
+def reached_preemption_sync_point(call: int) -> bool:
     """Say whether SIGTERM has come to any of several processes: the same to all, at one call.
 
     Since `connect` the signal is caught and told to the others. This must be asked after every

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Int
 
 from v2s_jax.config import TrainingConfig
-from v2s_jax.model import VideoToSound, init_params, with_memory, with_statistics
+from v2s_jax.model import VideoToSound, apply_chrono_init, init_params, with_statistics
 from v2s_jax.types import FeatureStatistics
 
 ADAM_B1 = 0.9
@@ -69,14 +69,16 @@ def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> Tra
     training = model.config.training
     params = init_params(model, jax.random.key(training.seed))
     params = with_statistics(params, model.config.model, statistics)
-    params = with_memory(params, model.config.model, training.memory_ticks)
+    params = apply_chrono_init(params, model.config.model, training.chrono_init_max_ticks)
     average = params if training.ema_decay else None
     return TrainState(
         jnp.zeros((), jnp.int32), params, make_optimizer(training).init(params), average
     )
 
 
-def updated(training: TrainingConfig, state: TrainState, gradient: dict[str, Any]) -> TrainState:
+def apply_gradients(
+    training: TrainingConfig, state: TrainState, gradient: dict[str, Any]
+) -> TrainState:
     """Return the state after one update."""
     change, opt_state = make_optimizer(training).update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, change)

@@ -23,14 +23,14 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.model import HIDDEN, Carry, VideoToSound, encode, forward, initial_carry
-from v2s_jax.training.loss import masked_nll
-from v2s_jax.training.state import TrainState, updated
+from v2s_jax.model import HIDDEN_ACTIVATION, Carry, VideoToSound, encode, forward, initial_carry
+from v2s_jax.model.loss import masked_nll
+from v2s_jax.training.state import TrainState, apply_gradients
 
 ALL = "all"
 """Name of the whole among the parts of a gradient."""
 
-Total = Callable[[Any], Any]
+AllReduceSum = Callable[[Any], Any]
 """Add every leaf of a pytree up over all devices."""
 
 
@@ -68,10 +68,10 @@ def chunks_per_clip(config: Config, samples: int) -> int:
 
 
 def updates_in_call(config: Config, samples: int) -> int:
-    """Return how many updates one call makes: the largest number up to `updates_per_call` that
+    """Return how many updates one call makes: the largest number up to `steps_per_call` that
     divides the chunks of a clip."""
     chunks = chunks_per_clip(config, samples)
-    most = min(config.training.updates_per_call, chunks)
+    most = min(config.training.steps_per_call, chunks)
     return max(n for n in range(1, most + 1) if chunks % n == 0)
 
 
@@ -82,7 +82,7 @@ def first_window(config: Config, chunks: int) -> int:
     """
     if not config.model.encodes_video:
         return 1
-    return min(config.training.first_window_chunks or chunks, chunks)
+    return min(config.training.encoder_bptt_chunks or chunks, chunks)
 
 
 def _chunk(config: Config, batch: DeviceBatch, chunk: Int[Array, ""]) -> DeviceBatch:
@@ -135,8 +135,8 @@ def _chunk_nll(
         by_clip, carry = _chunk_nll_by_clip(model, params, carry, batch, index)
         return jnp.sum(by_clip), carry
 
-    if model.config.training.rematerialize:
-        keep = jax.checkpoint_policies.save_only_these_names(HIDDEN)
+    if model.config.training.remat:
+        keep = jax.checkpoint_policies.save_only_these_names(HIDDEN_ACTIVATION)
         return jax.checkpoint(nll, policy=keep)(params, carry)
     return nll(params, carry)
 
@@ -175,13 +175,13 @@ def _gradient(
     chunks = chunks_per_clip(model.config, batch.levels.shape[1])
     window = first_window(model.config, chunks)
 
-    def from_start(params: dict[str, Any]) -> tuple[Array, Carry]:
+    def window_loss(params: dict[str, Any]) -> tuple[Array, Carry]:
         return _window_nll(model, params, batch, window)
 
-    def from_carry(params: dict[str, Any]) -> tuple[Array, Carry]:
+    def chunk_loss(params: dict[str, Any]) -> tuple[Array, Carry]:
         return _chunk_nll(model, params, carry, batch, index)
 
-    def from_either(params: dict[str, Any]) -> tuple[Array, Carry]:
+    def loss_at_any_chunk(params: dict[str, Any]) -> tuple[Array, Carry]:
         start = jax.lax.cond(index == 0, lambda: _start(model, params, batch), lambda: carry)
         return _chunk_nll(model, params, start, batch, index)
 
@@ -189,8 +189,8 @@ def _gradient(
         return jax.value_and_grad(nll, has_aux=True)
 
     if window == 1:
-        return differentiate(from_either)(params)
-    return jax.lax.cond(index == 0, differentiate(from_start), differentiate(from_carry), params)
+        return differentiate(loss_at_any_chunk)(params)
+    return jax.lax.cond(index == 0, differentiate(window_loss), differentiate(chunk_loss), params)
 
 
 def _gradient_of_parts(
@@ -201,7 +201,7 @@ def _gradient_of_parts(
     index: Int[Array, ""],
 ) -> tuple[tuple[Float[Array, ""], Carry], dict[str, Any]]:
     """Return what `_gradient` does, from one micro-batch after the other."""
-    parts = model.config.training.micro_batches
+    parts = model.config.training.grad_accum_steps
     if parts == 1:
         return _gradient(model, params, carry, batch, index)
     by_part = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), (carry, batch))
@@ -222,7 +222,7 @@ def train_step(
     carry: Carry,
     batch: DeviceBatch,
     *,
-    total: Total,
+    total: AllReduceSum,
 ) -> tuple[TrainState, Carry, UpdateMetrics]:
     """Make `updates` updates, one for each of the next chunks of `batch`.
 
@@ -243,7 +243,7 @@ def train_step(
         nll, gradient, count = total((nll, gradient, count))
         nll, gradient = jax.tree.map(lambda x: x / jnp.maximum(count, 1.0), (nll, gradient))
         metrics = UpdateMetrics(nll, count, _gradient_norms(gradient))
-        return (updated(config.training, state, gradient), carry), metrics
+        return (apply_gradients(config.training, state, gradient), carry), metrics
 
     (state, carry), metrics = jax.lax.scan(update, (state, carry), None, length=updates)
     return state, carry, metrics

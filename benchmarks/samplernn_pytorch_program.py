@@ -1,0 +1,98 @@
+"""Time a copy of samplernn-pytorch, training or generating; run by a Python that has PyTorch.
+
+    python peer_program.py DIR < WORK.json > FIGURES.json
+
+A program of its own that imports nothing of this package: that Python need not have JAX. DIR is a
+checkout of https://github.com/deepsound-project/samplernn-pytorch, used as it is; WORK has the
+fields of `peer.PeerWork`, or of `peer.PeerSamplingWork`.
+"""
+
+import contextlib
+import json
+import sys
+import time
+import warnings
+from typing import Any
+
+
+def main() -> None:
+    """Read what is to be done, do it, and print how long each turn took."""
+    warnings.simplefilter("ignore")  # the copy is from 2017, PyTorch is not
+    work = json.load(sys.stdin)
+    sys.path.insert(0, sys.argv[1])
+    with contextlib.redirect_stdout(sys.stderr):
+        figures = _time_sampling(work) if "samples" in work else _time(work)
+    print(json.dumps(figures))
+
+
+def _time(work: dict[str, Any]) -> dict[str, Any]:
+    import model as peer  # of DIR
+    import nn as peer_nn
+    import optim as peer_optim
+    import torch
+
+    device = torch.device(work["device"])
+    if work["precision"] in ("high", "highest"):
+        torch.set_float32_matmul_precision(work["precision"])
+    torch.manual_seed(0)
+    rnn = peer.SampleRNN(**work["model"])
+    predictor = peer.Predictor(rnn).to(device)
+    for parameter in predictor.parameters():
+        # Its clipping wants a gradient of every parameter; h0 gets none while states are carried.
+        parameter.grad = torch.zeros_like(parameter)
+    adam = torch.optim.Adam(predictor.parameters(), lr=work["learning_rate"])
+    optimizer = peer_optim.gradient_clipping(adam)
+    shape = (work["batch"], rnn.lookback + work["chunk_samples"])
+    levels = torch.randint(0, work["model"]["q_levels"], shape, device=device)
+    known, wanted = levels[:, :-1], levels[:, rnn.lookback :].contiguous()
+
+    def update(reset: bool) -> float:
+        def closure() -> Any:
+            rnn.zero_grad(set_to_none=False)
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=work["precision"] == "bfloat16"
+            ):
+                logits = predictor(known, reset)
+            loss = peer_nn.sequence_nll_loss_bits(logits.float(), wanted)
+            loss.backward()
+            return loss
+
+        start = time.perf_counter()
+        float(optimizer.step(closure).detach())  # waits for the device
+        return time.perf_counter() - start
+
+    update(reset=True)  # warms up
+    step_secs = [update(reset=False) for _ in range(work["repeats"])]
+    return {**_description(rnn), "step_secs": step_secs}
+
+
+def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
+    import model as peer  # of DIR
+    import torch
+
+    rnn = peer.SampleRNN(**work["model"]).to(torch.device(work["device"]))
+    sampler = peer.Generator(rnn, cuda=work["device"] == "cuda")
+
+    def run(samples: int) -> float:
+        start = time.perf_counter()
+        with torch.no_grad():  # its own `volatile` means nothing any more
+            sampler(work["batch"], samples)
+        return time.perf_counter() - start
+
+    run(rnn.lookback)  # warms up
+    run_secs = [run(work["samples"]) for _ in range(work["repeats"])]
+    return {**_description(rnn), "run_secs": run_secs}
+
+
+def _description(rnn: Any) -> dict[str, Any]:
+    import torch
+
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "parameters": sum(parameter.numel() for parameter in rnn.parameters()),
+    }
+
+
+if __name__ == "__main__":
+    main()

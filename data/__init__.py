@@ -1,1 +1,0 @@
-"""Data sets: where clips come from, and which split they are in."""

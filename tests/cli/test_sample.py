@@ -1,0 +1,306 @@
+"""sample.py: what comes out, and what bad input gets: one line, exit code 2, nothing lost."""
+
+import os
+import shutil
+import subprocess
+import sys
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.ffmpeg import run_ffmpeg
+from v2s_jax.cli import sample
+from v2s_jax.cli.run import run_cli
+from v2s_jax.config import TINY
+from v2s_jax.media import probe, read_audio, write_clip
+from v2s_jax.sonification import sonify
+from v2s_jax.sonification.streaming import stream_video
+
+ROOT = Path(__file__).parents[2]
+FPS = Fraction(25)
+
+
+def make_video(path: Path, pictures: int, seed: int = 0) -> Path:
+    """A video of noise at 25 pictures per second, with silence."""
+    random = np.random.default_rng(seed)
+    frames = random.integers(0, 256, (pictures, 48, 64, 3), np.uint8)
+    silence = np.zeros(round(pictures / FPS * 16_000), np.float32)
+    write_clip(path, frames, FPS, silence, 16_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """A folder with two good videos; tests copy it."""
+    folder = tmp_path_factory.mktemp("videos")
+    make_video(folder / "one.mp4", 20, seed=1)
+    make_video(folder / "two.mp4", 33, seed=2)
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, checkpoint):
+    """Run the command in this process; return exit code, stdout and stderr."""
+
+    def command(*words: object, with_checkpoint: bool = True) -> tuple[int, str, str]:
+        given = ["--checkpoint", str(checkpoint)] if with_checkpoint else []
+        monkeypatch.setattr(sys, "argv", ["sample.py", *map(str, words), *given])
+        with pytest.raises(SystemExit) as ended:
+            run_cli(sample.main)
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return command
+
+
+def complaint(err: str) -> str:
+    """The one line that begins with error:."""
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def levels(wav: Path) -> bytes:
+    with wave.open(str(wav)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
+        return file.readframes(file.getnframes())
+
+
+def test_a_folder_is_sounded(run, videos, tmp_path):
+    out = tmp_path / "out"
+    code, told, _ = run("--video", videos, "--out", out)
+    assert code == 0
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        f"{name}_sound{suffix}" for name in ("one", "two") for suffix in (".wav", ".mp4", ".png")
+    )
+    for name, pictures in (("one", 20), ("two", 33)):
+        samples = round(pictures / FPS * 16_000)
+        assert len(levels(out / f"{name}_sound.wav")) == 2 * samples
+        generated = probe(out / f"{name}_sound.mp4")
+        assert generated.has_sound
+        assert generated.duration_sec == probe(videos / f"{name}.mp4").duration_sec
+        assert str(out / f"{name}_sound.png") in told
+    assert "x real time" in told
+
+
+def test_sound_depends_on_content_and_seed_only(run, videos, tmp_path):
+    """Not on the file's name, its company, or the order."""
+    lone = tmp_path / "re.named v2.mp4"
+    shutil.copy(videos / "two.mp4", lone)
+    run("--video", lone, "--out", tmp_path / "alone")
+    run("--video", videos / "two.mp4", videos / "one.mp4", "--out", tmp_path / "both")
+    run("--video", lone, "--out", tmp_path / "seed", "--seed", 1)
+    alone = levels(tmp_path / "alone" / "re.named v2_sound.wav")
+    assert alone == levels(tmp_path / "both" / "two_sound.wav")
+    assert alone != levels(tmp_path / "seed" / "re.named v2_sound.wav")
+
+
+def test_python_api_equals_the_command(run, videos, tmp_path, checkpoint):
+    run("--video", videos / "one.mp4", "--out", tmp_path / "a")
+    report = sonify(videos / "one.mp4", tmp_path / "b", checkpoint=checkpoint)
+    assert report.failed == {}
+    assert levels(report.generated[0].wav) == levels(tmp_path / "a" / "one_sound.wav")
+    made = read_audio(probe(report.generated[0].video), TINY.clock)
+    assert np.abs(made).max() > 0.1
+
+
+def test_existing_outputs_are_kept(run, videos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "one_sound.wav").write_bytes(b"mine")
+    code, _, err = run("--video", videos / "one.mp4", "--out", out)
+    assert code == 2
+    assert "one_sound.wav: there already: use --overwrite" in complaint(err)
+    assert [p.name for p in out.iterdir()] == ["one_sound.wav"]
+    assert (out / "one_sound.wav").read_bytes() == b"mine"
+    assert run("--video", videos / "one.mp4", "--out", out, "--overwrite")[0] == 0
+    assert len(levels(out / "one_sound.wav")) == 2 * 12_800
+
+
+def test_one_bad_video_among_others(run, videos, tmp_path):
+    folder = tmp_path / "videos"
+    shutil.copytree(videos, folder)
+    (folder / "text.mp4").write_text("this is no video")
+    (folder / "notes.txt").write_text("not a video's name, so not tried")
+    code, told, err = run("--video", folder, "--out", tmp_path / "out")
+    assert code == 2
+    assert "text.mp4" in complaint(err)
+    assert len(list((tmp_path / "out").iterdir())) == 6
+    assert "2 sounded" in told
+
+
+def bad_empty(folder: Path) -> Path:
+    (folder / "empty.mp4").touch()
+    return folder / "empty.mp4"
+
+
+def bad_text(folder: Path) -> Path:
+    (folder / "text.mp4").write_text("renamed")
+    return folder / "text.mp4"
+
+
+def bad_sound_only(folder: Path) -> Path:
+    path = folder / "sound.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(32_000))
+    return path
+
+
+def bad_missing(folder: Path) -> Path:
+    return folder / "nowhere.mp4"
+
+
+def bad_folder(folder: Path) -> Path:
+    return folder
+
+
+@pytest.mark.parametrize("bad", [bad_empty, bad_text, bad_sound_only, bad_missing, bad_folder])
+def test_bad_videos(run, tmp_path, bad):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    video = bad(folder)
+    code, _, err = run("--video", video, "--out", tmp_path / "out")
+    assert code == 2
+    assert str(video) in complaint(err)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--temperature", "0"], "temperature 0.0: use a number from 0.001 up"),
+        (["--temperature", "nan"], "temperature nan"),
+        (["--seed", "-1"], "seed -1: use a whole number from 0"),
+        (["--device", "abacus"], "--device abacus: use cpu, gpu, tpu"),
+        (["--batch-size", "0"], "batch tile of 0"),
+    ],
+)
+def test_bad_options(run, videos, tmp_path, words, message):
+    code, _, err = run("--video", videos, "--out", tmp_path / "out", *words)
+    assert code == 2
+    assert message in complaint(err)
+
+
+def test_engine_and_weights_by_word_and_from_python(run, videos, tmp_path, checkpoint):
+    words = ("--weights", "bfloat16", "--engine", "scan")
+    code, told, _ = run("--video", videos / "one.mp4", "--out", tmp_path / "a", *words)
+    assert code == 0
+    assert "by the scan engine, bfloat16 weights" in told
+    options = {"checkpoint": checkpoint, "weight_format": "bfloat16"}
+    report = sonify(videos / "one.mp4", tmp_path / "b", **options)
+    assert (report.engine, report.weight_format) == ("scan", "bfloat16")
+    made = levels(tmp_path / "a" / "one_sound.wav")
+    assert made == levels(report.generated[0].wav)
+    stream_video(videos / "one.mp4", tmp_path / "c.wav", **options)
+    assert made == levels(tmp_path / "c.wav")
+    code, _, err = run("--video", videos, "--out", tmp_path / "d", "--weights", "int3")
+    assert code == 2
+    assert "--weights" in complaint(err)
+
+
+@pytest.mark.slow
+def test_a_second_start_finds_what_the_first_has_compiled(videos, tmp_path, checkpoint):
+    """As programs, with a cache of their own; where there is none to be had, without."""
+
+    def start(out: str, cache: Path) -> bytes:
+        words = ["--video", videos / "one.mp4", "--out", tmp_path / out, "--checkpoint", checkpoint]
+        ended = subprocess.run(
+            [sys.executable, str(ROOT / "sample.py"), *map(str, words)],
+            env=os.environ
+            | {"JAX_ENABLE_COMPILATION_CACHE": "1", "XDG_CACHE_HOME": str(cache)}
+            | {"JAX_DEBUG_LOG_MODULES": "jax._src.compiler"},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stderr
+        hits.append(ended.stderr.count("Persistent compilation cache hit"))
+        return levels(tmp_path / out / "one_sound.wav")
+
+    hits: list[int] = []
+    first, second = (start(out, tmp_path / "cache") for out in ("a", "b"))
+    (tmp_path / "file").touch()
+    third = start("c", tmp_path / "file")
+    assert first == second == third
+    assert hits[0] == 0 and hits[1] > 0 and hits[2] == 0
+
+
+def test_two_videos_of_one_name(run, videos, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(videos / "two.mp4", other / "one.mp4")
+    code, _, err = run("--video", videos / "one.mp4", other / "one.mp4", "--out", tmp_path / "out")
+    assert code == 2
+    assert "2 videos could not be sounded" in complaint(err)
+    assert err.count("also named one") == 2
+
+
+def test_output_folder_that_is_the_input_folder(run, videos):
+    code, _, err = run("--video", videos, "--out", videos)
+    assert code == 2
+    assert "is also the output folder" in complaint(err)
+
+
+def test_output_folder_that_cannot_be(run, videos, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = run("--video", videos / "one.mp4", "--out", tmp_path / "file" / "out")
+    assert code == 2
+    assert "choose another folder" in complaint(err)
+
+
+def test_checkpoints_that_are_none(run, videos, tmp_path, checkpoint):
+    words = ["--video", videos, "--out", tmp_path / "out", "--checkpoint"]
+    cases = {tmp_path: "a folder without a checkpoint", tmp_path / "no": "no such checkpoint"}
+    old = tmp_path / "old.safetensors"
+    save_file(
+        load_file(checkpoint), old, metadata={"config": TINY.to_json().replace(": 1,", ": 0,", 1)}
+    )
+    cases[old] = "config format 0"
+    for path, message in cases.items():
+        code, _, err = run(*words, path, with_checkpoint=False)
+        assert code == 2
+        assert message in complaint(err)
+        assert str(path) in complaint(err)
+
+
+def test_cut_video_is_sounded_for_what_it_holds(run, tmp_path):
+    video, whole = make_video(tmp_path / "whole.mp4", 50), tmp_path / "whole.mkv"
+    # A Matroska file tells about its pictures as it goes; mp4 does so at the end.
+    run_ffmpeg("-i", video, "-c", "copy", whole)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    code, told, _ = run("--video", cut, "--out", tmp_path / "out")
+    assert code == 0
+    assert "warning: " in told and "cut.mkv" in told
+    assert 0 < len(levels(tmp_path / "out" / "cut_sound.wav")) < 2 * 32_000
+
+
+def test_one_picture_is_sounded(run, tmp_path):
+    video = make_video(tmp_path / "one_picture.mp4", 1)
+    code, told, _ = run("--video", video, "--out", tmp_path / "out")
+    assert code == 0
+    assert "warning: " in told
+    assert len(levels(tmp_path / "out" / "one_picture_sound.wav")) == 2 * 640
+
+
+def test_as_a_program(videos, tmp_path, checkpoint):
+    """Once as users run it: a process of its own, from another folder."""
+    words = ["--video", "one.mp4", "--out", tmp_path / "out", "--checkpoint", checkpoint]
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "sample.py"), *map(str, words)],
+        cwd=videos,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "x real time" in ended.stderr  # the progress bar
+    assert len(list((tmp_path / "out").iterdir())) == 3

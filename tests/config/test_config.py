@@ -1,0 +1,156 @@
+"""The config: the clock's arithmetic, JSON, and sizes that do not fit."""
+
+import dataclasses
+import json
+from fractions import Fraction
+
+import pytest
+
+from v2s_jax.config import (
+    DEMO,
+    PAPER,
+    PRESETS,
+    TINY,
+    Clock,
+    Config,
+    ExtractorConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from v2s_jax.config import differing_fields as diff
+from v2s_jax.errors import InputError
+
+
+def test_the_paper_s_clock():
+    clock = Clock()
+    assert clock.fps == Fraction(125, 8) == Fraction("15.625")
+    assert clock.samples(Fraction("9.984")) == 159_744
+    assert clock.video_frames(159_744) == 156
+    assert clock.video_frames(159_745) == 157
+    assert clock.picture_time_sec(0) == Fraction(512, 16_000)
+    assert clock.picture_time_sec(155) == Fraction(155 * 1024 + 512, 16_000)
+
+
+def test_the_paper_s_preset():
+    model, training = PAPER.model, PAPER.training
+    assert (model.frame_size, model.big_frame_size, model.ratio) == (2, 8, 4)
+    assert (model.dim, model.mlp_dim, model.embedding_dim, model.q_levels) == (1024, 1024, 256, 256)
+    assert (model.visual_proj_dim, model.standardize_appearance) == (None, False)
+    assert model.weight_norm and model.learn_h0 and model.variant == "frame"
+    assert (training.chunk_samples, training.batch_clips) == (512, 128)
+    assert (training.learning_rate, training.decay_steps, training.gradient_clip) == (1e-3, 0, 1.0)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_json_round_trip(preset):
+    assert Config.from_json(preset.to_json()) == preset
+
+
+def test_differences_are_named():
+    other = dataclasses.replace(DEMO, model=dataclasses.replace(DEMO.model, dim=128))
+    assert diff(DEMO, other) == ["model.dim: 256 != 128"]
+    assert diff(DEMO, DEMO) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ModelConfig(big_frame_size=8, frame_size=3), "use 2 or 4"),
+        (lambda: ModelConfig(q_levels=257), "use 2 to 256"),
+        (lambda: ModelConfig(q_levels=1), "use 2 to 256"),
+        (lambda: ModelConfig(dim=0), "dim is 0"),
+        (lambda: ModelConfig(tiers=4), r"tiers is 4: use one of \(2, 3\)"),
+        (lambda: ModelConfig(tiers=2), "but 2 tiers have frames of one size: use 8 for both"),
+        (lambda: ModelConfig(rnn_layers=0), "rnn_layers is 0"),
+        (lambda: ModelConfig(motion_dim=0), "motion_dim is 0"),
+        (lambda: TrainingConfig(encoder_bptt_chunks=-1), "first_window_chunks is -1"),
+        (lambda: ModelConfig(visual_proj_dim=0), "visual_proj_dim is 0"),
+        (lambda: Clock(sample_rate_hz=0), "at least 1"),
+        (lambda: TrainingConfig(steps=0), "steps is 0"),
+        (lambda: TrainingConfig(learning_rate=0.0), "learning_rate is 0.0"),
+        (lambda: TrainingConfig(gradient_clip=-1.0), "gradient_clip is -1.0"),
+        (lambda: TrainingConfig(decay_steps=-1), "decay_steps is -1"),
+        (
+            lambda: Config("a", model=ModelConfig(big_frame_size=48, frame_size=2)),
+            "big_frame_size 48 does not divide the 1024 samples of a video frame: use 32 or 64",
+        ),
+        (lambda: Config("a", training=TrainingConfig(chunk_samples=1000)), "use 1024"),
+        (lambda: Config("a", training=TrainingConfig(chunk_samples=1536)), "use 1024"),
+        (lambda: TrainingConfig(seed=2**32), "seed 4294967296: use"),
+        (
+            lambda: ModelConfig(principal_components=8),
+            "principal_components 8 are of standardised features: add --model.standardize-app",
+        ),
+        (
+            lambda: ModelConfig(
+                variant="flow", standardize_motion=True, motion_dim=7, principal_components=8
+            ),
+            "principal_components is 8: use 1 to 7, the width of motion",
+        ),
+        (
+            lambda: ModelConfig(standardize_appearance=True, principal_components=0),
+            "principal_components is 0: use at least 1",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_what_a_model_reads_and_standardises():
+    assert PAPER.model.standardized == ()
+    assert DEMO.model.standardized == ("appearance",)
+    for variant, features in (("flow", ("appearance", "motion")), ("unconditional", ())):
+        assert dataclasses.replace(DEMO.model, variant=variant).standardized == features
+
+
+def test_tiny_is_the_demo_made_small():
+    assert {line.split(":")[0] for line in diff(TINY, DEMO)} <= {
+        "name",
+        *(f"model.{n}" for n in ("big_frame_size", "frame_size", "dim", "mlp_dim")),
+        *(f"model.{n}" for n in ("embedding_dim", "visual_proj_dim", "principal_components")),
+        *(f"training.{f.name}" for f in dataclasses.fields(TrainingConfig)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "config format None"),
+        ("3", "not JSON"),
+        ("{", "not JSON"),
+        (TINY.to_json().replace('"frame"', '"sound"'), "'sound'"),
+        (TINY.to_json().replace('"gru"', '"rnn"'), "'rnn'"),
+        (TINY.to_json().replace('"pixels"', '"vgg16"'), "'vgg16'"),
+        (TINY.to_json().replace('"flow": null', '"flow": "dis"'), "pixels leaves no choice"),
+        (TINY.to_json().replace('"linear"', '"cubic"'), "'cubic'"),
+        (TINY.to_json().replace('"format_version": 1', '"format_version": 9'), "format 9"),
+    ],
+)
+def test_configs_of_other_versions_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        Config.from_json(text)
+
+
+def test_a_config_from_before_extractors_left_a_choice():
+    fields = json.loads(TINY.to_json())
+    del fields["extraction"]
+    assert Config.from_json(json.dumps(fields)) == TINY
+
+
+def test_what_an_extraction_leaves_open_is_taken_over_and_what_it_fixes_is_compared():
+    made = ExtractorConfig("after_relu", "float32", "a" * 64, "dis", "b" * 64, "cross_modality")
+    assert ExtractorConfig().with_defaults(made) == made
+    assert ExtractorConfig(flow="tvl1").with_defaults(made) == dataclasses.replace(
+        made, flow="tvl1"
+    )
+    assert not ExtractorConfig().diff(made, motion=True)
+    assert not made.diff(made, motion=True)
+    wanted = dataclasses.replace(made, flow="tvl1", appearance_weights_sha256="c" * 64)
+    of_appearance = [f"extraction.appearance_weights_sha256 is {'a' * 64}, wanted is {'c' * 64}"]
+    assert wanted.diff(made, motion=False) == of_appearance
+    assert wanted.diff(made, motion=True) == [
+        *of_appearance,
+        "extraction.flow is dis, wanted is tvl1",
+    ]

@@ -1,0 +1,669 @@
+"""`v2s prepare folder`: layouts, splits, the cache, the manifest, whole data sets only."""
+
+import dataclasses
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from etils import epath
+
+from tests.child_processes import children, is_running, needs_proc, wait_for
+from tests.ffmpeg import run_ffmpeg
+from v2s_jax.cli import prepare
+from v2s_jax.cli.prepare_folder import FolderArgs
+from v2s_jax.datasets import open_dataset
+from v2s_jax.datasets.folders.build_dataset import build_dataset
+from v2s_jax.datasets.folders.decode import ClipLength, DecodedClip, loop_to_length
+from v2s_jax.datasets.folders.feature_cache import FeatureCache, pass_key
+from v2s_jax.datasets.folders.layout import Source, find_sources
+from v2s_jax.datasets.folders.manifest import Row, read_manifest
+from v2s_jax.datasets.folders.split import SplitRule, leaks, split_of
+from v2s_jax.datasets.folders.stats import draw, measure_lengths, table
+from v2s_jax.datasets.folders.vegas import decide
+from v2s_jax.errors import InputError
+from v2s_jax.features.extractor import ExtractorSpec
+from v2s_jax.io import atomic_directory
+
+SHORT: dict[str, Any] = {"video_frames": 20, "workers": 1, "test_clips": 1}
+
+
+def video(path: Path, sec: float = 1.0, tone_hz: int = 440) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run_ffmpeg(
+        *("-f", "lavfi", "-i", f"testsrc=size=32x32:rate=25:duration={sec}"),
+        *("-f", "lavfi", "-i", f"sine=frequency={tone_hz}:duration={sec}"),
+        *("-c:v", "libx264", "-preset", "ultrafast", path),
+    )
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Two categories of three clips."""
+    root = tmp_path_factory.mktemp("videos")
+    for number in range(6):
+        name = f"{('dog', 'drum')[number // 3]}/videos/video_{number % 3:05d}.mp4"
+        video(root / name, 0.7 + 0.2 * (number % 3), 300 + 50 * number)
+    return root
+
+
+def make(videos: Path, out: Path, **changes: object):
+    return build_dataset(FolderArgs(str(videos), str(out), **{**SHORT, **changes}))
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+# Layouts
+
+
+@pytest.mark.parametrize("pattern", ["{}/videos/{}", "videos/{}/{}", "{}/{}"])
+def test_layouts(tmp_path, pattern):
+    names = [f"video_{number:05d}.mp4" for number in (10, 2, 1)]
+    touch(tmp_path, *(pattern.format("dog", name) for name in names), pattern.format("a", "b.MOV"))
+    sources, ignored = find_sources(str(tmp_path))
+    assert not ignored
+    assert [(source.clip_id, source.index) for source in sources] == [
+        ("a-b", 0),
+        ("dog-video_00001", 0),
+        ("dog-video_00002", 1),
+        ("dog-video_00010", 2),
+    ]
+
+
+def test_files_elsewhere_are_named(tmp_path):
+    touch(tmp_path, "dog/a.mp4", "b.mp4", "dog/more/c.mp4", "dog/notes.txt", ".hidden/d.mp4")
+    sources, ignored = find_sources(str(tmp_path))
+    assert [source.name for source in sources] == ["dog/a.mp4"]
+    assert [entry.name for entry in ignored] == ["b.mp4", "dog/more/c.mp4", "dog/notes.txt"]
+
+
+def test_clips_of_one_name_get_ids_of_their_own(tmp_path):
+    touch(tmp_path, "a/b-c.mp4", "a-b/c.mp4", "a/b-c.mkv", "a/d.mp4")
+    ids = [source.clip_id for source in find_sources(str(tmp_path))[0]]
+    assert len(set(ids)) == 4 and "a-d" in ids
+    assert sum(clip_id.startswith("a-b-c-") for clip_id in ids) == 3
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_sources_do_not_depend_on_the_order_of_a_listing(tmp_path, monkeypatch, first):
+    """A bucket lists its files in any order; two names may have the same numbers."""
+    names = ["video_1.mp4", "video_01.mp4", "video_001.mp4", "video_10.mp4", "video_9.mp4"]
+    root = tmp_path / "root"
+    for kind in ("dog", "drum"):
+        touch(root / kind, *names)
+    listed = type(epath.Path(root)).iterdir
+    monkeypatch.setattr(
+        type(epath.Path(root)),
+        "iterdir",
+        lambda folder: iter(sorted(listed(folder), reverse=bool(first))),
+    )
+    sources, _ = find_sources(str(root))
+    wanted = ["video_001", "video_01", "video_1", "video_9", "video_10"]
+    assert [s.name for s in sources] == [f"{c}/{n}.mp4" for c in ("dog", "drum") for n in wanted]
+    assert [s.index for s in sources] == [*range(5), *range(5)]
+
+
+def test_youtube_ids_of_the_csv(tmp_path):
+    touch(tmp_path, *(f"dog/videos/video_{number:05d}.mp4" for number in (0, 2, 7)))
+    info = tmp_path / "dog" / "video_info.csv"
+    touch(tmp_path, "dog/videos/ID_1.mp4")  # a number of its own, no row
+    info.write_bytes(b"\xef\xbb\xbfYTID,start_second,end_second\nabc,0,4\nabc,4,8\n-d_f,2,4\n")
+    sources, ignored = find_sources(str(tmp_path))
+    assert [source.youtube_id for source in sources] == [None, "abc", "-d_f", None]
+    assert not ignored
+    info.write_text("id,start\nabc,0\n")
+    with pytest.raises(InputError, match="has no column YTID but id, start"):
+        find_sources(str(tmp_path))
+
+
+def test_folders_without_videos(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        find_sources(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="no videos in class folders"):
+        find_sources(str(tmp_path))
+
+
+# Splits
+
+
+def clips(category: str, count: int, youtube: tuple[str | None, ...] = ()) -> list[Source]:
+    ids = (*youtube, *[None] * (count - len(youtube)))
+    return [
+        Source(f"/{n}", f"{category}/{n}", category, f"{category}-{n}", n, ids[n])
+        for n in range(count)
+    ]
+
+
+def test_the_last_of_each_category_are_held_out(caplog):
+    sources = [*clips("dog", 300), *clips("drum", 256)]
+    splits = split_of(sources, SplitRule())
+    assert not caplog.text
+    for category, count in (("dog", 300), ("drum", 256)):
+        found = [splits[f"{category}-{n}"] for n in range(count)]
+        assert found == ["train"] * (count - 128) + ["test"] * 128
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 1), (19, 1), (255, 25)])
+def test_small_categories_hold_out_a_tenth_and_say_so(caplog, count, held_out):
+    splits = split_of(clips("dog", count), SplitRule())
+    assert list(splits.values()).count("test") == held_out
+    assert f"dog: {count} clips are too few to hold out 128: {held_out} held out" in caplog.text
+
+
+def test_random_split_depends_on_the_seed_alone():
+    sources = clips("dog", 300)
+    orders = ((sources, 1), (sources[::-1], 1), (sources, 2))
+    chosen = [split_of(order, SplitRule(seed=seed)) for order, seed in orders]
+    assert [list(splits.values()).count("test") for splits in chosen] == [128] * 3
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+def test_training_clips_of_a_test_clips_video_are_listed():
+    sources = clips("dog", 6, ("v", "w", "v", None, "w", "v"))
+    splits = split_of(sources, SplitRule(test_clips=2))
+    found = leaks(sources, splits)
+    assert set(found) == {"dog-0", "dog-1", "dog-2"}
+    assert found["dog-1"] == "from the same YouTube video (w) as test clip dog-4"
+
+
+def test_a_test_clip_that_cannot_be_read_leaks_nothing():
+    sources = clips("dog", 4, ("v", "w", "w", "v"))
+    splits = split_of(sources, SplitRule(test_clips=2))
+    rows = [
+        Row(source.name, "used", clip_id=source.clip_id, sha256=source.name) for source in sources
+    ]
+    rows[3] = dataclasses.replace(rows[3], status="rejected", reason="damaged")
+    decided = decide(sources, splits, rows)
+    assert [row.status for row in decided] == ["used", "rejected", "used", "rejected"]
+    assert decided[1].reason == "from the same YouTube video (w) as test clip dog-2"
+
+
+def test_bytes_that_leak_leak_under_any_name():
+    sources = clips("dog", 5, ("v", None, None, None, "v"))
+    splits = split_of(sources, SplitRule(test_clips=1))
+    rows = [
+        Row(source.name, "used", clip_id=source.clip_id, sha256=digest)
+        for source, digest in zip(sources, "aabcd", strict=True)
+    ]
+    decided = decide(sources, splits, rows)
+    assert [row.status for row in decided] == ["rejected", "rejected", "used", "used", "used"]
+    assert decided[1].reason == "from the same YouTube video (v) as test clip dog-4"
+
+
+def test_of_equal_files_the_test_clip_stays():
+    sources = clips("dog", 4)
+    splits = split_of(sources, SplitRule(test_clips=1))
+    rows = [
+        Row(source.name, "used", clip_id=source.clip_id, sha256=digest)
+        for source, digest in zip(sources, "abba", strict=True)
+    ]
+    decided = decide(sources, splits, rows)
+    assert [row.status for row in decided] == ["rejected", "used", "rejected", "used"]
+    assert decided[0].reason == "the same bytes as dog/3 (test)"
+    assert decided[2].reason == "the same bytes as dog/1 (train)"
+
+
+# Looping
+
+
+def test_sound_and_picture_are_looped_together():
+    frames = np.arange(3, dtype=np.float16)[:, None]
+    once = DecodedClip(np.repeat(np.arange(3), 1_024).astype(np.int16), frames, frames, 0.192, ())
+    record = loop_to_length(once, "a", "b", ClipLength(video_frames=8))
+    assert record.appearance[:, 0].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert np.array_equal(record.waveform[::1_024], record.appearance[:, 0].astype(np.int16))
+    assert record.waveform.size == 8 * 1_024
+
+
+# The whole way
+
+
+def test_a_folder_becomes_a_data_set(videos, tmp_path):
+    folder, builder = make(videos, tmp_path)
+    assert str(folder) == str(tmp_path / "vegas" / "1.0.0")
+    assert sorted(path.name for path in (tmp_path / "vegas").iterdir()) == [
+        "1.0.0",
+        "manifest.jsonl",
+    ]
+    data = {split: open_dataset(folder, split) for split in ("train", "test")}
+    assert (len(data["train"]), len(data["test"])) == (4, 2)
+    assert sorted(record.clip_id for record in data["test"]) == [
+        "dog-video_00002",
+        "drum-video_00002",
+    ]
+    assert data["train"].categories == ("dog", "drum")
+    assert data["train"].metadata["samples_max"] == 20 * 1_024
+    record = next(iter(data["train"].of_category("drum")))
+    assert record.waveform.size == 20 * 1_024 and len(record.motion) == 20
+    rows = list(read_manifest(epath.Path(tmp_path) / "vegas" / "manifest.jsonl"))
+    assert rows == builder.rows
+    assert rows[0].video_frames == 10 and rows[0].clip_video_frames == 20
+    assert "looped 2.00 times to 20 video frames" in rows[0].corrections
+
+
+def test_what_is_made_inside_the_folder_of_videos_is_no_source(videos, tmp_path):
+    for name, out in (("a", "a/made"), ("b", "b")):
+        source = shutil.copytree(videos, tmp_path / name)
+        for _ in range(2):
+            _, builder = make(source, tmp_path / out, overwrite=True)
+            assert len(builder.manifest) == 6
+
+
+def test_nothing_is_computed_twice(videos, tmp_path):
+    counts = [
+        dataclasses.astuple(make(videos, tmp_path, overwrite=True, **changes)[1].counts)
+        for changes in ({}, {}, {"split_seed": 3}, {"name": "other"}, {"video_frames": 15})
+    ]
+    assert counts == [(6, 0, 0), (0, 6, 0), (0, 6, 0), (0, 6, 0), (6, 0, 0)]
+
+
+def test_damaged_and_lost_entries_are_made_again(videos, tmp_path):
+    make(videos, tmp_path)
+    first, second, *_ = sorted((tmp_path / "cache").glob("*/*.npz"))
+    data = bytearray(first.read_bytes())
+    data[len(data) // 2] ^= 1
+    first.write_bytes(data)
+    second.unlink()
+    _, builder = make(videos, tmp_path, overwrite=True)
+    assert dataclasses.astuple(builder.counts) == (2, 4, 0)
+
+
+def test_an_entry_damaged_anywhere_is_none(tmp_path):
+    cache = FeatureCache(str(tmp_path))
+    frames = np.ones((2, 3), np.float16)
+    once = DecodedClip(np.ones(2_048, np.int16), frames, frames, 0.128, ("x",))
+    cache.write("key", once)
+    path = Path(cache.path("key"))
+    whole = path.read_bytes()
+    read = cache.read("key")
+    assert read is not None and read.corrections == once.corrections
+    places = [*range(40), *range(whole.index(b"PK\1\2"), whole.index(b"PK\1\2") + 60)]
+    for place in places:
+        for flipped in (0x01, 0xFF):
+            corrupt = bytearray(whole)
+            corrupt[place] ^= flipped
+            path.write_bytes(corrupt)
+            read = cache.read("key")
+            assert read is None or np.array_equal(read.waveform, once.waveform)
+
+
+@pytest.mark.parametrize("case", ["cwd", "proc", "below a file", "file in the way"])
+def test_folders_that_cannot_be_made(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / ".made.incomplete").touch()
+    where = {"cwd": ".", "proc": "/proc/made", "below a file": "file/made"}.get(case, "made")
+    if case == "file in the way":
+        with atomic_directory(Path(where)):
+            pass
+        assert Path(where).is_dir()
+        return
+    refused = pytest.raises(InputError, match=r"cannot be (written|put in its place)")
+    with refused, atomic_directory(Path(where)):
+        pass
+
+
+def folder_with(path, text):
+    path.mkdir()
+    (path / "file").write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (OSError(errno.EXDEV, "Invalid cross-device link"), InputError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch, problem, told):
+    folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
+
+    def refused(self, target):
+        if self.name.endswith(".incomplete"):
+            raise problem
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(told), atomic_directory(folder) as new:
+        (new / "file").write_text("new")
+    assert (folder / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_cannot_be_put_back_is_kept_for_the_next_run(tmp_path, monkeypatch):
+    """A disk that fails for good in the middle."""
+    folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
+
+    def refused(self, target):
+        if self.name != "made":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", refused)
+        with pytest.raises(InputError, match="made: cannot be written"), atomic_directory(folder):
+            pass
+    assert not folder.exists()
+    with pytest.raises(InputError, match="made: put back"), atomic_directory(folder):
+        pass
+    assert (folder / "file").read_text() == "old"
+
+
+def test_what_is_being_removed_bears_no_name_that_is_put_back(tmp_path, monkeypatch):
+    folder = folder_with(tmp_path / "made", "old")
+
+    def killed(path, **_):
+        raise SystemExit(str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(SystemExit, match=r"made\.incomplete"), atomic_directory(folder) as new:
+        (new / "file").write_text("new")
+    assert (folder / "file").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"made", ".made.incomplete"}
+
+
+def test_a_folder_that_an_interrupted_run_took_away_is_put_back(tmp_path):
+    """Nor does the next run replace it before it is asked whether it may."""
+    folder_with(tmp_path / ".made.replaced", "old")
+    folder = tmp_path / "made"
+    with pytest.raises(InputError, match="made: put back"), atomic_directory(folder):
+        pass
+    assert (folder / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_key_depends_on_bytes_extractor_weights_and_length():
+    from v2s_jax.config import ExtractorConfig
+
+    spec, shape = ExtractorSpec(), ClipLength()
+    weights = dataclasses.replace(
+        spec, name="vgg19", extraction=ExtractorConfig(appearance_weights_sha256="ab")
+    )
+    others = dataclasses.replace(
+        weights, extraction=ExtractorConfig(appearance_weights_sha256="cd")
+    )
+    keys = [
+        pass_key("a", spec, shape),
+        pass_key("b", spec, shape),
+        pass_key("a", weights, shape),
+        pass_key("a", others, shape),
+        pass_key("a", spec, dataclasses.replace(shape, video_frames=9)),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_data_set_is_not_replaced_unasked(videos, tmp_path):
+    make(videos, tmp_path)
+    before = (tmp_path / "vegas/1.0.0/dataset_info.json").stat().st_mtime_ns
+    with pytest.raises(InputError, match="there already: use --overwrite"):
+        make(videos, tmp_path)
+    assert (tmp_path / "vegas/1.0.0/dataset_info.json").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_rejects_leaves_its_manifest(tmp_path):
+    for name in ("a", "b"):
+        touch(tmp_path, f"in/dog/{name}.mp4")
+    with pytest.raises(InputError, match=r"no clip for split train: 0 of 2 files.*failed\.jsonl"):
+        make(tmp_path / "in", tmp_path / "out")
+    rows = list(read_manifest(epath.Path(tmp_path) / "out" / "vegas" / "manifest.failed.jsonl"))
+    assert [row.reason for row in rows] == ["is empty: copy or record it again"] * 2
+    assert [path.name for path in (tmp_path / "out" / "vegas").iterdir()] == [
+        "manifest.failed.jsonl"
+    ]
+
+
+def test_a_run_that_fails_leaves_the_data_set_and_its_manifest(videos, tmp_path):
+    """Of the last clips, which are held out, none can be read: then they are mended."""
+    source = tmp_path / "in"
+    shutil.copytree(videos, source)
+    make(source, tmp_path / "out")
+    made = tmp_path / "out" / "vegas"
+    before = (made / "manifest.jsonl").read_bytes()
+    held_out = [source / category / "videos/video_00002.mp4" for category in ("dog", "drum")]
+    for path in held_out:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"no clip for split test.*--test-clips or --split-seed"):
+        make(source, tmp_path / "out", overwrite=True)
+    assert (made / "manifest.jsonl").read_bytes() == before
+    assert len(open_dataset(made, "test")) == 2
+    rows = list(read_manifest(epath.Path(made) / "manifest.failed.jsonl"))
+    assert sum(row.status == "rejected" for row in rows) == 2
+    for path in held_out:
+        shutil.copy(videos / path.relative_to(source), path)
+    make(source, tmp_path / "out", overwrite=True)
+    assert sorted(path.name for path in made.iterdir()) == ["1.0.0", "manifest.jsonl"]
+
+
+def test_a_cache_that_cannot_be_written_ends_the_run(videos, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file.* cannot write there"):
+        make(videos, tmp_path / "out", cache=str(tmp_path / "file"))
+    assert not (tmp_path / "out" / "vegas" / "1.0.0").exists()
+
+
+def test_videos_cache_and_manifest_may_lie_in_a_bucket(videos, tmp_path):
+    """A store in memory takes the place of Google's; shards and Beam's own files are local here."""
+    program = f"""
+from pathlib import Path
+import fsspec
+from fsspec.implementations.memory import MemoryFileSystem
+from etils import epath
+
+class Bucket(MemoryFileSystem):
+    protocol = ("gs", "gcs")
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return "/" + path.removeprefix("gs://").strip("/")
+
+fsspec.register_implementation("gcs", Bucket, clobber=True)
+import v2s_jax.datasets
+from v2s_jax.cli.prepare_folder import FolderArgs
+from v2s_jax.datasets.folders.build_dataset import _build, settings
+from v2s_jax.datasets.folders.manifest import write_manifest
+import dataclasses
+root = Path({str(videos)!r})
+for path in root.rglob("*.mp4"):
+    Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())
+args = FolderArgs("gs://bucket/v", {str(tmp_path)!r}, cache="gs://bucket/cache", workers=1,
+                  test_clips=1, video_frames=20)
+wanted = settings(args, ())
+for counts in ((6, 0, 0), (0, 6, 0)):
+    builder = _build(wanted, {str(tmp_path)!r} + f"/{{counts[0]}}", overwrite=False)
+    assert dataclasses.astuple(builder.counts) == counts, builder.counts
+write_manifest(epath.Path("gs://bucket/out/manifest.jsonl"), builder.manifest)
+assert len(epath.Path("gs://bucket/out/manifest.jsonl").read_text().splitlines()) == 6
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(open_dataset(tmp_path / "6", "train")) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("folder v --out o --workers 0", "--workers 0: must be at least 1"),
+        ("folder v --out o --name No", "--name No: use small letters"),
+        ("folder v --out o --min-sec 0", "--min-sec 0.0: must be at least 0.064"),
+        ("folder v --out o --video-frames 0", "--video-frames 0: must be at least 1"),
+        ("synthetic --out o -- --runner=DataflowRunner", "words after -- are Beam's"),
+        (
+            "folder v --out o --video-frames 5",
+            "--video-frames 5: 0.32 s, shorter than --min-sec 0.5",
+        ),
+        ("stats gs://bucket/vegas", "is no folder here: give --out"),
+        ("folder v --out o -- --runner=NoSuchRunner", "--runner=NoSuchRunner: "),
+        ("folder v --out o -- --direct_num_workers=abc", "--direct_num_workers"),
+        ("stats nowhere", "manifest.jsonl: cannot be read"),
+    ],
+)
+def test_bad_words(monkeypatch, words, says):
+    monkeypatch.setattr(sys, "argv", ["v2s_jax.cli.prepare", *words.split()])
+    with pytest.raises(InputError) as caught:
+        prepare.main()
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_data_set(videos, tmp_path):
+    """From another folder, as users may: the workers find the program all the same."""
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "v2s_jax.cli.prepare",
+            "folder",
+            str(videos),
+            "--out",
+            str(tmp_path),
+        ),
+        *("--test-clips", "1", "--video-frames", "20", "--workers", "2"),
+    ]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert ended.returncode == 0, ended.stderr
+    assert "4 train and 2 test clips" in ended.stdout
+    assert "6 files extracted, 0 found in the cache" in ended.stdout
+    assert "video frames/s" in ended.stderr
+    make(videos, tmp_path / "one", name="vegas")
+    one, two = (open_dataset(folder, "train") for folder in (tmp_path / "one", tmp_path / "vegas"))
+    for first, second in zip(one, two, strict=True):
+        assert first.clip_id == second.clip_id
+        assert all(map(np.array_equal, first[2:], second[2:]))
+
+
+@pytest.mark.slow
+def test_a_killed_ffmpeg_rejects_no_file(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        video(tmp_path / "in" / "dog" / f"{name}.mp4", 2.0, ord(name))
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    words = ("--test-clips", "1", "--workers", "1", "--out", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "v2s_jax.cli.prepare", "folder", str(tmp_path / "in"), *words]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2, ended.stderr
+    assert "error: ffmpeg was killed, most likely for want of memory" in ended.stderr
+    with pytest.raises(InputError, match="no data set there"):
+        open_dataset(tmp_path / "out", "train")
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["worker", "launcher"])
+def test_killed_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path, whom):
+    for number in range(12):
+        video(tmp_path / "in" / "dog" / f"{number}.mp4", 4.0, 300 + number)
+    words = ("--test-clips", "1", "--workers", "2")
+    command = [sys.executable, "-m", "v2s_jax.cli.prepare", "folder", str(tmp_path / "in"), *words]
+    command += ["--out", str(tmp_path / "out")]
+    cache = tmp_path / "out" / "cache"
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        wait_for(lambda: len(list(cache.glob("*/*.npz"))) >= 2)
+        group = descendants(process.pid)
+        workers = [pid for pid in group if b"sdk_worker_main" in command_line(pid)]
+        assert len(workers) >= 2
+        if whom == "worker":  # a younger one can be a fork that is about to become ffmpeg
+            os.kill(min(workers), signal.SIGKILL)
+        else:
+            process.kill()
+        _, errors = process.communicate(timeout=120)
+    if whom == "worker":
+        assert process.returncode == 2, errors
+        assert "worker processes was killed" in errors.splitlines()[-1]
+    with pytest.raises(InputError, match="no data set there"):
+        open_dataset(tmp_path / "out", "train")
+    wait_for(lambda: not any(is_running(pid) for pid in group), seconds=60)
+    kept = len(list(cache.glob("*/*.npz")))
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{12 - kept} files extracted, {kept} found in the cache" in ended.stdout
+    assert len(open_dataset(tmp_path / "out", "train")) == 11
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_quietly_and_whole(tmp_path, workers):
+    for number in range(12):
+        video(tmp_path / "in" / "dog" / f"{number}.mp4", 4.0, 300 + number)
+    command = [sys.executable, "-m", "v2s_jax.cli.prepare", "folder", str(tmp_path / "in")]
+    command += ["--out", str(tmp_path / "out"), "--test-clips", "1", "--workers", str(workers)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        wait_for(lambda: len(list((tmp_path / "out" / "cache").glob("*/*.npz"))) >= 2)
+        group = descendants(process.pid)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors and errors.endswith("stopped\n")
+    wait_for(lambda: not any(is_running(pid) for pid in group), seconds=60)
+    assert not list((tmp_path / "out" / "vegas").iterdir())
+
+
+def descendants(process: int) -> list[int]:
+    below = children(process)
+    return [*below, *(pid for child in below for pid in descendants(child))]
+
+
+def command_line(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+# Stats
+
+
+def test_lengths_are_counted_as_in_the_papers_figure(tmp_path):
+    rows = [
+        Row(f"{n}", "used", category=category, source_sec=sec)
+        for n, (category, sec) in enumerate(
+            [("dog", 2.0), ("dog", 4.0), ("drum", 10.0), ("drum", 1.0), ("drum", 7.9)]
+        )
+    ] + [Row("x", "rejected", "is empty")]
+    lengths = measure_lengths(rows, "here")
+    assert [(line.category, line.clips) for line in lengths.categories] == [("dog", 2), ("drum", 3)]
+    assert (lengths.categories[0].mean_sec, lengths.categories[0].sd_sec) == (3.0, 1.0)
+    assert lengths.total.clips == 5 and lengths.total.hours == pytest.approx(24.9 / 3_600)
+    assert lengths.shares == (0.2, 0.2, 0.2, 0.2, 0.2)
+    assert "3.0 +/-  1.0 s" in "\n".join(table(lengths))
+    odd = dataclasses.replace(lengths.categories[0], category=r"$\frac{$")
+    draw(dataclasses.replace(lengths, categories=(odd,)), tmp_path / "lengths.png")
+    assert (tmp_path / "lengths.png").stat().st_size > 10_000
+    with pytest.raises(InputError, match="no file that is used"):
+        measure_lengths(rows[-1:], "here")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\xff", "cannot be read (not UTF-8)"),
+        (
+            b'{"source": "a", "status": "used", "corrections": [], "source_sec": "2"}',
+            "is no number",
+        ),
+        (b"[]", "line 1 is not a row"),
+    ],
+)
+def test_a_damaged_manifest(tmp_path, content, says):
+    (tmp_path / "m.jsonl").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        list(read_manifest(epath.Path(tmp_path) / "m.jsonl"))
+    assert says in str(caught.value)

@@ -1,0 +1,404 @@
+"""The model: causality, chunks, folding, conditioning, sizes."""
+
+from functools import lru_cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.conftest import random_clip, random_params, with_model
+from v2s_jax.config import PAPER, Config
+from v2s_jax.errors import InputError
+from v2s_jax.model import (
+    VideoToSound,
+    encode,
+    fold_weight_norm,
+    forward,
+    init_params,
+    initial_carry,
+    prepare_for_inference,
+    without_weight_norm,
+)
+from v2s_jax.model.conditioning import Encoder
+from v2s_jax.model.rnn import state_dim
+from v2s_jax.model.tiers import BigFrameTier, FrameTier, SampleLevelMLP, look_up, tier_input
+from v2s_jax.sampling.scan_engine import run_tiers
+
+LOGIT_TOLERANCE = 2e-5  # float32 at "highest"; logits here are of order 1
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes():
+    """No silent promotion inside the model (optax relies on it, so not everywhere)."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@lru_cache
+def jitted(config: Config):
+    """The forward pass, compiled once for each config and shape."""
+    model = VideoToSound(config, precision="highest")
+    return model, jax.jit(model.apply)
+
+
+def start_of(model, params, features):
+    """The carry before the first sample, with the whole video encoded."""
+    carry = initial_carry(model, params, features.shape[0])
+    return encode(model, params, carry, features, jnp.ones(features.shape[:2], bool))
+
+
+def logits_of(config: Config, params, levels, appearance, chunk=None):
+    """Teacher-forced logits of whole clips, in chunks of `chunk` samples."""
+    model, forward = jitted(config)
+    per_frame = config.clock.samples_per_video_frame
+    chunk = chunk or levels.shape[1]
+    carry = start_of(model, params, appearance)
+    parts = []
+    for start in range(0, levels.shape[1], chunk):
+        first, count = start // per_frame, max(1, chunk // per_frame)
+        carry, logits = forward(
+            params, carry, levels[:, start : start + chunk], appearance[:, first : first + count]
+        )
+        parts.append(logits)
+    return np.concatenate(parts, axis=1)
+
+
+VARIANTS = [
+    pytest.param({}, id="frame"),
+    pytest.param(
+        {"visual_proj_dim": None, "appearance_dim": 12, "standardize_appearance": False},
+        id="frame-unprojected",
+    ),
+    pytest.param({"variant": "unconditional"}, id="unconditional"),
+    pytest.param({"weight_norm": False, "learn_h0": False}, id="plain"),
+    pytest.param({"variant": "seq"}, id="seq"),
+    pytest.param({"cell": "lstm", "rnn_layers": 2}, id="frame-lstm-2-layers"),
+    pytest.param(
+        {"variant": "frame", "tiers": 2, "frame_size": 16, "rnn_layers": 3}, id="frame-2-tiers"
+    ),
+    pytest.param(
+        {"variant": "seq", "tiers": 2, "frame_size": 16, "learn_h0": False}, id="seq-2-tiers"
+    ),
+    pytest.param({"cell": "lstm", "standardize_motion": True, "variant": "flow"}, id="flow-lstm"),
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_logits_depend_on_earlier_samples_only(tiny, changes):
+    config = with_model(tiny, **changes)
+    params = random_params(config)
+    levels, appearance = random_clip(config, video_frames=1, batch=1)
+    before = logits_of(config, params, levels, appearance)
+    size = config.model.big_frame_size
+    for changed in (0, 1, 4 * size - 1, 4 * size, 4 * size + 1, levels.shape[1] - 1):
+        other = levels.at[:, changed].set((levels[:, changed] + 128) % 256)
+        after = logits_of(config, params, other, appearance)
+        np.testing.assert_array_equal(before[:, : changed + 1], after[:, : changed + 1])
+        if changed + 1 < levels.shape[1]:
+            assert np.abs(before[:, changed + 1] - after[:, changed + 1]).max() > 1e-3
+
+
+def test_a_video_frame_changes_nothing_before_its_samples(tiny):
+    params = random_params(tiny)
+    levels, appearance = random_clip(tiny, video_frames=3, batch=1)
+    other = appearance.at[:, 1].set(1 - appearance[:, 1])
+    before, after = (logits_of(tiny, params, levels, a) for a in (appearance, other))
+    start = tiny.clock.samples_per_video_frame
+    np.testing.assert_array_equal(before[:, :start], after[:, :start])
+    assert np.abs(before[:, start] - after[:, start]).max() > 1e-4
+
+
+@pytest.mark.parametrize("variant", ["seq", "flow"])
+def test_seq_and_flow_know_the_whole_video_before_the_first_sample(tiny, variant):
+    """And vision enters nowhere else: what is given chunk by chunk is not read."""
+    config = with_model(tiny, variant=variant)
+    params = random_params(config)
+    levels, features = random_clip(config, video_frames=3, batch=1)
+    before = logits_of(config, params, levels, features)
+    for changed in range(3):
+        after = logits_of(config, params, levels, features.at[:, changed].add(1.0))
+        assert np.abs(before[:, 0] - after[:, 0]).max() > 1e-4
+    model, apply = jitted(config)
+    carry = start_of(model, params, features)
+    _, unseen = apply(params, carry, levels, jnp.zeros_like(features))
+    np.testing.assert_array_equal(unseen, before)
+
+
+def test_only_flow_reads_motion(tiny):
+    config = with_model(tiny, variant="flow")
+    params = random_params(config)
+    levels, features = random_clip(config, video_frames=2, batch=1)
+    assert features.shape[-1] == config.model.appearance_dim + config.model.motion_dim
+    moved = features.at[..., config.model.appearance_dim :].add(1.0)
+    difference = logits_of(config, params, levels, features) - logits_of(
+        config, params, levels, moved
+    )
+    assert np.abs(difference).max() > 1e-4
+    assert with_model(tiny, variant="seq").model.feature_dim == config.model.appearance_dim
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_encoding_in_blocks_equals_the_whole_and_padding_is_not_read(tiny, cell):
+    config = with_model(tiny, variant="seq", cell=cell, rnn_layers=2)
+    params = random_params(config)
+    model, _ = jitted(config)
+    _, features = random_clip(config, video_frames=7)
+    whole = start_of(model, params, features)
+    carry = initial_carry(model, params, 2)
+    for first, count in ((0, 3), (3, 1), (4, 3)):
+        part = features[:, first : first + count]
+        padded = jnp.concatenate([part, jnp.full_like(part, 9.0)], axis=1)
+        seen = jnp.arange(2 * count)[None].repeat(2, 0) < count
+        carry = encode(model, params, carry, padded, seen)
+    np.testing.assert_allclose(carry.big_frame, whole.big_frame, atol=1e-6, rtol=0)
+    assert np.abs(carry.big_frame).max() > 0.01
+
+
+def test_bad_chunks_are_refused_before_compilation(tiny):
+    params = random_params(tiny)
+    model = VideoToSound(tiny)
+    levels, features = random_clip(tiny, video_frames=3)
+    carry = initial_carry(model, params, 2)
+    for samples, video_frames, message in (
+        (1000, 1, "1000 samples is not in whole big frames of 16: use 992 or 1008"),
+        (8, 1, "8 samples is not in whole big frames of 16: use 16 samples"),
+        (1024, 3, "3 video frames for a chunk of 1024 samples"),
+    ):
+        with pytest.raises(InputError, match=message):
+            forward(model, params, carry, levels[:, :samples], features[:, :video_frames])
+
+
+def test_the_unconditional_model_does_not_see(tiny):
+    config = with_model(tiny, variant="unconditional")
+    params = random_params(config)
+    levels, appearance = random_clip(config, video_frames=2, batch=1)
+    np.testing.assert_array_equal(
+        logits_of(config, params, levels, appearance),
+        logits_of(config, params, levels, 1 - appearance),
+    )
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+@pytest.mark.parametrize(
+    "chunk", [512, *(pytest.param(size, marks=pytest.mark.slow) for size in (1024, 2048))]
+)
+def test_chunks_with_carry_equal_the_whole(tiny, changes, chunk):
+    config = with_model(tiny, **changes)
+    params = random_params(config)
+    levels, appearance = random_clip(config, video_frames=4)
+    whole = logits_of(config, params, levels, appearance)
+    chunked = logits_of(config, params, levels, appearance, chunk)
+    np.testing.assert_allclose(chunked, whole, atol=LOGIT_TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_tiers_tick_by_tick_equal_teacher_forcing(tiny, changes):
+    """Generated == scored: the sampler's own nested scans, forced to choose the true levels."""
+    config = with_model(tiny, **changes)
+    params = random_params(config)
+    levels, appearance = random_clip(config, video_frames=2)
+    model = VideoToSound(without_weight_norm(config), precision="highest")
+    folded = prepare_for_inference(model, params)
+    carry = start_of(model, folded.params, appearance)
+    gates = model.apply(folded.params, appearance, method="visual_gates")
+
+    @jax.jit
+    def one_video_frame(carry, gates, true_levels):
+        return run_tiers(
+            model, folded, carry, gates, true_levels, lambda logits, true: (true, logits)
+        )
+
+    per_frame = config.clock.samples_per_video_frame
+    parts = []
+    for i in range(2):
+        gates_now = None if gates is None else gates[:, i]
+        carry, logits = one_video_frame(
+            carry, gates_now, levels[:, i * per_frame : (i + 1) * per_frame]
+        )
+        parts.append(logits)
+    scored = logits_of(config, params, levels, appearance)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), scored, atol=LOGIT_TOLERANCE, rtol=0)
+
+
+def test_folding_weight_norm_changes_no_logit(tiny):
+    params = random_params(tiny)
+    folded = {"params": fold_weight_norm(params["params"])}
+    levels, appearance = random_clip(tiny, video_frames=1)
+    np.testing.assert_allclose(
+        logits_of(without_weight_norm(tiny), folded, levels, appearance),
+        logits_of(tiny, params, levels, appearance),
+        atol=LOGIT_TOLERANCE,
+        rtol=0,
+    )
+
+
+def test_weight_norm_starts_as_the_plain_kernel(tiny):
+    levels, appearance = random_clip(tiny, video_frames=1, batch=1)
+    params = VideoToSound(tiny).init(
+        jax.random.key(3), levels[:, :16], appearance, method="init_all"
+    )
+    plain = fold_weight_norm(params["params"])["sample_rnn"]["frame_tier"]["expand"]["kernel"]
+    given = params["params"]["sample_rnn"]["frame_tier"]["expand"]["kernel"]
+    np.testing.assert_allclose(plain, given, rtol=1e-6)
+
+
+def test_paper_preset_has_the_sizes_of_sample_rnn():
+    """20.8 M in the recurrent tiers and MLP if nothing is concatenated, plus 12.6 M for vision."""
+    levels = jax.ShapeDtypeStruct((1, 8), jnp.int32)
+    appearance = jax.ShapeDtypeStruct((1, 1, 4096), jnp.float32)
+
+    def count(config):
+        model = VideoToSound(config)
+        shapes = jax.eval_shape(
+            lambda: model.init(
+                jax.random.key(0),
+                jnp.zeros(levels.shape, jnp.int32),
+                jnp.zeros(appearance.shape),
+                method="init_all",
+            )
+        )
+        kernels = [
+            leaf.size
+            for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
+            if "kernel'" in jax.tree_util.keystr(path)
+        ]
+        return sum(kernels), shapes["params"]["sample_rnn"]
+
+    kernels, tiers = count(PAPER)
+    dim, q = 1024, 256
+    big = (8 + 4096) * 3 * dim + dim * 3 * dim + dim * 4 * dim
+    middle = 2 * dim + dim * 3 * dim * 2 + dim * 2 * dim
+    mlp = 2 * 256 * dim + dim * dim + dim * q
+    assert kernels == big + middle + mlp
+    assert tiers["sample_tier"]["embedding"].shape == (256, 256)
+    assert tiers["big_frame_tier"]["gru"]["input_kernel"].shape == (4104, 3072)
+    assert count(with_model(PAPER, variant="unconditional"))[0] == kernels - 4096 * 3 * dim
+
+
+def test_recurrent_tiers_read_twice_the_amplitude():
+    levels = jnp.array([0, 64, 128, 192, 255], jnp.int32)
+    np.testing.assert_array_equal(tier_input(levels, 256), [-2.0, -1.0, 0.0, 1.0, 127 / 64])
+
+
+def kernels_of(config: Config) -> dict[str, np.ndarray]:
+    """Every parameter by its path, as training starts from it."""
+    params = jax.jit(partial(init_params, VideoToSound(config)))(jax.random.key(0))["params"]
+    flat = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
+
+
+def test_initialisation():
+    """Uniform: He reaches sqrt(6 / inputs), LeCun sqrt(3 / inputs); recurrent blocks orthogonal."""
+    config = with_model(PAPER, dim=96, mlp_dim=80, appearance_dim=32, variant="seq")
+    kernels = kernels_of(config)
+    he = ["frame_tier/expand/kernel", "frame_tier/upsampling/kernel", "sample_tier/hidden/kernel"]
+    he += ["big_frame_tier/upsampling/kernel", "sample_tier/expand_kernel"]
+    lecun = ["frame_tier/gru/input_kernel", "sample_tier/output/kernel"]
+    for names, square in ((he, 6), (lecun, 3)):
+        for name in names:
+            kernel = kernels[f"sample_rnn/{name}"]
+            assert np.abs(kernel).max() == pytest.approx(np.sqrt(square / len(kernel)), rel=0.02)
+            assert kernel.std() == pytest.approx(np.sqrt(square / 3 / len(kernel)), rel=0.1)
+    for place in ("encoder", "sample_rnn/big_frame_tier", "sample_rnn/frame_tier"):
+        for block in np.split(kernels[f"{place}/gru/recurrent_kernel"], 3, axis=1):
+            np.testing.assert_allclose(block.T @ block, np.eye(96), atol=1e-5)
+    embedding = kernels["sample_rnn/sample_tier/embedding"]
+    assert (embedding.std(), embedding.mean()) == pytest.approx((1, 0), abs=0.02)
+    for name, leaf in kernels.items():
+        if name.endswith(("bias", "_h0")):
+            assert not np.any(leaf), name
+
+
+@pytest.mark.parametrize(("variant", "width"), [("seq", 4096), ("flow", 8192)])
+def test_paper_s_encoder_is_as_wide_as_the_coarsest_tier(variant, width):
+    """Its last state is that tier's first one; no first state is learned beside it."""
+    config = with_model(PAPER, variant=variant)
+    model = VideoToSound(config)
+    params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))["params"]
+    assert params["encoder"]["gru"]["input_kernel"].shape == (width, 3 * 1024)
+    assert params["encoder"]["gru"]["recurrent_kernel"].shape == (1024, 3 * 1024)
+    assert params["sample_rnn"]["big_frame_tier"]["gru"]["input_kernel"].shape == (8, 3 * 1024)
+    assert "big_frame_h0" not in params["sample_rnn"]
+    assert params["sample_rnn"]["frame_h0"].shape == (1024,)
+    assert "conditioning" not in params
+
+
+CELLS_AND_LAYERS = [
+    pytest.param("gru", 1, marks=pytest.mark.slow),
+    pytest.param("lstm", 1, marks=pytest.mark.slow),
+    ("gru", 3),
+    ("lstm", 2),
+]
+TICKS = 12
+
+
+@pytest.mark.parametrize(("cell", "layers"), CELLS_AND_LAYERS)
+@pytest.mark.parametrize("layer", [BigFrameTier, FrameTier, Encoder], ids=lambda c: c.__name__)
+def test_each_layer_steps_as_it_runs(tiny, layer, cell, layers):
+    """All ticks at once equal one tick at a time, with the state carried between."""
+    config = with_model(tiny, cell=cell, rnn_layers=layers, variant="seq").model
+    random = np.random.default_rng(0)
+
+    def normal(*shape: int) -> jax.Array:
+        return jnp.asarray(random.normal(0, 1, shape), jnp.float32)
+
+    # Such as a run could leave: every h lies between -1 and 1.
+    state = jnp.asarray(random.uniform(-1, 1, (2, state_dim(config))), jnp.float32)
+    method = layer.__call__
+    if layer is BigFrameTier:
+        module = layer(config, 8, "highest")
+        gates = len(cell) * config.dim  # "gru" has three gates, "lstm" four
+        by_tick = [normal(2, TICKS, config.big_frame_size), normal(2, TICKS, gates)]
+    elif layer is FrameTier:
+        module = layer(config, "highest")
+        by_tick = [normal(2, TICKS, config.frame_size), normal(2, TICKS, config.dim)]
+
+        def method(tier, state, frames, conditioning):
+            known = tier.conditioning_gates(conditioning)
+            return tier(state, frames, known, tier.frame_kernel())
+    else:
+        module = layer(config, 8, "highest")
+        by_tick = [normal(2, TICKS, 8), jnp.asarray(random.random((2, TICKS)) < 0.7)]
+    params = jax.jit(partial(module.init, method=method))(jax.random.key(1), state, *by_tick)
+    run = jax.jit(partial(module.apply, method=method))
+    whole = run(params, state, *by_tick)
+    if layer is Encoder:
+        for tick in range(TICKS):
+            state = run(params, state, *(x[:, tick : tick + 1] for x in by_tick))
+        np.testing.assert_allclose(state, whole, atol=1e-6, rtol=0)
+        return
+
+    def to_step_state(tier, state):
+        fused_kernels = tier.rnn.fused_output_kernels(tier.upsampling.kernel)
+        return tier.rnn.to_step_state(state, fused_kernels), fused_kernels
+
+    def step(tier, primed, fused_kernels, frame, given):
+        if layer is BigFrameTier:
+            return tier.tick(primed, frame, given, fused_kernels)
+        gates = tier.conditioning_gates(given[:, None])[:, 0]
+        return tier.tick(primed, frame, gates, tier.frame_kernel(), fused_kernels)
+
+    primed, fused_kernels = module.apply(params, state, method=to_step_state)
+    step = jax.jit(partial(module.apply, method=step))
+    outputs = []
+    for tick in range(TICKS):
+        primed, output = step(params, primed, fused_kernels, *(x[:, tick] for x in by_tick))
+        outputs.append(output)
+    np.testing.assert_allclose(primed.state, whole[0], atol=1e-6, rtol=0)
+    stepped = np.concatenate(outputs, axis=1)
+    np.testing.assert_allclose(stepped, whole[1], atol=LOGIT_TOLERANCE, rtol=0)
+
+
+def test_the_sample_tier_looks_up_what_it_multiplies(tiny):
+    """Table rows of one window equal the embeddings' product with the first layer."""
+    module = SampleLevelMLP(tiny.model, "highest")
+    levels = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 40)), jnp.int32)
+    params = module.init(
+        jax.random.key(0), levels, jnp.zeros((2, 37, 32)), method=lambda m, x, c: m(m.expand(x), c)
+    )
+    whole = module.apply(params, levels, method="expand")
+    tables = module.apply(params, method="tables")
+    for sample in range(whole.shape[1]):
+        window = levels[:, sample : sample + tiny.model.frame_size]
+        np.testing.assert_allclose(look_up(tables, window), whole[:, sample], atol=1e-5, rtol=0)

@@ -1,0 +1,205 @@
+"""Checkpoints: round trips, damage, other versions."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.conftest import random_params
+from v2s_jax.checkpoints import load_params, save_params
+from v2s_jax.config import DEMO
+from v2s_jax.errors import InputError
+from v2s_jax.model import VideoToSound
+from v2s_jax.pretrained import DEFAULT_CHECKPOINT, PRETRAINED
+from v2s_jax.run_folder import CHECKPOINTS
+from v2s_jax.training.checkpoint import Checkpoint, Checkpointer
+from v2s_jax.training.state import init_state
+from v2s_jax.types import FeatureStatistics, Statistics
+
+OF_APPEARANCE = Statistics(
+    np.linspace(0, 1, 4096, dtype=np.float32), 0.25, np.eye(4096, 8, dtype=np.float32)
+)
+STATISTICS = FeatureStatistics(OF_APPEARANCE, OF_APPEARANCE)
+
+
+def a_checkpoint(config, step=0) -> Checkpoint:
+    state = init_state(VideoToSound(config), STATISTICS)._replace(step=np.int32(step))
+    carry = VideoToSound(config).apply(state.params, 4, method="initial_carry")
+    return jax.tree.map(np.asarray, Checkpoint(state, carry))
+
+
+@pytest.fixture
+def saved(tiny, tmp_path):
+    """A folder with checkpoints at steps 2 and 4."""
+    checkpoint = a_checkpoint(tiny, 2)
+    with Checkpointer(tmp_path, tiny) as checkpoints:
+        checkpoints.save(checkpoint)
+        checkpoints.save(a_checkpoint(tiny, 4))
+    return tmp_path
+
+
+def test_params_file_round_trip(tiny, tmp_path):
+    params = random_params(tiny)
+    file = tmp_path / "a.safetensors"
+    save_params(file, tiny, params)
+    config, read = load_params(file)
+    assert config == tiny
+    assert jax.tree.structure(read) == jax.tree.structure(params)
+    for got, given in zip(jax.tree.leaves(read), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(got, np.asarray(given).astype(np.float16).astype(np.float32))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_newest_step_of_a_run_is_read(tiny, saved):
+    config, params = load_params(saved)
+    assert config == tiny
+    for got, given in zip(
+        jax.tree.leaves(params), jax.tree.leaves(a_checkpoint(tiny).state.params), strict=True
+    ):
+        np.testing.assert_array_equal(got, given)
+    with Checkpointer(saved, tiny) as checkpoints:
+        found = checkpoints.restore_latest(a_checkpoint(tiny))
+    assert found is not None and int(found.state.step) == 4
+
+
+def test_old_checkpoints_go(tiny, tmp_path):
+    keeping = dataclasses.replace(
+        tiny, training=dataclasses.replace(tiny.training, keep_checkpoints=2)
+    )
+    with Checkpointer(tmp_path, keeping) as checkpoints:
+        for step in (1, 2, 3, 4):
+            checkpoints.save(a_checkpoint(keeping, step))
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
+
+
+def test_a_new_folder_has_no_checkpoint(tiny, tmp_path):
+    with Checkpointer(tmp_path, tiny) as checkpoints:
+        assert checkpoints.restore_latest(a_checkpoint(tiny)) is None
+
+
+def data_files(step_folder):
+    files = [p for p in step_folder.rglob("d/*") if p.is_file()]
+    assert files
+    return files
+
+
+def test_flipped_bytes_are_noticed(tiny, saved):
+    for file in data_files(saved / CHECKPOINTS / "4"):
+        data = bytearray(file.read_bytes())
+        middle = len(data) // 2
+        data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
+        file.write_bytes(data)
+    with pytest.raises(InputError, match=r"4: damaged checkpoint .*delete this folder"):
+        load_params(saved)
+    with pytest.raises(InputError, match="no whole checkpoint"), Checkpointer(saved, tiny) as kept:
+        shutil.rmtree(saved / CHECKPOINTS / "2")
+        kept.restore_latest(a_checkpoint(tiny))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "meta"])
+def test_a_run_goes_on_from_the_newest_whole_checkpoint(tiny, saved, caplog, damage):
+    """The damaged one is named and set aside, and its step can be saved again."""
+    newest = saved / CHECKPOINTS / "4"
+    for file in [newest / "meta" / "metadata"] if damage == "meta" else data_files(newest):
+        data = bytearray(file.read_bytes())
+        if damage == "flipped":
+            middle = len(data) // 2
+            data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
+        file.write_bytes(data if damage == "flipped" else data[: len(data) // 2])
+    with Checkpointer(saved, tiny) as checkpoints:
+        found = checkpoints.restore_latest(a_checkpoint(tiny))
+        assert found is not None and int(found.state.step) == 2
+        assert f"{newest}: damaged checkpoint" in caplog.text
+        assert "going on from step 2" in caplog.text
+        assert (saved / "damaged" / "4.0").is_dir()
+        checkpoints.save(a_checkpoint(tiny, 4))
+    with Checkpointer(saved, tiny) as checkpoints:
+        found = checkpoints.restore_latest(a_checkpoint(tiny))
+    assert found is not None and int(found.state.step) == 4
+
+
+def test_cut_files_are_noticed(tiny, saved):
+    for file in data_files(saved / CHECKPOINTS / "4"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"4: damaged checkpoint"):
+        load_params(saved)
+    shutil.rmtree(saved / CHECKPOINTS / "4")
+    load_params(saved)
+
+
+def test_missing_and_empty(tmp_path):
+    with pytest.raises(InputError, match="no such checkpoint"):
+        load_params(tmp_path / "nothing")
+    with pytest.raises(InputError, match="a folder without a checkpoint"):
+        load_params(tmp_path)
+
+
+def test_other_files_are_refused(tiny, tmp_path):
+    text = tmp_path / "a.safetensors"
+    text.write_text("no tensors here")
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        load_params(text)
+    foreign = tmp_path / "b.safetensors"
+    save_file({"w": np.zeros(3, np.float32)}, foreign)
+    with pytest.raises(InputError, match="holds no v2s_jax config"):
+        load_params(foreign)
+
+
+def test_other_versions_are_refused(tiny, tmp_path):
+    fields = json.loads(tiny.to_json())
+    for name, change, message in [
+        ("old", {"format_version": 0}, "config format 0"),
+        ("unknown", {"colour": "red"}, "does not fit this version"),
+        ("sizes", {"model": {**dataclasses.asdict(tiny.model), "frame_size": 3}}, "frame_size 3"),
+    ]:
+        file = tmp_path / f"{name}.safetensors"
+        text = json.dumps({**fields, **change})
+        save_file({"w": np.zeros(3, np.float32)}, file, metadata={"config": text})
+        with pytest.raises(InputError, match=message) as caught:
+            load_params(file)
+        assert str(file) in str(caught.value)
+
+
+def test_missing_tensors_and_other_shapes_are_refused(tiny, tmp_path):
+    file = tmp_path / "a.safetensors"
+    whole = random_params(tiny)
+    for change, message in [
+        (lambda tree: tree.pop("conditioning"), "conditioning/.* has shape None, .* wants"),
+        (lambda tree: tree.update(more=np.zeros(2)), r"more has shape \(2,\), .* wants None"),
+        (
+            lambda tree: tree["sample_rnn"].update(frame_h0=np.zeros(3)),
+            r"frame_h0 has shape \(3,\)",
+        ),
+    ]:
+        tree = {**whole["params"], "sample_rnn": dict(whole["params"]["sample_rnn"])}
+        change(tree)
+        save_params(file, tiny, {"params": tree})
+        with pytest.raises(InputError, match=message):
+            load_params(file)
+
+
+def test_a_path_that_no_file_can_have_is_refused():
+    with pytest.raises(InputError, match="cannot be read"):
+        load_params(Path("x" * 300))
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_shipped_checkpoint_loads_by_its_name(name, tmp_path, monkeypatch):
+    """Parameters only, without pickle, of the demo preset; a file of that name comes first."""
+    config, params = load_params(Path(name))
+    assert config.model == dataclasses.replace(DEMO.model, variant=name)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name}: not a readable checkpoint"):
+        load_params(Path(name))
+
+
+def test_the_shipped_checkpoints_are_small():
+    assert DEFAULT_CHECKPOINT in PRETRAINED.values()
+    assert sum(path.stat().st_size for path in PRETRAINED.values()) <= 15_000_000

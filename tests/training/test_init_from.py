@@ -1,0 +1,240 @@
+"""What a run begins with: parameters of another run, and layers that remember for long."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+
+from tests.conftest import random_params, with_model
+from tests.training_clips import STATISTICS, Clips, data_of, small
+from v2s_jax.checkpoints import load_params, save_params
+from v2s_jax.config import MAX_CHRONO_INIT_TICKS, TINY, Config
+from v2s_jax.errors import InputError
+from v2s_jax.model import (
+    VideoToSound,
+    apply_chrono_init,
+    encode,
+    forward,
+    init_params,
+    initial_carry,
+)
+from v2s_jax.model.loss import masked_nll
+from v2s_jax.model.rnn import LSTM_FORGET_BIAS
+from v2s_jax.training.init_from import warm_start
+from v2s_jax.training.loop import train
+from v2s_jax.training.state import init_state
+
+
+def with_training(config: Config, **training) -> Config:
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
+
+
+def flat(params) -> dict[str, np.ndarray]:
+    leaves = flatten_dict(params["params"], sep="/")
+    return {name: np.asarray(leaf) for name, leaf in leaves.items()}
+
+
+@pytest.fixture
+def given(tiny, tmp_path):
+    """A file of Frame's parameters."""
+    config, path = small(tiny), tmp_path / "frame.safetensors"
+    save_params(path, config, random_params(config))
+    return path
+
+
+def state_of(config: Config):
+    return init_state(VideoToSound(config), STATISTICS)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_an_equal_model_begins_with_all_of_it(tiny, given, ema_decay):
+    config = small(tiny, init_from=str(given), ema_decay=ema_decay)
+    drawn = state_of(config)
+    state, words = warm_start(given, config, drawn)
+    read, own = flat(load_params(given)[1]), flat(state.params)
+    assert read.keys() == own.keys()
+    for name, leaf in read.items():
+        np.testing.assert_array_equal(own[name], leaf)
+    np.testing.assert_equal(
+        jax.tree.map(np.asarray, state.opt_state), jax.tree.map(np.asarray, drawn.opt_state)
+    )
+    assert (state.average is None) == (ema_decay == 0)
+    assert state.result is state.params if ema_decay == 0 else state.result == state.params
+    assert words == f"11 of 11 layers from {given}"
+
+
+def test_another_variant_takes_the_layers_that_fit(tiny, given):
+    """Seq's coarsest tier reads no vision, and Frame has no encoder: both are drawn."""
+    config = with_model(small(tiny, init_from=str(given), chrono_init_max_ticks=64), variant="seq")
+    drawn = flat(state_of(config).params)
+    state, words = warm_start(given, config, state_of(config))
+    read, own = flat(load_params(given)[1]), flat(state.params)
+    anew = ("encoder/gru", "sample_rnn/big_frame_tier/gru")
+    drawn_anew = ("encoder/gru", "sample_rnn", "sample_rnn/big_frame_tier/gru")
+    assert words == f"9 of 12 layers from {given}; drawn: {', '.join(drawn_anew)}"
+    assert drawn.keys() == own.keys()
+    for name, leaf in own.items():
+        is_drawn = name.startswith(anew) or name.endswith("_h0")
+        np.testing.assert_array_equal(leaf, (drawn if is_drawn else read)[name])
+
+
+def test_what_fits_nowhere_is_refused(tiny, given):
+    """Statistics of the features fit still, but nothing is learned there."""
+    config = with_model(small(tiny, init_from=str(given)), dim=24, mlp_dim=20, embedding_dim=7)
+    config = with_model(config, visual_proj_dim=9)
+    with pytest.raises(
+        InputError, match=r"no layer that is learned has the sizes of this model's: give the"
+    ):
+        warm_start(given, config, state_of(config))
+
+
+@pytest.mark.parametrize("variant", ["frame", "seq"])
+@pytest.mark.parametrize("projected", [True, False])
+def test_what_reads_other_features_is_drawn(tiny, tmp_path, variant, projected):
+    """That is the projection, or without one the layer that the features go into."""
+    own = with_model(small(tiny), variant=variant, rnn_layers=2)
+    if not projected:
+        own = with_model(own, visual_proj_dim=None, standardize_appearance=False)
+    path = tmp_path / "pixels.safetensors"
+    save_params(path, own, random_params(own))
+    config = dataclasses.replace(own, extractor="vgg19")
+    drawn = flat(state_of(config).params)
+    state, words = warm_start(path, config, state_of(config))
+    read = flat(load_params(path)[1])
+    first = "encoder/gru/" if variant == "seq" else "sample_rnn/big_frame_tier/gru/"
+    anew = "conditioning" if projected else first
+    assert "drawn: " + anew.removesuffix("/") in words
+    for name, leaf in flat(state.params).items():
+        np.testing.assert_array_equal(leaf, (drawn if name.startswith(anew) else read)[name])
+
+
+def test_levels_of_other_amplitudes_are_refused(tiny, given):
+    config = with_model(small(tiny, init_from=str(given)), quantization="mu_law")
+    with pytest.raises(InputError, match="its levels are linear, this run's mu_law: add"):
+        warm_start(given, config, state_of(config))
+
+
+def test_a_file_that_is_missing_is_told(tiny, tmp_path):
+    config = small(tiny, init_from=str(tmp_path / "none.safetensors"), steps=2)
+    with pytest.raises(InputError, match=r"none\.safetensors: no such checkpoint"):
+        train(config, data_of(Clips(config)), tmp_path, jax.devices()[:1])
+
+
+def test_a_run_that_began_so_goes_on_without_what_it_began_from(tiny, given, tmp_path, capsys):
+    """Bit for bit the same run, though what it began from is gone when it goes on."""
+    config = small(tiny, init_from=str(given), steps=8, checkpoint_every_steps=4)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    train(config, data_of(Clips(config)), whole, jax.devices()[:1])
+    assert f"11 of 11 layers from {given}" in capsys.readouterr().out
+    with pytest.raises(ConnectionAbortedError):
+        stopping = Clips(config, stop_before=3)
+        train(config, data_of(stopping), stopped, jax.devices()[:1])
+    given.unlink()
+    train(config, data_of(Clips(config)), stopped, jax.devices()[:1])
+    resumed = flat(load_params(stopped)[1])
+    for name, leaf in flat(load_params(whole)[1]).items():
+        np.testing.assert_array_equal(resumed[name], leaf)
+
+
+def test_updates_begin_from_another_run(tiny, given, tmp_path):
+    """With next to no learning rate a run ends with what it began from: here, a run's folder."""
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for init_from, folder in zip((given, folders[0]), folders, strict=True):
+        folder.mkdir()
+        config = small(tiny, init_from=str(init_from), steps=2, learning_rate=1e-12)
+        train(config, data_of(Clips(config)), folder, jax.devices()[:1])
+    own = flat(load_params(folders[1])[1])
+    for name, leaf in flat(load_params(given)[1]).items():
+        np.testing.assert_allclose(own[name], leaf, atol=1e-9)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_time_constants_are_evenly_spaced_in_the_logarithm(cell):
+    """Half as much is left of a unit after log(2) times its constant, each layer has them all."""
+    config = with_model(TINY, variant="seq", cell=cell, rnn_layers=2)
+    plain = init_params(VideoToSound(config), jax.random.key(0))
+    before, after = flat(plain), flat(apply_chrono_init(plain, config.model, 200))
+    dim = config.model.dim
+    for name, leaf in after.items():
+        layer, _, parameter = name.rpartition("/")
+        part = layer.rpartition("/")[0]
+        if parameter != "input_bias":
+            np.testing.assert_array_equal(leaf, before[name])
+            continue
+        let_in, keep = leaf[:dim], 1 / (1 + np.exp(-leaf[dim : 2 * dim].astype(np.float64)))
+        constants = 1 / (1 - keep)
+        if part == "sample_rnn/frame_tier":
+            assert constants == pytest.approx(1 + np.exp(LSTM_FORGET_BIAS) if cell == "lstm" else 2)
+        else:
+            assert constants[[0, -1]] == pytest.approx([2, 200], rel=1e-4)
+            spacing = np.log(100) / (dim - 1)
+            np.testing.assert_allclose(np.diff(np.log(constants)), spacing, rtol=1e-3)
+        np.testing.assert_allclose(let_in, -leaf[dim : 2 * dim] if cell == "lstm" else 0, rtol=1e-6)
+        np.testing.assert_array_equal(leaf[2 * dim :], before[name][2 * dim :])
+    assert apply_chrono_init(plain, config.model, None) is plain
+
+
+def test_a_memory_carries_the_gradient_of_what_is_far_back(tiny):
+    """A first video frame reaches the encoder's state 400 frames on; plainly drawn, it does not."""
+    reach = {}
+    for ticks in (None, 400):
+        config = with_model(small(tiny, chrono_init_max_ticks=ticks), variant="seq")
+        model, params = VideoToSound(config, "highest"), state_of(config).params
+        random = np.random.default_rng(0)
+        features = jnp.asarray(random.random((1, 400, config.model.feature_dim)), jnp.float32)
+        carry, seen = initial_carry(model, params, 1), jnp.ones((1, 400), bool)
+
+        def last(features, model=model, params=params, carry=carry, seen=seen):
+            return jnp.sum(encode(model, params, carry, features, seen).big_frame)
+
+        reach[ticks] = float(jnp.abs(jax.grad(last)(features)[0, 0]).max())
+    assert reach[400] > 1e-4
+    assert reach[None] < 1e-12
+
+
+def test_an_lstm_s_gradient_does_not_blow_up_on_its_way_through_a_clip(tiny):
+    """With a frame tier as it is plainly drawn it is a hundred thousand times as large."""
+    config = with_model(
+        small(tiny, chrono_init_max_ticks=1000), cell="lstm", variant="unconditional"
+    )
+    model, params = VideoToSound(config, "highest"), state_of(config).params
+    plain = init_params(model, jax.random.key(0))["params"]["sample_rnn"]["frame_tier"]
+    samples = 512 * config.model.big_frame_size
+    noise = np.random.default_rng(0).normal(128, 12, (1, samples)).clip(0, 255)
+    levels, heard = jnp.asarray(noise, jnp.int32), jnp.ones((1, samples), bool)
+    frames = samples // config.clock.samples_per_video_frame
+    nothing = jnp.zeros((1, frames, config.model.feature_dim))
+    carry = initial_carry(model, params, 1)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        _, logits = forward(model, params, carry, levels, nothing)
+        return jnp.sum(masked_nll(logits, levels, heard)) / samples
+
+    assert float(optax.tree.norm(gradient(params))) < 10
+    rnn = {**params["params"]["sample_rnn"], "frame_tier": plain}
+    blown_up = gradient({"params": {**params["params"], "sample_rnn": rnn}})
+    assert not float(optax.tree.norm(blown_up)) < 1e5
+
+
+@pytest.mark.parametrize("ticks", [1, 2**23 + 1, 10**20])
+def test_a_memory_that_no_gate_can_have_is_refused(tiny, ticks):
+    with pytest.raises(InputError, match=f"memory_ticks is {ticks}: use 2 to 8388608, or leave"):
+        small(tiny, chrono_init_max_ticks=ticks)
+
+
+def test_the_longest_memory_still_forgets():
+    kept = jax.jit(jax.nn.sigmoid)(jnp.log(jnp.float32(MAX_CHRONO_INIT_TICKS - 1)))
+    assert float(kept) < 1
+
+
+def test_an_empty_beginning_is_refused(tiny):
+    with pytest.raises(InputError, match=r"begin_from is empty: give a \.safetensors file"):
+        small(tiny, init_from="")

@@ -1,0 +1,1 @@
+"""Datasets of real videos in class folders: layout, split, extraction on Beam."""

@@ -1,0 +1,148 @@
+"""`v2s prepare stats`: how many clips of which length, as the paper's Figure 2 has it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from etils import epath
+
+from v2s_jax.datasets.folders.manifest import MANIFEST, Row, read_manifest
+from v2s_jax.datasets.remote import is_remote
+from v2s_jax.errors import InputError
+from v2s_jax.io import atomic_write
+
+LENGTH_EDGES_SEC = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
+"""From 2 s on those of the paper's Figure 2; the last bin has all from 8 s up."""
+
+LENGTH_NAMES = ("under 2 s", "2 to 4 s", "4 to 6 s", "6 to 8 s", "8 s and more")
+PICTURE_WIDTH_IN = 10.0
+LINE_HEIGHT_IN = 0.32
+MARGIN_IN = 1.6
+
+
+@dataclass(frozen=True)
+class CategoryLengths:
+    """One line of the table."""
+
+    category: str
+    clips: int
+    mean_sec: float
+    sd_sec: float
+    """Standard deviation of the lengths themselves (divided by n)."""
+    hours: float
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The clips of a data set by category and length of the file's pictures."""
+
+    categories: tuple[CategoryLengths, ...]
+    total: CategoryLengths
+    shares: tuple[float, ...]
+    """Share of clips in each bin of `LENGTH_NAMES`."""
+
+
+@dataclass(frozen=True)
+class StatsArgs:
+    """Tell how many clips of which length a data set holds, as table and picture."""
+
+    data: tyro.conf.Positional[str]
+    """Folder of a data set that `folder` made: OUT/NAME, or one that holds a manifest.jsonl."""
+    out: Path | None = None
+    """Folder that gets lengths.json and lengths.png; the data set's own unless given."""
+
+    def run(self) -> None:
+        """Print the table, write it and the picture."""
+        if is_remote(self.data) and self.out is None:
+            raise InputError(f"{self.data}: is no folder here: give --out, for table and picture")
+        rows = list(read_manifest(epath.Path(self.data) / MANIFEST))
+        lengths = measure_lengths(rows, self.data)
+        print("\n".join(table(lengths)))
+        out = self.out or Path(self.data)
+        with atomic_write(out / "lengths.json") as temporary:
+            temporary.write_text(json.dumps(_as_json(lengths), indent=2) + "\n")
+        with atomic_write(out / "lengths.png") as temporary:
+            draw(lengths, temporary)
+        print(f"{out / 'lengths.png'}: the same as a picture")
+
+
+def measure_lengths(rows: Sequence[Row], where: str) -> Lengths:
+    """Return the lengths of the clips that are used: of their files' pictures, uncut, not looped.
+
+    Raises InputError when no clip is used.
+    """
+    used = [(row.category or "", row.source_sec or 0.0) for row in rows if row.status == "used"]
+    if not used:
+        raise InputError(f"{where}: its manifest has no file that is used: nothing to count")
+    seconds = np.array([sec for _, sec in used])
+    names = np.array([category for category, _ in used])
+    edges = np.array(LENGTH_EDGES_SEC[1:-1])
+    bins = np.bincount(np.searchsorted(edges, seconds, side="right"), minlength=len(LENGTH_NAMES))
+    return Lengths(
+        categories=tuple(_line(name, seconds[names == name]) for name in sorted(set(names))),
+        total=_line("all", seconds),
+        shares=tuple(float(share) for share in bins / len(seconds)),
+    )
+
+
+def _line(category: str, seconds: np.ndarray) -> CategoryLengths:
+    return CategoryLengths(
+        category=str(category),
+        clips=len(seconds),
+        mean_sec=float(seconds.mean()),
+        sd_sec=float(seconds.std()),
+        hours=float(seconds.sum() / 3_600),
+    )
+
+
+def table(lengths: Lengths) -> list[str]:
+    """Return the lines of the table."""
+    width = max(len(line.category) for line in (*lengths.categories, lengths.total))
+    lines = [f"{'category':{max(width, 8)}}   clips   length, mean and sd   hours"]
+    for line in (*lengths.categories, lengths.total):
+        lines.append(
+            f"{line.category:{max(width, 8)}}  {line.clips:6,}  {line.mean_sec:8.1f} +/- "
+            f"{line.sd_sec:4.1f} s  {line.hours:8.2f}"
+        )
+    lines += ["", "length         share of clips"]
+    for name, share in zip(LENGTH_NAMES, lengths.shares, strict=True):
+        lines.append(f"{name:14} {share:8.1%}")
+    return lines
+
+
+def _as_json(lengths: Lengths) -> dict[str, object]:
+    return {
+        "categories": [vars(line) for line in lengths.categories],
+        "total": vars(lengths.total),
+        "length_shares": dict(zip(LENGTH_NAMES, lengths.shares, strict=True)),
+    }
+
+
+def draw(lengths: Lengths, path: Path) -> None:
+    """Draw clips per category, with mean length and deviation, beside the histogram of lengths."""
+    lines = lengths.categories[::-1]
+    height_in = MARGIN_IN + LINE_HEIGHT_IN * max(len(lines), len(LENGTH_NAMES))
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(PICTURE_WIDTH_IN, height_in), layout="constrained", width_ratios=(3, 2)
+    )
+    bars = left.barh(range(len(lines)), [line.clips for line in lines])
+    left.set_yticks(range(len(lines)), [line.category for line in lines], parse_math=False)
+    texts = [f" {line.clips:,}  ({line.mean_sec:.1f} ± {line.sd_sec:.1f} s)" for line in lines]
+    left.bar_label(bars, texts)
+    left.margins(x=0.35)
+    left.set_xlabel("clips (length: mean ± standard deviation)")
+    shares = [100 * share for share in lengths.shares]
+    right.bar_label(right.bar(LENGTH_NAMES, shares, color="tab:orange"), fmt="%.1f %%")
+    right.tick_params(axis="x", rotation=30)
+    right.set_ylabel("share of clips, %")
+    right.margins(y=0.15)
+    total = lengths.total
+    figure.suptitle(
+        f"{total.clips:,} clips, {total.hours:.2f} h, {total.mean_sec:.2f} ± {total.sd_sec:.2f} s"
+    )
+    figure.savefig(path)
+    plt.close(figure)

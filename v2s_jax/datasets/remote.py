@@ -1,0 +1,45 @@
+"""Files that may lie on this machine or in a bucket (gs://)."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from etils import epath
+
+from v2s_jax.errors import InputError
+from v2s_jax.io import atomic_write
+
+
+def is_remote(path: epath.Path | str) -> bool:
+    """Return whether a path is a URL."""
+    return "://" in str(path)
+
+
+@contextmanager
+def local_copy(path: str) -> Iterator[Path]:
+    """Give a local file with the bytes of `path`: itself, or a copy while the block runs.
+
+    Raises InputError when it cannot be read.
+    """
+    if not is_remote(path):
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.rsplit("/", 1)[-1]
+        try:
+            with epath.Path(path).open("rb") as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        except Exception as error:  # remote stores have a type for each way of failing
+            raise InputError(f"{path}: cannot be fetched ({error}): check the bucket") from error
+        yield copy
+
+
+def write_bytes(path: epath.Path, data: bytes) -> None:
+    """Write a file that appears when it is whole; in a bucket every file does."""
+    if is_remote(path):
+        path.write_bytes(data)
+        return
+    with atomic_write(Path(path)) as temporary:
+        temporary.write_bytes(data)

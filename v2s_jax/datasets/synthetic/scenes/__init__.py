@@ -1,0 +1,1 @@
+"""The ten categories of the synthetic dataset."""

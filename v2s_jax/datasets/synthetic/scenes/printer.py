@@ -1,0 +1,219 @@
+"""Printer: a carriage that runs between stops, and paper that is fed between two runs.
+
+    rest -> feed (0.22 s: the paper moves up a line) -> run: speed up (0.1 s), even speed,
+    slow down (0.1 s) -> knock against the stop -> rest
+
+The stepper motor's tone is proportional to the speed |dx/dt|, and to the inverse of the
+carriage's width: a heavier carriage has a slower motor. A second motor hums while paper moves.
+The stop against which the next run ends is a red flag on the rail: where the flag is and how fast
+the carriage comes tell when it will knock. Nothing moves, nothing sounds.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from v2s_jax.datasets.synthetic import drawing
+from v2s_jax.datasets.synthetic.randomness import Rng
+from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
+from v2s_jax.datasets.synthetic.sound import Track, knock
+from v2s_jax.datasets.synthetic.trajectory import PAST_SEC, Trajectory, smoothstep
+from v2s_jax.datasets.synthetic.voice import partials
+
+RAMP_SEC = 0.10  # to speed up and to slow down
+SPEED_PX_SEC = (90.0, 240.0)
+RAIL_PX = 84.0  # length of the carriage's way
+SHORTEST_RUN_PX = 34.0
+REST_SEC = (0.06, 0.15, 0.70)  # before a feed: shortest, mean excess, longest
+FEED_SEC = 0.22
+LINE_PX = 8.0  # that the paper moves up in one feed
+
+TONE_PX = 76.0  # steps per px of travel, times the carriage's width: 1.2 kHz at the most
+TONE_PARTIALS = (1.0, 0.55, 0.0, 0.30, 0.0, 0.15)
+TONE_PEAK = 0.22
+FULL_LEVEL_PX_SEC = 60.0  # from this speed on the tone is at its full level
+FEED_STEPS_PX = 5.0  # steps per px of paper: 180 Hz on average
+FEED_PARTIALS = (1.0, 0.6, 0.5, 0.3, 0.2)
+FEED_PEAK = 0.10
+KNOCK_HZ = np.array([310.0, 820.0, 1_750.0])
+KNOCK_AMPLITUDE = np.array([1.0, 0.7, 0.5])
+KNOCK_SEC = 0.012  # decay time of the lowest part
+KNOCK_PEAK = 0.40  # at the highest speed; ~ speed
+
+CARRIAGE_PX = (14.0, 26.0)  # width
+_PAPER = drawing.colour(0.12, 0.02, 0.97)
+
+
+class Runs(NamedTuple):
+    """The carriage's runs, each after a feed of the paper; the story starts before the clip."""
+
+    start_sec: Float64[np.ndarray, " runs"]
+    end_sec: Float64[np.ndarray, " runs"]
+    """When the carriage knocks against the stop."""
+    speed_px_sec: Float64[np.ndarray, " runs"]
+    """Between the ramps; rightwards above 0."""
+    from_px: float
+    """Where the first run starts, along the rail."""
+
+
+class Look(NamedTuple):
+    """What differs between the printers of two clips."""
+
+    carriage_px: float
+    rail_y_px: float
+    case: drawing.Colour
+    carriage: drawing.Colour
+    wall: drawing.Colour
+
+
+def make(setting: SceneContext) -> Scene:
+    """Make one clip of a printer; all of its sound follows from the state."""
+    look = choose_look(setting.look.stream("look"))
+    runs = choose_runs(setting.motion.stream("runs"), setting.end_sec, setting.at_rest)
+    painting = setting.painting(_still_life(look))
+    render(painting, look, runs, setting.picture_times_sec, setting.look.stream("text"))
+    track, rate_hz = setting.track(), setting.clock.sample_rate_hz
+    hear(track, look.carriage_px, runs, rate_hz)
+    knock = np.rint(runs.end_sec * rate_hz)
+    state = {
+        "carriage_px": look.carriage_px,
+        "start_sec": runs.start_sec.tolist(),
+        "knock_sec": runs.end_sec.tolist(),
+        "speed_px_sec": runs.speed_px_sec.tolist(),
+    }
+    heard = knock[(knock >= 0) & (knock < setting.samples)] / rate_hz
+    return Scene(painting, track, heard, state)
+
+
+def choose_runs(draws: Rng, end_sec: float, at_rest: bool = False) -> Runs:
+    """Draw runs until the clip is over."""
+    starts, ends, speeds = [], [], []
+    first = place = draws.between(0.0, RAIL_PX)
+    time_sec = -PAST_SEC
+    while time_sec < end_sec and not at_rest:
+        time_sec += draws.waiting_time(*REST_SEC) + FEED_SEC
+        room = np.array([place, RAIL_PX - place])  # to the left and to the right
+        usable = np.maximum(room - SHORTEST_RUN_PX, 0.0)
+        rightwards = draws.between(0.0, usable.sum()) >= usable[0]
+        way_px = draws.between(SHORTEST_RUN_PX, room[int(rightwards)])
+        sign = 1.0 if rightwards else -1.0
+        speed = draws.between(*SPEED_PX_SEC)
+        speed = min(speed, way_px / RAMP_SEC - 1.0)  # both ramps together cover speed * RAMP_SEC
+        starts.append(time_sec)
+        time_sec += way_px / speed + RAMP_SEC
+        ends.append(time_sec)
+        speeds.append(sign * speed)
+        place += sign * way_px
+    return Runs(np.array(starts), np.array(ends), np.array(speeds), first)
+
+
+def speed_story(runs: Runs, signed: bool) -> Trajectory:
+    """Return the carriage's speed in px/s; its integral is the way it has gone."""
+    turns = np.stack([runs.start_sec, runs.end_sec - RAMP_SEC], axis=1).reshape(-1)
+    speed = runs.speed_px_sec if signed else np.abs(runs.speed_px_sec)
+    levels = np.stack([speed, np.zeros(len(speed))], axis=1).reshape(-1)
+    return Trajectory(turns, np.full(len(turns), RAMP_SEC), np.concatenate([[0.0], levels]))
+
+
+def place_px(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
+    """Return where the carriage's middle is along the rail."""
+    way = speed_story(runs, signed=True)
+    before = way.integral(np.array([-PAST_SEC]))[0]
+    return runs.from_px + way.integral(time_sec) - before
+
+
+def fed_lines(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
+    """Return how many lines of paper have been fed."""
+    part = (time_sec[:, None] - (runs.start_sec - FEED_SEC)) / FEED_SEC
+    return smoothstep(part).sum(axis=1)
+
+
+def hear(track: Track, carriage_px: float, runs: Runs, sample_rate_hz: int) -> None:
+    """Add the sound of the motors and of the knocks to the track."""
+    time_sec = np.arange(len(track.known)) / sample_rate_hz
+    speed = speed_story(runs, signed=False)
+    level = np.clip(speed.value(time_sec) / FULL_LEVEL_PX_SEC, 0.0, 1.0)
+    turns = speed.integral(time_sec) * (TONE_PX / carriage_px)
+    track.add(0, TONE_PEAK * level * partials(turns, TONE_PARTIALS))
+    hum = partials(fed_lines(runs, time_sec) * LINE_PX * FEED_STEPS_PX, FEED_PARTIALS)
+    track.add(0, FEED_PEAK * np.minimum(1.0, 2.0 * _feed_speed(runs, time_sec)) * hum)
+    stop = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, sample_rate_hz)
+    for end_sec, run_px_sec in zip(runs.end_sec.tolist(), runs.speed_px_sec.tolist(), strict=True):
+        hit = KNOCK_PEAK * abs(run_px_sec) / SPEED_PX_SEC[1]
+        track.add(round(end_sec * sample_rate_hz), hit * stop)
+
+
+def _feed_speed(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
+    """Return the paper's speed over its largest."""
+    part = (time_sec[:, None] - (runs.start_sec - FEED_SEC)) / FEED_SEC
+    part = np.clip(part, 0.0, 1.0)
+    return (4.0 * part * (1.0 - part)).sum(axis=1)
+
+
+def choose_look(draws: Rng) -> Look:
+    """Draw the carriage's width, the place and the colours; it stays dark in a light case."""
+    return Look(
+        carriage_px=draws.leading(*CARRIAGE_PX),
+        rail_y_px=82.0 + draws.between(-4.0, 4.0),
+        case=drawing.colour(draws.between(0.0, 1.0), 0.08, draws.between(0.72, 0.86)),
+        carriage=drawing.colour(draws.between(0.0, 1.0), 0.60, draws.between(0.25, 0.38)),
+        wall=drawing.colour(draws.between(0.0, 1.0), 0.25, draws.between(0.40, 0.55)),
+    )
+
+
+def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+    """Draw wall and paper."""
+    canvas = drawing.shaded(look.wall, 0.7 * look.wall)
+    drawing.paint(canvas, drawing.rectangle(30.0, 4.0, 98.0, look.rail_y_px), _PAPER)
+    return canvas
+
+
+def render(
+    painting: drawing.Painting, look: Look, runs: Runs, time_sec: np.ndarray, draws: Rng
+) -> None:
+    """Paint the text on the paper, the case before it, the flag and the carriage."""
+    rail_y = look.rail_y_px
+    fed_px = LINE_PX * fed_lines(runs, time_sec)
+    text = _text(rail_y, fed_px, draws)
+    painting.paint(text, drawing.colour(0.6, 0.3, 0.25), drawing.pose(0.0, -fed_px))
+    painting.paint(drawing.rectangle(6.0, rail_y - 24.0, 122.0, 124.0), look.case)
+    slot = drawing.rectangle(10.0, rail_y - 15.0, 118.0, rail_y + 15.0)
+    painting.paint(slot, drawing.colour(0.6, 0.1, 0.55))
+    rail = drawing.rectangle(10.0, rail_y - 2.0, 118.0, rail_y + 2.0)
+    painting.paint(rail, drawing.colour(0.6, 0.05, 0.85))
+    left, half = 64.0 - 0.5 * RAIL_PX, 0.5 * look.carriage_px
+    flag_x = left + flag_px(runs, half, time_sec)
+    flag = drawing.box(flag_x - 2.0, rail_y + 3.0, flag_x + 2.0, rail_y + 24.0)
+    painting.paint(flag, drawing.colour(0.0, 0.85, 0.85), drawing.pose(flag_x, rail_y))
+    place = left + place_px(runs, time_sec)
+    motion = drawing.pose(place, rail_y)
+    body = drawing.box(place - half, rail_y - 13.0, place + half, rail_y + 13.0)
+    painting.paint(body, look.carriage, motion)
+    label = drawing.box(place - 0.5 * half, rail_y - 9.0, place + 0.5 * half, rail_y - 4.0)
+    painting.paint(label, _PAPER, motion)
+
+
+def flag_px(
+    runs: Runs, half_carriage_px: float, time_sec: Float64[np.ndarray, " times"]
+) -> Float64[np.ndarray, " times"]:
+    """Return where the flag stands along the rail: where the carriage's leading side will stop.
+
+    It moves during the feed.
+    """
+    goal = place_px(runs, runs.end_sec) + half_carriage_px * np.sign(runs.speed_px_sec)
+    goal = np.concatenate([[runs.from_px + half_carriage_px], goal])
+    moved = smoothstep((time_sec[:, None] - runs.start_sec + FEED_SEC) / FEED_SEC)
+    return goal[0] + moved @ np.diff(goal)
+
+
+def _text(rail_y_px: float, fed_px: np.ndarray, draws: Rng) -> drawing.Coverage:
+    """Cover lines of text of random lengths that move up with the paper, over the paper only."""
+    rows = np.arange(drawing.PICTURE_PX)
+    count = int((fed_px.max() + rail_y_px) / LINE_PX) + 1
+    ends = 40.0 + 54.0 * draws.uniforms(count)
+    line_y = LINE_PX * (1.0 + np.arange(count)) - fed_px[:, None]
+    across = np.clip(np.minimum(rows - 34.0, ends[:, None] - rows) + 0.5, 0.0, 1.0)
+    down = np.clip(1.5 + 0.5 - np.abs(rows[:, None] - line_y[:, None, :]), 0.0, 1.0)
+    down = down * (rows[:, None] > 5.0)
+    return down @ across

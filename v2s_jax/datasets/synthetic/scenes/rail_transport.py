@@ -1,0 +1,256 @@
+"""Rail transport: a railcar that passes between two tunnels, seen and heard from beside the track.
+
+The car goes round: it leaves one tunnel, passes, enters the other. Its speed moves smoothly from
+one level to the next, down to a stop. The motor's tone is proportional to the speed, and its
+level to speed over distance; a lower car, and so a lower tunnel, whines higher. Sound takes its
+time: what is heard at t left the car at t_e with t = t_e + r(t_e) / c, which shifts an oncoming
+tone by the Doppler factor c / (c - v_r). Each of the two bogies knocks at each rail joint; joints
+are marked by white posts, so a knock can be seen coming. The part of the car outside the tunnels
+is the part of the sound that is heard. A standing car is silent.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from v2s_jax.datasets.synthetic import drawing
+from v2s_jax.datasets.synthetic.randomness import Rng
+from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
+from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, coloured, knock
+from v2s_jax.datasets.synthetic.trajectory import Trajectory, sample_trajectory
+from v2s_jax.datasets.synthetic.voice import partials
+
+SPEED_M_SEC = (10.0, 30.0)
+STOP_SHARE = 0.25  # of the speeds that the car is set to
+TURN_SEC = 0.6  # from one speed to the next: a toy's brakes
+HOLD_SEC = (0.65, 0.35, 1.60)  # from one change to the next: shortest, mean excess, longest
+
+DISTANCE_M = (8.0, 14.0)  # of the track from the viewer
+FOCAL_PX = 60.0  # px per metre = this / distance: 7.5 to 4.3
+CAR_M = (10.0, 14.0)  # length
+CAR_HEIGHT_M = (3.2, 4.8)
+PORTAL_HEIGHTS = 1.2  # height of a tunnel's mouth over the car's
+BOGIE_SHARE = 0.33  # of the length: a bogie's place before and behind the middle
+JOINT_M = 12.0  # from one rail joint to the next
+MIDDLE_PX = 63.5  # of the picture
+PORTAL_PX = 12.0  # from the picture's edge to a tunnel's mouth
+
+TONE_TURNS = 60.0  # motor turns per way of the car's height: 560 Hz at the most
+TONE_PARTIALS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18)
+TONE_PEAK = 0.2  # at the highest speed and the nearest distance
+ROLL_RMS = 0.035  # likewise
+ROLL_BAND_HZ = (150.0, 900.0)
+KNOCK_PEAK = 0.5  # likewise
+KNOCK_HZ = np.array([240.0, 610.0, 1_380.0, 2_450.0])
+KNOCK_AMPLITUDE = np.array([1.0, 0.8, 0.6, 0.4])
+KNOCK_SEC = 0.02  # decay time of the lowest part
+
+
+class Ride(NamedTuple):
+    """Where the car is: it goes round a loop, of which only the middle is in the picture."""
+
+    speed: Trajectory
+    """In m/s, never below 0."""
+    from_m: float
+    """Place along the loop at time 0."""
+    sign: float
+    """1 rightwards, -1 leftwards."""
+
+
+class Look(NamedTuple):
+    """What differs between the railways of two clips."""
+
+    distance_m: float
+    car_m: float
+    height_m: float
+    track_y_px: float
+    car: drawing.Colour
+    sky: drawing.Colour
+    grass: drawing.Colour
+
+    @property
+    def px_per_m(self) -> float:
+        """The picture's scale."""
+        return FOCAL_PX / self.distance_m
+
+    @property
+    def loop_m(self) -> float:
+        """Length of the loop: the picture, and twice half a car out of sight."""
+        return (drawing.PICTURE_PX / self.px_per_m) + self.car_m
+
+
+def make(setting: SceneContext) -> Scene:
+    """Make one clip of a railway; tone and knocks follow from the state, the rolling is noise."""
+    rate_hz = setting.clock.sample_rate_hz
+    look = choose_look(setting.look.stream("look"))
+    ride = choose_ride(setting.motion.stream("ride"), setting.end_sec, look, setting.at_rest)
+    painting = setting.painting(_still_life(look))
+    render(painting, look, ride, setting.picture_times_sec)
+    track = setting.track()
+    level, turns = heard(look, ride, setting.sample_times_sec)
+    track.add(0, TONE_PEAK * level * partials(turns, TONE_PARTIALS))
+    roll = coloured(setting.noise.stream("roll"), setting.samples, *ROLL_BAND_HZ, rate_hz)
+    track.add_texture(roll, ROLL_RMS * level)
+    arrival_sec, strengths = knocks(look, ride, setting.end_sec)
+    starts = np.rint(arrival_sec * rate_hz).astype(int)
+    bogie = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, rate_hz)
+    for start, strength in zip(starts.tolist(), strengths.tolist(), strict=True):
+        track.add(start, KNOCK_PEAK * strength * bogie)
+    within = np.unique(starts[(starts >= 0) & (starts < setting.samples)])
+    state = {
+        "distance_m": look.distance_m,
+        "car_m": look.car_m,
+        "height_m": look.height_m,
+        "place_m": place_m(look, ride, setting.picture_times_sec).tolist(),
+        "speed_m_sec": ride.speed.value(setting.picture_times_sec).tolist(),
+    }
+    return Scene(painting, track, within / rate_hz, state)
+
+
+def choose_ride(draws: Rng, end_sec: float, look: Look, at_rest: bool = False) -> Ride:
+    """Draw the speeds, the place at the start and the direction."""
+
+    def speed(draws: Rng) -> float:
+        stopped = draws.between(0.0, 1.0) < STOP_SHARE
+        fast = draws.between(*SPEED_M_SEC)
+        return 0.0 if stopped or at_rest else fast
+
+    sign = 1.0 if draws.between(0.0, 1.0) < 0.5 else -1.0
+    from_m = draws.between(-0.5, 0.5) * look.loop_m
+    return Ride(sample_trajectory(draws, end_sec, speed, TURN_SEC, HOLD_SEC), from_m, sign)
+
+
+def place_m(
+    look: Look, ride: Ride, time_sec: Float64[np.ndarray, "*times"], ahead_m: float = 0.0
+) -> Float64[np.ndarray, "*times"]:
+    """Return where a point of the car is, rightwards from the picture's middle; it wraps."""
+    way = ride.from_m + ride.sign * (ride.speed.integral(time_sec) + ahead_m)
+    return way - look.loop_m * np.floor(way / look.loop_m + 0.5)
+
+
+def outside(look: Look, x_m: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
+    """Return the share of the car that is outside the tunnels."""
+    mouth_m = (0.5 * drawing.PICTURE_PX - PORTAL_PX) / look.px_per_m
+    half = 0.5 * look.car_m
+    seen = np.minimum(x_m + half, mouth_m) - np.maximum(x_m - half, -mouth_m)
+    return np.clip(seen / look.car_m, 0.0, 1.0)
+
+
+def distance_m(look: Look, x_m: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
+    """Return how far a point of the track is from the viewer."""
+    return np.sqrt(x_m**2 + look.distance_m**2)
+
+
+def emission_sec(look: Look, ride: Ride, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
+    """Return when the sound heard at the given times left the car."""
+    longest_sec = distance_m(look, np.array([0.5 * look.loop_m]))[0] / SPEED_OF_SOUND_M_SEC
+    step_sec = 1e-3  # the arrival time is smooth: interpolated, it is off by under 1e-7 s
+    left_sec = np.arange(time_sec[0] - longest_sec - step_sec, time_sec[-1] + step_sec, step_sec)
+    arrival = left_sec + distance_m(look, place_m(look, ride, left_sec)) / SPEED_OF_SOUND_M_SEC
+    return np.interp(time_sec, arrival, left_sec)
+
+
+def heard(
+    look: Look, ride: Ride, time_sec: np.ndarray
+) -> tuple[Float64[np.ndarray, " times"], Float64[np.ndarray, " times"]]:
+    """Return the level, 0 to 1, and the motor's phase, in turns, as they arrive."""
+    left_sec = emission_sec(look, ride, time_sec)
+    x_m = place_m(look, ride, left_sec)
+    near = DISTANCE_M[0] / distance_m(look, x_m)
+    speed = np.maximum(ride.speed.value(left_sec), 0.0) / SPEED_M_SEC[1]
+    turns = ride.speed.integral(left_sec) * (TONE_TURNS / look.height_m)
+    return speed * near * outside(look, x_m), turns
+
+
+def joints_m(look: Look) -> Float64[np.ndarray, " joints"]:
+    """Return where the rail joints between the tunnels are."""
+    mouth_m = (0.5 * drawing.PICTURE_PX - PORTAL_PX) / look.px_per_m
+    count = int(mouth_m / JOINT_M - 0.5)
+    return JOINT_M * (np.arange(-count - 1, count + 1) + 0.5)
+
+
+def knocks(
+    look: Look, ride: Ride, end_sec: float
+) -> tuple[Float64[np.ndarray, " knocks"], Float64[np.ndarray, " knocks"]]:
+    """Return when knocks arrive, in order, and how strong they are, 0 to 1."""
+    step_sec = 1e-3
+    times = np.arange(-0.4, end_sec, step_sec)  # sound takes under 0.2 s from the far corner
+    arrivals, strengths = [], []
+    for bogie in (-BOGIE_SHARE, BOGIE_SHARE):
+        ahead_m = bogie * look.car_m
+        x_m = ride.sign * place_m(look, ride, times, ahead_m)  # grows but where it wraps
+        for joint in joints_m(look):
+            before = x_m - ride.sign * joint
+            crossed = np.flatnonzero((before[:-1] < 0) & (before[1:] >= 0))
+            part = before[crossed] / (before[crossed] - before[crossed + 1])
+            struck = times[crossed] + part * step_sec
+            far = distance_m(look, np.array([joint]))[0]
+            arrivals.append(struck + far / SPEED_OF_SOUND_M_SEC)
+            speed = np.maximum(ride.speed.value(struck), 0.0) / SPEED_M_SEC[1]
+            strengths.append(speed * DISTANCE_M[0] / far)
+    arrival, strength = np.concatenate(arrivals), np.concatenate(strengths)
+    order = np.argsort(arrival, kind="stable")
+    return arrival[order], strength[order]
+
+
+def choose_look(draws: Rng) -> Look:
+    """Draw distance, length and colours; the car is dark before a light sky."""
+    return Look(
+        distance_m=draws.between(*DISTANCE_M),
+        car_m=draws.between(*CAR_M),
+        height_m=draws.leading(*CAR_HEIGHT_M),
+        track_y_px=96.0 + draws.between(-4.0, 4.0),
+        car=drawing.colour(draws.between(0.0, 1.0), 0.75, draws.between(0.35, 0.50)),
+        sky=drawing.colour(draws.between(0.5, 0.65), 0.20, draws.between(0.80, 0.92)),
+        grass=drawing.colour(draws.between(0.22, 0.36), 0.40, draws.between(0.50, 0.62)),
+    )
+
+
+def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+    """Draw sky, hills, track and the posts at its joints."""
+    track_y = look.track_y_px
+    canvas = drawing.shaded(look.sky, 0.9 * look.sky)
+    far, near = 0.5 * (look.grass + look.sky), 0.6 * look.grass + 0.4 * look.sky
+    drawing.paint(canvas, drawing.ellipse(40.0, track_y, 50.0, 34.0), far)
+    drawing.paint(canvas, drawing.ellipse(100.0, track_y, 45.0, 26.0), near)
+    drawing.paint(canvas, drawing.rectangle(-1.0, track_y - 4.0, 129.0, 129.0), look.grass)
+    gravel, iron = drawing.colour(0.08, 0.15, 0.45), drawing.colour(0.6, 0.1, 0.25)
+    drawing.paint(canvas, drawing.rectangle(-1.0, track_y, 129.0, track_y + 6.0), gravel)
+    drawing.paint(canvas, drawing.rectangle(-1.0, track_y - 1.0, 129.0, track_y + 1.0), iron)
+    for joint_m in joints_m(look):
+        x = MIDDLE_PX + joint_m * look.px_per_m
+        post = drawing.rectangle(x - 1.5, track_y + 1.0, x + 1.5, track_y + 16.0)
+        drawing.paint(canvas, post, drawing.colour(0.0, 0.0, 0.95))
+    return canvas
+
+
+def render(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.ndarray) -> None:
+    """Paint the car, and the tunnels before it."""
+    scale, track_y = look.px_per_m, look.track_y_px
+    x = MIDDLE_PX + scale * place_m(look, ride, time_sec)
+    half, top = 0.5 * look.car_m * scale, track_y - look.height_m * scale
+    floor = track_y - 0.9 * scale
+    motion = drawing.pose(x, track_y)
+    painting.paint(drawing.box(x - half, top, x + half, floor), look.car, motion)
+    stripe = drawing.box(x - half, floor - 0.8 * scale, x + half, floor - 0.2 * scale)
+    painting.paint(stripe, drawing.colour(0.13, 0.5, 0.85), motion)
+    panes = np.zeros((len(time_sec), drawing.PICTURE_PX, drawing.PICTURE_PX))
+    for pane in (-0.72, -0.36, 0.0, 0.36, 0.72):
+        middle = x + pane * half
+        panes += drawing.box(
+            middle - 0.11 * half, top + 0.7 * scale, middle + 0.11 * half, top + 2.0 * scale
+        )
+    painting.paint(panes, drawing.colour(0.14, 0.25, 0.95), motion)
+    black = drawing.colour(0.6, 0.1, 0.10)
+    for bogie in (-BOGIE_SHARE, BOGIE_SHARE):
+        wheel = x + bogie * look.car_m * scale
+        radius = 0.55 * scale
+        frame = drawing.box(wheel - 2.2 * radius, floor - 1.0, wheel + 2.2 * radius, track_y - 1.0)
+        painting.paint(frame, black, motion)
+    stone = drawing.colour(0.08, 0.20, 0.35)
+    for left, right in ((-1.0, PORTAL_PX), (128.0 - PORTAL_PX, 129.0)):
+        portal = drawing.rectangle(
+            left, track_y - PORTAL_HEIGHTS * look.height_m * scale, right, track_y + 8.0
+        )
+        painting.paint(portal, stone)

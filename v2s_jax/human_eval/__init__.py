@@ -1,0 +1,1 @@
+"""Listening studies and annotation: pages for people, and the scoring of their answers."""

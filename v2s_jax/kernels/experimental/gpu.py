@@ -1,0 +1,275 @@
+"""The fused engine's kernel on GPU (Triton): one launch draws all the samples of a frame.
+
+The tiers above run by XLA between launches, on the whole GPU; the sample-level MLP, whose samples
+wait for each other, is one program per 16 rows (the least that a tensor core takes):
+
+    registers       the first layer's activations, 16 rows wide mlp_dim; the sums of the logits
+    shared memory   those activations and one tile of the second layer's kernel, 64 KiB each at most
+    L2 and L1       all weights, read again for every sample
+
+The second layer's outputs are never whole anywhere: each tile of columns goes at once into the
+logits, logits += relu(x W2[:, tile] + b) W3[tile, :].
+
+A sample reads weights, tables aside, of 512 KiB in float32 and 256 in bfloat16 at the sizes of
+`demo`, of 5 and 2.5 MiB at those of `paper`; one multiprocessor has 227 KiB of shared memory on an
+H100, so they do not stay there. The shared memory of a cluster of 16 would hold those of `paper` in
+bfloat16; Triton has no clusters, and whether they pay is not measured.
+
+It lowers for CUDA; on a GPU it has not run yet.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plt
+from jaxtyping import Array, Float, Int
+
+from v2s_jax.errors import InputError
+from v2s_jax.kernels.interface import OutputLevel
+from v2s_jax.kernels.packing import MASKED_LOGIT, WEIGHT_BYTES, WeightFormat
+from v2s_jax.model import InferenceParams, VideoToSound
+from v2s_jax.model.linear import BFLOAT16
+
+ROWS = 16
+"""Rows of a program: the least that Triton's products take."""
+TILE_BYTES = 64 * 2**10
+"""Of the second layer's kernel in shared memory."""
+MIN_COLUMNS = 16
+KIB = 2**10
+H100_SHARED_BYTES = 227 * KIB
+"""Shared memory that one program may have, where the driver does not say."""
+WARPS = 8
+STAGES = 1
+"""Tiles in flight: shared memory has no room for two."""
+
+
+class SampleWeights(NamedTuple):
+    """The sample-level MLP, widths padded to powers of two; arrays outside, refs inside."""
+
+    tables: Any
+    """[frame_size * q_levels mlp_dim]"""
+    hidden: Any
+    """[mlp_dim mlp_dim]"""
+    hidden_bias: Any
+    """[mlp_dim]"""
+    output: Any
+    """[mlp_dim q_levels]"""
+    output_bias: Any
+    """[q_levels]"""
+
+
+class Drawing(NamedTuple):
+    """What is written of a frame."""
+
+    levels: Any
+    """[rows frame_size]: the next window too."""
+    nats: Any | None
+    """[rows frame_size]"""
+    logits: Any | None
+    """[rows frame_size q_levels]"""
+
+
+class GpuFrame:
+    """The kernel, for one model and format of weights.
+
+    Raises InputError where shared memory is too small.
+    """
+
+    def __init__(
+        self,
+        model: VideoToSound,
+        weights: WeightFormat,
+        shared_bytes: int,
+        *,
+        interpret: bool = False,
+    ) -> None:
+        c = model.config.model
+        self._q_levels = c.q_levels
+        self._weights = weights
+        self._precision = model.precision
+        self._interpret = interpret
+        if weights == "int8":
+            raise InputError(
+                "--engine fused: on gpu takes weights of float32 or bfloat16: use --weights "
+                "bfloat16, or --engine scan"
+            )
+        itemsize = WEIGHT_BYTES[weights]
+        width = _power_of_two(c.mlp_dim)
+        self._columns = max(MIN_COLUMNS, min(width, TILE_BYTES // (width * itemsize)))
+        needed = (ROWS + self._columns) * width * itemsize
+        if needed > shared_bytes:
+            raise InputError(
+                f"--engine fused: an MLP of {c.mlp_dim} units takes {needed / KIB:.0f} KiB of "
+                f"shared memory, this GPU has {shared_bytes / KIB:.0f}: use --engine scan"
+            )
+
+    def pack(self, folded: InferenceParams) -> SampleWeights:
+        """Pad the MLP's weights to powers of two."""
+        tier = folded.params["params"]["sample_rnn"]["sample_tier"]
+        hidden, output = tier["hidden"], tier["output"]
+        width, levels = map(_power_of_two, output["kernel"].shape)
+        tables = _pad(folded.tables, folded.tables.shape[0], levels, width)
+        return SampleWeights(
+            tables.reshape(-1, width),
+            _pad(hidden["kernel"], width, width).astype(self._weights),
+            _pad(hidden["bias"], width),
+            _pad(output["kernel"], width, levels).astype(self._weights),
+            _pad(output["bias"], levels, fill=MASKED_LOGIT),
+        )
+
+    def __call__(
+        self,
+        weights: SampleWeights,
+        window: Int[Array, "slots frame_size"],
+        conditioning: Float[Array, "slots frame_size mlp_dim"],
+        given: Float[Array, "slots frame_size"] | Int[Array, "slots frame_size"],
+        temperature: Float[Array, ""],
+        keep: OutputLevel,
+    ) -> Drawing:
+        """Draw the samples of one frame; whole numbers in `given` are the levels to take."""
+        tile, frame_size = window.shape
+        rows = -(-tile // ROWS) * ROWS
+        levels, width = weights.output_bias.shape[0], weights.hidden_bias.shape[0]
+        by_sample = pl.BlockSpec((ROWS, frame_size), lambda group: (group, 0))
+        by_width = pl.BlockSpec((ROWS, frame_size, width), lambda group: (group, 0, 0))
+        by_logit = pl.BlockSpec((ROWS, frame_size, levels), lambda group: (group, 0, 0))
+        nats, logits = keep != "levels", keep == "logits"
+        shape = (rows, frame_size)
+        (drawing,) = pl.pallas_call(
+            partial(_draw, self._q_levels, self._columns, self._precision),
+            grid=(rows // ROWS,),
+            in_specs=[
+                pl.BlockSpec((1,), lambda group: (0,)),
+                SampleWeights(*map(_whole, weights)),
+                by_sample,
+                by_width,
+                by_sample,
+            ],
+            out_specs=[
+                Drawing(by_sample, by_sample if nats else None, by_logit if logits else None)
+            ],
+            out_shape=[
+                Drawing(
+                    jax.ShapeDtypeStruct(shape, jnp.int32),
+                    jax.ShapeDtypeStruct(shape, jnp.float32) if nats else None,
+                    jax.ShapeDtypeStruct((*shape, levels), jnp.float32) if logits else None,
+                )
+            ],
+            compiler_params=plt.CompilerParams(num_warps=WARPS, num_stages=STAGES),
+            interpret=self._interpret,
+            name="v2s_fused_frame",
+        )(
+            temperature[None],
+            weights,
+            _pad(window, rows, frame_size),
+            _pad(conditioning, rows, frame_size, width),
+            _pad(given, rows, frame_size),
+        )
+        made = Drawing(*(None if x is None else x[:tile] for x in drawing))
+        if made.logits is not None:
+            made = made._replace(logits=made.logits[..., : self._q_levels])
+        return made
+
+
+def _draw(
+    q_levels: int,
+    columns: int,
+    precision: str,
+    temperature: Any,
+    weights: SampleWeights,
+    window: Any,
+    conditioning: Any,
+    given: Any,
+    drawing: Drawing,
+) -> None:
+    """Draw the samples of one frame of one group of rows.
+
+    The window is a ring: the place of its oldest level is that of the sample in the frame.
+    """
+    frame_size, levels = window.shape[1], weights.output_bias.shape[0]
+    places = jax.lax.broadcasted_iota(jnp.int32, window.shape, 1)
+    units = jax.lax.broadcasted_iota(jnp.int32, (1, weights.hidden_bias.shape[0]), 1)
+    lanes = jax.lax.broadcasted_iota(jnp.int32, (ROWS, levels), 1)
+
+    def sample(now: Int[Array, ""], ring: Int[Array, "rows frame_size"]) -> Array:
+        def look_up(place: Array, total: Array) -> Array:
+            slot = jax.lax.rem(now + place, jnp.int32(frame_size))
+            level = jnp.sum(jnp.where(places == slot, ring, 0), axis=1)
+            return total + weights.tables[(place * levels + level)[:, None], units]
+
+        x = jnp.zeros((ROWS, units.shape[1]), jnp.float32)
+        x = jax.lax.fori_loop(0, frame_size, look_up, x)
+        x = jnp.maximum(x + conditioning[:, now, :], 0.0)
+        logits = _mlp(weights, x, columns, precision)
+        tempered = logits / temperature[0]
+        peak = jnp.max(tempered, axis=1)
+        masses = jnp.exp(tempered - peak[:, None])
+        asked = given[:, now]
+        if jnp.issubdtype(asked.dtype, jnp.integer):
+            level = asked
+        else:
+            level = _level(masses, asked, q_levels)
+        drawing.levels[:, now] = level
+        if drawing.nats is not None:
+            chosen = jnp.sum(jnp.where(lanes == level[:, None], tempered, 0.0), axis=1)
+            drawing.nats[:, now] = jnp.log(jnp.sum(masses, axis=1)) + peak - chosen
+        if drawing.logits is not None:
+            drawing.logits[:, now, :] = logits
+        return jnp.where(places == now, level[:, None], ring)
+
+    jax.lax.fori_loop(0, frame_size, sample, window[...])
+
+
+def _mlp(
+    weights: SampleWeights, x: Float[Array, "rows mlp_dim"], columns: int, precision: str
+) -> Float[Array, "rows q_levels"]:
+    """Return the logits of the first layer's activations, one tile of hidden units at a time."""
+
+    def tile(number: Int[Array, ""], logits: Array) -> Array:
+        at = pl.ds(number * columns, columns)
+        hidden = _product(x, weights.hidden[:, at], precision) + weights.hidden_bias[at][None]
+        return logits + _product(jnp.maximum(hidden, 0.0), weights.output[at, :], precision)
+
+    bias = jnp.broadcast_to(weights.output_bias[...][None], (ROWS, weights.output_bias.shape[0]))
+    return jax.lax.fori_loop(0, x.shape[1] // columns, tile, bias)
+
+
+def _product(
+    x: Float[Array, "rows inputs"], kernel: Float[Array, "inputs outputs"], precision: str
+) -> Float[Array, "rows outputs"]:
+    """Return `model.product` without its rule for gradients, which Triton does not lower."""
+    if kernel.dtype == jnp.bfloat16 or precision == BFLOAT16:
+        rounded = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+        return jnp.matmul(*rounded, preferred_element_type=jnp.float32)
+    return jnp.matmul(x, kernel, precision=precision)
+
+
+def _level(
+    masses: Float[Array, "rows q_levels"], uniform: Float[Array, " rows"], q_levels: int
+) -> Int[Array, " rows"]:
+    """Return the level at which the cumulative distribution passes `uniform`.
+
+    The rule is `generate.noise.inverse_cdf`; Triton has no slices, so the last of the sums is found
+    as the largest.
+    """
+    cumulative = jnp.cumsum(masses, axis=1)
+    target = uniform * jnp.max(cumulative, axis=1)
+    below = jnp.sum((cumulative <= target[:, None]).astype(jnp.int32), axis=1)
+    return jnp.minimum(below, q_levels - 1)
+
+
+def _whole(x: Array) -> pl.BlockSpec:
+    zeros = (0,) * x.ndim
+    return pl.BlockSpec(x.shape, lambda group: zeros)
+
+
+def _power_of_two(size: int) -> int:
+    return max(MIN_COLUMNS, 1 << (size - 1).bit_length())
+
+
+def _pad(x: Array, *shape: int, fill: float = 0.0) -> Array:
+    edges = [(0, wanted - size) for wanted, size in zip(shape, x.shape, strict=True)]
+    return jnp.pad(x, edges, constant_values=jnp.asarray(fill, x.dtype))
