@@ -1,52 +1,59 @@
-# Every target that runs Python makes .venv itself, and installs again when requirements change.
+# Every target installs what it needs into .venv, again when the requirements change.
 
+SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
 PYTHON ?= python3
 JOBS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
-RUNTIME := $(VENV)/.requirements-installed
-DEV := $(VENV)/.requirements-dev-installed
-PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet
+CORE := $(VENV)/.core-installed
+DEV := $(VENV)/.dev-installed
+PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-jax soak probes lint docs clean
+.PHONY: install demo test test-all test-jax soak probes lint docs clean help
+
+install: $(DEV)
+	@echo "installed: $(VENV)/bin/v2s --help"
 
 help:
-	@echo "make demo      sound the example video with the checkpoint that ships: out/demo"
-	@echo "make test      the tests"
-	@echo "make test-all  the slow ones too"
-	@echo "make test-jax  those of them that hang on the versions of JAX and NumPy"
-	@echo "make soak      the tests that run for long"
-	@echo "make probes    studies: variants, first windows, bfloat16 (three quarters of an hour): docs/probes"
-	@echo "make lint      style, types, and who may import whom"
-	@echo "make docs      the API's pages: out/api"
-	@echo "make clean     remove out/ and caches; .venv, data sets and runs stay"
-	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.11 or newer),"
-	@echo "VENV=.venv-3.12 another place for it, JOBS=2 how many processes test"
+	@echo "make           install the checkout with all extras into .venv: .venv/bin/v2s"
+	@echo "make demo      install the core only, and generate audio for the example video: out/demo"
+	@echo "make test      fast tests"
+	@echo "make test-all  all tests except soak tests"
+	@echo "make test-jax  tests that depend on the versions of JAX and NumPy"
+	@echo "make soak      tests that run for long"
+	@echo "make probes    experiments of docs/probes (45 minutes)"
+	@echo "make lint      style, types, import layers"
+	@echo "make docs      API pages: out/api"
+	@echo "make clean     remove out/ and caches; .venv, datasets and runs stay"
+	@echo "PYTHON=python3.12 chooses the Python of .venv (3.11 or newer), VENV=.venv-3.12 its"
+	@echo "folder, JOBS=2 the number of test processes"
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is missing or older than Python 3.11: name a newer one," \
 	    "as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "making $(VENV)"
+	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "error: $(PYTHON) cannot make $(VENV): install its venv module" \
+	  echo "error: $(PYTHON) cannot create $(VENV): install its venv module" \
 	    "(Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 
-$(RUNTIME): requirements.txt | $(RUN)
-	@echo "installing what the program needs into $(VENV) (some minutes the first time)"
-	$(PIP_INSTALL) -r requirements.txt
+$(CORE): requirements.txt pyproject.toml | $(RUN)
+	@echo "installing the core into $(VENV): about 400 MB to download"
+	@$(PIP_INSTALL) --progress-bar on -e . | sed -u -n -E 's/^ *(Downloading|Using cached) ([^ ]+).*/  \2/p; s/^Installing .*/  unpacking/p'
+	@$(RUN) -c 'import v2s_jax'
 	@touch $@
 
-$(DEV): requirements-dev.txt requirements.txt | $(RUN)
-	@echo "installing what program and tests need into $(VENV) (some minutes the first time)"
-	$(PIP_INSTALL) -r requirements-dev.txt
-	@touch $(RUNTIME) $@
+$(DEV): requirements.txt pyproject.toml | $(RUN)
+	@echo "installing all extras into $(VENV): some minutes the first time"
+	@$(PIP_INSTALL) --quiet -e '.[all,dev]'
+	@touch $(CORE) $@
 
-demo: $(RUNTIME)
-	$(RUN) sample.py --video examples/drum.mp4 --out out/demo --overwrite
+demo: $(CORE)
+	$(VENV)/bin/v2s sample --video v2s_jax/examples/drum.mp4 --out out/demo --overwrite
 
-# The tests of one file stay in one process; what is computed does not depend on how many there are.
+# One process for each test file; results do not depend on the number of processes.
 PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 
 test: $(DEV)
@@ -56,9 +63,7 @@ test-all: $(DEV)
 	$(PYTEST) -m "not soak"
 
 test-jax: $(DEV)
-	$(PYTEST) tests/model/test_lowering.py tests/training/test_training.py tests/training/test_training_options.py \
-	  tests/training/test_validation.py tests/sampling/test_sampler.py tests/datasets/synthetic/test_synthetic.py \
-	  tests/datasets/synthetic/test_golden_clips.py
+	$(PYTEST) tests/model tests/training/test_training.py tests/sampling/test_sampler.py
 
 soak: $(DEV)
 	$(RUN) -m pytest -m soak
@@ -73,6 +78,7 @@ lint: $(DEV)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(RUN) docs/generate_tables.py --check
 
 docs: $(DEV)
 	$(RUN) -m docs.api out/api
@@ -80,4 +86,4 @@ docs: $(DEV)
 clean:
 	rm -rf out build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find v2s_jax data tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find v2s_jax benchmarks tools data tests -name __pycache__ -type d -prune -exec rm -rf {} +
