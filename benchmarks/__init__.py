@@ -1,4 +1,4 @@
-"""Benchmarks: speed and memory of the stages, each case in a process of its own.
+"""Benchmarks: speed and memory of sampling, training, features and input.
 
-They run without TensorFlow, TFDS, tyro and ffmpeg, which machines with accelerators may lack.
+Each case runs in its own process. The benchmarks are part of the checkout, not of the wheel.
 """

@@ -1,11 +1,13 @@
-"""What the device can do at most: how fast it reads, from where, and how fast it multiplies.
+"""Hardware ceilings: how fast the device reads weights and multiplies matrices at most.
 
-Each figure is that of the fastest program at hand, on the same device in the same run as the rows
-that are held against it: XLA's products and, on a CPU where it is built, the inner loop of the cpu
-engine. Other work on the machine lowers them as it lowers the rows.
+Each ceiling is that of the fastest program available, on the same device and in the same run as
+the rows that are compared with it: XLA's products, and on a CPU the inner loop of the `cpu` engine
+where it is built. Other work on the machine lowers ceilings and rows alike.
 """
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,33 +16,39 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from benchmarks.arithmetic import (
-    FLOP_PER_MULTIPLY_ADD,
-    least_seconds,
-    peak_flop_per_sec,
-)
+from benchmarks.flop import FLOP_PER_MULTIPLY_ADD
 from benchmarks.machine import usable_cores
 from v2s_jax.config import ModelConfig, Precision
 from v2s_jax.kernels.build import library_path
 from v2s_jax.kernels.cpu import multiply_only, zero_kernel
-from v2s_jax.kernels.packing import COLUMN_GROUP, WeightFormat, WeightReads, weight_reads
+from v2s_jax.kernels.packing import (
+    COLUMN_GROUP,
+    WeightFormat,
+    WeightReads,
+    quantize_int8,
+    weight_reads,
+)
+from v2s_jax.model import ScaledKernel, matmul
 
+MATRIX_SIDES = {"cpu": (1_024, 2_048), "gpu": (4_096, 8_192), "tpu": (4_096, 8_192)}
+"""Square matrices, by platform, whose fastest product is the ceiling."""
+TIMED_CALLS = 8
 MEMORY_BYTES = 2**29
-"""What is read for the speed of memory: far more than caches hold."""
+"""Working set for the memory ceiling: far more than caches hold."""
 BYTES_PER_TIMING = 2**29
-"""A smaller working set is read as often as makes up so much: tens of milliseconds on a CPU."""
+"""A smaller working set is read repeatedly until this many bytes: tens of ms on a CPU."""
 MACS_PER_TIMING = 2 * 10**9
-"""Multiplications and additions of one timing of the engine's loop."""
+"""Multiply-adds of one timing of the cpu engine's loop."""
 FLOAT32_BYTES = 4
 PANEL_INPUTS = 64
 READ_INPUTS = 256
 PANEL_ROWS = 6
-"""Rows of the engine's loop whose weights, 64 x 64 for each core, stay in the nearest cache."""
+"""Rows of the cpu engine's loop; its weights, 64 x 64 for each core, stay in the L1 cache."""
 
 
 @dataclass(frozen=True)
 class ReadSpeed:
-    """How fast a working set is read over and over."""
+    """How fast a working set is read repeatedly."""
 
     working_set_bytes: int
     bytes_per_sec: float
@@ -53,26 +61,25 @@ class ProductSpeed:
     weights: WeightFormat
     precision: Precision
     flop_per_sec: float
-    """Multiplications and additions of the product as such, whatever digits it is made of."""
+    """An int8 product counts once, however many digits it works on."""
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What rows are held against."""
+    """What the rows are compared with."""
 
     device_kind: str
     memory: ReadSpeed
-    """Of far more than caches hold."""
     tiers: list[ReadSpeed]
-    """Of the weights that lie between two ticks of each tier, for each model and format."""
+    """One for each working set of a tier, for each model and weight format."""
     products: list[ProductSpeed]
 
     def read_bytes_per_sec(self, config: ModelConfig, weights: WeightFormat) -> float | None:
-        """Return how fast one sample's weights can be read, tier by tier.
+        """Return how fast the weights of one sample can be read, tier by tier.
 
-        The time is the sum over the tiers of their bytes per sample over the speed of their own
-        working set: a tier's weights come from as near as all that was read since its last tick
-        lets them. None for a model whose reads are not known.
+        The time is the sum over tiers of bytes per sample over the read speed of the tier's
+        working set: everything that is read between two of its ticks competes for the caches.
+        None for a model whose reads are unknown.
         """
         reads = weight_reads(config, weights)
         if reads is None:
@@ -90,7 +97,7 @@ class Ceilings:
         return sum(per_sample) / sec
 
     def flop_per_sec(self, weights: WeightFormat, precision: Precision) -> float:
-        """Return the ceiling of multiplying."""
+        """Return the ceiling for products."""
         return next(
             speed.flop_per_sec
             for speed in self.products
@@ -99,7 +106,7 @@ class Ceilings:
 
 
 def working_sets(reads: WeightReads) -> tuple[int, int, int]:
-    """Return the bytes that lie between two ticks of the sample tier, the frame and the big one."""
+    """Return the bytes read between two ticks of the sample, frame and big-frame tier."""
     sample = reads.per_sample
     frame = sample + reads.per_frame
     return sample, frame, frame + reads.per_big_frame
@@ -108,7 +115,7 @@ def working_sets(reads: WeightReads) -> tuple[int, int, int]:
 def measure_ceilings(
     models: list[tuple[ModelConfig, WeightFormat]], precision: Precision
 ) -> Ceilings:
-    """Measure what these models, in these formats of their weights, can be held against."""
+    """Measure the ceilings for these models and weight formats."""
     all_reads = [reads for model in models if (reads := weight_reads(*model)) is not None]
     sets = sorted({size for reads in all_reads for size in working_sets(reads)})
     formats = dict.fromkeys(weights for _, weights in models)
@@ -123,56 +130,78 @@ def measure_ceilings(
     )
 
 
+def peak_flop_per_sec(precision: str, weights: WeightFormat = "float32") -> float:
+    """Measure the fastest square product of XLA, on one device, with one factor in `weights`."""
+    sides = MATRIX_SIDES[jax.devices()[0].platform]
+    return max(_flop_per_sec(side, precision, weights) for side in sides)
+
+
+def _flop_per_sec(side: int, precision: str, weights: WeightFormat) -> float:
+    x = jnp.ones((side, side), jnp.float32) / side
+    factor = ScaledKernel(*quantize_int8(x)) if weights == "int8" else x.astype(weights)
+    multiply = jax.jit(lambda x, factor: matmul(x, factor, precision))
+    return FLOP_PER_MULTIPLY_ADD * side**3 / min_seconds(multiply, x, factor)
+
+
+def min_seconds(function: Callable[..., Any], *arguments: Any) -> float:
+    """Return the time of the fastest of several calls of a compiled function, after a warm-up."""
+    jax.block_until_ready(function(*arguments))
+    fastest = float("inf")
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        fastest = min(fastest, time.perf_counter() - start)
+    return fastest
+
+
 def _read_speed(working_set_bytes: int) -> ReadSpeed:
-    times = max(1, BYTES_PER_TIMING // working_set_bytes)
-    speeds = [*_xla_read_speeds(working_set_bytes, times)]
-    if _cpu_engine_is_there():
+    repeats = max(1, BYTES_PER_TIMING // working_set_bytes)
+    speeds = [*_xla_read_speeds(working_set_bytes, repeats)]
+    if _has_cpu_engine():
         groups = max(1, round(working_set_bytes / (READ_INPUTS * COLUMN_GROUP * FLOAT32_BYTES)))
         kernel = zero_kernel(READ_INPUTS, groups, "float32")
-        read = jax.jit(partial(multiply_only, rows=1, turns=times, weights="float32"))
+        read = jax.jit(partial(multiply_only, rows=1, turns=repeats, weights="float32"))
         size = kernel.weights.size * FLOAT32_BYTES
-        speeds.append(size * times / least_seconds(read, kernel))
+        speeds.append(size * repeats / min_seconds(read, kernel))
     return ReadSpeed(working_set_bytes, max(speeds))
 
 
-def _xla_read_speeds(working_set_bytes: int, times: int) -> list[float]:
-    """Read by a matrix-vector product, the way round that sums rows and the one that adds them."""
+def _xla_read_speeds(working_set_bytes: int, repeats: int) -> list[float]:
+    """Time matrix-vector products from the left and from the right."""
     values = max(1, working_set_bytes // FLOAT32_BYTES)
     columns = 2 ** round(math.log2(values) / 2)
     kernel = jnp.zeros((max(1, values // columns), columns))
     size = kernel.size * FLOAT32_BYTES
 
     def repeated(multiply: Any) -> Any:
-        # Each turn hangs on the one before, so none can be left out.
-        def turn(_: Array, x: Float[Array, " inputs"], kernel: Array) -> Float[Array, " inputs"]:
+        # Each product depends on the one before, so that XLA cannot drop any.
+        def step(_: Array, x: Float[Array, " inputs"], kernel: Array) -> Float[Array, " inputs"]:
             return 1.0 + multiply(x, kernel)[0] + jnp.zeros_like(x)
 
         def run(x: Float[Array, " inputs"], kernel: Array) -> Float[Array, " inputs"]:
-            return jax.lax.fori_loop(0, times, lambda index, x: turn(index, x, kernel), x)
+            return jax.lax.fori_loop(0, repeats, lambda index, x: step(index, x, kernel), x)
 
         return jax.jit(run)
 
     rows, columns = kernel.shape
     return [
-        size * times / least_seconds(repeated(lambda x, k: x @ k), jnp.ones(rows), kernel),
-        size * times / least_seconds(repeated(lambda x, k: k @ x), jnp.ones(columns), kernel),
+        size * repeats / min_seconds(repeated(lambda x, k: x @ k), jnp.ones(rows), kernel),
+        size * repeats / min_seconds(repeated(lambda x, k: k @ x), jnp.ones(columns), kernel),
     ]
 
 
 def _product_speed(weights: WeightFormat, precision: Precision) -> float:
     speed = peak_flop_per_sec(precision, weights)
-    if not _cpu_engine_is_there():
+    if not _has_cpu_engine():
         return speed
-    multiplied: WeightFormat = (
-        "bfloat16" if (precision, weights) == ("bfloat16", "float32") else weights
-    )
+    is_bfloat16 = (precision, weights) == ("bfloat16", "float32")
+    multiplied: WeightFormat = "bfloat16" if is_bfloat16 else weights
     kernel = zero_kernel(PANEL_INPUTS, usable_cores(), multiplied)
     macs = kernel.weights.size * PANEL_ROWS
     turns = max(1, MACS_PER_TIMING // macs)
     multiply = jax.jit(partial(multiply_only, rows=PANEL_ROWS, turns=turns, weights=multiplied))
-    done = FLOP_PER_MULTIPLY_ADD * macs * turns
-    return max(speed, done / least_seconds(multiply, kernel))
+    return max(speed, FLOP_PER_MULTIPLY_ADD * macs * turns / min_seconds(multiply, kernel))
 
 
-def _cpu_engine_is_there() -> bool:
+def _has_cpu_engine() -> bool:
     return jax.default_backend() == "cpu" and library_path().exists()

@@ -1,6 +1,8 @@
-"""What `benchmark.py input` measures: videos to features, and shards to batches."""
+"""`python -m benchmarks input`: how fast shards become batches, and videos become features.
 
-import argparse
+Reading is compared with what one H200 needs while training the `paper` preset.
+"""
+
 import statistics
 import subprocess
 import sys
@@ -15,44 +17,48 @@ from typing import cast
 
 import numpy as np
 
-from benchmarks.commands.report import machine_line, results_file, write_report
-from benchmarks.machine import describe_machine
-from benchmarks.table import Column, header_lines, row_line
+from benchmarks.common import (
+    Column,
+    check_at_least_one,
+    describe_load,
+    output_file,
+    print_table,
+    write_report,
+)
+from benchmarks.machine import BYTES_PER_MB, describe_machine
 from v2s_jax import media
-from v2s_jax.cli.run import run_cli
 from v2s_jax.config import PAPER, Clock, ExtractorConfig, ExtractorName
 from v2s_jax.datasets import ClipDataset, ClipRecord, Metadata, batches, open_dataset
 from v2s_jax.datasets.folders.decode import CLIP_VIDEO_FRAMES
-from v2s_jax.datasets.locking import directory_lock
 from v2s_jax.datasets.schema import FORMAT_VERSION
 from v2s_jax.datasets.writer import write_dataset
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, require_extra
+from v2s_jax.io import directory_lock
 
 FLOP_PER_SAMPLE = 41_865_216
-"""Of one trained sample of `paper`, forward and backward (docs/tpu.md)."""
+"""Of one sample of the `paper` preset, forward and backward (docs/tpu.md)."""
 
 H200_FLOP_PER_SEC = 989e12
-"""Peak of one H200 in bf16 without sparsity (NVIDIA's data sheet)."""
+"""Peak of one H200 in bfloat16 without sparsity (NVIDIA data sheet)."""
 
 ASSUMED_SHARE = 0.2
-"""Share of the peak that training reaches: assumed, as in docs/tpu.md, until it is measured."""
+"""Assumed share of the peak that training reaches, as in docs/tpu.md."""
 
 TARGET = 20
-"""Times what one H200 consumes: what reading should reach on two cores."""
+"""Times what one H200 needs: the goal for reading on two cores."""
 
 WORKERS = (1, 2)
 VIDEO_SEC = 10
 VIDEO_HEIGHT_PX, VIDEO_WIDTH_PX, VIDEO_FPS = 240, 320, 25
 SPARSITY = 0.79
 """Share of zeros in the random features, as in fc6 after its ReLU."""
-BYTES_PER_MB = 10**6
 WARM_BATCHES = 3
-"""Untimed batches: those that are read while nobody takes them."""
+"""Untimed batches: they are read ahead."""
 
 
 @dataclass(frozen=True)
 class InputRow:
-    """What was measured with one number of workers."""
+    """Figures of one stage with one number of workers."""
 
     stage: str
     workers: int
@@ -61,11 +67,11 @@ class InputRow:
     """Clips of one timed run."""
     run_secs: list[float]
     clips_per_sec: float
-    """Of all runs together; of extraction, whose runs are differences, of the median run."""
+    """Of all runs together; for extraction, whose runs are differences, of the median run."""
     mb_per_sec: float
     """Of shards read, or of video files."""
     needed_clips_per_sec: float | None
-    """What one H200 consumes; None for stages that run once."""
+    """What one H200 needs; None for extraction, which runs once per dataset."""
 
 
 COLUMNS = (
@@ -88,67 +94,75 @@ COLUMNS = (
 )
 
 
-def main() -> None:
-    """Measure and print; the words are those that `benchmark.py input` describes."""
-    args = _parser().parse_args()
-    for option in ("clips", "batch", "repeats", "extractions"):
-        if getattr(args, option) < 1:
-            raise InputError(f"--{option} {getattr(args, option)}: must be at least 1")
-    if args.videos < 0 or args.videos == 1:
-        raise InputError(f"--videos {args.videos}: use 0 or at least 2, one of which is held out")
-    machine = describe_machine()
-    with results_file(args.json) as file, tempfile.TemporaryDirectory() as folder:
-        data = _data(args.data, args.clips, Path(folder))
-        samples = data.metadata["samples_max"]
-        needed = H200_FLOP_PER_SEC * ASSUMED_SHARE / FLOP_PER_SAMPLE / samples
-        print(
-            f"one H200 training `paper`: {H200_FLOP_PER_SEC:.3g} FLOP/s x {ASSUMED_SHARE:.0%} "
-            f"(assumed) / {FLOP_PER_SAMPLE:,} FLOP per sample / {samples:,} samples = {needed:.1f} "
-            f"clips/s; target {TARGET} times that: {TARGET * needed:,.0f} clips/s\n"
+@dataclass(frozen=True)
+class InputArgs:
+    """Measure reading shards (--data, or random ones) and extracting pixel features of videos."""
+
+    data: str | None = None
+    """Dataset to read, a folder that `v2s prepare` wrote; by default random clips."""
+    clips: int = 256
+    """Random clips, when --data is not given."""
+    videos: int = 12
+    """Videos for extraction; 0 leaves it out."""
+    batch: int = 128
+    """Clips in a batch."""
+    repeats: int = 5
+    """Timed batches."""
+    extractions: int = 3
+    """Timed extractions."""
+    json: Path | None = None
+    """File to write the figures to, as JSON."""
+
+    def run(self) -> None:
+        """Measure both stages, and print and write the figures."""
+        check_at_least_one(
+            clips=self.clips,
+            batch=self.batch,
+            repeats=self.repeats,
+            extractions=self.extractions,
         )
-        print(*header_lines(COLUMNS), sep="\n")
-        rows = []
-        for row in _rows(args, data, needed, Path(folder)):
-            print(row_line(COLUMNS, row), flush=True)
-            rows.append(row)
-        print(f"\n{machine_line(machine)}")
-        if file is not None:
-            write_report(file, "input", args, machine, rows=rows)
-    if args.json is not None:
-        print(f"{args.json}: the same figures")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="v2s benchmark input")
-    parser.add_argument("--data")
-    for option in ("clips", "videos", "batch", "repeats", "extractions"):
-        parser.add_argument(f"--{option}", type=int, required=True)
-    parser.add_argument("--json", type=Path)
-    return parser
-
-
-def _rows(
-    args: argparse.Namespace, data: ClipDataset, needed: float, folder: Path
-) -> Iterator[InputRow]:
-    for workers in WORKERS:
-        yield measure_reading(data, args.batch, args.repeats, workers, needed)
-    if args.videos:
-        videos = folder / "videos"
-        write_videos(videos, args.videos)
-        for workers in WORKERS:
-            yield measure_extraction(
-                videos, args.videos, workers, args.extractions, folder / f"out{workers}"
+        if self.videos < 0 or self.videos == 1:
+            raise InputError(f"--videos {self.videos}: use 0 or at least 2; one is held out")
+        if self.videos or self.data is None:
+            require_extra("data", "tensorflow", "apache_beam")
+        machine = describe_machine()
+        with output_file(self.json) as file, tempfile.TemporaryDirectory() as folder:
+            data = _open_data(self.data, self.clips, Path(folder))
+            samples = data.metadata["samples_max"]
+            needed = H200_FLOP_PER_SEC * ASSUMED_SHARE / FLOP_PER_SAMPLE / samples
+            print(
+                f"one H200 training `paper`: {H200_FLOP_PER_SEC:.3g} FLOP/s x {ASSUMED_SHARE:.0%} "
+                f"(assumed) / {FLOP_PER_SAMPLE:,} FLOP per sample / {samples:,} samples = "
+                f"{needed:.1f} clips/s; target {TARGET} times that: {TARGET * needed:,.0f} "
+                "clips/s\n"
             )
+            rows = list(self.measure(data, needed, Path(folder)))
+            print_table(COLUMNS, rows)
+            print(f"\n{describe_load(machine)}")
+            if file is not None:
+                write_report(file, "input", self, machine, rows[0].device_kind, rows=rows)
+
+    def measure(self, data: ClipDataset, needed: float, folder: Path) -> Iterator[InputRow]:
+        """Measure both stages with each number of workers."""
+        for workers in WORKERS:
+            yield measure_reading(data, self.batch, self.repeats, workers, needed)
+        if self.videos:
+            videos = folder / "videos"
+            write_videos(videos, self.videos)
+            for workers in WORKERS:
+                yield measure_extraction(
+                    videos, self.videos, workers, self.extractions, folder / f"out{workers}"
+                )
 
 
-def _data(given: str | None, clips: int, folder: Path) -> ClipDataset:
-    if given is not None:
-        return open_dataset(given, "train")
-    made = folder / "random" / "1.0.0"
+def _open_data(path: str | None, clips: int, folder: Path) -> ClipDataset:
+    if path is not None:
+        return open_dataset(path, "train")
+    dataset = folder / "random" / "1.0.0"
     with directory_lock(folder):
         records = (("train", record) for record in random_records(clips))
-        write_dataset(made, _metadata(), ["train"], records)
-    return open_dataset(made, "train")
+        write_dataset(dataset, _metadata(), ["train"], records)
+    return open_dataset(dataset, "train")
 
 
 def _metadata() -> Metadata:
@@ -168,7 +182,7 @@ def _metadata() -> Metadata:
 
 
 def random_records(clips: int) -> Iterator[ClipRecord]:
-    """Yield clips of the paper's length whose bytes are like those of real ones."""
+    """Yield clips of the paper's length whose bytes resemble those of real clips."""
     random = np.random.default_rng(0)
     samples = CLIP_VIDEO_FRAMES * Clock().samples_per_video_frame
     shape = (CLIP_VIDEO_FRAMES, PAPER.model.appearance_dim)
@@ -184,7 +198,7 @@ def measure_reading(
 ) -> InputRow:
     """Read batches as training does; the first ones, which are read ahead, are not timed.
 
-    With two readers batches come in pairs, so clips per second are those of all timed batches.
+    With two readers batches arrive in pairs, so the rate is that of all timed batches together.
     """
     config = replace(
         PAPER,
@@ -207,7 +221,7 @@ def measure_reading(
 
 
 def write_videos(folder: Path, videos: int) -> None:
-    """Write videos of moving noise with a tone, as large as YouTube's small ones."""
+    """Write videos of moving noise with a tone, at the size of small YouTube videos."""
     clock = Clock()
     random = np.random.default_rng(0)
     texture = random.integers(0, 255, (VIDEO_HEIGHT_PX, 2 * VIDEO_WIDTH_PX, 3), np.uint8)
@@ -226,16 +240,16 @@ def write_videos(folder: Path, videos: int) -> None:
 
 
 def measure_extraction(videos: Path, count: int, workers: int, repeats: int, out: Path) -> InputRow:
-    """Run `v2s prepare folder` twice a time: the second run, from the cache, extracts nothing.
+    """Time `v2s prepare folder` with an empty cache minus with a full one, several times.
 
-    What the first one takes longer is decoding and features; starting Python and Beam, and
-    writing the shards, take the same time in both. One difference says little on its own.
+    The difference is decoding and feature extraction: starting Python and Beam, and writing
+    shards, take the same time in both.
     """
     seconds = []
     for repeat in range(repeats):
-        fresh = out / str(repeat)
-        extracting = prepare_seconds(videos, fresh, workers)
-        seconds.append(extracting - prepare_seconds(videos, fresh, workers))
+        folder = out / str(repeat)  # with its own empty cache
+        uncached_sec = prepare_seconds(videos, folder, workers)
+        seconds.append(uncached_sec - prepare_seconds(videos, folder, workers))
     median = statistics.median(seconds)
     size = sum(path.stat().st_size for path in videos.rglob("*.mp4")) / BYTES_PER_MB
     return InputRow(
@@ -251,18 +265,14 @@ def measure_extraction(videos: Path, count: int, workers: int, repeats: int, out
 
 
 def prepare_seconds(videos: Path, out: Path, workers: int) -> float:
-    """Return how long `v2s prepare folder` takes."""
+    """Return the seconds that `v2s prepare folder` takes."""
     command = [
         *(sys.executable, "-m", "v2s_jax", "prepare", "folder", str(videos)),
         *("--out", str(out), "--workers", str(workers), "--overwrite"),
     ]
     start = time.perf_counter()
-    ended = subprocess.run(command, capture_output=True, text=True)
-    if ended.returncode:
-        told = ended.stderr.strip().splitlines() or [f"ended with code {ended.returncode}"]
-        raise InputError(f"v2s prepare folder: {told[-1]}")
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        output = result.stderr.strip().splitlines() or [f"ended with code {result.returncode}"]
+        raise InputError(f"v2s prepare folder: {output[-1]}")
     return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    run_cli(main)

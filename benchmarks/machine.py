@@ -22,14 +22,14 @@ PROC_CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Machine:
-    """What figures depend on besides the case; the device is told by the process that used it."""
+    """What figures depend on besides the case and its device."""
 
     cpu: str
     cores: int
-    """Logical cores that the process may run on."""
+    """Logical cores available to the process."""
     memory_mb: int
     load_average: float
-    """Processes that wanted a core in the minute before: much above 0, others slow the figures."""
+    """Runnable processes in the minute before: well above 0, others slow the figures."""
     system: str
     python: str
     jax: str
@@ -39,7 +39,7 @@ class Machine:
     xla_flags: str
     """The environment variable XLA_FLAGS."""
     commit: str | None
-    """Of the source, "-dirty" when it was changed since; None outside a git checkout."""
+    """Of the checkout, with "-dirty" when it has changes; None outside git."""
 
 
 def describe_machine() -> Machine:
@@ -61,30 +61,30 @@ def describe_machine() -> Machine:
 
 
 def host_peak_mb() -> float:
-    """Return the most resident memory that this process has held, in MB of 10^6 bytes."""
-    # Linux lets ru_maxrss start at the peak of the parent, so its own count comes first.
-    high_water = _field(PROC_STATUS, "VmHWM")
-    if high_water is not None:
-        return int(high_water.removesuffix("kB")) * 1024 / BYTES_PER_MB
+    """Return the peak resident memory of this process, in MB (10^6 bytes)."""
+    # On Linux ru_maxrss starts at the parent's peak; VmHWM does not.
+    peak = _field(PROC_STATUS, "VmHWM")
+    if peak is not None:
+        return int(peak.removesuffix("kB")) * 1024 / BYTES_PER_MB
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / BYTES_PER_MB
 
 
 def device_peak_mb(device: jax.Device) -> float | None:
-    """Return the most memory that JAX's allocator held there; None where it keeps no count."""
+    """Return the peak of JAX's allocator on `device`; None where it keeps no count."""
     peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
     return None if peak is None else peak / BYTES_PER_MB
 
 
 @contextmanager
-def memory_suffices(case: str, mend: str) -> Iterator[None]:
-    """Turn memory that runs out in the block, the host's or a device's, into an InputError."""
+def wrap_memory_errors(case: str, fix: str) -> Iterator[None]:
+    """Turn exhausted host or device memory into an InputError."""
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise InputError(f"{case}: memory ran out: {mend}") from error
+        raise InputError(f"{case}: memory ran out: {fix}") from error
 
 
 def usable_cores() -> int:
@@ -110,16 +110,15 @@ ROOT = Path(__file__).parents[1]
 
 
 def _commit() -> str | None:
-    # An installed package may lie inside another project's checkout.
     if not (ROOT / ".git").exists():
         return None
     describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(ROOT), *describe],
             capture_output=True,
             text=True,
         )
     except FileNotFoundError:
         return None
-    return done.stdout.strip() or None
+    return result.stdout.strip() or None

@@ -1,7 +1,7 @@
-"""The same work by a copy of samplernn-pytorch that the user has, in a process of its own.
+"""Measure a checkout of samplernn-pytorch on the same work, in its own process.
 
-Equal are frame sizes, widths, layers, levels, batch, chunk, precision and optimiser. What differs:
-it sees no video, embeds a level in as many dimensions as there are levels, and expands the coarsest
+The same: frame sizes, widths, layers, levels, batch, chunk, precision and optimizer. Different: it
+has no video, embeds a level in as many dimensions as there are levels, and expands the coarsest
 tier's frame to `dim` before its gates.
 """
 
@@ -14,25 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import samplernn_pytorch_program as peer_program
-from benchmarks.training import TrainingCase
+from benchmarks import samplernn_pytorch_program as program
 from v2s_jax.config import TWO_TIERS, Config, Precision
 from v2s_jax.errors import InputError
 
 FILES = ("model.py", "nn.py", "optim.py", "utils.py")
-"""What is used of the copy."""
+"""Files of the checkout that are used."""
 
 PEER_SAMPLES = 256
-"""Samples of each clip that the copy generates: it takes equally long for each."""
+"""Samples of each clip that the peer generates; each takes the same time."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A copy of samplernn-pytorch and the Python that runs it."""
+    """A checkout of samplernn-pytorch and the Python that runs it."""
 
     folder: Path
     python: str = sys.executable
-    """One with PyTorch."""
+    """It has PyTorch."""
 
     def __post_init__(self) -> None:
         missing = [name for name in FILES if not (self.folder / name).is_file()]
@@ -45,10 +44,10 @@ class Peer:
 
 @dataclass(frozen=True)
 class PeerModel:
-    """The copy's model: the arguments of its `SampleRNN`."""
+    """The arguments of the peer's `SampleRNN`."""
 
     frame_sizes: list[int]
-    """Finest first: each tier's frame over the one below."""
+    """Ratios of each tier to the one below, finest first."""
     n_rnn: int
     dim: int
     learn_h0: bool
@@ -57,8 +56,8 @@ class PeerModel:
 
 
 @dataclass(frozen=True)
-class PeerWork:
-    """What the copy is to train, in its own words."""
+class PeerTrainingWork:
+    """What the peer trains, as its program reads it."""
 
     model: PeerModel
     learning_rate: float
@@ -71,7 +70,7 @@ class PeerWork:
 
 @dataclass(frozen=True)
 class PeerSamplingWork:
-    """What the copy is to generate, in its own words."""
+    """What the peer generates, as its program reads it."""
 
     model: PeerModel
     batch: int
@@ -83,7 +82,7 @@ class PeerSamplingWork:
 
 @dataclass(frozen=True)
 class PeerSamplingRow:
-    """What was measured of the copy's generator."""
+    """Figures of the peer's generator."""
 
     batch: int
     samples: int
@@ -98,8 +97,8 @@ class PeerSamplingRow:
 
 
 @dataclass(frozen=True)
-class PeerRow:
-    """What was measured of the copy."""
+class PeerTrainingRow:
+    """Figures of the peer's training step."""
 
     batch: int
     torch: str
@@ -110,19 +109,17 @@ class PeerRow:
     samples_per_sec: float
 
 
-def peer_work(case: TrainingCase, platform: str) -> PeerWork:
-    """Return the case in the copy's words.
-
-    Raises InputError for a model that the copy cannot be.
-    """
-    training = case.config.training
-    return PeerWork(
-        model=_model(case.config),
-        learning_rate=training.learning_rate,
-        batch=case.batch,
-        chunk_samples=training.chunk_samples,
-        repeats=case.repeats,
-        precision=case.precision,
+def training_work(
+    config: Config, batch: int, repeats: int, precision: Precision, platform: str
+) -> PeerTrainingWork:
+    """Return the training work; raises InputError for a model that the peer does not have."""
+    return PeerTrainingWork(
+        model=_model(config),
+        learning_rate=config.training.learning_rate,
+        batch=batch,
+        chunk_samples=config.training.chunk_samples,
+        repeats=repeats,
+        precision=precision,
         device=_torch_device(platform),
     )
 
@@ -132,7 +129,7 @@ def _torch_device(platform: str) -> str:
 
 
 def sampling_work(config: Config, batch: int, repeats: int, platform: str) -> PeerSamplingWork:
-    """Return a batch of clips in the copy's words; raises InputError as `peer_work` does."""
+    """Return the generating work; raises InputError as `training_work` does."""
     size = config.model.big_frame_size
     return PeerSamplingWork(
         model=_model(config),
@@ -148,8 +145,8 @@ def _model(config: Config) -> PeerModel:
     if model.cell != "gru" or model.mlp_dim != model.dim:
         raise InputError(
             f"preset {config.name} has the cell {model.cell}, a dim of {model.dim} and an mlp_dim "
-            f"of {model.mlp_dim}: samplernn-pytorch has GRUs alone, all of one width: leave --peer "
-            "out"
+            f"of {model.mlp_dim}: samplernn-pytorch has only GRUs, all of one width: leave out "
+            "--peer"
         )
     two_tiers = model.tiers == TWO_TIERS
     return PeerModel(
@@ -162,11 +159,11 @@ def _model(config: Config) -> PeerModel:
     )
 
 
-def measure_peer(peer: Peer, work: PeerWork) -> PeerRow:
-    """Let the copy train, and return its figures; raises InputError as `_answer` does."""
-    figures = _answer(peer, work)
+def measure_peer_training(peer: Peer, work: PeerTrainingWork) -> PeerTrainingRow:
+    """Let the peer train, and return its figures; raises InputError as `_run` does."""
+    figures = _run(peer, work)
     median = statistics.median(figures["step_secs"])
-    return PeerRow(
+    return PeerTrainingRow(
         batch=work.batch,
         **figures,
         step_sec_median=median,
@@ -175,8 +172,8 @@ def measure_peer(peer: Peer, work: PeerWork) -> PeerRow:
 
 
 def measure_peer_sampling(peer: Peer, work: PeerSamplingWork) -> PeerSamplingRow:
-    """Let the copy generate, and return its figures; raises InputError as `_answer` does."""
-    figures = _answer(peer, work)
+    """Let the peer generate, and return its figures; raises InputError as `_run` does."""
+    figures = _run(peer, work)
     median = statistics.median(figures["run_secs"])
     return PeerSamplingRow(
         batch=work.batch,
@@ -187,24 +184,21 @@ def measure_peer_sampling(peer: Peer, work: PeerSamplingWork) -> PeerSamplingRow
     )
 
 
-def _answer(peer: Peer, work: PeerWork | PeerSamplingWork) -> dict[str, Any]:
-    """Let the copy work.
-
-    Raises InputError when its Python cannot run it, with the last line of what it said.
-    """
-    command = [peer.python, peer_program.__file__, str(peer.folder)]
+def _run(peer: Peer, work: PeerTrainingWork | PeerSamplingWork) -> dict[str, Any]:
+    """Run the program; raises InputError with the last line of its stderr when it fails."""
+    command = [peer.python, program.__file__, str(peer.folder)]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command, input=json.dumps(dataclasses.asdict(work)), capture_output=True, text=True
         )
     except OSError as error:
         raise InputError(
             f"--peer-python {peer.python}: cannot be run ({error.strerror})"
         ) from error
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
+    if result.returncode:
+        output = result.stderr.strip().splitlines() or [f"code {result.returncode}"]
         raise InputError(
-            f"--peer {peer.folder}: ended with: {said[-1]}: give a Python with PyTorch, as in "
-            "--peer-python /path/to/venv/bin/python, or leave --peer out"
+            f"--peer {peer.folder}: ended with: {output[-1]}: give a Python with PyTorch, as in "
+            "--peer-python /path/to/venv/bin/python, or leave out --peer"
         )
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(result.stdout))

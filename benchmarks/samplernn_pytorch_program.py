@@ -1,10 +1,10 @@
-"""Time a copy of samplernn-pytorch, training or generating; run by a Python that has PyTorch.
+"""Time a checkout of samplernn-pytorch, training or generating.
 
-    python peer_program.py DIR < WORK.json > FIGURES.json
+    python samplernn_pytorch_program.py DIR < WORK.json > FIGURES.json
 
-A program of its own that imports nothing of this package: that Python need not have JAX. DIR is a
-checkout of https://github.com/deepsound-project/samplernn-pytorch, used as it is; WORK has the
-fields of `peer.PeerWork`, or of `peer.PeerSamplingWork`.
+Run by a Python that has PyTorch and need not have JAX, so it imports nothing of this project. DIR
+is a checkout of https://github.com/deepsound-project/samplernn-pytorch; WORK has the fields of
+`PeerTrainingWork` or `PeerSamplingWork` (samplernn_pytorch.py).
 """
 
 import contextlib
@@ -16,16 +16,16 @@ from typing import Any
 
 
 def main() -> None:
-    """Read what is to be done, do it, and print how long each turn took."""
-    warnings.simplefilter("ignore")  # the copy is from 2017, PyTorch is not
+    """Read the work, do it, and print the seconds of each run."""
+    warnings.simplefilter("ignore")  # for code of 2017 under a recent PyTorch
     work = json.load(sys.stdin)
     sys.path.insert(0, sys.argv[1])
     with contextlib.redirect_stdout(sys.stderr):
-        figures = _time_sampling(work) if "samples" in work else _time(work)
+        figures = _time_sampling(work) if "samples" in work else _time_training(work)
     print(json.dumps(figures))
 
 
-def _time(work: dict[str, Any]) -> dict[str, Any]:
+def _time_training(work: dict[str, Any]) -> dict[str, Any]:
     import model as peer  # of DIR
     import nn as peer_nn
     import optim as peer_optim
@@ -38,13 +38,13 @@ def _time(work: dict[str, Any]) -> dict[str, Any]:
     rnn = peer.SampleRNN(**work["model"])
     predictor = peer.Predictor(rnn).to(device)
     for parameter in predictor.parameters():
-        # Its clipping wants a gradient of every parameter; h0 gets none while states are carried.
+        # Its clipping needs a gradient for every parameter; h0 has none while states are carried.
         parameter.grad = torch.zeros_like(parameter)
     adam = torch.optim.Adam(predictor.parameters(), lr=work["learning_rate"])
     optimizer = peer_optim.gradient_clipping(adam)
     shape = (work["batch"], rnn.lookback + work["chunk_samples"])
     levels = torch.randint(0, work["model"]["q_levels"], shape, device=device)
-    known, wanted = levels[:, :-1], levels[:, rnn.lookback :].contiguous()
+    inputs, targets = levels[:, :-1], levels[:, rnn.lookback :].contiguous()
 
     def update(reset: bool) -> float:
         def closure() -> Any:
@@ -52,8 +52,8 @@ def _time(work: dict[str, Any]) -> dict[str, Any]:
             with torch.autocast(
                 device.type, torch.bfloat16, enabled=work["precision"] == "bfloat16"
             ):
-                logits = predictor(known, reset)
-            loss = peer_nn.sequence_nll_loss_bits(logits.float(), wanted)
+                logits = predictor(inputs, reset)
+            loss = peer_nn.sequence_nll_loss_bits(logits.float(), targets)
             loss.backward()
             return loss
 
@@ -63,7 +63,7 @@ def _time(work: dict[str, Any]) -> dict[str, Any]:
 
     update(reset=True)  # warms up
     step_secs = [update(reset=False) for _ in range(work["repeats"])]
-    return {**_description(rnn), "step_secs": step_secs}
+    return {**_describe(rnn), "step_secs": step_secs}
 
 
 def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
@@ -75,16 +75,16 @@ def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
 
     def run(samples: int) -> float:
         start = time.perf_counter()
-        with torch.no_grad():  # its own `volatile` means nothing any more
+        with torch.no_grad():  # its `volatile` no longer has an effect
             sampler(work["batch"], samples)
         return time.perf_counter() - start
 
     run(rnn.lookback)  # warms up
     run_secs = [run(work["samples"]) for _ in range(work["repeats"])]
-    return {**_description(rnn), "run_secs": run_secs}
+    return {**_describe(rnn), "run_secs": run_secs}
 
 
-def _description(rnn: Any) -> dict[str, Any]:
+def _describe(rnn: Any) -> dict[str, Any]:
     import torch
 
     return {

@@ -1,32 +1,62 @@
-"""How fast the sampler generates, and in how much memory.
+"""`python -m benchmarks sampling`: how fast the sampler generates, and in how much memory.
 
-A case is a number of clips side by side on a number of compiled rows, the tile. Its figures are
-those of `Generator.generate` as sample.py calls it: features go in from host memory, levels come
-back to it. Decoding, feature extraction and files are left out. They stand beside what the device
-can do at most (`ceilings`): whichever of the two shares is larger says what the case waits for, and
-where both are small it waits for neither, but for one step after the other.
+A case is a number of clips and a batch size: the slots that the compiled program has. Its figures
+are those of `generate` as `v2s sample` calls it: features start in host memory, levels end there.
+Decoding, feature extraction and files are not included. Each row is compared with what the device
+can do at most (`ceilings`): the larger share says what the case is bound by. Where both are small,
+it is bound by latency: one step waits for the other.
 """
 
 import math
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
+import tyro
 
-from benchmarks.arithmetic import product_flop
-from benchmarks.ceilings import Ceilings
-from benchmarks.machine import device_peak_mb, host_peak_mb, memory_suffices
+from benchmarks.ceilings import Ceilings, measure_ceilings
+from benchmarks.common import (
+    BenchmarkArgs,
+    PeerArgs,
+    check_at_least_one,
+    describe_load,
+    get_preset,
+    measure_cases,
+    measure_isolated,
+    output_file,
+    write_report,
+)
+from benchmarks.flop import count_matmul_flop
+from benchmarks.machine import describe_machine, device_peak_mb, host_peak_mb, wrap_memory_errors
+from benchmarks.report import SamplingRow
+from benchmarks.roofline import draw_roofline
+from benchmarks.samplernn_pytorch import (
+    Peer,
+    PeerSamplingRow,
+    measure_peer_sampling,
+    sampling_work,
+)
+from benchmarks.show import NOTES, print_sampling
+from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat, weight_bytes_per_sample
 from v2s_jax.model import StepCarry, VideoToSound, init_params
-from v2s_jax.sampling import Request, Sampler, clip_key, content_hash
+from v2s_jax.sampling import (
+    DEFAULT_BATCH_SIZE,
+    Request,
+    Sampler,
+    clip_key,
+    content_hash,
+    generate,
+)
 from v2s_jax.sampling.scan_engine import (
     ScanWeights,
     fused_output_kernels,
@@ -36,19 +66,96 @@ from v2s_jax.sampling.scan_engine import (
 )
 
 RANDOM_WEIGHTS = "random"
-SEED = 0  # of random weights, features and noise; the time taken does not depend on it
+SEED = 0  # of random weights, features and noise; the speed does not depend on it
+DEFAULT_CLIPS = (1, DEFAULT_BATCH_SIZE)
+CPU = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingArgs(PeerArgs, BenchmarkArgs):
+    """Measure the sampler: compilation, speed and memory. Options with several values make rows."""
+
+    preset: str = "demo"
+    """Config to measure, with random weights."""
+    checkpoint: Path | None = None
+    """Measure this instead of a preset: a .safetensors file, a --workdir, or frame, seq or flow."""
+    batch: tyro.conf.UseAppendAction[tuple[int, ...]] = ()
+    """Clips to generate. Repeat the option for more rows."""
+    batch_size: tyro.conf.UseAppendAction[tuple[int | Literal["batch"], ...]] = ()
+    """Clips computed at once; more clips take several passes. `batch`: as many as --batch."""
+    seconds: float = 4.0
+    """Length of each clip."""
+    engine: tyro.conf.UseAppendAction[tuple[EngineName, ...]] = ()
+    """What runs the model: scan (XLA), or cpu, which `v2s build` builds."""
+    weights: tyro.conf.UseAppendAction[tuple[WeightFormat, ...]] = ()
+    """Format of the weights."""
+    plot: Path | None = None
+    """File for the roofline of the rows (PNG)."""
+
+    def run(self) -> None:
+        """Measure every combination, and print, write and draw the figures."""
+        args = replace(
+            self,
+            batch=self.batch or DEFAULT_CLIPS,
+            batch_size=self.batch_size or (DEFAULT_BATCH_SIZE,),
+            engine=self.engine or ("scan",),
+            weights=self.weights or ("float32",),
+        )
+        args.measure(args.cases())
+
+    def cases(self) -> list["SamplingCase"]:
+        """Return the combinations of the options."""
+        model = self.checkpoint or get_preset(self.preset)
+        return [
+            SamplingCase(
+                model=model,
+                batch=batch,
+                batch_size=batch if batch_size == "batch" else batch_size,
+                clip_sec=self.seconds,
+                repeats=self.repeats,
+                precision=self.precision,
+                engine=engine,
+                weights=weights,
+            )
+            for batch in self.batch
+            for batch_size in self.batch_size
+            for engine in self.engine
+            for weights in self.weights
+        ]
+
+    def measure(self, cases: list["SamplingCase"]) -> None:
+        """Measure `cases`."""
+        peer = None if self.peer is None else Peer(self.peer, self.peer_python)
+        config = load_config(cases[0].model)
+        if peer:  # raises for a model that the peer does not have, before anything is measured
+            sampling_work(config, cases[0].batch, self.repeats, CPU)
+        machine = describe_machine()
+        with output_file(self.json) as file, output_file(self.plot, "--plot") as image:
+            models = [(config.model, case.weights) for case in cases]
+            measure = partial(measure_ceilings, precision=self.precision)
+            ceilings = measure_isolated(measure, models, self.device)
+            measure_row = partial(measure_sampling, ceilings=ceilings)
+            rows = list(measure_cases(measure_row, cases, self.device))
+            peer_rows = _measure_peer(peer, rows, config, self.repeats) if peer else []
+            print_sampling(rows, peer_rows, ceilings)
+            print(f"\n{NOTES}\n{describe_load(machine)}")
+            if file is not None:
+                parts = {"ceilings": ceilings, "rows": rows, "peer_rows": peer_rows}
+                write_report(file, "sampling", self, machine, rows[0].device_kind, **parts)
+            if image is not None:
+                draw_roofline(image, rows, ceilings, machine)
 
 
 @dataclass(frozen=True)
 class SamplingCase:
-    """What is measured."""
+    """One case to measure."""
 
     model: Config | Path
-    """A config, which gets random weights, or a checkpoint."""
+    """A config, for random weights, or a checkpoint."""
     batch: int
-    """Clips side by side."""
+    """Clips to generate."""
     batch_size: int
-    """Rows that are computed at once; a larger batch takes several tiles, one after the other."""
+    """Clips computed at once; a larger batch takes several passes."""
     clip_sec: float
     """Length of each clip."""
     repeats: int
@@ -58,80 +165,19 @@ class SamplingCase:
     weights: WeightFormat = "float32"
 
     def __post_init__(self) -> None:
-        for option, value in (
-            ("--batch", self.batch),
-            ("--batch-size", self.batch_size),
-            ("--repeats", self.repeats),
-        ):
-            if value < 1:
-                raise InputError(f"{option} {value}: must be at least 1")
+        check_at_least_one(batch=self.batch, batch_size=self.batch_size, repeats=self.repeats)
         if not (math.isfinite(self.clip_sec) and self.clip_sec > 0):
             raise InputError(f"--seconds {self.clip_sec}: use a number above 0, such as 4")
 
 
-@dataclass(frozen=True)
-class SamplingRow:
-    """What was measured. Rates count the samples asked for, not rows and blocks beyond them."""
-
-    preset: str
-    weights: str
-    """"random", or the checkpoint."""
-    parameters: int
-    precision: Precision
-    engine: EngineName
-    weight_format: WeightFormat
-    device_kind: str
-    batch: int
-    batch_size: int
-    tiles: int
-    """Tiles computed one after the other for the batch."""
-    clip_sec: float
-    samples_per_clip: int
-    sample_rate_hz: int
-    compile_sec: float
-    """From parameters to a compiled program, without its first run."""
-    run_secs: list[float]
-    """Each run of the whole batch, compilation left out."""
-    run_sec_median: float
-    run_sec_min: float
-    run_sec_max: float
-    samples_per_sec_per_stream: float
-    """Samples of one clip over the time that the whole batch took."""
-    samples_per_sec_total: float
-    x_real_time_per_stream: float
-    x_real_time_total: float
-    weight_bytes_per_sample: float | None
-    """Bytes of the seven products' weights that one sample of a tile reads; None for models that
-    have others."""
-    flop_per_sample: float
-    """Floating-point operations of the matrix products of one sample of one clip, vision left
-    out; products of integers count alike."""
-    weight_bytes_per_sec: float | None
-    """Weights read: once for all rows of a tile."""
-    flop_per_sec: float
-    """Of the samples asked for: rows without a clip do no work that counts."""
-    read_bytes_per_sec: float | None
-    """How fast these weights can be read at most (`Ceilings.read_bytes_per_sec`)."""
-    peak_flop_per_sec: float
-    """How fast the device multiplies at most with weights of this format."""
-    share_of_reading: float | None
-    share_of_multiplying: float
-    host_peak_mb: float
-    """Resident memory of the case's own process: interpreter, JAX and compilation included."""
-    device_peak_mb: float | None
-    """Memory that JAX's allocator held on the device; None where it keeps no count (CPU)."""
-
-
 def measure_sampling(case: SamplingCase, ceilings: Ceilings) -> SamplingRow:
-    """Measure one case in this process, which should be a fresh one: peaks never fall.
-
-    `ceilings` are those of the same device, measured in the same run.
+    """Measure one case in this process, which should be a new one: memory peaks never fall.
 
     Raises InputError when the checkpoint cannot be read or memory runs out.
     """
     jax.config.update("jax_enable_compilation_cache", False)  # a cached program is not compiled
-    with memory_suffices(
-        f"batch {case.batch} on a tile of {case.batch_size}",
+    with wrap_memory_errors(
+        f"batch {case.batch}, batch size {case.batch_size}",
         "use a smaller --batch or --batch-size",
     ):
         return _measure(case, ceilings)
@@ -148,9 +194,9 @@ def _measure(case: SamplingCase, ceilings: Ceilings) -> SamplingRow:
     median = statistics.median(run_secs)
     rate_hz = config.clock.sample_rate_hz
     device = jax.devices()[0]
-    tiles = math.ceil(case.batch / case.batch_size)
+    passes = math.ceil(case.batch / case.batch_size)
     weight_bytes = weight_bytes_per_sample(config.model, case.weights)
-    weight_rate = None if weight_bytes is None else weight_bytes * tiles * samples / median
+    weight_rate = None if weight_bytes is None else weight_bytes * passes * samples / median
     read_rate = ceilings.read_bytes_per_sec(config.model, case.weights)
     flop_per_sample = _flop_per_sample(sampler)
     flop_rate = flop_per_sample * case.batch * samples / median
@@ -165,7 +211,6 @@ def _measure(case: SamplingCase, ceilings: Ceilings) -> SamplingRow:
         device_kind=device.device_kind,
         batch=case.batch,
         batch_size=case.batch_size,
-        tiles=tiles,
         clip_sec=case.clip_sec,
         samples_per_clip=samples,
         sample_rate_hz=rate_hz,
@@ -191,30 +236,37 @@ def _measure(case: SamplingCase, ceilings: Ceilings) -> SamplingRow:
     )
 
 
+def _measure_peer(
+    peer: Peer, rows: Sequence[SamplingRow], config: Config, repeats: int
+) -> list[PeerSamplingRow]:
+    """Measure the peer at each batch of the rows, on the same kind of device."""
+    platform = CPU if rows[0].device_kind == CPU else "gpu"
+    return [
+        measure_peer_sampling(peer, sampling_work(config, batch, repeats, platform))
+        for batch in dict.fromkeys(row.batch for row in rows)
+    ]
+
+
 def load_config(model: Config | Path) -> Config:
     """Return the config of what is measured."""
     return model if isinstance(model, Config) else load_model(model)[0]
 
 
 def load_model(model: Config | Path) -> tuple[Config, dict[str, Any]]:
-    """Return a config with random weights, or a checkpoint."""
+    """Return config and parameters: random ones, or those of a checkpoint."""
     if isinstance(model, Config):
         return model, _random_params(model)
-    # Only checkpoints need Orbax and safetensors.
-    from v2s_jax.checkpoints import load_params
-
     return load_params(model)
 
 
 def _random_params(config: Config) -> dict[str, Any]:
-    """Return parameters as training starts from."""
     return jax.jit(partial(init_params, VideoToSound(config)))(jax.random.key(SEED))
 
 
 def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tuple[Sampler, float]:
-    """Return the sampler, all of its programs compiled, and the seconds that took.
+    """Return a compiled sampler, and the seconds that compiling took.
 
-    A clip of one big frame, once with what it compiles and once without.
+    That is: generating one big frame the first time, minus the second time.
     """
     start = time.perf_counter()
     sampler = Sampler(
@@ -227,15 +279,15 @@ def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tupl
     )
     requests = _requests(config, 1, config.model.big_frame_size)
     _seconds(sampler, requests)
-    compiled_sec = time.perf_counter() - start
-    return sampler, compiled_sec - _seconds(sampler, requests)
+    first_sec = time.perf_counter() - start
+    return sampler, first_sec - _seconds(sampler, requests)
 
 
 def _flop_per_sample(sampler: Sampler) -> float:
-    """Return the operations of the scan's products, which those of other engines equal."""
+    """Count the operations of the scan engine's products; other engines have the same."""
     config = sampler.config
     size = config.model.big_frame_size
-    carry = sampler.start(np.zeros((sampler.batch_size, 2), np.uint32)).carry
+    carry = sampler.init_state(np.zeros((sampler.batch_size, 2), np.uint32)).carry
     model = sampler.model
     weights = jax.eval_shape(
         lambda f: ScanWeights(f, fused_output_kernels(model, f)), sampler.folded
@@ -247,11 +299,11 @@ def _flop_per_sample(sampler: Sampler) -> float:
 
     given = np.zeros((sampler.batch_size, size), np.int32)
     first = jax.eval_shape(partial(to_step_carry, model), weights, carry)
-    return product_flop(big_frame, weights, first, given) / (size * sampler.batch_size)
+    return count_matmul_flop(big_frame, weights, first, given) / (size * sampler.batch_size)
 
 
 def _requests(config: Config, batch: int, samples: int) -> list[Request]:
-    """Return clips that differ in noise and share their features, which cost the same anyway."""
+    """Return clips with different noise and the same features, which cost the same."""
     shape = (config.clock.video_frames(samples), config.model.feature_dim)
     features = np.random.default_rng(SEED).random(shape, np.float32).astype(np.float16)
     return [
@@ -262,5 +314,5 @@ def _requests(config: Config, batch: int, samples: int) -> list[Request]:
 
 def _seconds(sampler: Sampler, requests: list[Request]) -> float:
     start = time.perf_counter()
-    sampler.generate(requests)
+    generate(sampler, requests)
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""A real browser for pages, where there is one: headless Chromium."""
+"""Headless Chromium, for tests of pages; they skip where it is not installed."""
 
 import json
 import shutil
@@ -22,13 +22,13 @@ needs_browser = pytest.mark.skipif(
 
 
 class Browser:
-    """Headless Chromium, spoken to as W3C's WebDriver has it."""
+    """A session of headless Chromium, controlled by W3C WebDriver."""
 
     def __init__(self, port: int) -> None:
         self._root = f"http://127.0.0.1:{port}"
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu"]
-        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
-        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        options = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
+        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": options}})
         self._root += f"/session/{session['sessionId']}"
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
@@ -54,13 +54,13 @@ class Browser:
         self._call("POST", "/url", {"url": url})
 
     def choose_file(self, selector: str, path: Path) -> None:
-        """Give a file to the input that a selector finds."""
-        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
-        (element,) = found.values()
+        """Choose a file in the input that matches a CSS selector."""
+        reference = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        (element,) = reference.values()
         self._call("POST", f"/element/{element}/value", {"text": str(path)})
 
-    def complaints(self) -> list[str]:
-        """Return the warnings and errors on the console since the last call."""
+    def console_errors(self) -> list[str]:
+        """Return the warnings and errors of the console since the last call."""
         return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
 
     def close(self) -> None:
@@ -69,20 +69,20 @@ class Browser:
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
-    """Start a browser with nothing kept, and end it."""
+    """Start a browser without stored data, and close it at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL) as driver:
         try:
-            browser = _connected(port)
+            browser = _connect(port)
             yield browser
             browser.close()
         finally:
             driver.terminate()
 
 
-def _connected(port: int) -> Browser:
+def _connect(port: int) -> Browser:
     deadline = time.monotonic() + DEADLINE_SEC
     while True:
         try:
@@ -93,12 +93,12 @@ def _connected(port: int) -> Browser:
 
 
 def text_of(element: str) -> str:
-    """The script that returns an element's text."""
+    """Return a script that returns the text of an element."""
     return f"return document.getElementById('{element}').textContent"
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    """Ask again and again."""
+    """Poll a condition until it is true."""
     deadline = time.monotonic() + DEADLINE_SEC
     while not condition():
         assert time.monotonic() < deadline

@@ -1,21 +1,20 @@
-"""Eight virtual CPU devices for every test; set before JAX starts."""
+"""Eight virtual CPU devices for every test (set before JAX starts), strict JAX, shared fixtures."""
 
 import os
 from pathlib import Path
 
-# jax 0.10 sizes its CPU thread pool by the cores it finds; collectives over eight virtual devices
+# JAX sizes its CPU thread pool by the number of cores; collectives over eight virtual devices
 # deadlock in a pool of two.
 os.environ.setdefault("NPROC", "16")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# What one test compiles, the next compiles again; `test_sample_command` tries the cache.
+# Tests do not share compiled programs; tests/cli/test_sample.py tests the cache.
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")
-# librosa keeps what numba compiles beside its own sources. Two workers that compile the same there
-# at once, which happens in a new environment, can leave a file that crashes all who load it. The
-# program takes turns (`evaluation/sound_library.py`); tests that import librosa themselves do not.
+# numba caches what it compiles for librosa next to librosa's sources. In a new environment two
+# workers that compile at once can leave a corrupt file there.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    kept = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{worker}"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(kept))
+    cache = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{worker}"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=8"
@@ -23,6 +22,9 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import dataclasses
+import shutil
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,26 +32,56 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import settings
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from v2s_jax.checkpoints import save_params
+from v2s_jax.cli.run import run_cli
 from v2s_jax.config import TINY, Config
 from v2s_jax.model import VideoToSound, init_params
 
-# A first case may compile, and machines are busy: no test is about time.
+FIXTURES = Path(__file__).parent / "fixtures"
+
+# A shape that broadcasts by accident is a bug; `[None]` says that it is meant.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The first example may compile, and machines are busy: no test is about time.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_end_with_their_file():
-    """Forget what a file compiled: over the whole suite it would be gigabytes."""
+def clear_compiled_programs():
+    """Drop the programs that a file compiled: over the whole suite they would take gigabytes."""
     yield
     jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def compilation_cache(cache_folder):
+    """Share compiled programs between tests that each make a sampler of the same sizes."""
+    options = {
+        "jax_enable_compilation_cache": True,
+        "jax_compilation_cache_dir": str(cache_folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
+    before = {name: jax.config.values[name] for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    reset_cache()
+
+
+@pytest.fixture(scope="session")
 def tiny() -> Config:
-    """The real config, replaced small."""
+    """The smallest preset."""
     return TINY
 
 
@@ -61,10 +93,30 @@ def checkpoint(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """Run the `main` of a command in this process; return exit code, stdout and stderr."""
+
+    def run(main: Callable[[], None], *args: object) -> tuple[int | str | None, str, str]:
+        monkeypatch.setattr(sys, "argv", ["v2s", *map(str, args)])
+        with pytest.raises(SystemExit) as exit_info:
+            run_cli(main)
+        return exit_info.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fixture_dataset(tmp_path_factory) -> Path:
+    """A dataset of format version 1: two clips of a drum in each of train and test."""
+    folder = tmp_path_factory.mktemp("dataset") / "dataset_v1"
+    return Path(shutil.copytree(FIXTURES / "dataset_v1", folder))  # reading adds an index
+
+
 def random_params(config: Config, seed: int = 0) -> dict[str, Any]:
-    """Parameters with every leaf random, so that zero biases and carries hide nothing."""
+    """Parameters with every leaf random: zero biases and carries would hide errors."""
     model = VideoToSound(config)
-    params = init_params(model, jax.random.key(seed))
+    params = jax.jit(init_params, static_argnums=0)(model, jax.random.key(seed))
     random = np.random.default_rng(seed)
     return jax.tree.map(
         lambda leaf: leaf + random.normal(0, 0.1, leaf.shape).astype(np.float32), params
@@ -83,5 +135,5 @@ def random_clip(
 
 
 def with_model(config: Config, **changes: Any) -> Config:
-    """The same config with other model sizes."""
+    """The same config with changed model fields."""
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))

@@ -1,4 +1,4 @@
-"""Files of every kind, made by ffmpeg itself."""
+"""ffmpeg, to make test files."""
 
 import subprocess
 
@@ -6,7 +6,7 @@ import imageio_ffmpeg
 
 
 def run_ffmpeg(*arguments: object) -> bytes:
-    """Run it, replacing files; return what it wrote to stdout."""
+    """Run ffmpeg, replacing files; return its standard output."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-y"]
     return subprocess.run(
         [*command, *(str(argument) for argument in arguments)], check=True, capture_output=True

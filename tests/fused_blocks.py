@@ -1,4 +1,4 @@
-"""One block of the fused engine, as shapes: to be lowered or compiled where there is no device."""
+"""One block of the fused engine, as shapes: to lower or compile it without the device."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,15 +21,15 @@ from v2s_jax.model import (
 )
 from v2s_jax.sampling.scan_engine import ScanEngine
 
-TILE = 4
+BATCH_SIZE = 4
 VIDEO_FRAMES = 2
 VMEM_BYTES = {"v5e": 128 * 2**20, "v5p": 64 * 2**20, "v6e": 128 * 2**20}
-"""Of a core."""
+"""VMEM of a core."""
 
 
 def tpu_engine(config: Config, weights: WeightFormat, tpu: str = "v5e") -> Engine:
     model = VideoToSound(without_weight_norm(config), "highest")
-    return TpuEngine(model, weights, TILE, VMEM_BYTES[tpu])
+    return TpuEngine(model, weights, BATCH_SIZE, VMEM_BYTES[tpu])
 
 
 def gpu_engine(config: Config, weights: WeightFormat) -> Engine:
@@ -44,16 +44,16 @@ def block_of(config: Config, engine: Engine, keep: OutputLevel) -> tuple[Callabl
     packed = jax.eval_shape(
         lambda params: engine.pack(prepare_for_inference(model, params)), params
     )
-    carry = jax.eval_shape(lambda params: initial_carry(model, params, TILE), params)
+    carry = jax.eval_shape(lambda params: initial_carry(model, params, BATCH_SIZE), params)
     c = config.model
     per_frame = config.clock.samples_per_video_frame // c.big_frame_size
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    given = BlockInputs(
-        jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, 3 * c.dim), jnp.float32),
-        jax.ShapeDtypeStruct((VIDEO_FRAMES, TILE, per_frame, c.big_frame_size), jnp.float32),
+    inputs = BlockInputs(
+        jax.ShapeDtypeStruct((VIDEO_FRAMES, BATCH_SIZE, 3 * c.dim), jnp.float32),
+        jax.ShapeDtypeStruct((VIDEO_FRAMES, BATCH_SIZE, per_frame, c.big_frame_size), jnp.float32),
         None,
         jax.ShapeDtypeStruct((), jnp.float32),
         number,
         number,
     )
-    return jax.jit(partial(engine.big_frames, keep=keep)), (packed, carry, given)
+    return jax.jit(partial(engine.run_big_frames, keep=keep)), (packed, carry, inputs)

@@ -1,17 +1,18 @@
-"""Files are whole or not there."""
+"""Atomic files, and locks."""
 
+import errno
+import os
+import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from v2s_jax.errors import InputError
-from v2s_jax.io import UMASK, atomic_write, check_writable
+from v2s_jax.io import atomic_directory, atomic_write, cache_dir, check_writable, directory_lock
 
 
-def test_a_file_appears_when_its_block_ends(tmp_path):
+def test_file_appears_when_the_block_ends(tmp_path):
     target = tmp_path / "deep" / "a.txt"
     with atomic_write(target) as temporary:
         temporary.write_text("whole")
@@ -22,7 +23,7 @@ def test_a_file_appears_when_its_block_ends(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_failed_block_leaves_what_was_there(tmp_path):
+def test_failed_block_leaves_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("before")
     with pytest.raises(RuntimeError), atomic_write(target) as temporary:
@@ -32,27 +33,18 @@ def test_a_failed_block_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_permissions_follow_the_umask(tmp_path):
-    with atomic_write(tmp_path / "a") as temporary:
-        temporary.touch()
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~UMASK
-
-
 @pytest.mark.parametrize(("umask", "permissions"), [(0o022, 0o644), (0o077, 0o600)])
-def test_the_umask_is_that_of_the_start_and_stays(tmp_path, umask, permissions):
-    program = f"""
-import os
-from pathlib import Path
-from v2s_jax.io import whole_file
-assert os.umask(0) == {umask}, "importing changed it"
-with whole_file(Path({str(tmp_path / "a")!r})) as temporary:
-    temporary.touch()
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, umask=umask)
+def test_permissions_follow_the_umask(tmp_path, umask, permissions):
+    previous = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / "a") as temporary:
+            temporary.touch()
+    finally:
+        os.umask(previous)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == permissions
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(InputError, match="choose another folder"),
@@ -61,7 +53,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         pass
 
 
-def test_a_full_disk(tmp_path):
+def test_full_disk(tmp_path):
     """/dev/full answers every write as a full disk does."""
     with (
         pytest.raises(InputError, match=r"a.txt: cannot be written \(No space left"),
@@ -78,3 +70,108 @@ def test_check_writable_leaves_the_folder_empty(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="choose another folder"):
         check_writable(tmp_path / "file")
+
+
+def test_directory_lock_is_exclusive(tmp_path):
+    folder = tmp_path / "out"
+    with (
+        directory_lock(folder),
+        pytest.raises(InputError, match="another process is writing there"),
+        directory_lock(folder),
+    ):
+        pass
+    with directory_lock(folder):
+        pass
+
+
+def test_cache_follows_the_xdg_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / "v2s_jax"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == Path.home() / ".cache" / "v2s_jax"
+
+
+@pytest.mark.parametrize("case", ["cwd", "proc", "below a file", "file in the way"])
+def test_folders_that_cannot_be_made(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / ".made.incomplete").touch()
+    where = {"cwd": ".", "proc": "/proc/made", "below a file": "file/made"}.get(case, "made")
+    if case == "file in the way":
+        with atomic_directory(Path(where)):
+            pass
+        assert Path(where).is_dir()
+        return
+    refused = pytest.raises(InputError, match=r"cannot be (written|replaced)")
+    with refused, atomic_directory(Path(where)):
+        pass
+
+
+def folder_with(path, text):
+    path.mkdir()
+    (path / "file").write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (OSError(errno.EXDEV, "Invalid cross-device link"), InputError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch, problem, told):
+    folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
+
+    def refused(self, target):
+        if self.name.endswith(".incomplete"):
+            raise problem
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(told), atomic_directory(folder) as new:
+        (new / "file").write_text("new")
+    assert (folder / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_cannot_be_put_back_is_kept_for_the_next_run(tmp_path, monkeypatch):
+    """A disk that fails for good in the middle."""
+    folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
+
+    def refused(self, target):
+        if self.name != "made":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", refused)
+        with pytest.raises(InputError, match="made: cannot be written"), atomic_directory(folder):
+            pass
+    assert not folder.exists()
+    with pytest.raises(InputError, match="made: restored"), atomic_directory(folder):
+        pass
+    assert (folder / "file").read_text() == "old"
+
+
+def test_what_is_being_removed_bears_no_name_that_is_put_back(tmp_path, monkeypatch):
+    folder = folder_with(tmp_path / "made", "old")
+
+    def killed(path, **_):
+        raise SystemExit(str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(SystemExit, match=r"made\.incomplete"), atomic_directory(folder) as new:
+        (new / "file").write_text("new")
+    assert (folder / "file").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"made", ".made.incomplete"}
+
+
+def test_a_folder_that_an_interrupted_run_took_away_is_put_back(tmp_path):
+    """Nor does the next run replace it before it is asked whether it may."""
+    folder_with(tmp_path / ".made.replaced", "old")
+    folder = tmp_path / "made"
+    with pytest.raises(InputError, match="made: restored"), atomic_directory(folder):
+        pass
+    assert (folder / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]

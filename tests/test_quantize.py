@@ -1,4 +1,4 @@
-"""Quantisation: known levels, round trips, and sounds that are none."""
+"""Quantisation: known levels, round trips, bad waveforms."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_known_levels():
 
 @pytest.mark.parametrize("quantization", ["linear", "mu_law"])
 @pytest.mark.parametrize("q_levels", [2, 16, 255, 256])
-def test_levels_survive_the_round_trip(q_levels, quantization):
+def test_levels_round_trip(q_levels, quantization):
     levels = np.arange(q_levels, dtype=np.uint8)
     waveform = dequantize(levels, q_levels, quantization)
     assert waveform.dtype == np.float32
@@ -30,16 +30,16 @@ def test_levels_survive_the_round_trip(q_levels, quantization):
 
 
 @given(st.floats(-1, 127 / 128))
-def test_linear_is_never_off_by_more_than_half_a_step(x):
+def test_linear_error_is_at_most_half_a_step(x):
     levels = quantize(np.array([x]), 256, "linear")
     assert abs(float(dequantize(levels, 256, "linear")[0]) - x) <= 0.5 / 128 + 1e-6
 
 
-def test_loud_sound_is_clipped_not_wrapped():
+def test_loud_audio_is_clipped():
     np.testing.assert_array_equal(quantize(np.array([-9.0, 9.0]), 256, "linear"), [0, 255])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_no_sound_is_refused(bad):
+def test_nan_and_infinity_are_refused(bad):
     with pytest.raises(InputError, match="NaN or infinity"):
         quantize(np.array([0.0, bad]), 256, "linear")

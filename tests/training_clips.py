@@ -1,4 +1,4 @@
-"""Very short seeded clips for tests of training, and the tiny preset made for them."""
+"""Very short random clips for tests of training, and the tiny preset for them."""
 
 import dataclasses
 import json
@@ -23,12 +23,12 @@ VIDEO_FRAMES = 2
 SAMPLES = VIDEO_FRAMES * 1024
 APPEARANCE_DIM = 12
 CATEGORIES = ("drum", "water")
-OF_APPEARANCE = Statistics(np.full(APPEARANCE_DIM, 0.5, np.float32), 0.3)
-STATISTICS = FeatureStatistics(OF_APPEARANCE, OF_APPEARANCE)
+APPEARANCE = Statistics(np.full(APPEARANCE_DIM, 0.5, np.float32), 0.3)
+STATISTICS = FeatureStatistics(APPEARANCE, APPEARANCE)
 
 
 def small(tiny: Config, **training) -> Config:
-    """The tiny preset on very short clips, eight to a batch."""
+    """Return the tiny preset for very short clips, eight per batch."""
     defaults = {
         "batch_clips": 8,
         "steps_per_call": 2,
@@ -48,7 +48,7 @@ def small(tiny: Config, **training) -> Config:
 
 
 class Clips:
-    """An endless run of seeded batches that remembers which clips were read."""
+    """Endless random batches; records which clips were read."""
 
     def __init__(self, config: Config, stop_before: int | None = None) -> None:
         self.clips = config.training.batch_clips
@@ -66,7 +66,7 @@ class Clips:
         raise ConnectionAbortedError("the machine went away")
 
     def batch(self, number: int, rows: range | None = None) -> Batch:
-        """The rows of a batch; all of them unless they are named."""
+        """Return rows of a batch; all by default."""
         own = slice(None) if rows is None else slice(rows.start, rows.stop)
         random = np.random.default_rng(number)
         noise = random.normal(128, 12, (self.clips, SAMPLES))
@@ -92,20 +92,20 @@ class Clips:
         )
 
 
-def data_of(clips) -> TrainingData:
+def training_data(clips) -> TrainingData:
     return TrainingData(clips, SAMPLES, STATISTICS, "seeded noise")
 
 
-def logged(workdir: Path) -> list[dict[str, float]]:
+def read_log(workdir: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (workdir / METRICS_FILE).read_text().splitlines()]
 
 
-def losses(workdir: Path) -> list[float]:
-    return [line["nats_per_sample"] for line in logged(workdir)]
+def read_losses(workdir: Path) -> list[float]:
+    return [line["nats_per_sample"] for line in read_log(workdir)]
 
 
 def compiled_bytes(config: Config, video_frames: int) -> int:
-    """What one compiled update needs beyond its inputs and outputs."""
+    """Return the temporary memory of one compiled update."""
     model, clips = VideoToSound(config), config.training.batch_clips
     state = jax.eval_shape(lambda: init_state(model, STATISTICS))
     carry = jax.eval_shape(lambda params: initial_carry(model, params, clips), state.params)
@@ -115,5 +115,5 @@ def compiled_bytes(config: Config, video_frames: int) -> int:
         jax.ShapeDtypeStruct((clips, video_frames, APPEARANCE_DIM), jnp.float16),
         jax.ShapeDtypeStruct((clips, samples), bool),
     )
-    step = jax.jit(partial(train_step, model, 1, total=lambda tree: tree))
+    step = jax.jit(partial(train_step, model, 1, all_reduce_sum=lambda tree: tree))
     return step.lower(state, carry, batch).compile().memory_analysis().temp_size_in_bytes

@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from v2s_jax.api import sonify, stream
+    from v2s_jax.api import SampleOptions, sonify, stream
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "sonify", "stream"]
+__all__ = ["SampleOptions", "__version__", "sonify", "stream"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on demand: `import v2s_jax` is fast, and training needs no ffmpeg.
-    if name in ("sonify", "stream"):
+    # Imported on demand: `import v2s_jax` stays fast and does not import JAX.
+    if name in ("SampleOptions", "sonify", "stream"):
         from v2s_jax import api
 
         return getattr(api, name)

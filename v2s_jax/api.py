@@ -1,6 +1,16 @@
-"""The Python API: `sonify` for whole videos, `stream` for frames as they come."""
+"""The Python API.
 
-from v2s_jax.sonification.pipeline import sonify
-from v2s_jax.sonification.streaming import stream
+`sonify` generates audio for video files, `stream` for video frames as they come. Both take
+`SampleOptions`; their defaults use a pretrained model.
+"""
 
-__all__ = ["sonify", "stream"]
+from v2s_jax.sonification import (
+    AudioBlock,
+    GeneratedFiles,
+    Report,
+    SampleOptions,
+    sonify,
+    stream,
+)
+
+__all__ = ["AudioBlock", "GeneratedFiles", "Report", "SampleOptions", "sonify", "stream"]

@@ -1,24 +1,22 @@
-"""The one error that a user can mend: bad input, named with its mend, without a traceback."""
+"""Errors that the user can fix: bad input, reported in one line without a traceback."""
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Bad input from outside: a file, an option or a config.
+    """Bad input: a file, an option or a config.
 
-    The message is one line that names what is at fault, the problem and the mend. Command-line
-    doors print it and exit with code 2.
+    The message is one line that names the input, the problem and the fix. Commands print it and
+    exit with code 2.
     """
 
 
 def unknown_name_error(
     option: str, given: str, known: Iterable[str], known_as: str = "Known:"
 ) -> InputError:
-    """Return the error about a name that is none of `known`, with the nearest of them.
-
-    `known_as` leads in the list of those there are.
-    """
+    """Return the error for a name that is not in `known`, with the nearest one and all of them."""
     names = list(known)
     nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.0)[0]
     return InputError(
@@ -27,8 +25,31 @@ def unknown_name_error(
 
 
 class KilledError(InputError):
-    """A program at work was killed, as for want of memory: that is no fault of the file it read."""
+    """A program was killed, for example because memory ran out; its input may be fine."""
 
 
 class DecodeError(InputError):
-    """A source that cannot be decoded, where a place that cannot be written is another matter."""
+    """A file that cannot be decoded."""
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Raise InputError unless `modules`, which the optional dependency `extra` brings, are there.
+
+    Args:
+        extra: Name of the extra in pyproject.toml, such as `eval`.
+        modules: Import names of the packages that the caller is about to import.
+
+    Raises:
+        InputError: A module is missing. The message says which `pip install` brings it.
+    """
+    missing = [name for name in modules if not is_installed(name)]
+    if missing:
+        raise InputError(f"{', '.join(missing)}: not installed: pip install 'v2s_jax[{extra}]'")
+
+
+def is_installed(module: str) -> bool:
+    """Say whether `module` can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent package is missing
+        return False

@@ -1,50 +1,42 @@
-"""Files and folders appear under their name only when they are whole."""
+"""Atomic files and directories, locks, and the cache directory."""
 
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import platformdirs
+from filelock import FileLock, Timeout
+
 from v2s_jax.errors import InputError
 
-
-def _umask() -> int:
-    """Read the process's umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-UMASK = _umask()
-"""Permissions that new files lack. Read once, on import: while it is being read, files of other
-threads would get the wrong ones."""
-
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
-"""What `zipfile` raises of damaged bytes; the last two for a compression or a version that it does
-not know, and for a password that was never set."""
+"""What `zipfile` raises for corrupt bytes; the last two for an unknown compression or version, and
+for a file that claims to have a password."""
 
-HASH_READ_BYTES = 2**20
-"""Bytes read at once for a file's hash."""
+HASH_BLOCK_BYTES = 2**20
+"""Bytes read at once for the hash of a file."""
+
+LOCK_FILE = ".lock"
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it into place when the block ends well.
+    """Yield a temporary path next to `path`; rename it to `path` when the block ends without error.
 
     A block that raises, or a process that is killed, leaves nothing under `path`. The temporary
     name keeps the suffix, from which ffmpeg and matplotlib choose the format.
 
-    Raises InputError when the folder cannot be made or written, or the disk is full.
+    Raises InputError when the folder cannot be created or written, or the disk is full.
     """
     temporary = make_temp_file(path.parent, path.suffix)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~UMASK)  # mkstemp's 0600 would survive the rename
         temporary.replace(path)
     except OSError as error:
         raise InputError(
@@ -55,37 +47,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _wrap_os_error(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}): choose another folder"
-        ) from error
-
-
-@contextmanager
 def atomic_directory(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `folder`; put it in that one's place when the block ends well.
+    """Yield a hidden folder next to `folder`; swap it in when the block ends without error.
 
-    What an interrupted run left under the hidden names is removed. Raises InputError when the
-    folder cannot be made there, or when an interrupted run had taken it away and never replaced it:
-    it is then back, and whoever asked whether it is there may ask again.
+    Removes what an interrupted run left under the hidden names. Raises InputError when the folder
+    cannot be created, or when an interrupted run had moved it away and never replaced it: it is
+    then restored, and the caller's checks for it must run again.
     """
     if not folder.name:
-        raise InputError(f"{folder}: cannot be put in its place whole: name another folder")
+        raise InputError(f"{folder}: cannot be replaced as a whole: name another folder")
     temporary = folder.with_name(f".{folder.name}.incomplete")
     replaced = folder.with_name(f".{folder.name}.replaced")
     with _wrap_os_error(folder):
         if replaced.is_dir() and not folder.exists():
             replaced.rename(folder)
             raise InputError(
-                f"{folder}: put back, for a run was ended while it replaced it: run the command "
-                "again to go on"
+                f"{folder}: restored, because a run was stopped while it replaced the folder: "
+                "rerun the same command to resume"
             )
         _remove(temporary)
         if os.path.lexists(replaced):
-            replaced.rename(temporary)  # half removed it must not bear a name that is put back
+            # Renamed first: a half removed folder must not have the name that is restored.
+            replaced.rename(temporary)
             _remove(temporary)
         temporary.mkdir(parents=True)
     try:
@@ -98,9 +81,9 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
 
 
 def _swap_directories(folder: Path, new: Path, old: Path) -> None:
-    """Put `new` in the place of `folder` and what was there in that of `new`, by way of `old`.
+    """Swap `new` and `folder` through the name `old`, or leave everything as it was.
 
-    Or leave all as it was; where not even that can be done, `old` is what was there, whole.
+    Where not even that is possible, `old` holds the complete previous folder.
     """
     try:
         if folder.exists():
@@ -115,7 +98,7 @@ def _swap_directories(folder: Path, new: Path, old: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link, or a folder with all that is in it; or nothing, where none is."""
+    """Remove a file, a link or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -123,8 +106,36 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
+def directory_lock(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder; it ends with this process, however that ends."""
+    lock = FileLock(folder / LOCK_FILE, blocking=False)
+    with _wrap_os_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"{folder}: another process is writing there: wait for it or choose another --out"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _wrap_os_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}): choose another folder"
+        ) from error
+
+
+@contextmanager
 def wrap_read_errors(path: Path) -> Iterator[None]:
-    """Turn what the system answers to reading `path` in the block into an InputError."""
+    """Raise an OSError of the block as an InputError about `path`."""
     try:
         yield
     except OSError as error:
@@ -132,21 +143,21 @@ def wrap_read_errors(path: Path) -> Iterator[None]:
 
 
 def file_hash(path: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(HASH_READ_BYTES):
+        while block := file.read(HASH_BLOCK_BYTES):
             digest.update(block)
     return digest.digest()
 
 
 def cache_dir() -> Path:
-    """Return the folder of what is made once for this user and found again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "v2s_jax"
+    """Return the user's cache folder of this program."""
+    return platformdirs.user_cache_path("v2s_jax", appauthor=False)
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder unless it is there; raise InputError when files cannot be made in it.
+    """Create a folder if needed; raise InputError when no file can be written in it.
 
     For long work, which should not fail at its end.
     """
@@ -154,13 +165,12 @@ def check_writable(folder: Path) -> None:
 
 
 def make_temp_file(folder: Path, suffix: str) -> Path:
-    """Make an empty file under a hidden, unused name; raise InputError where that cannot be."""
-    try:
+    """Create an empty file with a hidden, unused name and the permissions of a new file.
+
+    Raises InputError when that is not possible.
+    """
+    with _wrap_os_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".unfinished-", suffix=suffix, dir=folder)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot write there ({error.strerror}): choose another folder"
-        ) from error
-    os.close(handle)
-    return Path(name)
+        path = folder / f".unfinished-{secrets.token_hex(8)}{suffix}"
+        path.open("xb").close()  # `tempfile` would create it with 0600, which survives the rename
+    return path

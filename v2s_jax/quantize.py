@@ -1,7 +1,7 @@
 """Waveform in [-1, 1] <-> integer levels.
 
-The range is fixed, never the clip's own minimum and maximum, so silence is the same level in every
-clip and loudness survives. With Q levels, half = Q / 2 and zero = Q // 2:
+The range is fixed, not the minimum and maximum of the clip: silence is the same level in every
+clip, and loudness is preserved. With Q levels, half = Q / 2 and zero = Q // 2:
 
     linear   level = clip(round(x * half) + zero, 0, Q - 1)          x = (level - zero) / half
     mu-law   the same with x replaced by sign(x) log(1 + mu |x|) / log(1 + mu), mu = Q - 1
@@ -41,13 +41,13 @@ def _expand(y: np.ndarray, mu: int) -> np.ndarray:
 def quantize(
     waveform: Float[np.ndarray, "*shape"], q_levels: int, quantization: Quantization
 ) -> UInt8[np.ndarray, "*shape"]:
-    """Turn amplitudes into levels; amplitudes outside [-1, 1] are clipped.
+    """Convert amplitudes to levels; amplitudes outside [-1, 1] are clipped.
 
-    Raises InputError when `waveform` holds NaN or infinity.
+    Raises InputError when `waveform` has NaN or infinity.
     """
     x = np.asarray(waveform, np.float64)
     if not np.isfinite(x).all():
-        raise InputError("waveform holds NaN or infinity: clean the sound before quantizing it")
+        raise InputError("waveform has NaN or infinity: remove them before quantizing it")
     x = np.clip(x, -1.0, 1.0)
     if quantization == "mu_law":
         x = _compress(x, q_levels - 1)
@@ -58,7 +58,7 @@ def quantize(
 def dequantize(
     levels: UInt8[np.ndarray, "*shape"], q_levels: int, quantization: Quantization
 ) -> Float[np.ndarray, "*shape"]:
-    """Turn levels back into float32 amplitudes in [-1, 1]."""
+    """Convert levels to float32 amplitudes in [-1, 1]."""
     x = (levels.astype(np.float64) - q_zero(q_levels)) / (q_levels / 2)
     if quantization == "mu_law":
         x = _expand(x, q_levels - 1)

@@ -1,4 +1,4 @@
-"""Reading the Orbax checkpoints of a run's folder. The only module beside training that needs Orbax.
+"""Reads the Orbax checkpoints of a run. Apart from training, only this module needs Orbax.
 
 WORKDIR/checkpoints/STEP/   state, carry, meta as JSON with a CRC of every leaf
 """
@@ -18,28 +18,28 @@ CHECKPOINTS = "checkpoints"
 MAX_REASON_CHARS = 200
 
 FIRST_PROCESS = ocp.options.MultiprocessingOptions(active_processes={0})
-"""Of several processes only process 0 reads and writes."""
+"""Only process 0 reads and writes."""
 
 
 def _suppress_duplicate_log(record: logging.LogRecord) -> bool:
-    """Drop what a thread or task of Orbax logs if it is raised in our thread too."""
-    of_thread = record.exc_info and "orbax" in record.pathname
-    return not of_thread and "exception was never retrieved" not in record.getMessage()
+    """Drop errors that a thread or task of Orbax logs and also raises in our thread."""
+    is_from_thread = record.exc_info and "orbax" in record.pathname
+    return not is_from_thread and "exception was never retrieved" not in record.getMessage()
 
 
 def quiet_orbax() -> None:
-    """Keep Orbax's loggers from reporting an error twice."""
+    """Keep Orbax from reporting an error twice."""
     for name in ("absl", "asyncio"):  # Orbax's loggers
         logging.getLogger(name).addFilter(_suppress_duplicate_log)
 
 
 class CorruptCheckpointError(InputError):
-    """A checkpoint that cannot be read, or that holds other values than were saved."""
+    """A checkpoint that cannot be read, or whose values are not those that were saved."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"{path}: corrupt checkpoint ({reason}): v2s train sets it aside and resumes from the "
-            "one before; or delete this folder"
+            f"{path}: corrupt checkpoint ({reason}): v2s train moves it away and resumes from "
+            "the one before; or delete this folder"
         )
         self.path, self.reason = path, reason
 
@@ -54,7 +54,7 @@ def crc_by_leaf(tree: Any) -> dict[str, int]:
 
 
 def check_crc(tree: Any, expected: dict[str, int], path: Path) -> None:
-    """Raise CorruptCheckpointError if a leaf has another checksum than when it was saved."""
+    """Raise CorruptCheckpointError if the checksum of a leaf has changed."""
     for leaf, crc in crc_by_leaf(tree).items():
         if expected.get(leaf) != crc:
             raise CorruptCheckpointError(path, f"checksum of {leaf} differs")
@@ -74,14 +74,14 @@ def read_meta(manager: ocp.CheckpointManager, folder: Path, step: int) -> dict[s
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
     meta = restore_items(manager, folder, step, args)["meta"]
     if not {"config", "data", "crc"} <= set(meta):
-        raise CorruptCheckpointError(folder / str(step), "its meta lacks config, data or checksums")
+        raise CorruptCheckpointError(folder / str(step), "config, data or checksums are missing")
     return meta
 
 
 def read_newest_params(workdir: Path) -> tuple[Path, str, dict[str, Any]]:
     """Return the path, config (JSON) and parameters of a run's newest checkpoint.
 
-    Of a run with an exponential moving average, the averaged parameters.
+    If the run has a moving average of the parameters, that is returned.
     """
     folder = (workdir / CHECKPOINTS).absolute()
     steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()] if folder.exists() else []
@@ -93,7 +93,7 @@ def read_newest_params(workdir: Path) -> tuple[Path, str, dict[str, Any]]:
     quiet_orbax()
     step = max(steps)
     path = folder / str(step)
-    # Only process 0 may be reading: the manager must not wait for the others.
+    # Other processes may not be reading: the manager must not wait for them.
     options = ocp.CheckpointManagerOptions(create=False, multiprocessing_options=FIRST_PROCESS)
     with ocp.CheckpointManager(folder, options=options) as manager:
         meta = read_meta(manager, folder, step)

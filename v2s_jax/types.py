@@ -1,9 +1,9 @@
-"""Words that every stage shares: the arrays of a clip and the dimension names.
+"""The arrays of a clip, and the dimension names that all modules share.
 
 Dimension names in annotations
-    batch         clips side by side
-    samples       audio amplitudes of one clip at `Clock.sample_rate_hz`
-    video_frames  pictures of one clip at `Clock.fps`
+    batch         clips of a batch
+    samples       audio samples of a clip at `Clock.sample_rate_hz`
+    video_frames  video frames of a clip at `Clock.fps`
     ticks         time steps of one tier
 """
 
@@ -15,39 +15,39 @@ from jaxtyping import Bool, Float, Float16, UInt8
 
 
 class FrameFeatures(NamedTuple):
-    """What the extractor says of one video frame."""
+    """Features of one video frame."""
 
     appearance: Float16[np.ndarray, " appearance_dim"]
     motion: Float16[np.ndarray, " motion_dim"]
 
 
 class Features(NamedTuple):
-    """What the extractor says of each video frame of one clip.
+    """Features of each video frame of one clip.
 
-    Half precision on disk and on the host; the model widens it. `motion[i]` describes how things
-    move around video frame i: each extractor says from which pictures on to which.
+    Half precision on disk and on the host; the model converts it to float32. `motion[i]` describes
+    the motion around video frame i; each extractor documents between which video frames.
     """
 
     appearance: Float16[np.ndarray, "video_frames appearance_dim"]
     motion: Float16[np.ndarray, "video_frames motion_dim"]
 
     @classmethod
-    def stacked(cls, frames: Iterable[FrameFeatures]) -> "Features":
-        """Return the features of a whole clip, which must have at least one video frame."""
+    def stack(cls, frames: Iterable[FrameFeatures]) -> "Features":
+        """Stack the features of the video frames of a clip, of which there must be at least one."""
         appearance, motion = zip(*frames, strict=True)
         return cls(np.stack(appearance), np.stack(motion))
 
 
 class Statistics(NamedTuple):
-    """What standardisation needs to know of one feature over a training set."""
+    """Statistics of one feature over a training set, for standardisation."""
 
     mean: Float[np.ndarray, " feature_dim"]
     scale: float
-    """Root of the variance averaged over the dimensions: one number, so that a dimension that
-    hardly varies is not blown up."""
+    """Square root of the variance averaged over the dimensions: one number, so that a dimension
+    that hardly varies is not amplified."""
     components: Float[np.ndarray, "feature_dim components"] | None = None
-    """What a feature less its mean is multiplied with to give its principal components, each of a
-    variance of about 1; None where nobody asked for them."""
+    """Matrix from the centred feature to principal components of variance about 1; None if not
+    computed."""
 
 
 class FeatureStatistics(NamedTuple):
@@ -58,11 +58,11 @@ class FeatureStatistics(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Whole clips as the training step takes them: one transfer per clip.
+    """Whole clips for the training step.
 
     `features` are what the model reads of a video frame (`ModelConfig.feature_dim`): appearance,
-    or appearance and motion side by side. `mask` is False where a clip shorter than the batch was
-    padded; `clip_index` is the record's index in the split, for the test of the global order.
+    or appearance and motion concatenated. `mask` is False where a clip was padded to the length of
+    the batch. `clip_index` is the index of the record in the split.
     """
 
     levels: UInt8[np.ndarray, "batch samples"]

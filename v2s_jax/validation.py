@@ -1,11 +1,11 @@
-"""What must hold of a clip's features before anything is compiled for it."""
+"""Checks of the features of a clip, before anything is compiled for it."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from v2s_jax.errors import InputError
 
-HALF_MAGNITUDE = np.uint16(0x7FFF)  # IEEE 754 binary16: all but the sign
+HALF_MAGNITUDE = np.uint16(0x7FFF)  # IEEE 754 binary16: all bits but the sign
 HALF_INFINITY = np.uint16(0x7C00)
 
 
@@ -18,17 +18,17 @@ def check_features(
 ) -> None:
     """Raise InputError unless there is one finite vector of the model's width per video frame.
 
-    `first` is the number in the clip of the video frame that `features` begin with.
+    `first` is the number of the first video frame of `features` in the clip.
     """
     if features.ndim != 2 or features.shape[1] != feature_dim:
         raise InputError(
-            f"{clip}: features of shape {features.shape}, the model reads {feature_dim} values of "
-            "each video frame: extract them again as its config says"
+            f"{clip}: features of shape {features.shape}, the model reads {feature_dim} values per "
+            "video frame: extract them with the settings of its config"
         )
     if len(features) != video_frames:
         raise InputError(
-            f"{clip}: features of {len(features)} video frames, its samples lie in {video_frames}: "
-            "give one vector for each"
+            f"{clip}: features of {len(features)} video frames, its samples last {video_frames}: "
+            "give one vector per video frame"
         )
     finite = _finite(features).all(axis=1)
     if not finite.all():
@@ -42,8 +42,8 @@ def check_features(
 def _finite(values: Float[np.ndarray, "rows width"]) -> Bool[np.ndarray, "rows width"]:
     """Return which values are finite.
 
-    Of half precision by their bits: infinity and NaN are those whose exponent is all ones. NumPy
-    widens each value to tell, which takes ten times as long and most of a batch's time.
+    In half precision, infinity and NaN are the values whose exponent bits are all ones. NumPy's
+    `isfinite` converts every value first, which takes ten times as long: most of a batch's time.
     """
     if values.dtype != np.float16:
         return np.isfinite(values)

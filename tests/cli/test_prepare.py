@@ -1,4 +1,4 @@
-"""`v2s prepare`: from nothing to clips and a data set, also when interrupted."""
+"""`v2s prepare synthetic`: clips and a dataset, also after an interruption."""
 
 import dataclasses
 import json
@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from v2s_jax.datasets.synthetic.generator import make_clip
 
 from tests.child_processes import children, is_running, needs_proc, wait_for
 from v2s_jax.config import Clock
 from v2s_jax.datasets import open_dataset, waveform_to_int16
 from v2s_jax.datasets.synthetic.clip_files import read_clip
-from v2s_jax.datasets.synthetic.command import make_synthetic
+from v2s_jax.datasets.synthetic.generate_dataset import generate_dataset
+from v2s_jax.datasets.synthetic.generator import make_clip
 from v2s_jax.datasets.synthetic.presets import Preset
+from v2s_jax.datasets.synthetic.spec import DatasetSpec
 from v2s_jax.errors import InputError
 from v2s_jax.features.pixels import PixelsExtractor
-from v2s_jax.worker_pool import parallel_map
+from v2s_jax.io import directory_lock
 
 CLOCK = Clock()
 TWO = ("drum", "water_flowing")
@@ -32,7 +33,7 @@ CLIPS = 3 * len(TWO)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("made")
-    folder = make_synthetic(out, MINI, seed=3, workers=2, overwrite=False)
+    folder = generate_dataset(out, DatasetSpec(MINI, 3), 2)
     assert folder == out / "synthetic_mini" / "1.0.0"
     return out
 
@@ -43,7 +44,7 @@ def copy(made, tmp_path) -> Path:
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "v2s_jax.cli.prepare", *map(str, arguments)]
+    command = [sys.executable, "-m", "v2s_jax", "prepare", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -51,7 +52,7 @@ def change_times(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in sorted(out.glob("clips/*/*"))}
 
 
-def test_data_set_holds_what_was_generated(made):
+def test_dataset_holds_the_rendered_clips(made):
     for split, count in (("train", 4), ("test", 2)):
         data = open_dataset(made, split)
         assert len(data) == count
@@ -66,7 +67,7 @@ def test_data_set_holds_what_was_generated(made):
             assert record.motion.shape == wanted.motion.shape
 
 
-def test_metadata_says_how_the_data_were_made(made):
+def test_metadata(made):
     data = open_dataset(made, "train")
     assert data.name == "synthetic_mini"
     assert data.clock == CLOCK
@@ -77,17 +78,17 @@ def test_metadata_says_how_the_data_were_made(made):
     assert (made_by["data_set"], made_by["preset"], made_by["seed"]) == ("synthetic", "mini", 3)
 
 
-def test_categories_take_turns(made):
+def test_categories_alternate(made):
     assert [record.category for record in open_dataset(made, "train")] == [*TWO] * 2
 
 
-def test_records_of_one_length_are_of_one_size_whatever_they_sound_like(made):
+def test_records_of_equal_length_have_equal_size(made):
     data = open_dataset(made, "train")
     for category in TWO:
         assert len(set(data.of_category(category).index.length.tolist())) == 1
 
 
-def test_every_clip_is_a_video_with_its_label(made):
+def test_every_clip_is_a_video_with_a_label(made):
     videos = sorted(made.glob("clips/*/*.mp4"))
     assert len(videos) == CLIPS
     for video in videos:
@@ -101,19 +102,19 @@ def test_every_clip_is_a_video_with_its_label(made):
     assert len(record.appearance) == 8
 
 
-def test_finished_data_set_is_not_replaced_unasked(made):
+def test_existing_dataset_is_not_replaced(made):
     before = change_times(made)
-    with pytest.raises(InputError, match="there already: use --overwrite"):
-        make_synthetic(made, MINI, seed=3, workers=1, overwrite=False)
+    with pytest.raises(InputError, match="already exists: use --overwrite"):
+        generate_dataset(made, DatasetSpec(MINI, 3), 1)
     assert change_times(made) == before
 
 
-def test_overwriting_keeps_clips_and_makes_lost_ones(copy):
+def test_overwriting_keeps_clips_and_renders_missing_ones(copy):
     lost = copy / "clips" / "drum" / "drum-train-00001.mp4"
     first = [record.waveform for record in open_dataset(copy, "train")]
     before = change_times(copy)
     lost.unlink()
-    make_synthetic(copy, MINI, seed=3, workers=1, overwrite=True)
+    generate_dataset(copy, DatasetSpec(MINI, 3), 1, overwrite=True)
     after = change_times(copy)
     changed = {path.stem for path in before if before[path] != after[path]}
     assert changed == {lost.stem}
@@ -122,14 +123,14 @@ def test_overwriting_keeps_clips_and_makes_lost_ones(copy):
     assert [path.name for path in (copy / "synthetic_mini").iterdir()] == ["1.0.0"]
 
 
-def test_clips_of_another_seed_are_not_taken_for_these(copy):
+def test_clips_of_another_seed_are_refused(copy):
     shutil.rmtree(copy / "synthetic_mini")
-    with pytest.raises(InputError, match=r"drum-train-00000\.json: made with seed 3: use"):
-        make_synthetic(copy, MINI, seed=4, workers=1, overwrite=False)
+    with pytest.raises(InputError, match=r"drum-train-00000\.json: has seed 3: use"):
+        generate_dataset(copy, DatasetSpec(MINI, 4), 1)
     assert not (copy / "synthetic_mini").exists()
 
 
-def test_a_clip_of_another_seed_is_refused_before_any_clip_is_made(copy, capfd):
+def test_clip_of_another_seed_is_refused_before_rendering(copy, capfd):
     """Also if it is the last one: no bar begins, nothing is written."""
     last = copy / "clips" / "water_flowing" / "water_flowing-test-00000.json"
     kept = {path: path.read_bytes() for path in (last, last.with_suffix(".mp4"))}
@@ -137,27 +138,28 @@ def test_a_clip_of_another_seed_is_refused_before_any_clip_is_made(copy, capfd):
     last.parent.mkdir(parents=True)
     for path, content in kept.items():
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"flowing-test-00000\.json: made with seed 3: use"):
-        make_synthetic(copy, MINI, seed=4, workers=1, overwrite=False)
+    with pytest.raises(InputError, match=r"flowing-test-00000\.json: has seed 3: use"):
+        generate_dataset(copy, DatasetSpec(MINI, 4), 1)
     assert {path for path in copy.rglob("*") if path.is_file()} == {*kept}
     assert capfd.readouterr().err == ""
 
 
-def test_cut_clip_is_named(copy):
+def test_truncated_clip_is_named(copy):
     video = copy / "clips" / "drum" / "drum-test-00000.mp4"
     video.write_bytes(video.read_bytes()[:2_000])
     with pytest.raises(InputError, match=r"drum-test-00000\.mp4") as caught:
-        make_synthetic(copy, MINI, seed=3, workers=1, overwrite=True)
+        generate_dataset(copy, DatasetSpec(MINI, 3), 1, overwrite=True)
     assert "\n" not in str(caught.value)
     assert len(open_dataset(copy, "train")) == 4  # the old data set is still there
 
 
 @needs_proc
-def test_killed_run_leaves_no_data_set_and_is_taken_up_again(tmp_path):
+@pytest.mark.slow
+def test_killed_run_leaves_no_dataset_and_resumes(tmp_path):
     program = f"""
 from pathlib import Path
-from tests.cli.test_prepare import MINI, make_synthetic
-make_synthetic(Path({str(tmp_path)!r}), MINI, seed=3, workers=1, overwrite=False)
+from tests.cli.test_prepare import MINI, DatasetSpec, generate_dataset
+generate_dataset(Path({str(tmp_path)!r}), DatasetSpec(MINI, 3), 1)
 """
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         wait_for(lambda: len(list(tmp_path.glob("clips/*/*.json"))) >= 2)
@@ -165,10 +167,10 @@ make_synthetic(Path({str(tmp_path)!r}), MINI, seed=3, workers=1, overwrite=False
         process.kill()
     assert workers
     wait_for(lambda: not any(is_running(worker) for worker in workers))
-    with pytest.raises(InputError, match="no data set there"):
+    with pytest.raises(InputError, match="no dataset found"):
         open_dataset(tmp_path, "train")
     finished = change_times(tmp_path)
-    make_synthetic(tmp_path, MINI, seed=3, workers=1, overwrite=False)
+    generate_dataset(tmp_path, DatasetSpec(MINI, 3), 1)
     assert len(open_dataset(tmp_path, "train")) == 4
     now = change_times(tmp_path)
     for label in (path for path in finished if path.suffix == ".json"):
@@ -184,9 +186,9 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
             ("--preset", "tinny", "--out", tmp_path),
             "did you mean tiny? Known: tiny, small, full, demo, pair",
         ),
-        (("--out", file), "cannot be used as a folder"),
+        (("--out", file), "cannot be written"),
         (("--out", tmp_path, "--workers", "0"), "--workers 0: must be at least 1"),
-        (("--out", tmp_path, "--seed", "-1"), "error: seed -1: use a whole number from 0 on"),
+        (("--out", tmp_path, "--seed", "-1"), "error: seed -1: must be at least 0"),
     ):
         ended = run("synthetic", *arguments)
         assert ended.returncode == 2
@@ -199,33 +201,28 @@ def test_bad_arguments_are_one_line_and_code_2(made, tmp_path):
 @pytest.mark.parametrize(
     ("nothing", "message"),
     [
-        ({"categories": ()}, "give at least one category, train and test clip"),
-        ({"train_clips": 0}, "give at least one category, train and test clip"),
-        ({"test_clips": 0}, "give at least one category, train and test clip"),
-        ({"video_frames": 0}, "give clips of at least 1 video frame"),
+        ({"categories": ()}, "needs a category, train clips and test clips"),
+        ({"train_clips": 0}, "needs a category, train clips and test clips"),
+        ({"test_clips": 0}, "needs a category, train clips and test clips"),
+        ({"video_frames": 0}, "clips need at least 1 video frame"),
     ],
 )
-def test_a_set_of_nothing_is_refused_before_anything_is_made(nothing, message, tmp_path):
+def test_empty_dataset_is_refused(nothing, message, tmp_path):
     with pytest.raises(InputError, match=f"preset mini: {message}"):
-        make_synthetic(tmp_path, dataclasses.replace(MINI, **nothing), 3, 1, overwrite=False)
+        generate_dataset(tmp_path, DatasetSpec(dataclasses.replace(MINI, **nothing), 3), 1)
     assert not list(tmp_path.iterdir())
 
 
-def test_two_at_once_are_refused(tmp_path):
-    import fcntl
-
-    handle = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match="another `prepare` is at work there"):
-        make_synthetic(tmp_path, MINI, seed=3, workers=1, overwrite=False)
-    os.close(handle)
+def test_two_runs_at_once_are_refused(tmp_path):
+    with directory_lock(tmp_path), pytest.raises(InputError, match="another process is writing"):
+        generate_dataset(tmp_path, DatasetSpec(MINI, 3), 1)
 
 
 @pytest.mark.parametrize("in_the_way", ["synthetic_mini", "clips"])
-def test_place_that_cannot_be_written(tmp_path, in_the_way):
+def test_unwritable_folder(tmp_path, in_the_way):
     (tmp_path / in_the_way).touch()
     with pytest.raises(InputError, match="cannot be written") as caught:
-        make_synthetic(tmp_path, MINI, seed=3, workers=1, overwrite=False)
+        generate_dataset(tmp_path, DatasetSpec(MINI, 3), 1)
     assert str(tmp_path / in_the_way) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -244,9 +241,9 @@ def test_tiny_from_the_command_line(tmp_path):
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("clips", [0, 2])
-def test_ctrl_c_ends_quietly_and_whole(tmp_path, clips):
+def test_ctrl_c_ends_without_traceback(tmp_path, clips):
     """Also while the workers, which import much, are not yet at work."""
-    command = [sys.executable, "-m", "v2s_jax.cli.prepare", "synthetic", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "v2s_jax", "prepare", "synthetic", "--out", str(tmp_path)]
     command += ["--workers", "2"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -261,30 +258,3 @@ def test_ctrl_c_ends_quietly_and_whole(tmp_path, clips):
     assert errors.endswith("stopped\n")
     wait_for(lambda: not any(is_running(worker) for worker in workers), seconds=5)
     assert not list((tmp_path / "synthetic_tiny").iterdir())
-
-
-# The pool
-
-
-def test_results_come_in_order():
-    assert list(parallel_map(abs, range(-20, 0), workers=2)) == list(range(20, 0, -1))
-
-
-def test_killed_worker_is_reported():
-    with pytest.raises(InputError, match="worker processes was killed"):
-        list(parallel_map(os._exit, [9], workers=1))
-
-
-def threads(_: int) -> list[int]:
-    """How many threads each library of this process computes on."""
-    import cv2
-    import scipy.linalg  # has a BLAS of its own
-    from threadpoolctl import threadpool_info
-
-    assert scipy.linalg.norm(np.ones(3)) > 0
-    return [cv2.getNumThreads(), *(library["num_threads"] for library in threadpool_info())]
-
-
-def test_a_worker_computes_on_one_thread():
-    (counts,) = parallel_map(threads, [0], workers=1)
-    assert len(counts) >= 2 and set(counts) == {1}

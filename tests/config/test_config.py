@@ -21,17 +21,17 @@ from v2s_jax.config import differing_fields as diff
 from v2s_jax.errors import InputError
 
 
-def test_the_paper_s_clock():
+def test_paper_clock():
     clock = Clock()
     assert clock.fps == Fraction(125, 8) == Fraction("15.625")
     assert clock.samples(Fraction("9.984")) == 159_744
     assert clock.video_frames(159_744) == 156
     assert clock.video_frames(159_745) == 157
-    assert clock.picture_time_sec(0) == Fraction(512, 16_000)
-    assert clock.picture_time_sec(155) == Fraction(155 * 1024 + 512, 16_000)
+    assert clock.video_frame_time_sec(0) == Fraction(512, 16_000)
+    assert clock.video_frame_time_sec(155) == Fraction(155 * 1024 + 512, 16_000)
 
 
-def test_the_paper_s_preset():
+def test_paper_preset():
     model, training = PAPER.model, PAPER.training
     assert (model.frame_size, model.big_frame_size, model.ratio) == (2, 8, 4)
     assert (model.dim, model.mlp_dim, model.embedding_dim, model.q_levels) == (1024, 1024, 256, 256)
@@ -63,7 +63,7 @@ def test_differences_are_named():
         (lambda: ModelConfig(tiers=2), "but 2 tiers have frames of one size: use 8 for both"),
         (lambda: ModelConfig(rnn_layers=0), "rnn_layers is 0"),
         (lambda: ModelConfig(motion_dim=0), "motion_dim is 0"),
-        (lambda: TrainingConfig(encoder_bptt_chunks=-1), "first_window_chunks is -1"),
+        (lambda: TrainingConfig(encoder_bptt_chunks=-1), "encoder_bptt_chunks is -1"),
         (lambda: ModelConfig(visual_proj_dim=0), "visual_proj_dim is 0"),
         (lambda: Clock(sample_rate_hz=0), "at least 1"),
         (lambda: TrainingConfig(steps=0), "steps is 0"),
@@ -79,7 +79,7 @@ def test_differences_are_named():
         (lambda: TrainingConfig(seed=2**32), "seed 4294967296: use"),
         (
             lambda: ModelConfig(principal_components=8),
-            "principal_components 8 are of standardised features: add --model.standardize-app",
+            "principal_components 8 needs standardised features: add --model.standardize-app",
         ),
         (
             lambda: ModelConfig(
@@ -89,23 +89,23 @@ def test_differences_are_named():
         ),
         (
             lambda: ModelConfig(standardize_appearance=True, principal_components=0),
-            "principal_components is 0: use at least 1",
+            "principal_components is 0: it must be at least 1",
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(make, message):
+def test_invalid_values_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
 
 
-def test_what_a_model_reads_and_standardises():
+def test_standardized_features():
     assert PAPER.model.standardized == ()
     assert DEMO.model.standardized == ("appearance",)
     for variant, features in (("flow", ("appearance", "motion")), ("unconditional", ())):
         assert dataclasses.replace(DEMO.model, variant=variant).standardized == features
 
 
-def test_tiny_is_the_demo_made_small():
+def test_tiny_is_a_small_demo():
     assert {line.split(":")[0] for line in diff(TINY, DEMO)} <= {
         "name",
         *(f"model.{n}" for n in ("big_frame_size", "frame_size", "dim", "mlp_dim")),
@@ -123,23 +123,23 @@ def test_tiny_is_the_demo_made_small():
         (TINY.to_json().replace('"frame"', '"sound"'), "'sound'"),
         (TINY.to_json().replace('"gru"', '"rnn"'), "'rnn'"),
         (TINY.to_json().replace('"pixels"', '"vgg16"'), "'vgg16'"),
-        (TINY.to_json().replace('"flow": null', '"flow": "dis"'), "pixels leaves no choice"),
+        (TINY.to_json().replace('"flow": null', '"flow": "dis"'), "pixels has no settings"),
         (TINY.to_json().replace('"linear"', '"cubic"'), "'cubic'"),
-        (TINY.to_json().replace('"format_version": 1', '"format_version": 9'), "format 9"),
+        (TINY.to_json().replace('"format_version": 2', '"format_version": 9'), "format 9"),
     ],
 )
-def test_configs_of_other_versions_are_refused(text, message):
+def test_invalid_json_is_refused(text, message):
     with pytest.raises(InputError, match=message):
         Config.from_json(text)
 
 
-def test_a_config_from_before_extractors_left_a_choice():
+def test_config_without_extraction():
     fields = json.loads(TINY.to_json())
     del fields["extraction"]
     assert Config.from_json(json.dumps(fields)) == TINY
 
 
-def test_what_an_extraction_leaves_open_is_taken_over_and_what_it_fixes_is_compared():
+def test_extraction_defaults_and_differences():
     made = ExtractorConfig("after_relu", "float32", "a" * 64, "dis", "b" * 64, "cross_modality")
     assert ExtractorConfig().with_defaults(made) == made
     assert ExtractorConfig(flow="tvl1").with_defaults(made) == dataclasses.replace(
@@ -148,9 +148,9 @@ def test_what_an_extraction_leaves_open_is_taken_over_and_what_it_fixes_is_compa
     assert not ExtractorConfig().diff(made, motion=True)
     assert not made.diff(made, motion=True)
     wanted = dataclasses.replace(made, flow="tvl1", appearance_weights_sha256="c" * 64)
-    of_appearance = [f"extraction.appearance_weights_sha256 is {'a' * 64}, wanted is {'c' * 64}"]
+    of_appearance = [f"extraction.appearance_weights_sha256 is {'a' * 64}, expected is {'c' * 64}"]
     assert wanted.diff(made, motion=False) == of_appearance
     assert wanted.diff(made, motion=True) == [
         *of_appearance,
-        "extraction.flow is dis, wanted is tvl1",
+        "extraction.flow is dis, expected is tvl1",
     ]

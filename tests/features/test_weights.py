@@ -1,10 +1,9 @@
-"""Weights: every kind of file gives the same; what cannot be used is one line."""
+"""Weights: all kinds of files give the same arrays; errors are one line."""
 
 import hashlib
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,29 +13,18 @@ from safetensors import SafetensorError
 from tests.vgg_weights import SMALL, keras_weights, timm_weights, torch_weights, write_weights
 from v2s_jax.config import ExtractorConfig
 from v2s_jax.errors import InputError
-from v2s_jax.features import weights
-from v2s_jax.features.vgg19 import find_vgg19_weights
+from v2s_jax.features import vgg19, weights
 from v2s_jax.features.weights import Weights, find_weights
 from v2s_jax.io import cache_dir
 
 TORCH = torch_weights(SMALL)
 KERAS = keras_weights(TORCH, SMALL)
-# As keras.applications has them, as Keras 3 saves them by number, and as in a saved model.
+# As in the file of keras.applications, and as in a saved model.
 LEGACY = {
     f"{layer}/{layer}_{'W' if role == 'kernel' else 'b'}_1:0": array
     for (layer, role), array in ((name.split("/"), array) for name, array in KERAS.items())
 }
-CONVOLUTIONS = [name for name in KERAS if name.startswith("block") and name.endswith("kernel")]
-NUMBERED = {
-    f"layers/{'dense' if layer == 'fc1' else names[layer]}/vars/{int(role == 'bias')}": array
-    for names in [
-        {
-            name.split("/")[0]: f"conv2d_{number}" if number else "conv2d"
-            for number, name in enumerate(CONVOLUTIONS)
-        }
-    ]
-    for (layer, role), array in ((name.split("/"), array) for name, array in KERAS.items())
-}
+FILE = "w.safetensors"
 IN_MODEL = {f"model_weights/{name.split('/')[0]}/vgg19/{name}": a for name, a in KERAS.items()}
 
 
@@ -47,13 +35,13 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def find(path: Path | None, wanted: str | None = None) -> Weights:
-    return find_weights(path, wanted, option="--vgg19-weights", known=(SMALL,))
+def find(path: Path | None, required_sha256: str | None = None) -> Weights:
+    return find_weights(path, required_sha256, option="--vgg19-weights", architectures=(SMALL,))
 
 
-def refused(path: Path | None, message: str, wanted: str | None = None) -> str:
+def rejected(path: Path | None, message: str, required_sha256: str | None = None) -> str:
     with pytest.raises(InputError, match=message) as caught:
-        find(path, wanted)
+        find(path, required_sha256)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -62,19 +50,18 @@ def refused(path: Path | None, message: str, wanted: str | None = None) -> str:
     ("name", "arrays"),
     [
         ("torchvision.safetensors", TORCH),
-        ("torchvision.npz", {f"module.{name}": array for name, array in TORCH.items()}),
+        ("module.safetensors", {f"module.{name}": array for name, array in TORCH.items()}),
         ("timm.safetensors", timm_weights(TORCH, SMALL)),
-        ("keras.npz", KERAS),
         ("legacy.h5", LEGACY),
-        ("numbered.weights.h5", NUMBERED),
+        ("keras.h5", KERAS),
         ("model.h5", IN_MODEL),
     ],
 )
-def test_every_kind_of_file_holds_the_same(folder, name, arrays):
+def test_all_kinds_of_files_give_the_same_arrays(folder, name, arrays):
     above = {"classifier.3.weight": np.ones((2, 2)), "fc2/kernel": np.ones((2, 2))}
     found = find(write_weights(folder / name, {**arrays, **above}))
     assert found.preprocessing == (
-        "caffe" if arrays in (KERAS, LEGACY, NUMBERED, IN_MODEL) else "torchvision"
+        "caffe" if arrays in (KERAS, LEGACY, IN_MODEL) else "torchvision"
     )
     loaded = found.load()
     for key, array in KERAS.items():
@@ -84,22 +71,25 @@ def test_every_kind_of_file_holds_the_same(folder, name, arrays):
     assert not loaded
 
 
-def test_the_digest_is_of_the_numbers_and_their_preprocessing(folder):
+def test_sha256_is_of_values_and_preprocessing(folder):
     digests = {
-        find(write_weights(folder / name, arrays, **says)).sha256
-        for name, arrays, says in (
+        find(write_weights(folder / name, arrays, **metadata)).sha256
+        for name, arrays, metadata in (
             ("a.safetensors", TORCH, {}),
-            ("b.npz", timm_weights(TORCH, SMALL), {}),
+            ("b.safetensors", timm_weights(TORCH, SMALL), {}),
             ("c.h5", KERAS, {"preprocessing": "torchvision"}),
         )
     }
     assert len(digests) == 1
-    caffe = find(write_weights(folder / "d.npz", KERAS))
-    said = find(write_weights(folder / "e.safetensors", TORCH, preprocessing="caffe"))
-    assert caffe.sha256 == said.sha256 not in digests
-    assert caffe.preprocessing == said.preprocessing == "caffe"
+    caffe = find(write_weights(folder / "d.h5", KERAS))
+    explicit = find(write_weights(folder / "e.safetensors", TORCH, preprocessing="caffe"))
+    assert caffe.sha256 == explicit.sha256 not in digests
+    assert caffe.preprocessing == explicit.preprocessing == "caffe"
     changed = {**TORCH, "classifier.0.bias": TORCH["classifier.0.bias"] + np.float32(1e-6)}
-    assert find(write_weights(folder / "f.npz", changed)).sha256 not in {caffe.sha256, *digests}
+    assert find(write_weights(folder / "f.safetensors", changed)).sha256 not in {
+        caffe.sha256,
+        *digests,
+    }
 
 
 def test_half_precision_weights_are_widened(folder):
@@ -109,12 +99,12 @@ def test_half_precision_weights_are_widened(folder):
     np.testing.assert_array_equal(loaded["fc6.bias"], halves["classifier.0.bias"])
 
 
-def test_weights_are_converted_once_and_found_again_without_their_file(folder):
-    path = write_weights(folder / "w.npz", TORCH)
+def test_converted_weights_are_cached(folder):
+    path = write_weights(folder / "w.safetensors", TORCH)
     first = find(path)
     converted_at = first.path.stat().st_mtime_ns
     assert find(path) == first
-    moved = path.rename(folder / "elsewhere.npz")
+    moved = path.rename(folder / "elsewhere.safetensors")
     assert find(moved) == first
     moved.unlink()
     assert find(None, first.sha256) == first
@@ -122,22 +112,24 @@ def test_weights_are_converted_once_and_found_again_without_their_file(folder):
     assert [found.parent for found in cache_dir().iterdir()] == [first.path.parent]
 
 
-def test_a_damaged_neighbour_hides_no_weights(folder, caplog):
-    found = find(write_weights(folder / "w.npz", TORCH))
-    damaged = found.path.with_name("0.safetensors")
-    damaged.write_bytes(b"damaged")
+def test_other_corrupt_files_in_the_cache_are_skipped(folder, caplog):
+    found = find(write_weights(folder / "w.safetensors", TORCH))
+    corrupt = found.path.with_name("0.safetensors")
+    corrupt.write_bytes(b"corrupt")
     assert find(None, found.sha256) == found
-    assert str(damaged) in caplog.text and "delete it" in caplog.text
+    assert str(corrupt) in caplog.text and "delete it" in caplog.text
 
 
-def test_other_weights_than_those_wanted_are_refused(folder):
-    path = write_weights(folder / "w.npz", TORCH)
-    told = refused(path, r"w\.npz: weights with SHA-256 \w{64}, wanted are a{64}", "a" * 64)
-    assert told.endswith("give those with --vgg19-weights")
+def test_other_weights_than_those_wanted_are_rejected(folder):
+    path = write_weights(folder / "w.safetensors", TORCH)
+    message = rejected(
+        path, r"w\.safetensors: weights with SHA-256 \w{64}, but .* with a{64}", "a" * 64
+    )
+    assert message.endswith("give those with --vgg19-weights")
 
 
-def test_damaged_converted_weights_are_named(folder):
-    found = find(write_weights(folder / "w.npz", TORCH))
+def test_corrupt_cached_weights_are_reported(folder):
+    found = find(write_weights(folder / "w.safetensors", TORCH))
     data = bytearray(found.path.read_bytes())
     data[-1] ^= 1
     found.path.write_bytes(data)
@@ -145,9 +137,9 @@ def test_damaged_converted_weights_are_named(folder):
         found.load()
     assert str(found.path) in str(caught.value)
     found.path.write_bytes(data[:100])
-    refused(folder / "w.npz", "damaged converted weights")
+    rejected(folder / "w.safetensors", "corrupt converted weights")
     found.path.unlink()
-    assert find(folder / "w.npz") == found
+    assert find(folder / "w.safetensors") == found
 
 
 def without(*names: str) -> dict[str, np.ndarray]:
@@ -157,102 +149,103 @@ def without(*names: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "arrays", "message"),
     [
-        ("w.npz", without("classifier.0.weight", "classifier.0.bias"), "wanted are all of small"),
-        ("w.npz", without("classifier.0.bias"), r"fc6\.bias has shape None, small wants \(11,\)"),
-        ("w.npz", torch_weights(SMALL._replace(fc6_dim=12)), r"fc6\.kernel has shape \(28, 12\)"),
         (
-            "w.safetensors",
+            FILE,
+            without("classifier.0.weight", "classifier.0.bias"),
+            "expected all of small",
+        ),
+        (
+            FILE,
+            without("classifier.0.bias"),
+            r"fc6\.bias has shape None, small has \(11,\)",
+        ),
+        (
+            FILE,
+            torch_weights(SMALL._replace(fc6_dim=12)),
+            r"fc6\.kernel has shape \(28, 12\)",
+        ),
+        (
+            FILE,
             torch_weights(SMALL._replace(convolutions=(2, 2, 3, 3, 3))),
-            "holds the layers conv1_1, .* top included",
+            "has the layers conv1_1, .* including the top",
         ),
-        ("w.npz", {"conv.weight": np.ones(3)}, "holds no VGG weights in names of torchvision"),
-        ("w.npz", {}, "holds no VGG weights"),
         (
-            "w.npz",
+            FILE,
+            {"conv.weight": np.ones(3)},
+            "has no VGG weights with names of torchvision",
+        ),
+        (FILE, {}, "has no VGG weights"),
+        (
+            FILE,
             {name: array[..., 0, 0] if array.ndim == 4 else array for name, array in TORCH.items()},
-            r"conv1_1\.kernel has shape \(3, 3\), small wants",
+            r"conv1_1\.kernel has shape \(3, 3\), small has",
         ),
         (
-            "w.npz",
+            FILE,
             {**TORCH, "classifier.0.weight": np.ones((0, 28), np.float32)},
             r"fc6\.kernel has shape \(0, 28\)",
         ),
-        ("w.npz", {**TORCH, "features.0.bias": np.array(["a"])}, "bias holds no array of numbers"),
-        ("w.h5", {**KERAS, "fc1/bias": np.array(b"text")}, "fc1/bias holds no array of numbers"),
+        ("w.h5", {**KERAS, "fc1/bias": np.array(b"text")}, "fc1/bias is not an array of numbers"),
         (
-            "w.npz",
+            FILE,
             {**TORCH, "features.0.bias": np.full(3, 1e300)},
-            r"conv1_1\.bias holds NaN or infinity",
+            r"conv1_1\.bias contains NaN or infinity",
         ),
         (
-            "w.npz",
+            FILE,
             {**TORCH, "features.0.bias": np.full(3, np.nan, np.float32)},
-            r"conv1_1\.bias holds NaN or infinity",
+            r"conv1_1\.bias contains NaN or infinity",
         ),
     ],
 )
-def test_files_that_are_not_the_network_s(folder, name, arrays, message):
-    refused(write_weights(folder / name, arrays), message)
+def test_weights_of_another_network_are_rejected(folder, name, arrays, message):
+    rejected(write_weights(folder / name, arrays), message)
     assert not list(cache_dir().glob("*")) if cache_dir().exists() else True
 
 
-def test_a_preprocessing_that_is_not_known(folder):
-    refused(write_weights(folder / "w.npz", TORCH, preprocessing="bgr"), "preprocessing bgr: use")
+def test_unknown_preprocessing_is_rejected(folder):
+    rejected(
+        write_weights(folder / FILE, TORCH, preprocessing="bgr"),
+        "preprocessing bgr: use",
+    )
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".h5"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5"])
 @pytest.mark.parametrize("content", [b"", b"not weights at all", None])
-def test_damaged_files(folder, suffix, content):
+def test_corrupt_files(folder, suffix, content):
     path = write_weights(folder / f"w{suffix}", KERAS)
     path.write_bytes(path.read_bytes()[:-1_000] if content is None else content)
-    refused(path, rf"w\{suffix}: (weights that cannot be read|holds|fc6|conv)")
+    rejected(path, rf"w\{suffix}: (cannot read the weights|has|fc6|conv)")
 
 
-def test_one_array_under_the_name_of_many(folder):
-    with (folder / "w.npz").open("wb") as file:
-        np.save(file, np.ones(3))
-    refused(folder / "w.npz", r"w\.npz: weights that cannot be read \(one array alone")
-
-
-@pytest.mark.parametrize("place", [40, 2_000, -60, -40, -30])
-def test_damaged_compressed_files(folder, place):
-    path = folder / "w.npz"
-    np.savez_compressed(path, **TORCH)
-    data = bytearray(path.read_bytes())
-    start = data.index(b"PK\1\2") if place < 0 else 0
-    for offset in range(8):
-        data[start + abs(place) + offset - 30 * (place < 0)] ^= 0xFF
-    path.write_bytes(data)
-    refused(path, r"w\.npz: (weights that cannot be read|holds|fc6|conv)")
-
-
-def test_a_full_disk_while_converting(folder, monkeypatch):
+def test_full_disk_while_converting(folder, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("Io(No space left on device)")
 
     monkeypatch.setattr(weights, "save_file", full)
-    refused(write_weights(folder / "w.npz", TORCH), "cannot be written .*No space left")
+    rejected(write_weights(folder / FILE, TORCH), "cannot be written .*No space left")
     assert not list(cache_dir().iterdir())
 
 
-def test_paths_that_hold_no_weights(folder):
-    refused(folder / "none.h5", r"none\.h5: no such file")
-    refused(folder, "no such file")
+def test_paths_without_weights(folder):
+    rejected(folder / "none.h5", r"none\.h5: no such file")
+    rejected(folder, "no such file")
     (folder / "w.pth").write_bytes(b"x")
-    refused(folder / "w.pth", r"unknown kind of file: give \.safetensors, \.h5 or \.npz")
+    rejected(folder / "w.pth", r"unknown kind of file: give \.safetensors or \.h5")
 
 
-def test_without_network_one_line_says_what_to_put_where_and_tensorflow_stays_out(folder):
+@pytest.mark.slow
+def test_failed_download_says_what_to_save_where(folder):
     program = """
 import sys
-from v2s_jax.cli.run import run_door
-from v2s_jax.features.extractor import ExtractorSpec, resolved
+from v2s_jax.cli.run import run_cli
+from v2s_jax.features.extractor import ExtractorSpec, resolve_spec
 def main():
     try:
-        resolved(ExtractorSpec("vgg19"))
+        resolve_spec(ExtractorSpec("vgg19"))
     finally:
         assert "tensorflow" not in sys.modules and "torch" not in sys.modules
-run_door(main)
+run_cli(main)
 """
     unreachable = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
     ended = subprocess.run(
@@ -264,39 +257,45 @@ run_door(main)
     )
     assert ended.returncode == 2, ended.stderr
     error = ended.stderr.splitlines()[-1]
-    assert error.startswith("error: the VGG19 weights are not here and could not be downloaded")
-    assert f"download {weights.KERAS_URL} and put it as {folder / 'keras' / 'models'}" in error
+    assert error.startswith("error: the VGG19 weights are missing and cannot be downloaded")
+    assert f"save {weights.KERAS_URL} as {folder / 'keras' / 'models'}" in error
     assert error.endswith("or give a file with --vgg19-weights")
     assert "Traceback" not in ended.stderr
 
 
-def test_the_original_weights_are_taken_from_where_keras_keeps_them(folder, monkeypatch):
-    kept = folder / "keras" / "models" / weights.KERAS_FILE
-    kept.parent.mkdir(parents=True)
-    write_weights(kept, LEGACY)
-    md5 = hashlib.md5(kept.read_bytes()).hexdigest()
+def test_original_weights_are_found_in_the_keras_cache(folder, monkeypatch):
+    original = folder / "keras" / "models" / weights.KERAS_FILE
+    original.parent.mkdir(parents=True)
+    write_weights(original, LEGACY)
+    md5 = hashlib.md5(original.read_bytes()).hexdigest()
     monkeypatch.setattr(weights, "KERAS_MD5", md5)
     found = find(None)
     assert found.preprocessing == "caffe"
     assert find(None, found.sha256) == found
 
 
-def test_motion_s_weights_are_those_wanted_or_appearance_s(folder):
-    find = partial(find_vgg19_weights, spatial=SMALL, temporal=(SMALL,))
-    seen = write_weights(folder / "seen.npz", TORCH)
-    flow = write_weights(folder / "flow.npz", torch_weights(SMALL, seed=1, channels=20))
-    other = write_weights(folder / "other.npz", torch_weights(SMALL, seed=2, channels=5))
-    shared = find(ExtractorConfig(), seen, None)
+def test_choice_of_motion_weights(folder, monkeypatch):
+    monkeypatch.setattr(vgg19, "APPEARANCE_NETWORKS", (SMALL,))
+    monkeypatch.setattr(vgg19, "MOTION_NETWORKS", (SMALL,))
+    find = vgg19.find_vgg19_weights
+    images = write_weights(folder / "images.safetensors", TORCH)
+    flow = write_weights(folder / "flow.safetensors", torch_weights(SMALL, seed=1, channels=20))
+    other = write_weights(folder / "other.safetensors", torch_weights(SMALL, seed=2, channels=5))
+    shared = find(ExtractorConfig(), images, None)
     assert shared.motion == shared.appearance and shared.motion_origin == "cross_modality"
-    own = find(ExtractorConfig(), seen, flow)
-    assert own.motion_origin == "flow_weights"
-    wanted = ExtractorConfig(motion_weights_sha256=own.motion.sha256)
-    assert find(wanted, seen, None) == own  # converted before
+    separate = find(ExtractorConfig(), images, flow)
+    assert separate.motion_origin == "flow_weights"
+    required = ExtractorConfig(motion_weights_sha256=separate.motion.sha256)
+    assert find(required, images, None) == separate  # from the cache
     for changed, files, message in (
-        ("b" * 64, (seen, None), "motion weights with SHA-256 b{64}, .* --motion-weights"),
-        ("b" * 64, (seen, flow), r"flow\.npz: weights with SHA-256"),
-        (None, (seen, other), r"other\.npz: its first layer reads 5 channels: give"),
-        (None, (flow, None), r"flow\.npz: its first layer reads 20 channels, pictures have 3"),
+        ("b" * 64, (images, None), "motion weights with SHA-256 b{64}, .* --motion-weights"),
+        ("b" * 64, (images, flow), r"flow\.safetensors: weights with SHA-256"),
+        (None, (images, other), r"other\.safetensors: its first layer has 5 input channels: give"),
+        (
+            None,
+            (flow, None),
+            r"flow\.safetensors: its first layer has 20 input channels",
+        ),
     ):
         with pytest.raises(InputError, match=message) as caught:
             find(ExtractorConfig(motion_weights_sha256=changed), *files)

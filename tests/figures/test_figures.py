@@ -1,3 +1,5 @@
+"""Figures: key frames, waveform, spectrogram and marks are at their times."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -8,20 +10,17 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from v2s_jax.errors import InputError
-from v2s_jax.figures import Marks, key_frame_figure, key_frame_indices, key_frames, titles
-from v2s_jax.figures import style as colours
-
-pytestmark = pytest.mark.filterwarnings("error")
+from v2s_jax.figures import Marks, key_frame_figure, key_frame_indices, key_frames, style
 
 RED, GREEN, BLUE = np.eye(3)
 
 
-def coloured(color: np.ndarray, height: int = 90, width: int = 160) -> np.ndarray:
+def solid(color: np.ndarray, height: int = 90, width: int = 160) -> np.ndarray:
     return np.broadcast_to((255 * color).astype(np.uint8), (height, width, 3)).copy()
 
 
 def find_color(image: np.ndarray, color: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows and columns of the pixels of exactly this colour."""
+    """Return the rows and columns of the pixels of this color."""
     rows, columns = np.nonzero((np.abs(image[..., :3] - color) < 0.02).all(-1))
     return rows, columns
 
@@ -37,11 +36,11 @@ def test_key_frames_are_the_middles_of_equal_parts() -> None:
     assert abs(indices[0] - (156 - indices[-1])) <= 1
 
 
-@pytest.mark.parametrize(("height", "width"), [(90, 160), (400, 40), (30, 300)])
-def test_pictures_stand_at_their_times_unstretched(tmp_path: Path, height: int, width: int) -> None:
-    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 10).astype(np.float32)
-    frames = [coloured(color, height, width) for color in (RED, GREEN, BLUE)]
-    key_frame_figure(tmp_path / "a.png", frames, [10 / 6, 30 / 6, 50 / 6], sound, 16_000, "three")
+@pytest.mark.parametrize(("height", "width"), [(400, 40), (30, 300)])
+def test_frames_are_at_their_times_undistorted(tmp_path: Path, height: int, width: int) -> None:
+    audio = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 10).astype(np.float32)
+    frames = [solid(color, height, width) for color in (RED, GREEN, BLUE)]
+    key_frame_figure(tmp_path / "a.png", frames, [10 / 6, 30 / 6, 50 / 6], audio, 16_000, "three")
     image = imread(tmp_path / "a.png")
     places = [find_color(image, color) for color in (RED, GREEN, BLUE)]
     for rows, columns in places:
@@ -54,10 +53,10 @@ def test_pictures_stand_at_their_times_unstretched(tmp_path: Path, height: int, 
     assert left == pytest.approx(origin + 10 / 6 * pixels_per_sec, abs=2)
 
 
-def test_pictures_of_neighbouring_times_do_not_cover_each_other(tmp_path: Path) -> None:
-    frames = [coloured(RED), coloured(GREEN), coloured(BLUE)]
-    sound = np.zeros(16_000, np.float32)
-    key_frame_figure(tmp_path / "a.png", frames, [0.98, 0.985, 1.02], sound, 16_000, "close")
+def test_frames_at_close_times_do_not_overlap(tmp_path: Path) -> None:
+    frames = [solid(RED), solid(GREEN), solid(BLUE)]
+    audio = np.zeros(16_000, np.float32)
+    key_frame_figure(tmp_path / "a.png", frames, [0.98, 0.985, 1.02], audio, 16_000, "close")
     image = imread(tmp_path / "a.png")
     spans = [find_color(image, color)[1] for color in (RED, GREEN, BLUE)]
     widths = [np.ptp(span) for span in spans]
@@ -66,10 +65,10 @@ def test_pictures_of_neighbouring_times_do_not_cover_each_other(tmp_path: Path) 
     assert spans[1].max() < spans[2].min()
 
 
-def test_spectrogram_puts_tone_and_onset_in_their_places() -> None:
+def test_spectrogram_shows_tone_and_onset() -> None:
     times_sec = np.arange(32_000) / 16_000
-    sound = np.where(times_sec >= 1, np.sin(2 * np.pi * 2_000 * times_sec), 0).astype(np.float32)
-    levels, step_sec = key_frames._spectrogram_db(sound, 16_000)
+    audio = np.where(times_sec >= 1, np.sin(2 * np.pi * 2_000 * times_sec), 0).astype(np.float32)
+    levels, step_sec = key_frames._spectrogram_db(audio, 16_000)
     hz_per_row = 8_000 / (levels.shape[0] - 1)
     tone = levels[round(2_000 / hz_per_row)]
     assert tone[round(1.5 / step_sec)] == pytest.approx(0, abs=0.1)  # a full-scale sine
@@ -80,63 +79,62 @@ def test_spectrogram_puts_tone_and_onset_in_their_places() -> None:
 
 
 def test_ten_minutes_have_bounded_columns() -> None:
-    sound = np.zeros(16_000 * 600, np.float32)
-    sound[16_000 * 300 : 16_000 * 301] = 0.5
-    levels, step_sec = key_frames._spectrogram_db(sound, 16_000)
+    audio = np.zeros(16_000 * 600, np.float32)
+    audio[16_000 * 300 : 16_000 * 301] = 0.5
+    levels, step_sec = key_frames._spectrogram_db(audio, 16_000)
     assert levels.shape[1] <= key_frames.MAX_COLUMNS
     loud = np.flatnonzero(levels.max(axis=0) > -60) * step_sec
     assert 299.5 < loud.min() < 301
     assert levels.shape[1] * step_sec == pytest.approx(600, abs=2 * step_sec)
 
 
-@pytest.mark.parametrize("samples", [1, 640, 16_000 * 600])
-def test_any_length_of_sound_gives_a_picture(tmp_path: Path, samples: int) -> None:
-    sound = np.zeros(samples, np.float32)
-    key_frame_figure(tmp_path / "a.png", [coloured(RED)], [0.0], sound, 16_000, "length")
+@pytest.mark.parametrize("samples", [1, 16_000 * 600])
+def test_any_length_of_audio_is_drawn(tmp_path: Path, samples: int) -> None:
+    audio = np.zeros(samples, np.float32)
+    key_frame_figure(tmp_path / "a.png", [solid(RED)], [0.0], audio, 16_000, "length")
     assert imread(tmp_path / "a.png").shape[1] > 1_000
 
 
-def test_title_is_taken_literally(tmp_path: Path) -> None:
-    sound = np.zeros(1_600, np.float32)
-    for title in ("cost $1$ of x_1^", "雪 \U0001f3b5", "long " * 100, ""):
-        key_frame_figure(tmp_path / "a.png", [coloured(RED)], [0.05], sound, 16_000, title)
-    assert len(titles.printable("long " * 100)) <= titles.MAX_TITLE_CHARS + 1
+def test_title_is_drawn_literally(tmp_path: Path) -> None:
+    audio = np.zeros(1_600, np.float32)
+    for title in ("cost $1$ of x_1^ 雪 \U0001f3b5", "long " * 100):
+        key_frame_figure(tmp_path / "a.png", [solid(RED)], [0.05], audio, 16_000, title)
+    assert len(style.printable_title("long " * 100)) <= style.MAX_TITLE_CHARS + 1
 
 
-def test_sound_without_pictures_is_drawn(tmp_path: Path) -> None:
-    key_frame_figure(tmp_path / "a.png", [], [], np.zeros(1_600, np.float32), 16_000, "sound")
+def test_audio_without_frames_is_drawn(tmp_path: Path) -> None:
+    key_frame_figure(tmp_path / "a.png", [], [], np.zeros(1_600, np.float32), 16_000, "audio")
     assert (tmp_path / "a.png").stat().st_size > 1_000
 
 
-def test_mistakes_are_refused(tmp_path: Path) -> None:
-    sound = np.zeros(1_600, np.float32)
+def test_invalid_input_is_rejected(tmp_path: Path) -> None:
+    audio = np.zeros(1_600, np.float32)
     with pytest.raises(ValueError, match="1 frames but 2 times"):
-        key_frame_figure(tmp_path / "a.png", [coloured(RED)], [0.0, 0.1], sound, 16_000, "")
+        key_frame_figure(tmp_path / "a.png", [solid(RED)], [0.0, 0.1], audio, 16_000, "")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="choose another folder"):
-        key_frame_figure(tmp_path / "file" / "a.png", [], [], sound, 16_000, "")
+        key_frame_figure(tmp_path / "file" / "a.png", [], [], audio, 16_000, "")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_pyplot_is_left_alone() -> None:
+@pytest.mark.slow
+def test_pyplot_is_not_imported() -> None:
     code = "import sys, v2s_jax.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_events_are_marked_above_the_middle_and_onsets_below(tmp_path: Path) -> None:
-    sound = np.zeros(16_000 * 2, np.float32)
+    audio = np.zeros(16_000 * 2, np.float32)
     marks = Marks([0.5, 1.0], [0.5, 1.25])
-    key_frame_figure(tmp_path / "a.png", [], [], sound, 16_000, "marks", marks)
-    key_frame_figure(tmp_path / "b.png", [], [], sound, 16_000, "marks", Marks([], []))
+    key_frame_figure(tmp_path / "a.png", [], [], audio, 16_000, "marks", marks)
+    key_frame_figure(tmp_path / "b.png", [], [], audio, 16_000, "marks", Marks([], []))
     image, unmarked = (imread(tmp_path / name) for name in ("a.png", "b.png"))
     origin, per_sec = (
         key_frames._INCHES[name] * key_frames._DOTS_PER_INCH for name in ("left", "plot")
     )
-    key_rows = round(
-        key_frames._INCHES["bottom"] * key_frames._DOTS_PER_INCH
-    )  # the last, with the key
+    key_rows = round(key_frames._INCHES["bottom"] * key_frames._DOTS_PER_INCH)  # with the legend
     middles = []
-    for color, times_sec in ((colours.EVENT, marks[0]), (colours.ONSET, marks[1])):
+    for color, times_sec in ((style.EVENT, marks[0]), (style.ONSET, marks[1])):
         rows, columns = find_color(image[:-key_rows], np.array(to_rgb(color)))
         assert sorted(set(np.round((columns - origin) / per_sec * 2, 2))) == pytest.approx(
             times_sec, abs=0.01

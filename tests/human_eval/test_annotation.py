@@ -1,4 +1,4 @@
-"""`v2s_jax.cli.annotate`: from raw clips over votes to clips, every case of the votes made up."""
+"""`v2s annotate`: raw clips, segments, sheets, votes, clips."""
 
 import csv
 import json
@@ -18,50 +18,54 @@ from v2s_jax.cli import annotate
 from v2s_jax.config import Clock
 from v2s_jax.datasets.folders.layout import Source, find_sources
 from v2s_jax.errors import InputError
-from v2s_jax.human_eval.annotation.merging import Merged, count, merge, table
+from v2s_jax.human_eval.annotation.merging import (
+    MergedClip,
+    count_decisions,
+    format_counts,
+    merge,
+)
 from v2s_jax.human_eval.annotation.segments import (
     Segment,
     read_segments,
-    segments_of,
+    split_into_segments,
     write_segments,
 )
 from v2s_jax.human_eval.annotation.votes import Vote, decide, read_votes
-from v2s_jax.media import encode as writing
-from v2s_jax.media import probe, read_audio, read_audio_file, read_video_frames
+from v2s_jax.media import encode, probe, read_audio, read_audio_file, read_video_frames
 
 needs_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
 Y, S, N = "yes", "sort of", "no"
 
-CASES = {  # votes on sound, votes on picture, decided by most, decided by one no
+CASES = {  # votes on audio, votes on video, decision by majority, decision with one_no_removes
     "all yes": ((Y, Y, Y), (Y, Y, Y), "kept", "kept"),
     "sort of counts as yes": ((S, S, S), (S, S, Y), "kept", "kept"),
-    "one no of the sound": ((Y, Y, N), (Y, Y, Y), "kept", "removed"),
-    "one no of the picture": ((Y, Y, Y), (N, S, Y), "kept", "removed"),
+    "one no on audio": ((Y, Y, N), (Y, Y, Y), "kept", "removed"),
+    "one no on video": ((Y, Y, Y), (N, S, Y), "kept", "removed"),
     "all three differ": ((Y, S, N), (Y, S, N), "kept", "removed"),
-    "two no of the sound": ((N, Y, N), (Y, Y, Y), "removed", "removed"),
-    "two no of the picture": ((Y, Y, Y), (N, N, S), "removed", "removed"),
+    "two no on audio": ((N, Y, N), (Y, Y, Y), "removed", "removed"),
+    "two no on video": ((Y, Y, Y), (N, N, S), "removed", "removed"),
     "all no": ((N, N, N), (N, N, N), "removed", "removed"),
-    "two votes on the sound": ((Y, Y), (Y, Y, Y), "undecided", "undecided"),
-    "none on the picture": ((N, N, N), (), "undecided", "undecided"),
+    "two votes on audio": ((Y, Y), (Y, Y, Y), "undecided", "undecided"),
+    "none on video": ((N, N, N), (), "undecided", "undecided"),
     "five votes": ((N, N, Y, Y, Y), (Y, Y, Y), "kept", "removed"),
     "half no of four": ((N, N, Y, Y), (Y, Y, Y), "kept", "removed"),
 }
 
 
-def votes_of(segment_id: str, sound: tuple[str, ...], picture: tuple[str, ...]) -> list[Vote]:
+def votes_of(segment_id: str, audio: tuple[str, ...], video: tuple[str, ...]) -> list[Vote]:
     return [
-        *(Vote(segment_id, "sound", f"a{n}", answer) for n, answer in enumerate(sound)),
-        *(Vote(segment_id, "picture", f"b{n}", answer) for n, answer in enumerate(picture)),
+        *(Vote(segment_id, "audio", f"a{n}", answer) for n, answer in enumerate(audio)),
+        *(Vote(segment_id, "video", f"b{n}", answer) for n, answer in enumerate(video)),
     ]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_three_votes_on_each_decide(case):
-    sound, picture, most, one = CASES[case]
-    votes = votes_of(case, sound, picture)
-    assert decide([case], votes) == {case: most}
-    assert decide([case], votes, one_no_removes=True) == {case: one}
+    audio, video, by_majority, by_one = CASES[case]
+    votes = votes_of(case, audio, video)
+    assert decide([case], votes) == {case: by_majority}
+    assert decide([case], votes, one_no_removes=True) == {case: by_one}
 
 
 def write_votes(path: Path, votes: list[Vote]) -> Path:
@@ -84,25 +88,25 @@ def test_votes_are_read_from_several_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "says"),
+    ("lines", "message"),
     [
-        ("a,sound,me,maybe", "line 2: answer 'maybe': use yes, sort of, no"),
-        ("a,smell,me,yes", "line 2: modality 'smell': use sound or picture"),
-        ("c,sound,me,yes", "line 2: no segment 'c'"),
-        ("a,sound,,yes", "line 2: nobody's vote"),
-        ("a,sound,me,yes\na,sound,me,no", "line 3: me voted on the sound of a before"),
-        ("a,sound,me", "line 2: is cut off"),
-        ('a,sound,"me,yes\na,sound,you,no', "not CSV (unexpected end of data)"),
+        ("a,audio,me,maybe", "line 2: answer 'maybe': use yes, sort of, no"),
+        ("a,smell,me,yes", "line 2: modality 'smell': use audio or video"),
+        ("c,audio,me,yes", "line 2: no segment 'c'"),
+        ("a,audio,,yes", "line 2: vote without a name"),
+        ("a,audio,me,yes\na,sound,me,no", "line 3: me voted on the audio of a before"),
+        ("a,audio,me", "line 2: is cut off"),
+        ('a,audio,"me,yes\na,audio,you,no', "not CSV (unexpected end of data)"),
     ],
 )
-def test_bad_votes_are_named_by_their_line(tmp_path, lines, says):
+def test_invalid_votes_are_reported_with_their_line(tmp_path, lines, message):
     (tmp_path / "v.csv").write_text(f"segment_id,modality,annotator,answer\n{lines}\n")
     with pytest.raises(InputError) as caught:
         read_votes([tmp_path / "v.csv"], ["a"])
-    assert str(tmp_path / "v.csv") in str(caught.value) and says in str(caught.value)
+    assert str(tmp_path / "v.csv") in str(caught.value) and message in str(caught.value)
 
 
-def test_sheet_without_its_header(tmp_path):
+def test_sheet_without_header_is_rejected(tmp_path):
     (tmp_path / "v.csv").write_text("segment_id,answer\na,yes\n")
     with pytest.raises(InputError, match="no column modality, annotator"):
         read_votes([tmp_path / "v.csv"], ["a"])
@@ -133,13 +137,13 @@ def row_of(source: str, pattern: str, category: str = "dog") -> tuple[list[Segme
         ("k" * 11, [(0, 10), (10, 20), (20, 22)]),
     ],
 )
-def test_neighbours_become_one_clip_of_at_most_ten_seconds(pattern, spans):
+def test_adjacent_segments_become_clips_of_at_most_ten_seconds(pattern, spans):
     segments, decisions = row_of("v", pattern)
     merged = merge(segments[::-1], decisions)
-    assert merged == [Merged("dog", "v", start, end) for start, end in spans]
+    assert merged == [MergedClip("dog", "v", start, end) for start, end in spans]
 
 
-def test_videos_and_categories_are_never_joined_and_are_counted():
+def test_clips_do_not_span_videos_and_are_counted():
     segments: list[Segment] = []
     decisions: dict = {}
     for source, pattern, category in (
@@ -147,8 +151,8 @@ def test_videos_and_categories_are_never_joined_and_are_counted():
         ("dog/2", "kr", "dog"),
         ("drum/1", "rruk", "drum"),
     ):
-        own, decided = row_of(source, pattern, category)
-        segments += own
+        of_video, decided = row_of(source, pattern, category)
+        segments += of_video
         decisions |= decided
     clips = merge(segments, decisions)
     assert [(clip.source, clip.start_sec, clip.end_sec) for clip in clips] == [
@@ -156,14 +160,14 @@ def test_videos_and_categories_are_never_joined_and_are_counted():
         ("dog/2", 0, 2),
         ("drum/1", 6, 8),
     ]
-    rows = count(segments, decisions, clips)
+    rows = count_decisions(segments, decisions, clips)
     assert [tuple(vars(row).values())[:7] for row in rows] == [
         ("dog", 2, 4, 4, 1, 0, 2),
         ("drum", 1, 4, 3, 2, 1, 1),
         ("all", 3, 8, 7, 3, 1, 3),
     ]
     assert rows[-1].hours == pytest.approx(8 / 3_600)
-    assert len(table(rows)) == 4
+    assert len(format_counts(rows)) == 4
 
 
 # The whole way
@@ -171,7 +175,7 @@ def test_videos_and_categories_are_never_joined_and_are_counted():
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
-    """5.4 s of two categories; the picture turns white as a tone begins, at 3 s."""
+    """5.4 s of two categories; the video turns white as a tone starts, at 3 s."""
     root = tmp_path_factory.mktemp("raw")
     for category, name in (("dog", "AbCdEfGhIjK_30"), ("water, flowing", "other")):
         (root / category).mkdir()
@@ -193,32 +197,32 @@ def work(raw, tmp_path_factory) -> Path:
     return folder
 
 
-def test_whole_segments_alone(raw):
+def test_segments_are_two_seconds(raw):
     path = raw / "dog" / "AbCdEfGhIjK_30.mp4"
-    segments = segments_of(Source(str(path), "dog/a", "dog", "dog-a", 0), probe(path))
+    segments = split_into_segments(Source(str(path), "dog/a", "dog", "dog-a", 0), probe(path))
     assert [(segment.start_sec, segment.end_sec) for segment in segments] == [(0, 2), (2, 4)]
     assert "dog" not in segments[0].segment_id
 
 
-def test_another_file_of_the_same_name_has_other_segments(raw, tmp_path):
+def test_segment_ids_depend_on_the_content(raw, tmp_path):
     path = tmp_path / "a.mp4"
     source = Source(str(path), "dog/a", "dog", "dog-a", 0)
     shutil.copy(raw / "dog" / "AbCdEfGhIjK_30.mp4", path)
     video = probe(path)
-    ids = [segments_of(source, video)[0].segment_id for _ in range(2)]
+    ids = [split_into_segments(source, video)[0].segment_id for _ in range(2)]
     with path.open("ab") as file:
         file.write(b"more")
-    assert ids[0] == ids[1] != segments_of(source, video)[0].segment_id
+    assert ids[0] == ids[1] != split_into_segments(source, video)[0].segment_id
 
 
-def test_segments_survive_their_file(tmp_path):
+def test_segments_are_read_back(tmp_path):
     segments = [Segment("a-0", "dog, big", 'dog/"x"\n.mp4', 4)]
     write_segments(tmp_path / "s.csv", segments)
     assert list(read_segments(tmp_path / "s.csv")) == segments
 
 
-def test_sheets_ask_about_sound_and_picture_apart(work):
-    for modality in ("sound", "picture"):
+def test_audio_and_video_have_separate_sheets(work):
+    for modality in ("audio", "video"):
         ids = []
         for sheet in sorted(work.glob(f"{modality}-*.csv")):
             with sheet.open(newline="") as file:
@@ -233,24 +237,23 @@ def test_sheets_ask_about_sound_and_picture_apart(work):
     for page in work.glob("*.html"):
         text = page.read_text()
         assert "http" not in text  # nothing is fetched
-        assert "{{" not in text
-        kind = "audio/mp4" if page.name.startswith("sound") else "video/mp4"
+        kind = "audio/mp4" if page.name.startswith("audio") else "video/mp4"
         assert text.count("data:") == text.count(f"data:{kind};base64,") >= 1
 
 
-def test_a_segments_picture_is_silent_and_its_sound_has_no_picture(work):
+def test_segment_media_have_one_stream_each(work):
     segment = next(read_segments(work / "segments.csv"))
-    picture = probe(work / "media" / f"{segment.segment_id}.mp4")
-    assert not picture.has_sound and picture.duration_sec == 2
+    video = probe(work / "media" / f"{segment.segment_id}.mp4")
+    assert not video.has_audio and video.duration_sec == 2
     with pytest.raises(InputError, match="no video stream"):
         probe(work / "media" / f"{segment.segment_id}.m4a")
 
 
-def test_votes_make_clips_that_prepare_reads(raw, work, tmp_path, capsys):
+def test_merged_clips_can_be_prepared(raw, work, tmp_path, capsys):
     votes = []
     for segment in read_segments(work / "segments.csv"):
-        sound = (N, N, Y) if (segment.category, segment.start_sec) == ("dog", 0) else (Y, S, N)
-        votes += votes_of(segment.segment_id, sound, (Y, Y, Y))
+        audio = (N, N, Y) if (segment.category, segment.start_sec) == ("dog", 0) else (Y, S, N)
+        votes += votes_of(segment.segment_id, audio, (Y, Y, Y))
     path = write_votes(tmp_path / "votes.csv", votes)
     out = tmp_path / "clean"
     annotate.MergeArgs(raw, work, (path,), out).run()
@@ -266,8 +269,8 @@ def test_votes_make_clips_that_prepare_reads(raw, work, tmp_path, capsys):
     for source, start, sec in zip(sources, (2, 0), (2, 4), strict=True):
         video = probe(Path(source.path))
         assert video.duration_sec == sec
-        pictures = np.stack(list(read_video_frames(video, Clock(), 8, 8)))
-        white = int(np.argmax(pictures.mean(axis=(1, 2, 3)) > 127)) * 1_024
+        frames = np.stack(list(read_video_frames(video, Clock(), 8, 8)))
+        white = int(np.argmax(frames.mean(axis=(1, 2, 3)) > 127)) * 1_024
         loud = int(np.argmax(np.abs(read_audio(video, Clock())) > 0.1))
         assert abs(white - (3 - start) * 16_000) < 1_100
         assert abs(loud - (3 - start) * 16_000) < 100
@@ -286,12 +289,12 @@ def test_votes_make_clips_that_prepare_reads(raw, work, tmp_path, capsys):
         ("a dog", "a dog"),
     ],
 )
-def test_names_that_hold_the_id_of_a_youtube_video(stem, video):
+def test_youtube_id_in_file_names(stem, video):
     assert annotate._youtube_id(f"dog/{stem}.mp4") == video
 
 
-def test_a_segment_without_sound_is_silence_and_one_long_picture_is_shown(tmp_path):
-    """A picture each 3 s; the sound is there from 2.5 to 3.5 s alone."""
+def test_segment_without_audio_is_silent_and_shows_a_long_frame(tmp_path):
+    """A frame every 3 s; audio from 2.5 to 3.5 s only."""
     path = tmp_path / "a.mkv"
     run_ffmpeg(
         *("-f", "lavfi", "-i", "testsrc=size=1x1:rate=1/3:duration=6"),
@@ -299,19 +302,19 @@ def test_a_segment_without_sound_is_silence_and_one_long_picture_is_shown(tmp_pa
         *("-c:v", "ffv1", "-pix_fmt", "gbrp", "-c:a", "pcm_s16le", path),
     )
     source, folder = Source(str(path), "dog/a.mkv", "dog", "dog-a", 0), tmp_path / "media"
-    segments, fault = annotate._cut((source, path, folder))
-    assert fault is None and len(segments) == 3
+    segments, problem = annotate._cut((source, path, folder))
+    assert problem is None and len(segments) == 3
     loudest = []
     for segment in segments:
         assert probe(folder / f"{segment.segment_id}.mp4").duration_sec > 0
-        sound = read_audio_file(folder / f"{segment.segment_id}.m4a", 16_000)
-        assert abs(len(sound) / 16_000 - 2) < 0.1
-        loudest.append(np.abs(sound).max())
+        audio = read_audio_file(folder / f"{segment.segment_id}.m4a", 16_000)
+        assert abs(len(audio) / 16_000 - 2) < 0.1
+        loudest.append(np.abs(audio).max())
     assert loudest[0] < 1e-3 < 0.05 < loudest[1] and loudest[2] < 1e-3
 
 
 @needs_full_device
-def test_a_full_disk_is_no_fault_of_the_video(raw, tmp_path, monkeypatch):
+def test_full_disk_ends_the_run(raw, tmp_path, monkeypatch):
     path = raw / "dog" / "AbCdEfGhIjK_30.mp4"
     source = Source(str(path), "dog/a.mp4", "dog", "dog-a", 0)
 
@@ -321,29 +324,29 @@ def test_a_full_disk_is_no_fault_of_the_video(raw, tmp_path, monkeypatch):
         (tmp_path / "full.mp4").symlink_to("/dev/full")
         yield tmp_path / "full.mp4"
 
-    monkeypatch.setattr(writing, "whole_file", full)
+    monkeypatch.setattr(encode, "atomic_write", full)
     with pytest.raises(InputError, match=r"cannot be written \(No space left"):
         annotate._cut((source, path, tmp_path))
 
 
-def test_what_cut_wrote_into_the_raw_folder_is_no_raw_clip(raw, tmp_path, capsys):
+def test_output_inside_the_raw_folder_is_ignored(raw, tmp_path, capsys):
     root = tmp_path / "raw"
     shutil.copytree(raw / "water, flowing", root / "water")
     for _ in range(2):
         annotate.CutArgs(root, root / "work", workers=1).run()
-        told = capsys.readouterr().out
-        assert "2 segments of 1 videos" in told and "left out" not in told
+        printed = capsys.readouterr().out
+        assert "2 segments of 1 videos" in printed and "left out" not in printed
 
 
-def test_names_that_are_not_utf8_are_left_out(raw, tmp_path, capsys):
+def test_names_not_in_utf8_are_left_out(raw, tmp_path, capsys):
     (tmp_path / "raw" / "dog").mkdir(parents=True)
     for name in (b"ok.mp4", b"caf\xe9.mp4"):
         path = tmp_path / "raw" / "dog" / os.fsdecode(name)
         path.symlink_to(raw / "dog" / "AbCdEfGhIjK_30.mp4")
     annotate.CutArgs(tmp_path / "raw", tmp_path / "work", workers=1).run()
-    told = capsys.readouterr().out
-    assert "2 segments of 1 videos" in told
-    assert "left out: dog/caf\ufffd.mp4: its name is not UTF-8" in told
+    printed = capsys.readouterr().out
+    assert "2 segments of 1 videos" in printed
+    assert "left out: dog/caf\ufffd.mp4: its name is not UTF-8" in printed
 
 
 def test_nothing_is_written_without_votes_or_raw_files(raw, work, tmp_path):
@@ -353,13 +356,13 @@ def test_nothing_is_written_without_votes_or_raw_files(raw, work, tmp_path):
         annotate.MergeArgs(raw, work, (few,), tmp_path / "clean").run()
     votes = [vote for s in segments for vote in votes_of(s.segment_id, (Y, Y, Y), (Y, Y, Y))]
     path = write_votes(tmp_path / "votes.csv", votes)
-    with pytest.raises(InputError, match=r"AbCdEfGhIjK_30\.mp4, water.*no longer there"):
+    with pytest.raises(InputError, match=r"AbCdEfGhIjK_30\.mp4, water.*: missing"):
         annotate.MergeArgs(tmp_path, work, (path,), tmp_path / "clean").run()
     assert not (tmp_path / "clean").exists()
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"segment_id\n" + b"a" * 200_000, b'a,b\n"'])
-def test_a_damaged_list_of_segments(tmp_path, content):
+def test_corrupt_segment_list(tmp_path, content):
     (tmp_path / "s.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"s\.csv: not CSV .*cut again"):
         list(read_segments(tmp_path / "s.csv"))
@@ -377,42 +380,42 @@ def test_nothing_to_judge(tmp_path):
 
 @pytest.mark.slow
 @needs_browser
-def test_a_person_annotates_with_the_keyboard(work, tmp_path):
+def test_annotator_answers_with_the_keyboard(work, tmp_path):
     with browsing() as browser:
-        browser.open(work / "picture-000.html")
+        browser.open(work / "video-000.html")
         assert "Do you see what makes this sound" in browser.run(text_of("question"))
         wait = "return document.getElementById('player').readyState >= 2"
-        wait_until(lambda: browser.run(wait))  # the browser can play what lies in the page
+        wait_until(lambda: browser.run(wait))  # the browser can play the embedded video
         browser.press("13")
         assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
         browser.press("\ue012")  # left
         assert "2 of 3" in browser.run(text_of("progress"))
         browser.press("2")  # changes the second answer
-        browser.open(work / "picture-000.html")  # as if it had been closed
+        browser.open(work / "video-000.html")  # as if it had been closed
         assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
         browser.run("document.getElementById('download').click()")
         assert "Write your name first." in browser.run(text_of("warning"))
-        browser.press('Ann "A", B')  # the name's field has the focus
+        browser.press('Ann "A", B')  # the name field has the focus
         (tmp_path / "votes.csv").write_text(browser.run("return table()"))
     ids = [segment.segment_id for segment in read_segments(work / "segments.csv")]
     votes = read_votes([tmp_path / "votes.csv"], ids)
     assert [(vote.modality, vote.annotator, vote.answer) for vote in votes] == [
-        ("picture", 'Ann "A", B', "yes"),
-        ("picture", 'Ann "A", B', "sort of"),
+        ("video", 'Ann "A", B', "yes"),
+        ("video", 'Ann "A", B', "sort of"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("args", "message"),
     [
         ("cut nowhere --out o", "no such folder"),
         ("cut . --out o --page-segments 0", "--page-segments 0: must be at least 1"),
         ("merge . --work nowhere --votes v --out o", "segments.csv: cannot be read"),
     ],
 )
-def test_bad_words(monkeypatch, tmp_path, words, says):
+def test_invalid_arguments_are_rejected(monkeypatch, tmp_path, args, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["v2s_jax.cli.annotate", *words.split()])
+    monkeypatch.setattr(sys, "argv", ["v2s annotate", *args.split()])
     with pytest.raises(InputError) as caught:
         annotate.main()
-    assert says in str(caught.value)
+    assert message in str(caught.value)

@@ -1,8 +1,9 @@
-"""The study with people: its pages, answered in a browser; its key; what answers are worth."""
+"""The listening study: pages, key, answers and scores."""
 
 import csv
 import json
 import re
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 from tests.browser import browsing, needs_browser, text_of, wait_until
 from v2s_jax.cli import study as command
 from v2s_jax.errors import InputError
-from v2s_jax.human_eval.study import make_study, read_answers, read_key, report, table
-from v2s_jax.human_eval.study.key import (
+from v2s_jax.human_eval.study.answers import (
+    ANSWER_FIELDS,
     CHOICE,
     FAKE,
     KEY_FILE,
@@ -23,8 +24,11 @@ from v2s_jax.human_eval.study.key import (
     REAL_OR_FAKE,
     Item,
     Key,
+    read_answers,
+    read_key,
 )
-from v2s_jax.human_eval.study.making import FIELDS, MOST_MODELS, TEMPLATE
+from v2s_jax.human_eval.study.build_pages import MAX_MODELS, TEMPLATE, make_study
+from v2s_jax.human_eval.study.scoring import format_report, score_study
 from v2s_jax.media import mux, probe, write_clip, write_wav
 
 MODELS = ("frame", "seq", "flow")
@@ -32,8 +36,8 @@ MODELS = ("frame", "seq", "flow")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> tuple[dict[str, Path], Path]:
-    """Two drums and a dog of half a second, sounded by three models with tones of their own."""
-    root = tmp_path_factory.mktemp("sounded")
+    """Two drums and a dog of half a second, and tones that three models generated for them."""
+    root = tmp_path_factory.mktemp("generated")
     frames = np.zeros((8, 16, 16, 3), np.uint8)
     sec = np.arange(8_000) / 16_000
     for number, name in enumerate(("drum/videos/a", "drum/videos/b", "dog/c")):
@@ -50,16 +54,16 @@ def folders(tmp_path_factory) -> tuple[dict[str, Path], Path]:
 
 
 @pytest.fixture(scope="module")
-def made(folders, tmp_path_factory) -> Path:
+def study(folders, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("study") / "study"
     sounds, videos = folders
-    pages = make_study(sounds, videos, out, clips=None, seed=0)
+    pages = make_study(sounds, videos, out, max_clips=None, seed=0)
     assert [page.name for page in pages] == ["choice.html", "real-or-fake.html"]
     return out
 
 
-def test_the_key_knows_and_the_pages_do_not(made):
-    key = read_key(made)
+def test_only_the_key_reveals_models(study):
+    key = read_key(study)
     choice = [item for item in key.items if item.page == CHOICE]
     assert [(item.clip, item.category) for item in choice] == [
         ("a", "drum"),
@@ -70,27 +74,26 @@ def test_the_key_knows_and_the_pages_do_not(made):
     judged = [
         (item.clip, *item.options.values()) for item in key.items if item.page == REAL_OR_FAKE
     ]
-    alone = {("c", name) for name in (*MODELS, ORIGINAL)}  # no other dog to borrow from
+    alone = {("c", name) for name in (*MODELS, ORIGINAL)}  # there is no other dog
     paired = {(clip, name) for clip in "ab" for name in (*MODELS, ORIGINAL, "mismatched")}
     assert set(judged) == alone | paired and len(judged) == 14
     for page in ("choice.html", "real-or-fake.html"):
-        text = (made / page).read_text()
-        text = text[text.index("const study") :]
+        text = (study / page).read_text()
+        text = text[text.index("const page") :]
         assert not any(f'"{name}"' in text for name in (*MODELS, ORIGINAL, "mismatched", "drum"))
         assert "http" not in text.replace("data:video/mp4", "")
 
 
-def test_the_same_seed_makes_the_same_study(made, folders, tmp_path):
-    for seed, same in ((0, True), (1, False)):
-        make_study(*folders, tmp_path / str(seed), clips=None, seed=seed)
-        assert (read_key(tmp_path / str(seed)) == read_key(made)) == same
-
-
-def test_fewer_clips_and_one_model(folders, tmp_path):
-    sounds, videos = folders
-    pages = make_study({"flow": sounds["flow"]}, videos, tmp_path / "one", clips=1, seed=0)
-    assert [page.name for page in pages] == ["real-or-fake.html"]
-    assert len({item.clip for item in read_key(tmp_path / "one").items}) == 1
+def test_one_model_and_one_clip_drawn_by_the_seed(folders, tmp_path):
+    generated, videos = folders
+    keys = []
+    for number, seed in enumerate((0, 0, 1)):
+        out = tmp_path / str(number)
+        pages = make_study({"flow": generated["flow"]}, videos, out, max_clips=1, seed=seed)
+        assert [page.name for page in pages] == ["real-or-fake.html"]
+        keys.append(read_key(out))
+    assert len({item.clip for item in keys[0].items}) == 1
+    assert keys[0] == keys[1] != keys[2]
 
 
 # Scores
@@ -109,11 +112,11 @@ def key_of(clips: int) -> Key:
     return Key("s", list(MODELS), items)
 
 
-def written(path: Path, rows: list[tuple[str, ...]]) -> Path:
+def write_answers(path: Path, rows: list[tuple[str, ...]]) -> Path:
     """rater, page, item, question, answer"""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(FIELDS)
+        writer.writerow(ANSWER_FIELDS)
         for rater, page, item, question, answer in rows:
             writer.writerow(["s", page, rater, "1", item, question, "x y z", answer, "1.0"])
     return path
@@ -123,21 +126,22 @@ def choices(rater: str, answers: str, question: str = "overall") -> list[tuple[s
     return [(rater, CHOICE, f"i{n}", question, answer) for n, answer in enumerate(answers)]
 
 
-def test_rates_are_shares_of_answers(tmp_path):
+def test_rates_are_fractions_of_answers(tmp_path):
     key = key_of(6)
     rows = choices("Ann", "zzzxzz") + choices("Bob", "zzyxzz")
-    answers, left_out = read_answers(key, [written(tmp_path / "a.csv", rows)])
-    found = report(key, answers, seed=0)
-    rates = {rate["name"]: rate for rate in found["rates"] if rate["category"] == "all"}
-    assert [rates[model]["rate"] for model in MODELS] == [2 / 12, 1 / 12, 9 / 12]
-    assert rates["flow"]["answers"] == 12
-    assert rates["flow"]["low"] <= 9 / 12 <= rates["flow"]["high"]
-    assert rates["seq"]["low"] == 0  # a resample may miss the one clip
-    assert left_out == [
+    answers, incomplete = read_answers(key, [write_answers(tmp_path / "a.csv", rows)])
+    report = score_study(key, answers, seed=0)
+    rates = {rate.name: rate for rate in report.rates if rate.category == "all"}
+    assert [rates[model].rate for model in MODELS] == [2 / 12, 1 / 12, 9 / 12]
+    flow = rates["flow"]
+    assert flow.answers == 12
+    assert flow.low <= 9 / 12 <= flow.high
+    assert rates["seq"].low == 0  # a resample may miss the one clip
+    assert incomplete == [
         f"{rater} answered 6 of 24 questions of choice: the others do not count"
         for rater in ("Ann", "Bob")
     ]
-    assert f"flow {75.0:>18}%".split()[1] in table(found)
+    assert f"flow {75.0:>18}%".split()[1] in format_report(report)
 
 
 def test_agreement_is_perfect_chance_or_undefined(tmp_path):
@@ -146,12 +150,12 @@ def test_agreement_is_perfect_chance_or_undefined(tmp_path):
         (choices("Ann", "xyzxyz") + choices("Bob", "xyzxyz"), 1, 1),
         (choices("Ann", "xxxyyy") + choices("Bob", "yyyxxx"), -1, 0),
     ):
-        answers, _ = read_answers(key, [written(tmp_path / "a.csv", rows)])
-        (agreement,) = report(key, answers, seed=0)["agreement"]
-        assert low <= agreement["alpha"] <= high
+        answers, _ = read_answers(key, [write_answers(tmp_path / "a.csv", rows)])
+        (agreement,) = score_study(key, answers, seed=0).agreement
+        assert low <= agreement.alpha <= high
     for rows in (choices("Ann", "xyzxyz"), choices("Ann", "xx") + choices("Bob", "xx")):
-        answers, _ = read_answers(key, [written(tmp_path / "a.csv", rows)])
-        assert report(key, answers, seed=0)["agreement"][0]["alpha"] is None
+        answers, _ = read_answers(key, [write_answers(tmp_path / "a.csv", rows)])
+        assert score_study(key, answers, seed=0).agreement[0].alpha is None
 
 
 def test_agreement_of_a_published_example(tmp_path):
@@ -163,9 +167,9 @@ def test_agreement_of_a_published_example(tmp_path):
         for rater, values in (("Ann", first), ("Bob", second))
         for unit, value in enumerate(values)
     ]
-    answers, _ = read_answers(key, [written(tmp_path / "a.csv", rows)])
-    (agreement,) = report(key, answers, seed=0)["agreement"]
-    assert agreement["alpha"] == pytest.approx(0.095, abs=5e-4)
+    answers, _ = read_answers(key, [write_answers(tmp_path / "a.csv", rows)])
+    (agreement,) = score_study(key, answers, seed=0).agreement
+    assert agreement.alpha == pytest.approx(0.095, abs=5e-4)
 
 
 def test_what_is_taken_for_real(tmp_path):
@@ -177,12 +181,12 @@ def test_what_is_taken_for_real(tmp_path):
             [(ORIGINAL, 0), (ORIGINAL, 1), ("flow", 0), ("flow", 1)], saids, strict=True
         )
     ]
-    answers, left_out = read_answers(key, [written(tmp_path / "a.csv", rows)])
-    assert left_out == []
-    told = report(key, answers, seed=0)
-    assert table(told).splitlines()[0] == "3 raters"  # nobody chose, so there is no chance of it
-    found = {(r["question"], r["name"]): r["rate"] for r in told["rates"] if r["category"] == "all"}
-    assert found == {
+    answers, incomplete = read_answers(key, [write_answers(tmp_path / "a.csv", rows)])
+    assert incomplete == []
+    report = score_study(key, answers, seed=0)
+    assert format_report(report).splitlines()[0] == "3 raters"  # no choice page, no chance rate
+    rates = {(r.question, r.name): r.rate for r in report.rates if r.category == "all"}
+    assert rates == {
         ("taken for real", "flow"): 2 / 6,
         ("taken for real by most", "flow"): 1 / 2,
         ("taken for real", ORIGINAL): 5 / 6,
@@ -191,31 +195,31 @@ def test_what_is_taken_for_real(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("row", "message"),
     [
         (("Ann", CHOICE, "i9", "overall", "x"), "line 2: no item 'i9'"),
         (("Ann", REAL_OR_FAKE, "i0", "real", REAL), "no item 'i0' on page 'real-or-fake'"),
         (("Ann", CHOICE, "i0", "beauty", "x"), "question 'beauty': use correctness"),
         (("Ann", CHOICE, "i0", "overall", "frame"), "answer 'frame': use x, y, z"),
-        ((" ", CHOICE, "i0", "overall", "x"), "nobody's answer"),
+        ((" ", CHOICE, "i0", "overall", "x"), "answer without a name"),
     ],
 )
-def test_bad_answers(tmp_path, row, says):
+def test_invalid_answers_are_rejected(tmp_path, row, message):
     with pytest.raises(InputError) as caught:
-        read_answers(key_of(1), [written(tmp_path / "a.csv", [row])])
-    assert says in str(caught.value) and "\n" not in str(caught.value)
+        read_answers(key_of(1), [write_answers(tmp_path / "a.csv", [row])])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_bad_files_of_answers(tmp_path):
+def test_invalid_answer_files_are_rejected(tmp_path):
     key = key_of(1)
     row = ("Ann", CHOICE, "i0", "overall", "x")
-    twice = [written(tmp_path / f"{name}.csv", [row]) for name in "ab"]
+    twice = [write_answers(tmp_path / f"{name}.csv", [row]) for name in "ab"]
     with pytest.raises(InputError, match=r"b\.csv: line 2: Ann answered overall of i0 before"):
         read_answers(key, twice)
-    with pytest.raises(InputError, match="of study 's', this one is 't'"):
+    with pytest.raises(InputError, match="is of study 's', this one is 't'"):
         read_answers(Key("t", [], []), twice[:1])
     with pytest.raises(InputError, match="no answers"):
-        read_answers(key, [written(tmp_path / "none.csv", [])])
+        read_answers(key, [write_answers(tmp_path / "none.csv", [])])
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="has no column study"):
         read_answers(key, [tmp_path / "other.csv"])
@@ -229,11 +233,16 @@ def test_bad_files_of_answers(tmp_path):
 # The commands
 
 
-def test_the_commands_make_and_score(folders, tmp_path, capsys):
+def run_command(monkeypatch, *args: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["v2s study", *map(str, args)])
+    command.main()
+
+
+def test_commands_make_and_score(folders, tmp_path, capsys, monkeypatch):
     sounds, videos = folders
-    words = [word for name, path in sounds.items() for word in ("--sounds", f"{name}={path}")]
+    models = [arg for name, path in sounds.items() for arg in ("--sounds", f"{name}={path}")]
     study = tmp_path / "study"
-    command.main(["make", *words, "--videos", str(videos), "--out", str(study), "--clips", "2"])
+    run_command(monkeypatch, "make", *models, "--videos", videos, "--out", study, "--clips", 2)
     key = read_key(study)
     rows = [
         [key.study, CHOICE, "Ann", 1, item.item, question, "", option, 1]
@@ -244,52 +253,52 @@ def test_the_commands_make_and_score(folders, tmp_path, capsys):
         if model == "seq"
     ]
     with (tmp_path / "ann.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([FIELDS, *rows])
-    command.main(["score", str(study), "--answers", str(tmp_path / "ann.csv")])
-    told = capsys.readouterr().out
-    assert "seq              100.0%" in told and "chance of a choice 33.3%" in told
+        csv.writer(file).writerows([ANSWER_FIELDS, *rows])
+    run_command(monkeypatch, "score", study, "--answers", tmp_path / "ann.csv")
+    printed = capsys.readouterr().out
+    assert "seq              100.0%" in printed and "chance of a choice 33.3%" in printed
     assert json.loads((study / "scores.json").read_text())["raters"] == ["Ann"]
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("args", "message"),
     [
         ("make --sounds a --videos v --out o", "--sounds a: use NAME=FOLDER"),
         ("make --sounds a=b --sounds a=c --videos v --out o", "--sounds a=c: use NAME=FOLDER"),
         ("make --sounds a=nowhere --videos v --out o", "nowhere: no such folder"),
         ("make --sounds original=. --videos v --out o", "original: the name of a control"),
-        ("make --sounds a=. --videos v --out o", "no video that every model sounded"),
+        ("make --sounds a=. --videos v --out o", "no video that every model has"),
         ("make --sounds a=. --videos v --out o --clips 0", "--clips 0: use at least 1"),
         ("score . --answers a", "key.json: cannot be read"),
     ],
 )
-def test_bad_words(monkeypatch, tmp_path, words, says):
+def test_invalid_arguments_are_rejected(monkeypatch, tmp_path, args, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
-        command.main(words.split())
-    assert says in str(caught.value) and "\n" not in str(caught.value)
+        run_command(monkeypatch, *args.split())
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_key_with_a_page_that_no_study_has_is_refused(folders, tmp_path):
+def test_key_with_an_unknown_page_is_rejected(folders, tmp_path):
     sounds, videos = folders
     make_study(sounds, videos, tmp_path / "study", 1, 0)
     file = tmp_path / "study" / KEY_FILE
     file.write_text(file.read_text().replace(f'"{REAL_OR_FAKE}"', '"guess"'))
-    with pytest.raises(InputError, match=r"not a study's key \(unknown pages \['guess'\]\)"):
+    with pytest.raises(InputError, match=r"not the key of a study \(unknown pages \['guess'\]\)"):
         read_key(file.parent)
 
 
-def test_every_model_of_a_page_has_a_letter(tmp_path):
+def test_page_has_a_letter_for_each_model(tmp_path):
     letters = re.search(r'LETTERS = "(\w+)"', TEMPLATE.read_text())
-    assert letters is not None and len(letters[1]) == MOST_MODELS
-    many = {f"model{number}": tmp_path for number in range(MOST_MODELS + 1)}
-    with pytest.raises(InputError, match="9 models: a page compares at most 8: give fewer"):
+    assert letters is not None and len(letters[1]) == MAX_MODELS
+    many = {f"model{number}": tmp_path for number in range(MAX_MODELS + 1)}
+    with pytest.raises(InputError, match="9 models: a page has at most 8: give fewer"):
         make_study(many, tmp_path, tmp_path / "o", None, 0)
 
 
-def test_originals_must_be_there_once(folders, tmp_path):
+def test_originals_must_be_unique(folders, tmp_path):
     sounds, videos = folders
-    with pytest.raises(InputError, match="the original of a_sound is not there"):
+    with pytest.raises(InputError, match="the original of a_sound is missing"):
         make_study(sounds, videos / "dog", tmp_path / "o", None, 0)
     for name in "xy":
         (tmp_path / name).mkdir()
@@ -303,11 +312,11 @@ def test_originals_must_be_there_once(folders, tmp_path):
 
 @pytest.mark.slow
 @needs_browser
-def test_people_answer_with_the_keyboard(made, tmp_path):
-    key = read_key(made)
+def test_rater_answers_with_the_keyboard(study, tmp_path):
+    key = read_key(study)
     can_answer = "return !document.querySelector('#answers button').disabled"  # all have played
     with browsing() as browser:
-        browser.open(made / "choice.html")
+        browser.open(study / "choice.html")
         order = browser.run("return state.order")
         assert sorted(order) == [0, 1, 2]
         assert "Which of these sounds most likely" in browser.run(text_of("question"))
@@ -321,27 +330,27 @@ def test_people_answer_with_the_keyboard(made, tmp_path):
         wait_until(lambda: browser.run(can_answer))
         browser.press("1321")
         assert "5 of 12, 4 answered" in browser.run(text_of("progress"))
-        browser.open(made / "choice.html")  # as if it had been closed
+        browser.open(study / "choice.html")  # as if it had been closed
         assert "5 of 12, 4 answered" in browser.run(text_of("progress"))
         assert browser.run("return state.order") == order
-        shown = browser.run("return state.shown[study.items[state.order[0]].id]")
+        shown = browser.run("return state.shown[page.items[state.order[0]].id]")
         browser.run("document.getElementById('download').click()")
         assert "Write your name first." in browser.run(text_of("warning"))
-        browser.press("Ann")  # the name's field has the focus
+        browser.press("Ann")  # the name field has the focus
         (tmp_path / "ann.csv").write_text(browser.run("return table()"))
 
-        browser.open(made / "real-or-fake.html")
+        browser.open(study / "real-or-fake.html")
         # A busy browser may lose a key that comes right after the page.
         wait_until(lambda: browser.run(can_answer) or browser.press(" "))
         browser.press("2")
         assert "2 of 14, 1 answered" in browser.run(text_of("progress"))
         browser.run("document.getElementById('rater').value = state.rater = 'Ann'")
         (tmp_path / "ann-real.csv").write_text(browser.run("return table()"))
-    answers, left_out = read_answers(key, [tmp_path / "ann.csv", tmp_path / "ann-real.csv"])
+    answers, incomplete = read_answers(key, [tmp_path / "ann.csv", tmp_path / "ann-real.csv"])
     first = next(item for item in key.items if item.page == CHOICE and item.clip == "abc"[order[0]])
     assert [(one.question, one.answer) for one in answers if one.item.page == CHOICE] == [
         (question, first.options[shown[place]])
         for question, place in zip(QUESTIONS[CHOICE], (0, 2, 1, 0), strict=True)
     ]
     assert [one.answer for one in answers if one.item.page == REAL_OR_FAKE] == [FAKE]
-    assert len(left_out) == 2
+    assert len(incomplete) == 2

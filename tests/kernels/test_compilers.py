@@ -1,7 +1,7 @@
-"""The fused kernels pass the accelerators' own compilers, where those are installed.
+"""The fused kernels compile with the compilers of the accelerators, where these are installed.
 
-They need no device: `pip install libtpu` brings that of TPU, `jax[cuda12]` that of GPU. A kernel
-that lowers may still ask for what Mosaic cannot do, or for more memory than a core has.
+They need no device: `pip install libtpu` installs that of TPU, `jax[cuda12]` that of GPU. A kernel
+that lowers may still use what Mosaic cannot compile, or more memory than a core has.
 """
 
 import importlib.util
@@ -45,7 +45,7 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 
 
 def compile_for(device, config, engine):
-    run, shapes = block_of(config, engine, "nats")
+    run, shapes = block_of(config, engine, "nll")
     on_device = SingleDeviceSharding(device)
     placed = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_device), shapes
@@ -56,16 +56,16 @@ def compile_for(device, config, engine):
 @pytest.fixture(scope="module")
 def libtpu():
     if importlib.util.find_spec("libtpu") is None:
-        pytest.skip("libtpu is not installed: the TPU's compiler is not tried")
+        pytest.skip("libtpu is not installed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TPU_SKIP_MDS_QUERY", "1")  # there is no metadata server to ask
+        patch.setenv("TPU_SKIP_MDS_QUERY", "1")  # there is no metadata server
         yield
 
 
 @pytest.fixture(scope="module")
 def h100():
     if importlib.util.find_spec("jax_cuda12_plugin") is None:
-        pytest.skip("jax[cuda12] is not installed: the GPU's compiler is not tried")
+        pytest.skip("jax[cuda12] is not installed")
     import jax_plugins.xla_cuda12 as plugin
 
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +87,7 @@ def h100():
     ],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_the_tpu_s_kernel_compiles(libtpu, tpu, config, weights):
+def test_tpu_kernel_compiles(libtpu, tpu, config, weights):
     layout = {"v5p": "2x2x1"}.get(tpu, "2x2")
     topology = topologies.get_topology_desc(f"{tpu}:{layout}", platform="tpu")
     compile_for(topology.devices[0], config, tpu_engine(config, weights, tpu))
@@ -95,6 +95,6 @@ def test_the_tpu_s_kernel_compiles(libtpu, tpu, config, weights):
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16"])
 @pytest.mark.parametrize("config", [DEMO, PAPER], ids=lambda config: config.name)
-def test_the_gpu_s_kernel_compiles(h100, config, weights):
+def test_gpu_kernel_compiles(h100, config, weights):
     compiled = compile_for(h100, config, gpu_engine(config, weights))
     assert "triton" in compiled.as_text()

@@ -1,6 +1,6 @@
-"""Training step, evaluation and the fused engine lower for TPU and CUDA where there is neither.
+"""Training step, scoring and the fused engine lower for TPU and CUDA without such a device.
 
-That the programs can be built for them says nothing of how they run there.
+This shows that the programs can be built, not how they run.
 """
 
 from functools import partial
@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import pytest
 from jax import export
 
-from benchmarks.training import no_statistics
+from benchmarks.training import identity_statistics
 from tests.conftest import with_model
 from tests.fused_blocks import block_of, gpu_engine, tpu_engine
 from tests.training_clips import small
 from v2s_jax.config import DEMO, PAPER, Config
 from v2s_jax.kernels.interface import Engine, OutputLevel
-from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model import VideoToSound, initial_carry
 from v2s_jax.training.state import init_state
 from v2s_jax.training.step import DeviceBatch, chunks_per_clip, clip_nll, train_step
@@ -30,7 +29,7 @@ def lowered(config: Config, platform: str) -> dict[str, str]:
     model = VideoToSound(config, config.training.precision)
     clips = config.training.batch_clips
     samples = VIDEO_FRAMES * config.clock.samples_per_video_frame
-    state = jax.eval_shape(lambda: init_state(model, no_statistics(config.model)))
+    state = jax.eval_shape(lambda: init_state(model, identity_statistics(config.model)))
     params = state.params
     carry = jax.eval_shape(lambda params: initial_carry(model, params, clips), params)
     batch = DeviceBatch(
@@ -39,7 +38,7 @@ def lowered(config: Config, platform: str) -> dict[str, str]:
         jax.ShapeDtypeStruct((clips, samples), bool),
     )
     updates = chunks_per_clip(config, samples)
-    step = jax.jit(partial(train_step, model, updates, total=lambda tree: tree))
+    step = jax.jit(partial(train_step, model, updates, all_reduce_sum=lambda tree: tree))
     score = jax.jit(partial(clip_nll, model))
     return {
         "step": export.export(step, platforms=[platform])(state, carry, batch).mlir_module(),
@@ -47,6 +46,7 @@ def lowered(config: Config, platform: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize(
     "config",
@@ -56,13 +56,13 @@ def lowered(config: Config, platform: str) -> dict[str, str]:
         pytest.param(with_model(DEMO, variant="seq", cell="lstm"), id="demo-seq-lstm"),
     ],
 )
-def test_the_paper_s_step_lowers(config, platform):
+def test_step_of_presets_lowers(config, platform):
     for name, module in lowered(config, platform).items():
         assert "stablehlo.while" in module, name  # the scans over ticks
         assert "stablehlo.dot_general" in module, name
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("platform", ["tpu", pytest.param("cuda", marks=pytest.mark.slow)])
 def test_every_option_lowers(tiny, platform):
     config = small(
         tiny,
@@ -78,7 +78,8 @@ def test_every_option_lowers(tiny, platform):
     assert "bf16" in module
 
 
-def test_float32_is_asked_for_where_it_is_wanted(tiny):
+@pytest.mark.slow
+def test_precision_highest_requests_float32(tiny):
     assert "HIGHEST" in lowered(small(tiny, precision="highest"), "tpu")["step"]
     assert "HIGHEST" not in lowered(small(tiny, precision="default"), "tpu")["step"]
 
@@ -87,7 +88,7 @@ CUSTOM_CALLS = [
     export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton"),
     export.DisabledSafetyCheck.custom_call("tpu_custom_call"),
 ]
-"""Export vouches for no kernel's stability; these modules are not stored."""
+"""Export does not guarantee that kernels stay stable; these modules are not stored."""
 H100 = jax.sharding.AbstractMesh(
     (1,),
     ("device",),
@@ -95,15 +96,15 @@ H100 = jax.sharding.AbstractMesh(
         device_kind="NVIDIA H100 80GB HBM3", num_cores=132, platform="cuda"
     ),
 )
-"""The device that jax 0.12 wants to know when it lowers Triton kernels."""
+"""jax 0.12 needs a device to lower Triton kernels."""
 
 
-FUSED: list[tuple[Config, WeightFormat, OutputLevel]] = [
-    (DEMO, "bfloat16", "levels"),
-    (PAPER, "float32", "logits"),
-    (PAPER, "bfloat16", "nats"),
+FUSED = [
+    pytest.param(DEMO, "bfloat16", "levels", id="demo-levels"),
+    pytest.param(PAPER, "float32", "logits", id="paper-logits", marks=pytest.mark.slow),
+    pytest.param(PAPER, "bfloat16", "nll", id="paper-nll", marks=pytest.mark.slow),
 ]
-FUSED_NAMES = ["demo-levels", "paper-logits", "paper-nats"]
+PAPER_INT8 = pytest.param(PAPER, "int8", "levels", id="paper-int8", marks=pytest.mark.slow)
 
 
 def fused_module(config: Config, engine: Engine, keep: OutputLevel, platform: str) -> str:
@@ -113,17 +114,15 @@ def fused_module(config: Config, engine: Engine, keep: OutputLevel, platform: st
     return exported(*shapes).mlir_module()
 
 
-@pytest.mark.parametrize(
-    "config, weights, keep", [*FUSED, (PAPER, "int8", "levels")], ids=[*FUSED_NAMES, "paper-int8"]
-)
-def test_the_fused_engine_lowers_for_tpu(config, weights, keep):
+@pytest.mark.parametrize("config, weights, keep", [*FUSED, PAPER_INT8])
+def test_fused_engine_lowers_for_tpu(config, weights, keep):
     module = fused_module(config, tpu_engine(config, weights), keep, "tpu")
     assert module.count("@tpu_custom_call") == 1  # one launch for the whole block
     assert "v2s_fused_tiers" in module
 
 
-@pytest.mark.parametrize("config, weights, keep", FUSED, ids=FUSED_NAMES)
-def test_the_fused_engine_lowers_for_cuda(config, weights, keep):
+@pytest.mark.parametrize("config, weights, keep", FUSED)
+def test_fused_engine_lowers_for_cuda(config, weights, keep):
     with jax.sharding.use_abstract_mesh(H100):
         module = fused_module(config, gpu_engine(config, weights), keep, "cuda")
     assert module.count("@__gpu$xla.gpu.triton") == 1  # one launch in the loop over frames

@@ -60,7 +60,7 @@ CELLS = {"gru": (gru, 1), "lstm": (lstm, 2)}
 
 
 class Stack:
-    """Recurrent layers one upon the other, with their state."""
+    """Stacked recurrent layers, with their state."""
 
     def __init__(self, params: dict, cell: str, layers: int, dim: int) -> None:
         self.step, vectors = CELLS[cell]

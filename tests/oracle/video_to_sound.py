@@ -9,7 +9,7 @@ from tests.oracle.cells import Stack, effective, linear
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of the parameters do not tell."""
+    """What the oracle cannot see from the shapes of the parameters."""
 
     variant: str
     tiers: int
@@ -19,6 +19,7 @@ class Sizes:
     frame: int
     dim: int
     q_levels: int
+    original_mlp: bool
     samples_per_video_frame: int
     appearance: int
     learn_h0: bool
@@ -34,18 +35,18 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 class Oracle:
-    """A clip under way: `next_logits`, then `append` the level that was chosen, and so on."""
+    """A clip in progress: call `next_logits`, `append` the chosen level, and repeat."""
 
     def __init__(self, params: dict, sizes: Sizes, features: np.ndarray) -> None:
         self.s = sizes
         self.p = params["params"]
         self.tiers = self.p["sample_rnn"]
         self.levels = [sizes.q_levels // 2] * sizes.big_frame
-        self.vision = [self.see(np.asarray(x, np.float64)) for x in features]
+        self.visual = [self.project(np.asarray(x, np.float64)) for x in features]
         self.big = self.stack(self.tiers["big_frame_tier"])
         if sizes.variant in ("seq", "flow"):
             encoder = self.stack(self.p["encoder"])
-            for vector in self.vision:
+            for vector in self.visual:
                 encoder.tick(vector)
             self.big.state = encoder.state
         elif sizes.learn_h0:
@@ -59,26 +60,26 @@ class Oracle:
         """Return recurrent layers with state zero."""
         return Stack(params, self.s.cell, self.s.layers, self.s.dim)
 
-    def see(self, features: np.ndarray) -> np.ndarray:
+    def project(self, features: np.ndarray) -> np.ndarray:
         """Scale and project one video frame's features."""
         conditioning = self.p.get("conditioning", {})
         appearance, motion = features[: self.s.appearance], features[self.s.appearance :]
         if self.s.variant == "unconditional":
             return np.zeros(0)
         if self.s.standardize_appearance:
-            appearance = self.standardized("appearance", appearance)
+            appearance = self.standardize("appearance", appearance)
         if self.s.standardize_motion and self.s.variant == "flow":
-            motion = self.standardized("motion", motion)
-        seen = np.concatenate([appearance, motion])
-        return relu(linear(conditioning["projection"], seen)) if self.s.projects else seen
+            motion = self.standardize("motion", motion)
+        joined = np.concatenate([appearance, motion])
+        return relu(linear(conditioning["projection"], joined)) if self.s.projects else joined
 
-    def standardized(self, name: str, feature: np.ndarray) -> np.ndarray:
+    def standardize(self, name: str, feature: np.ndarray) -> np.ndarray:
         """Apply the training set's statistics to one feature."""
         statistics = self.p["conditioning"]
-        rest = feature - statistics[f"{name}_mean"]
+        centred = feature - statistics[f"{name}_mean"]
         if self.s.components:
-            return rest @ np.asarray(statistics[f"{name}_components"], np.float64)
-        return rest / float(statistics[f"{name}_scale"])
+            return centred @ np.asarray(statistics[f"{name}_components"], np.float64)
+        return centred / float(statistics[f"{name}_scale"])
 
     def amplitudes(self, count: int) -> np.ndarray:
         """Return the last `count` levels in the recurrent tiers' range [-2, 2)."""
@@ -92,7 +93,7 @@ class Oracle:
         if t % s.big_frame == 0:
             x = self.amplitudes(s.big_frame)
             if s.variant == "frame":
-                x = np.concatenate([x, self.vision[t // s.samples_per_video_frame]])
+                x = np.concatenate([x, self.visual[t // s.samples_per_video_frame]])
             h = self.big.tick(x)
             below = s.big_frame // s.frame if s.tiers == 3 else s.big_frame
             self.from_big = np.split(linear(self.tiers["big_frame_tier"]["upsampling"], h), below)
@@ -107,18 +108,21 @@ class Oracle:
             conditioning = self.from_middle[t % s.frame]
         mlp = self.tiers["sample_tier"]
         embedded = np.asarray(mlp["embedding"], np.float64)[self.levels[-s.frame :]].reshape(-1)
-        x = relu(embedded @ effective(mlp, "expand_kernel") + conditioning)
-        return linear(mlp["output"], relu(linear(mlp["hidden"], x)))
+        x = embedded @ effective(mlp, "expand_kernel") + conditioning
+        if not s.original_mlp:
+            return linear(mlp["output"], relu(linear(mlp["hidden"], relu(x))))
+        hidden = relu(linear(mlp["hidden"], x))
+        return linear(mlp["output"], relu(linear(mlp["hidden_2"], hidden)))
 
     def append(self, level: int) -> None:
-        """Say which level the sample has."""
+        """Set the level of the next sample."""
         self.levels.append(int(level))
 
 
 def teacher_forced(
     params: dict, sizes: Sizes, features: np.ndarray, levels: np.ndarray
 ) -> np.ndarray:
-    """Return the logits [samples q_levels] of a clip whose sound is known."""
+    """Return the logits [samples q_levels] of a clip with given levels."""
     oracle = Oracle(params, sizes, features)
     logits = []
     for level in levels:
@@ -137,9 +141,9 @@ def mean_nll(logits: np.ndarray, levels: np.ndarray) -> float:
 def sample(
     params: dict, sizes: Sizes, features: np.ndarray, uniforms: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a sound by the inverse of the cumulative distribution at given uniform numbers.
+    """Draw levels by the inverse of the cumulative distribution at given uniform numbers.
 
-    Returns the levels, and each uniform number's distance from the nearest border between two.
+    Returns the levels, and the distance of each number from the nearest border between two levels.
     """
     oracle = Oracle(params, sizes, features)
     gaps = []

@@ -1,1 +1,1 @@
-"""Probes: small generated sets that tell which variant can use which cause of a sound."""
+"""Probes: small generated datasets that show which variant can use which cause of a sound."""

@@ -1,11 +1,11 @@
-"""Which variant can use which cause, what a longer first window gives the encoder, and what
+"""Which variant can use which cause, what longer backpropagation gives the encoder, and what
 bfloat16 costs.
 
     python -m tests.probes variants      unconditional, Frame, Seq and Flow on the three probes
-    python -m tests.probes starvation    Seq on foresight with first windows of 1, 2 and 4 chunks
-    python -m tests.probes precision     products in bfloat16 beside float32, on synthetic drums
+    python -m tests.probes starvation    Seq on foresight, encoder BPTT over 1, 2 and 4 chunks
+    python -m tests.probes precision     products in bfloat16 and in float32, on synthetic drums
 
-Writes a JSON file, a Markdown table and pictures into --out. Runs go side by side, one to a core.
+Writes a JSON file, a Markdown table and plots to --out. Each core runs one training run.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from tests.probes.study import (
     CHUNKS,
     Outcome,
     Run,
-    carry_out,
     passes_per_clip,
+    run_experiment,
     with_steps_for,
 )
 from v2s_jax.config import Variant
@@ -36,22 +36,22 @@ VARIANTS: tuple[Variant, ...] = ("unconditional", "frame", "seq", "flow")
 WINDOWS = (1, 2, 4)
 
 
-def carry_out_all(runs: Sequence[Run]) -> dict[Run, Outcome]:
-    """Carry out every different run, each in a process with one core."""
+def run_experiments(runs: Sequence[Run]) -> dict[Run, Outcome]:
+    """Run every distinct experiment, each in a process with one core."""
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
     outcomes = {}
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        pending = [pool.submit(carry_out, run) for run in dict.fromkeys(runs)]
-        for done in tqdm(as_completed(pending), total=len(pending), unit="run"):
-            outcome = done.result()
+        pending = [pool.submit(run_experiment, run) for run in dict.fromkeys(runs)]
+        for future in tqdm(as_completed(pending), total=len(pending), unit="run"):
+            outcome = future.result()
             outcomes[outcome.run] = outcome
             tqdm.write(f"{outcome.run}: {outcome.bits_per_clip.mean():.3f} bits per clip")
     return outcomes
 
 
 def save(out: Path, name: str, outcomes: Sequence[Outcome], tables: str) -> None:
-    """Write what was measured, and the tables."""
+    """Write the results and the tables."""
     out.mkdir(parents=True, exist_ok=True)
     runs = [
         {
@@ -72,12 +72,12 @@ def variants(seeds: Sequence[int], steps: int, out: Path) -> None:
     """Compare the variants on the probes."""
 
     def run(probe: str, variant: str, seed: int) -> Run:
-        # Who never sees hears the same clips in every probe: one run stands for all.
-        heard = PROBES[0] if variant == "unconditional" else probe
-        return Run(heard, variant, seed, steps, encoder_bptt_chunks=CHUNKS)
+        # The sounds are the same in every probe: one unconditional run serves all.
+        trained_on = PROBES[0] if variant == "unconditional" else probe
+        return Run(trained_on, variant, seed, steps, encoder_bptt_chunks=CHUNKS)
 
-    wanted = [run(p, v, seed) for seed in seeds for p in PROBES for v in VARIANTS]
-    outcomes = carry_out_all(wanted)
+    runs = [run(p, v, seed) for seed in seeds for p in PROBES for v in VARIANTS]
+    outcomes = run_experiments(runs)
     table = {
         probe: {v: [outcomes[run(probe, v, seed)] for seed in seeds] for v in VARIANTS}
         for probe in PROBES
@@ -100,7 +100,7 @@ def variants(seeds: Sequence[int], steps: int, out: Path) -> None:
 
 
 def starvation(seeds: Sequence[int], steps: int, out: Path) -> None:
-    """Compare first windows at equal updates, and at the compute of the longest one."""
+    """Compare BPTT windows of the encoder at equal updates, and at the compute of the longest."""
     compute = steps // CHUNKS * passes_per_clip(CHUNKS)
 
     def run(window: int, seed: int, equal: str) -> Run:
@@ -108,7 +108,7 @@ def starvation(seeds: Sequence[int], steps: int, out: Path) -> None:
         return equal_updates if equal == "updates" else with_steps_for(equal_updates, compute)
 
     equals = ("updates", "compute")
-    outcomes = carry_out_all([run(w, s, e) for s in seeds for w in WINDOWS for e in equals])
+    outcomes = run_experiments([run(w, s, e) for s in seeds for w in WINDOWS for e in equals])
     table = {
         equal: {w: [outcomes[run(w, seed, equal)] for seed in seeds] for w in WINDOWS}
         for equal in equals
@@ -135,22 +135,22 @@ def starvation(seeds: Sequence[int], steps: int, out: Path) -> None:
                 ]
             )
     text += report.markdown(
-        ["at", "first window", "updates", "time", "bits per clip", "against 1", "separated"], rows
+        ["at", "BPTT chunks", "updates", "time", "bits per clip", "against 1", "separated"], rows
     )
     save(out, "starvation", list(outcomes.values()), text)
     means = {
-        f"equal {equal}": {f"first window {w}": report.bits(table[equal][w]) for w in WINDOWS}
+        f"equal {equal}": {f"BPTT chunks {w}": report.bits(table[equal][w]) for w in WINDOWS}
         for equal in equals
     }
     report.bars(means, out / "starvation.png")
-    report.curves({f"first window {w}": table["updates"][w] for w in WINDOWS}, out / "encoder.png")
+    report.curves({f"BPTT chunks {w}": table["updates"][w] for w in WINDOWS}, out / "encoder.png")
 
 
 STUDIES = {"variants": variants, "starvation": starvation, "precision": precision.study}
 
 
 def main() -> None:
-    """Carry out the study that the command line names."""
+    """Run the study that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.probes", description=__doc__)
     parser.add_argument("study", choices=list(STUDIES))
     parser.add_argument("--seeds", type=int, default=3, help="runs of each kind")

@@ -1,15 +1,15 @@
-"""Clips whose sound four beats make, and whose cause is shown in one of three places.
+"""Clips with four beats, whose cause is visible in one of three places.
 
-A clip lasts 16 video frames of 32 samples. At known times four beats sound, each with one of four
-amplitudes, its code; between them is silence. Sound is a function of the codes alone, so a clip's
-entropy is 8 bits for who sees nothing and 0 bits for who knows the codes. The probes differ in
-where all four codes are shown; all else that is seen is noise.
+A clip lasts 16 video frames of 32 samples. At fixed times there are four beats, each with one of
+four amplitudes, its code; between them is silence. The sound is a function of the codes only, so
+the entropy of a clip is 8 bits without features and 0 bits given the codes. The probes differ in
+where the four codes are visible; all other features are noise.
 
     appearance   in the appearance of every video frame
-    motion       in the motion of every video frame; appearance is noise drawn anew in each:
-                 nothing to see for Frame and Seq
-    foresight    in the appearance of the last video frame, when all beats are over: nothing to
-                 see for Frame, which has not come to it yet
+    motion       in the motion of every video frame; appearance is fresh noise in each, so Frame
+                 and Seq cannot see the codes
+    foresight    in the appearance of the last video frame, after all beats: Frame, which has not
+                 read it yet, cannot see the codes
 """
 
 from typing import Literal, get_args
@@ -25,21 +25,21 @@ PROBES: tuple[Probe, ...] = get_args(Probe)
 CLOCK = Clock(sample_rate_hz=16_000, samples_per_video_frame=32)
 VIDEO_FRAMES = 16
 SAMPLES = VIDEO_FRAMES * CLOCK.samples_per_video_frame
-FEATURE_DIM = 24  # of appearance and of motion; 16 of them can show four codes at once
+FEATURE_DIM = 24  # of appearance and of motion; 16 of them hold four one-hot codes
 
 Q_LEVELS = 16
 SILENCE = Q_LEVELS // 2
 BEAT_VIDEO_FRAMES = (1, 5, 9, 13)
-AMPLITUDES = (2, 4, 6, -4)  # levels; the first sample of a beat tells its code
+AMPLITUDES = (2, 4, 6, -4)  # levels; the first sample of a beat reveals its code
 CODES = len(AMPLITUDES)
 HALF_PERIOD = 2  # samples; a square wave
 
 CHANCE_BITS = len(BEAT_VIDEO_FRAMES) * float(np.log2(CODES))
-"""Entropy of a clip's sound for who sees nothing."""
+"""Entropy of the sound of a clip without features."""
 FLOOR_BITS = 0.0
-"""The same for who knows the codes."""
+"""Entropy given the codes."""
 
-SHOWN = 2.0  # height of a shown code above the noise
+SHOWN = 2.0  # height of a visible code above the noise
 NOISE = 0.5  # standard deviation
 
 
@@ -56,7 +56,7 @@ def sound(codes: np.ndarray) -> np.ndarray:
 
 
 def features(probe: Probe, codes: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return appearance and motion side by side, [clips video_frames 2 * FEATURE_DIM]."""
+    """Return appearance and motion concatenated, [clips video_frames 2 * FEATURE_DIM]."""
     shape = (len(codes), VIDEO_FRAMES, FEATURE_DIM)
     appearance, motion = (random.normal(0, NOISE, shape) for _ in range(2))
     shown = SHOWN * np.eye(CODES)[codes].reshape(len(codes), 1, -1)
@@ -71,13 +71,13 @@ def make_batch(
 ) -> tuple[Batch, np.ndarray]:
     """Return a batch of clips, motion included, and their codes [clips beats].
 
-    A function of its arguments alone; no two splits share a stream.
+    Depends on its arguments only; no two splits share a random stream.
     """
     key = np.array([seed, ("train", "test").index(split)], np.uint64)
     random = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number]))
     codes = random.integers(0, CODES, (clips, len(BEAT_VIDEO_FRAMES)))
     levels = sound(codes)
     index = np.arange(clips) + number * clips
-    seen = features(probe, codes, random)
+    values = features(probe, codes, random)
     unnamed = ("",) * len(index)
-    return Batch(levels, seen, np.ones(levels.shape, bool), index, unnamed, unnamed), codes
+    return Batch(levels, values, np.ones(levels.shape, bool), index, unnamed, unnamed), codes

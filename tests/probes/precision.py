@@ -1,4 +1,4 @@
-"""The demo preset on synthetic drums, its products in float32 and in bfloat16."""
+"""The demo preset on synthetic drums, with products in float32 and in bfloat16."""
 
 import contextlib
 import io
@@ -33,31 +33,31 @@ LOGS = 30  # points of a curve
 
 
 class Curve(NamedTuple):
-    """What one run logged."""
+    """The log of one run."""
 
     precision: Precision
     seed: int
     train: list[tuple[int, float]]
-    """Updates, and bits per sample, the mean since the point before."""
+    """Updates, and the mean of bits per sample since the previous point."""
     held_out_bits: float
-    """Per sample of the clips that it was not trained on, after the last update."""
+    """Bits per sample of held-out clips, after the last update."""
     train_sec: float
 
 
 @cache
 def clips(split: str, count: int) -> Batch:
     """The first drum clips of a split, as one batch."""
-    made = [make_clip("drum", split, index, 0, Clock(), VIDEO_FRAMES) for index in range(count)]
+    rendered = [make_clip("drum", split, index, 0, Clock(), VIDEO_FRAMES) for index in range(count)]
     levels = [
-        quantize(clip.waveform, DEMO.model.q_levels, DEMO.model.quantization) for clip in made
+        quantize(clip.waveform, DEMO.model.q_levels, DEMO.model.quantization) for clip in rendered
     ]
     extractor = PixelsExtractor()
     return Batch(
         np.stack(levels),
-        np.stack([extractor.extract(clip.frames).appearance for clip in made]),
+        np.stack([extractor.extract(clip.frames).appearance for clip in rendered]),
         np.ones((count, len(levels[0])), bool),
         np.arange(count),
-        tuple(clip.clip_id for clip in made),
+        tuple(clip.clip_id for clip in rendered),
         ("drum",) * count,
     )
 
@@ -81,7 +81,7 @@ def batches(config: Config, first: int, rows: range) -> Generator[Batch]:
 
 
 def statistics() -> FeatureStatistics:
-    """Those of the clips that are trained on; motion is not read."""
+    """Statistics of the training clips; motion is not read."""
     seen = clips("train", TRAIN_CLIPS).features.astype(np.float64).reshape(-1, 4096)
     mean, scale = seen.mean(0), float(np.sqrt(seen.var(axis=0).mean()))
     assert DEMO.model.principal_components
@@ -91,8 +91,8 @@ def statistics() -> FeatureStatistics:
     return FeatureStatistics(of_appearance, of_appearance)
 
 
-def carry_out(precision: Precision, seed: int, steps: int) -> Curve:
-    """Train with the package's own loop."""
+def run_experiment(precision: Precision, seed: int, steps: int) -> Curve:
+    """Train with the loop of the package."""
     training = replace(
         DEMO.training,
         precision=precision,
@@ -124,8 +124,8 @@ def carry_out(precision: Precision, seed: int, steps: int) -> Curve:
 
 
 def study(seeds: Sequence[int], steps: int, out: Path) -> None:
-    """Train with both precisions from the same seeds; write the curves and a picture of them."""
-    curves = [carry_out(precision, seed, steps) for seed in seeds for precision in PRECISIONS]
+    """Train with both precisions from the same seeds; write the curves and a plot."""
+    curves = [run_experiment(precision, seed, steps) for seed in seeds for precision in PRECISIONS]
     out.mkdir(parents=True, exist_ok=True)
     by_line = ",\n".join(json.dumps(curve._asdict()) for curve in curves)
     (out / "precision.json").write_text(f"[\n{by_line}\n]\n")

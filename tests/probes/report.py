@@ -1,4 +1,4 @@
-"""Tables and pictures of a study: means, intervals over seeds, floor and chance beside them."""
+"""Tables and plots of a study: means and intervals over seeds, with floor and chance."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +46,7 @@ def difference(a: Sequence[Outcome], b: Sequence[Outcome]) -> Interval:
 
 
 def separated(interval: Interval) -> str:
-    """Say whether a difference's interval leaves zero out."""
+    """Return whether the interval of a difference excludes zero."""
     return "yes" if interval.low > 0 or interval.high < 0 else "not separated"
 
 
@@ -66,8 +66,8 @@ def bars(groups: dict[str, dict[str, Interval]], path: Path) -> None:
         places = np.arange(len(groups)) + (i - (len(names) - 1) / 2) * width
         errors = [[x.mean - x.low for x in intervals], [x.high - x.mean for x in intervals]]
         axes.bar(places, [x.mean for x in intervals], width, yerr=errors, capsize=3, label=name)
-    axes.axhline(CHANCE_BITS, color="black", linestyle="--", linewidth=1, label="sees nothing")
-    axes.axhline(FLOOR_BITS, color="black", linestyle=":", linewidth=1, label="knows the cause")
+    axes.axhline(CHANCE_BITS, color="black", linestyle="--", linewidth=1, label="no features")
+    axes.axhline(FLOOR_BITS, color="black", linestyle=":", linewidth=1, label="codes known")
     axes.set_xticks(range(len(groups)), list(groups))
     axes.set_ylabel("held-out bits per clip (less is better)")
     figure.legend(fontsize="small", loc="outside lower center", ncols=6)

@@ -22,19 +22,19 @@ from tests.probes.clips import (
 )
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config, ModelConfig, TrainingConfig, Variant
-from v2s_jax.evaluation.likelihood import Scorer, Sound
+from v2s_jax.evaluation.scorer import Scorer, ScorerInput
 from v2s_jax.training.loop import TrainingData, train
 from v2s_jax.training.metrics import METRICS_FILE
 from v2s_jax.types import Batch
 
-CHUNKS = 4  # of 128 samples, one beat in each
+CHUNKS = 4  # of 128 samples, one beat each
 TEST_CLIPS = 512
-SCORER_TILE = 256
+SCORER_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained."""
+    """The settings of one training run."""
 
     probe: Probe
     variant: Variant
@@ -77,17 +77,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """The results of a run."""
 
     run: Run
     bits_per_clip: np.ndarray
     """Of each held-out clip; the same clips for every run of a probe."""
     encoder_gradient: list[tuple[int, float]]
-    """Steps, and the encoder's mean gradient norm over the updates since the last one."""
+    """Steps, and the mean gradient norm of the encoder since the previous entry."""
     train_sec: float
 
 
-def seen_by(variant: Variant, batch: Batch) -> Batch:
+def select_features(variant: Variant, batch: Batch) -> Batch:
     """Leave out motion for the variants that do not read it."""
     width = 2 * FEATURE_DIM if variant == "flow" else FEATURE_DIM
     return batch._replace(features=batch.features[..., :width])
@@ -98,24 +98,24 @@ def batches(run: Run, first: int, rows: range) -> Generator[Batch]:
     number = first
     while True:
         batch, _ = make_batch(run.probe, "train", run.seed, number, run.config.training.batch_clips)
-        yield seen_by(run.variant, batch)
+        yield select_features(run.variant, batch)
         number += 1
 
 
-def carry_out(run: Run) -> Outcome:
-    """Train and score with the package's own loop and scorer."""
+def run_experiment(run: Run) -> Outcome:
+    """Train and score with the loop and the scorer of the package."""
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder)
         began = time.perf_counter()
-        with contextlib.redirect_stderr(io.StringIO()):  # its progress bar: many runs have one
+        with contextlib.redirect_stderr(io.StringIO()):  # hides the progress bars of many runs
             train(run.config, TrainingData(partial(batches, run), SAMPLES, None), workdir)
         train_sec = time.perf_counter() - began
         _, params = load_params(workdir)
         lines = [json.loads(line) for line in (workdir / METRICS_FILE).read_text().splitlines()]
     test, _ = make_batch(run.probe, "test", 0, 0, TEST_CLIPS)
-    test = seen_by(run.variant, test)
-    sounds = [Sound(*clip) for clip in zip(test.levels, test.features, strict=True)]
-    scores = Scorer(run.config, params, tile=SCORER_TILE).score_all(sounds)
+    test = select_features(run.variant, test)
+    sounds = [ScorerInput(*clip) for clip in zip(test.levels, test.features, strict=True)]
+    scores = Scorer(run.config, params, batch_size=SCORER_BATCH_SIZE).score_all(sounds)
     gradient = [
         (line["step"], line["gradient_norm/encoder"])
         for line in lines
@@ -133,6 +133,6 @@ def passes_per_clip(encoder_bptt_chunks: int) -> int:
 
 
 def with_steps_for(run: Run, passes: int) -> Run:
-    """Return the run with as many whole clips' updates as `passes` in all allow."""
+    """Return the run with as many updates on whole clips as `passes` allow."""
     clips = passes // passes_per_clip(run.encoder_bptt_chunks)
     return replace(run, steps=clips * CHUNKS)

@@ -1,4 +1,4 @@
-"""The probe sets show what they claim to, and the variants use it."""
+"""The probes show the codes where they claim to, and the variants use them."""
 
 import os
 import subprocess
@@ -25,27 +25,27 @@ from tests.probes.clips import (
     sound,
 )
 from tests.probes.report import Interval, over_seeds, separated
-from tests.probes.study import CHUNKS, Run, carry_out, passes_per_clip, with_steps_for
+from tests.probes.study import CHUNKS, Run, passes_per_clip, run_experiment, with_steps_for
 
 CLIPS = 2_000
 
 
-def accuracy(seen: np.ndarray, codes: np.ndarray) -> float:
+def accuracy(features: np.ndarray, codes: np.ndarray) -> float:
     """Held-out accuracy of a linear classifier (least squares) of one beat's code."""
-    half = len(seen) // 2
-    inputs = np.concatenate([seen, np.ones((len(seen), 1))], axis=1)
+    half = len(features) // 2
+    inputs = np.concatenate([features, np.ones((len(features), 1))], axis=1)
     weights, *_ = np.linalg.lstsq(inputs[:half], np.eye(CODES)[codes[:half]], rcond=None)
     return float(np.mean(np.argmax(inputs[half:] @ weights, axis=1) == codes[half:]))
 
 
-def permuted(seen: np.ndarray, codes: np.ndarray, times: int = 19) -> list[float]:
-    """The same with codes shuffled among the clips: what chance alone reaches."""
+def permuted(features: np.ndarray, codes: np.ndarray, times: int = 19) -> list[float]:
+    """The accuracies with codes permuted among the clips: chance level."""
     random = np.random.default_rng(0)
-    return [accuracy(seen, random.permutation(codes)) for _ in range(times)]
+    return [accuracy(features, random.permutation(codes)) for _ in range(times)]
 
 
 @pytest.fixture(scope="module")
-def made() -> dict:
+def probes() -> dict:
     return {probe: make_batch(probe, "train", 0, 0, CLIPS) for probe in PROBES}
 
 
@@ -54,36 +54,36 @@ def appearance_of(batch) -> np.ndarray:
 
 
 @pytest.mark.parametrize("beat", range(len(BEAT_VIDEO_FRAMES)))
-def test_every_picture_tells_the_code_by_appearance(made, beat):
-    batch, codes = made["appearance"]
+def test_appearance_probe_shows_the_code_in_every_video_frame(probes, beat):
+    batch, codes = probes["appearance"]
     for video_frame in (0, BEAT_VIDEO_FRAMES[beat], VIDEO_FRAMES - 1):
         assert accuracy(appearance_of(batch)[:, video_frame], codes[:, beat]) > 0.95
 
 
 @pytest.mark.parametrize("beat", range(len(BEAT_VIDEO_FRAMES)))
-def test_motion_tells_the_code_and_appearance_does_not(made, beat):
-    """Neither one picture nor all pictures together; motion does."""
-    batch, codes = made["motion"]
+def test_motion_probe_shows_the_code_in_motion_only(probes, beat):
+    """Neither one video frame nor all together show it in their appearance."""
+    batch, codes = probes["motion"]
     appearance = appearance_of(batch)
     motion = batch.features[:, BEAT_VIDEO_FRAMES[beat], FEATURE_DIM:].astype(np.float64)
     assert accuracy(motion, codes[:, beat]) > 0.95
     one = appearance[:, BEAT_VIDEO_FRAMES[beat]]
     every = appearance.reshape(CLIPS, -1)
-    for seen in (one, every):
-        assert accuracy(seen, codes[:, beat]) <= max(permuted(seen, codes[:, beat]))
+    for features in (one, every):
+        assert accuracy(features, codes[:, beat]) <= max(permuted(features, codes[:, beat]))
 
 
 @pytest.mark.parametrize("beat", range(len(BEAT_VIDEO_FRAMES)))
-def test_foresight_is_in_the_last_picture_only(made, beat):
-    batch, codes = made["foresight"]
+def test_foresight_probe_shows_the_code_in_the_last_video_frame_only(probes, beat):
+    batch, codes = probes["foresight"]
     appearance = appearance_of(batch)
     assert accuracy(appearance[:, -1], codes[:, beat]) > 0.95
     before = appearance[:, :-1].reshape(CLIPS, -1)
     assert accuracy(before, codes[:, beat]) <= max(permuted(before, codes[:, beat]))
 
 
-def test_sound_is_a_function_of_the_codes_with_known_entropy():
-    """Every set of codes has its own sound, all are equally likely: 4 ** 4 sounds, 8 bits."""
+def test_entropy_of_the_sound():
+    """Each set of codes has a different sound and the same probability: 4 ** 4 sounds, 8 bits."""
     every = np.stack(np.meshgrid(*[np.arange(CODES)] * 4), axis=-1).reshape(-1, 4)
     sounds = {levels.tobytes() for levels in sound(every)}
     assert np.log2(len(sounds)) == CHANCE_BITS
@@ -98,15 +98,15 @@ def test_sound_is_a_function_of_the_codes_with_known_entropy():
     assert (levels[:, silent] == SILENCE).all()
 
 
-def test_probes_share_their_sounds_and_nothing_is_shared_with_the_test_split(made):
-    levels = [made[probe][0].levels for probe in PROBES]
+def test_probes_share_sounds_and_splits_share_nothing(probes):
+    levels = [probes[probe][0].levels for probe in PROBES]
     np.testing.assert_array_equal(levels[0], levels[1])
     np.testing.assert_array_equal(levels[0], levels[2])
     again, _ = make_batch("motion", "train", 0, 0, CLIPS)
-    np.testing.assert_array_equal(again.features, made["motion"][0].features)
+    np.testing.assert_array_equal(again.features, probes["motion"][0].features)
     for other in (("test", 0, 0), ("train", 1, 0), ("train", 0, 1)):
         batch, _ = make_batch("motion", *other, CLIPS)
-        assert np.mean(batch.features == made["motion"][0].features) < 0.01
+        assert np.mean(batch.features == probes["motion"][0].features) < 0.01
 
 
 def test_intervals():
@@ -125,26 +125,28 @@ def test_compute_counts_forward_and_backward_passes():
 
 
 @pytest.mark.slow
-def test_the_command_writes_tables_and_pictures(tmp_path):
-    words = ["starvation", "--seeds", "1", "--steps", str(CHUNKS), "--out", str(tmp_path)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.probes", *words],
+def test_command_writes_tables_and_plots(tmp_path):
+    args = ["starvation", "--seeds", "1", "--steps", str(CHUNKS), "--out", str(tmp_path)]
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.probes", *args],
         cwd=Path(__file__).parents[2],
         env=os.environ | {"XLA_FLAGS": ""},
         capture_output=True,
         text=True,
     )
-    assert ended.returncode == 0, ended.stderr
+    assert result.returncode == 0, result.stderr
     written = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(written) == {"starvation.json", "starvation.md", "starvation.png", "encoder.png"}
     assert all(written.values())
-    assert (tmp_path / "starvation.md").read_text() in ended.stdout
+    assert (tmp_path / "starvation.md").read_text() in result.stdout
 
 
 @pytest.mark.slow
-def test_a_precision_s_curve_is_that_of_its_run(tmp_path):
-    """Two calls of eight updates: the first loss hardly differs, and all is drawn."""
-    exact, rounded = curves = [precision.carry_out(name, 0, 16) for name in precision.PRECISIONS]
+def test_precision_curves(tmp_path):
+    """Two calls of eight updates: the first loss hardly differs, and the plot is written."""
+    exact, rounded = curves = [
+        precision.run_experiment(name, 0, 16) for name in precision.PRECISIONS
+    ]
     assert [step for step, _ in exact.train] == [8, 16]
     (_, first), (_, rounded_first) = exact.train[0], rounded.train[0]
     assert first != rounded_first
@@ -155,11 +157,11 @@ def test_a_precision_s_curve_is_that_of_its_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_variants_use_what_they_can_see():
-    """A cut of the study, one seed: Frame learns from appearance but not from foresight, from
-    which Seq does; who sees nothing stays at chance."""
+def test_variants_use_the_features_they_read():
+    """A short study, one seed: Frame learns from appearance but not from foresight, Seq learns from
+    foresight, and the unconditional model stays at chance."""
     unconditional, frame, blind, seq = (
-        carry_out(Run(probe, variant, 0, steps, CHUNKS)).bits_per_clip
+        run_experiment(Run(probe, variant, 0, steps, CHUNKS)).bits_per_clip
         for probe, variant, steps in (
             ("appearance", "unconditional", 800),
             ("appearance", "frame", 800),

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from v2s_jax.datasets.synthetic.generator import make_clip
 
-from benchmarks.fresh_process import run_isolated
 from benchmarks.machine import host_peak_mb
 from tests.conftest import random_params
 from v2s_jax.checkpoints import load_params, save_params
 from v2s_jax.config import TINY, Config
+from v2s_jax.datasets.synthetic.generator import make_clip
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.media import write_clip
-from v2s_jax.sampling import Request, Sampler, clip_key, content_hash
-from v2s_jax.sampling.sampler import BLOCK_VIDEO_FRAMES
 from v2s_jax.pretrained import DEFAULT_CHECKPOINT
-from v2s_jax.sonification import sonify
+from v2s_jax.processes import run_isolated
+from v2s_jax.sampling import Request, Sampler, clip_key, content_hash, generate
+from v2s_jax.sampling.types import BLOCK_VIDEO_FRAMES
+from v2s_jax.sonification import SampleOptions, sonify
 from v2s_jax.sonification.streaming import stream_audio
 
 FPS = Fraction(5)
@@ -32,7 +32,7 @@ GROWTH_MB = 150
 
 
 def make_video(path: Path, duration_sec: int) -> None:
-    """A bright bar that wanders over a dark picture, with silence."""
+    """A bright bar that moves over a dark background, with silence."""
     frames = np.zeros((round(duration_sec * FPS), 48, 64, 3), np.uint8)
     for index, frame in enumerate(frames):
         frame[:, index % 64] = 255
@@ -40,9 +40,9 @@ def make_video(path: Path, duration_sec: int) -> None:
     write_clip(path, frames, FPS, silence, SAMPLE_RATE_HZ)
 
 
-def sound_and_peak_mb(video: Path, out: Path, checkpoint: Path) -> tuple[dict[str, str], float]:
-    """Run in a process of its own: a peak belongs to a process, and never falls."""
-    report = sonify(video, out, checkpoint=checkpoint)
+def sonify_and_peak_mb(video: Path, out: Path, checkpoint: Path) -> tuple[dict[str, str], float]:
+    """To be run in its own process: a peak belongs to a process, and never falls."""
+    report = sonify(video, out, SampleOptions(checkpoint=checkpoint))
     return {str(path): problem for path, problem in report.failed.items()}, host_peak_mb()
 
 
@@ -53,14 +53,14 @@ def samples_in(wav: Path) -> int:
 
 
 @pytest.mark.soak
-def test_ten_minutes_are_sounded_to_the_sample_in_bounded_memory(tmp_path):
+def test_ten_minutes_of_audio_in_bounded_memory(tmp_path):
     checkpoint = tmp_path / "tiny.safetensors"
     save_params(checkpoint, TINY, random_params(TINY))
     peaks_mb = []
     for duration_sec in (SHORT_SEC, LONG_SEC):
         video = tmp_path / f"{duration_sec}s.mp4"
         make_video(video, duration_sec)
-        failed, peak_mb = run_isolated(sound_and_peak_mb, video, tmp_path / "out", checkpoint)
+        failed, peak_mb = run_isolated(sonify_and_peak_mb, video, tmp_path / "out", checkpoint)
         assert failed == {}
         wav = tmp_path / "out" / f"{duration_sec}s_sound.wav"
         assert samples_in(wav) == duration_sec * SAMPLE_RATE_HZ
@@ -74,22 +74,22 @@ ONE_SEED_VIDEO_FRAMES = 156  # the paper's 10 s
 
 @pytest.mark.soak
 def test_sixty_four_clips_of_ten_seconds_have_one_waveform_per_seed():
-    """The shipped model on drums: whatever the order, the company, the
-    pauses, not one of ten million levels differs. Short runs would pass by luck: a difference in
-    rounding shows only at a near-tie.
+    """The pretrained model on drums: whatever the order, the other clips and the pauses, not one
+    of ten million levels differs. Short runs could pass by luck: a difference in rounding shows
+    only at a near-tie.
     """
     config, params = load_params(DEFAULT_CHECKPOINT)
     sampler = Sampler(config, params)
     random = np.random.default_rng(0)
     requests = [drum_request(config, clip) for clip in range(ONE_SEED_CLIPS)]
-    whole = sampler.generate(requests)
+    whole = generate(sampler, requests)
     assert {levels.size for levels in whole} == {ONE_SEED_VIDEO_FRAMES * 1024}
     assert len({levels.tobytes() for levels in whole}) == ONE_SEED_CLIPS
 
     shuffled = random.permutation(ONE_SEED_CLIPS)
-    for company in np.array_split(shuffled, [1, 3, 6, 11, 30]):
-        again = sampler.generate([requests[clip] for clip in company])
-        for clip, levels in zip(company, again, strict=True):
+    for members in np.array_split(shuffled, [1, 3, 6, 11, 30]):
+        again = generate(sampler, [requests[clip] for clip in members])
+        for clip, levels in zip(members, again, strict=True):
             np.testing.assert_array_equal(levels, whole[clip])
 
     clips = shuffled[: sampler.batch_size]
@@ -99,8 +99,8 @@ def test_sixty_four_clips_of_ten_seconds_have_one_waveform_per_seed():
 
 
 def drum_request(config: Config, clip: int) -> Request:
-    made = make_clip("drum", "test", clip, 1, config.clock, ONE_SEED_VIDEO_FRAMES)
-    features = np.stack(list(PixelsExtractor().stream_appearance(made.frames)))
+    rendered = make_clip("drum", "test", clip, 1, config.clock, ONE_SEED_VIDEO_FRAMES)
+    features = np.stack(list(PixelsExtractor().stream_appearance(rendered.frames)))
     key = clip_key(0, content_hash(features.tobytes()))
     return Request(key, ONE_SEED_VIDEO_FRAMES * 1024, features)
 
@@ -108,39 +108,40 @@ def drum_request(config: Config, clip: int) -> Request:
 def with_pauses(
     sampler: Sampler, requests: list[Request], random: np.random.Generator
 ) -> np.ndarray:
-    """Generate a tile of equally long clips, stopping after random numbers of big frames."""
+    """Generate one batch of equally long clips, stopping after random numbers of big frames."""
     per_frame = sampler.block_ticks // BLOCK_VIDEO_FRAMES
     rows = np.stack([request.features for request in requests])
     rows = np.pad(rows, ((0, 0), (0, BLOCK_VIDEO_FRAMES), (0, 0)))
-    stream = sampler.start(np.stack([request.key for request in requests]))
+    stream = sampler.init_state(np.stack([request.key for request in requests]))
     left, parts = ONE_SEED_VIDEO_FRAMES * per_frame, []
     while left:
         ticks = min(left, int(random.integers(1, sampler.block_ticks - per_frame + 1)))
         first = int(stream.tick) // per_frame
         block = rows[:, first : first + BLOCK_VIDEO_FRAMES]
-        stream, levels = sampler.block(stream, block, 1.0, ticks)
+        stream, levels = sampler.generate_block(stream, block, 1.0, ticks)
         parts.append(levels)
         left -= ticks
     return np.concatenate(parts, axis=1)
 
 
 STREAM_GROWTH_MB = 50
+WARM_VIDEO_FRAMES = 200
 
 
-def streamed_growth_mb(video_frames: int) -> tuple[int, float]:
-    """Stream so many pictures; return the samples, and how resident memory grew after the start."""
+def stream_growth_mb(video_frames: int) -> tuple[int, float]:
+    """Stream frames; return the samples, and the growth of resident memory after the first ones."""
     sampler = Sampler(TINY, random_params(TINY), batch_size=1)
     sampler.compile()
-    picture = np.zeros((128, 128, 3), np.uint8)
+    frame = np.zeros((128, 128, 3), np.uint8)
 
-    def pictures() -> Iterator[np.ndarray]:
+    def frames() -> Iterator[np.ndarray]:
         for index in range(video_frames):
-            picture[:, index % 128] += 1
-            yield picture
+            frame[:, index % 128] += 1
+            yield frame
 
     samples, warm_mb = 0, 0.0
     blocks = stream_audio(
-        sampler, PixelsExtractor(), pictures(), clip_key(0, b"endless"), 1.0, max_retries=0
+        sampler, PixelsExtractor(), frames(), clip_key(0, b"endless"), SampleOptions()
     )
     for index, block in enumerate(blocks):
         samples += block.waveform.size
@@ -149,20 +150,22 @@ def streamed_growth_mb(video_frames: int) -> tuple[int, float]:
     return samples, resident_mb() - warm_mb
 
 
-WARM_VIDEO_FRAMES = 200
-
-
 def resident_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @pytest.mark.parametrize(
-    "duration_sec", [120, pytest.param(7200, marks=pytest.mark.soak)], ids=["2 min", "2 h"]
+    "duration_sec",
+    [
+        pytest.param(120, marks=pytest.mark.slow),
+        pytest.param(7200, marks=pytest.mark.soak),
+    ],
+    ids=["2 min", "2 h"],
 )
 def test_a_long_stream_has_every_sample_and_does_not_grow(duration_sec):
     video_frames = round(duration_sec * TINY.clock.fps)
-    samples, growth_mb = run_isolated(streamed_growth_mb, video_frames)
+    samples, growth_mb = run_isolated(stream_growth_mb, video_frames)
     print(f"{duration_sec} s: {samples} samples, {growth_mb:.1f} MB")
     assert samples == duration_sec * SAMPLE_RATE_HZ
     assert growth_mb < STREAM_GROWTH_MB

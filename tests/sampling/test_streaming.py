@@ -1,4 +1,4 @@
-"""Endless sound: blocks with carry in and out, pipes, wavs that grow, exact lengths."""
+"""Streaming: blocks with a carry in and out, pipes, growing wavs, exact lengths."""
 
 import subprocess
 import sys
@@ -10,86 +10,101 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.commands import main as benchmark
 from tests.conftest import random_params, with_model
 from tests.ffmpeg import run_ffmpeg
 from v2s_jax.checkpoints import save_params
-from v2s_jax.cli import sample
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.media import StreamingWav, write_clip
-from v2s_jax.sampling import Request, Sampler, clip_key
+from v2s_jax.sampling import Request, Sampler, clip_key, generate
 from v2s_jax.sampling.streaming import first_carry, stream
-from v2s_jax.sonification import sonify
-from v2s_jax.sonification import streaming as live
-from v2s_jax.sonification.streaming import stream_video
+from v2s_jax.sonification import SampleOptions, sonify, stream_video, streaming
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("compilation_cache")
+
 KEY = clip_key(3, b"a stream")
+SAMPLE = [sys.executable, "-m", "v2s_jax", "sample"]
 
 
-def made(variant: str, video_frames: int):
-    config = with_model(TINY, variant=variant)
-    sampler = Sampler(config, random_params(config), batch_size=2)
-    random = np.random.default_rng(0)
-    features = random.random((video_frames, config.model.feature_dim)).astype(np.float16)
-    return sampler, features
+@pytest.fixture(scope="module")
+def samplers():
+    """Samplers by variant, made when a test asks for one."""
+    made = {}
+
+    def sampler_of(variant: str) -> Sampler:
+        if variant not in made:
+            config = with_model(TINY, variant=variant)
+            made[variant] = Sampler(config, random_params(config), batch_size=2)
+        return made[variant]
+
+    return sampler_of
 
 
-@pytest.mark.parametrize("variant", ["frame", "seq", "flow"])
-def test_a_stream_is_the_whole_clip_and_goes_on_from_any_carry(variant):
-    sampler, features = made(variant, 11)
-    whole = sampler.generate([Request(KEY, 11 * 1024, features)])[0]
+def random_features(sampler: Sampler, video_frames: int) -> np.ndarray:
+    shape = (video_frames, sampler.config.model.feature_dim)
+    return np.random.default_rng(0).random(shape).astype(np.float16)
+
+
+def levels_of(blocks) -> np.ndarray:
+    return np.concatenate([block.levels for block in blocks])
+
+
+@pytest.mark.parametrize("variant", ["frame", "seq", pytest.param("flow", marks=pytest.mark.slow)])
+def test_a_stream_equals_the_whole_clip_and_continues_from_any_carry(samplers, variant):
+    sampler = samplers(variant)
+    features = random_features(sampler, 11)
+    expected = generate(sampler, [Request(KEY, 11 * 1024, features)])[0]
     blocks = list(stream(sampler, iter(features), first_carry(sampler, KEY)))
-    np.testing.assert_array_equal(np.concatenate([b.levels for b in blocks]), whole)
-    assert {len(b.levels) for b in blocks} == {1024}
+    np.testing.assert_array_equal(levels_of(blocks), expected)
+    assert {len(block.levels) for block in blocks} == {1024}
     for paused in (1, 4, 10):
         rest = stream(sampler, features[paused:], blocks[paused - 1].carry)
-        found = np.concatenate([b.levels for b in rest])
-        np.testing.assert_array_equal(found, whole[paused * 1024 :])
+        np.testing.assert_array_equal(levels_of(rest), expected[paused * 1024 :])
 
 
 @pytest.mark.parametrize("variant", ["seq", pytest.param("flow", marks=pytest.mark.slow)])
-def test_pauses_inside_windows_and_between_them_change_nothing(variant):
-    sampler, features = made(variant, 11)
+def test_pausing_inside_and_between_windows_changes_nothing(samplers, variant):
+    sampler = samplers(variant)
+    features = random_features(sampler, 11)
     blocks = list(stream(sampler, features, first_carry(sampler, KEY), window=4))
-    whole = np.concatenate([b.levels for b in blocks])
-    assert [b.carry.ahead for b in blocks] == [3, 2, 1, 0, 3, 2, 1, 0, 2, 1, 0]
+    expected = levels_of(blocks)
+    assert [b.carry.frames_ahead for b in blocks] == [3, 2, 1, 0, 3, 2, 1, 0, 2, 1, 0]
     for paused in (3, 4, 6, 9):
-        carry = jax.tree.map(np.asarray, blocks[paused - 1].carry)  # as it comes from a file
+        carry = jax.tree.map(np.asarray, blocks[paused - 1].carry)  # as if read from a file
         rest = stream(sampler, features[paused:], carry, window=4)
-        found = np.concatenate([b.levels for b in rest])
-        np.testing.assert_array_equal(found, whole[paused * 1024 :])
+        np.testing.assert_array_equal(levels_of(rest), expected[paused * 1024 :])
 
 
-def test_a_stream_of_pictures_goes_on_from_any_carry(tmp_path):
-    """Flow too, whose window has seen the motion of its first picture before the pause."""
+@pytest.mark.slow
+def test_a_stream_of_frames_continues_from_any_carry(tmp_path):
+    """Flow too: its window has seen the motion of the first frame before the pause."""
     config = with_model(TINY, variant="flow")
     file = tmp_path / "flow.safetensors"
     save_params(file, config, random_params(config))
-    pictures = list(np.random.default_rng(4).integers(0, 256, (6, 128, 128, 3), np.uint8))
-    blocks = list(live.stream(pictures, checkpoint=file))
-    rest = live.stream(pictures[2:], checkpoint=file, carry=blocks[1].carry)
-    for one, other in zip(rest, blocks[2:], strict=True):
-        np.testing.assert_array_equal(one.waveform, other.waveform)
+    frames = list(np.random.default_rng(4).integers(0, 256, (6, 128, 128, 3), np.uint8))
+    options = SampleOptions(checkpoint=file)
+    blocks = list(streaming.stream(frames, options))
+    rest = streaming.stream(frames[2:], options, carry=blocks[1].carry)
+    for block, expected in zip(rest, blocks[2:], strict=True):
+        np.testing.assert_array_equal(block.waveform, expected.waveform)
 
 
-def test_frame_sounds_each_video_frame_as_it_comes():
-    sampler, features = made("frame", 3)
+def test_frame_generates_each_video_frame_as_it_comes(samplers):
+    sampler = samplers("frame")
     read = []
-    vectors = (read.append(i) or vector for i, vector in enumerate(features))
-    seen = [len(read) for _ in stream(sampler, vectors, first_carry(sampler, KEY))]
-    assert seen == [1, 2, 3]
+    vectors = (read.append(i) or vector for i, vector in enumerate(random_features(sampler, 3)))
+    read_at_block = [len(read) for _ in stream(sampler, vectors, first_carry(sampler, KEY))]
+    assert read_at_block == [1, 2, 3]
 
 
-def test_what_windows_keep_and_lose():
-    """A window hears nothing of the next one, nor sees the one before; its samples go on."""
-    sampler, features = made("seq", 8)
+def test_what_a_window_depends_on(samplers):
+    """A window of Seq sees no other window, but continues the samples of the one before."""
+    sampler = samplers("seq")
+    features = random_features(sampler, 8)
     start = first_carry(sampler, KEY)
 
-    def levels(seen, window=4):
-        blocks = stream(sampler, seen, start, window=window)
-        return np.concatenate([b.levels for b in blocks])
+    def levels(vectors, window=4):
+        return levels_of(stream(sampler, vectors, start, window=window))
 
     whole, windows = levels(features, 8), levels(features)
     later, earlier = features.copy(), features.copy()
@@ -97,23 +112,20 @@ def test_what_windows_keep_and_lose():
     earlier[:4] = earlier[:4][::-1]
     first = slice(0, 4 * 1024)
     np.testing.assert_array_equal(levels(later)[first], windows[first])
-    assert (whole[first] != windows[first]).mean() > 0.01, (
-        "the whole video is seen, a window is not"
-    )
+    assert (whole[first] != windows[first]).mean() > 0.01
     carried = list(stream(sampler, features[:4], start, window=4))[-1].carry
     cold = start._replace(video_frame=4)
     warm_again, cold_again = (
-        np.concatenate([b.levels for b in stream(sampler, features[4:], c, window=4)])
-        for c in (carried, cold)
+        levels_of(stream(sampler, features[4:], c, window=4)) for c in (carried, cold)
     )
     np.testing.assert_array_equal(warm_again, windows[4 * 1024 :])
-    assert (cold_again != warm_again).any(), "the middle tier and the last samples are carried"
+    assert (cold_again != warm_again).any()  # the middle tier and the last samples carry over
 
 
-def make_video(path: Path, pictures: int, fps: int = 25) -> Path:
+def make_video(path: Path, frame_count: int, fps: int = 25) -> Path:
     random = np.random.default_rng(1)
-    frames = random.integers(0, 256, (pictures, 48, 64, 3), np.uint8)
-    silence = np.zeros(round(pictures / fps * 16_000), np.float32)
+    frames = random.integers(0, 256, (frame_count, 48, 64, 3), np.uint8)
+    silence = np.zeros(round(frame_count / fps * 16_000), np.float32)
     write_clip(path, frames, Fraction(fps), silence, 16_000)
     return path
 
@@ -123,67 +135,58 @@ def samples_of(path: Path) -> bytes:
         return file.readframes(file.getnframes())
 
 
-def test_a_streamed_file_is_the_sonified_one(tmp_path, checkpoint):
+def test_a_streamed_file_equals_the_sonified_one(tmp_path, checkpoint):
     video = make_video(tmp_path / "v.mp4", 33)
-    report = sonify(video, tmp_path / "out", checkpoint=checkpoint)
-    samples, _ = stream_video(video, tmp_path / "v.wav", checkpoint=checkpoint)
+    options = SampleOptions(checkpoint=checkpoint)
+    report = sonify(video, tmp_path / "out", options)
+    samples, _ = stream_video(video, tmp_path / "v.wav", options)
     assert samples == round(33 / 25 * 16_000)
-    assert samples_of(tmp_path / "v.wav") == samples_of(report.sounded[0].wav)
-    with pytest.raises(InputError, match="there already"):
-        stream_video(video, tmp_path / "v.wav", checkpoint=checkpoint)
+    assert samples_of(tmp_path / "v.wav") == samples_of(report.generated[0].wav)
+    with pytest.raises(InputError, match="already exists"):
+        stream_video(video, tmp_path / "v.wav", options)
 
 
-@pytest.mark.parametrize("pictures", [33, 40, 41])
-def test_a_pipe_is_sounded_to_the_sample(tmp_path, checkpoint, pictures):
-    """Through the program: Matroska on stdin, raw PCM on stdout, words on stderr."""
-    video = make_video(tmp_path / "v.mp4", pictures)
+@pytest.mark.slow
+@pytest.mark.parametrize("frame_count", [33, 40, 41])
+def test_a_pipe_has_audio_of_exactly_its_length(tmp_path, checkpoint, frame_count):
+    """The program: Matroska on stdin, raw PCM on stdout, messages on stderr."""
+    video = make_video(tmp_path / "v.mp4", frame_count)
     data = run_ffmpeg("-i", video, "-c", "copy", "-f", "matroska", "pipe:1")
-    words = ["--stream", "--video", "-", "--out", "-", "--checkpoint", checkpoint]
-    ended = subprocess.run(
-        [sys.executable, str(ROOT / "sample.py"), *map(str, words)], input=data, capture_output=True
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert len(ended.stdout) == 2 * round(pictures / 25 * 16_000)
-    assert len(set(ended.stdout)) > 50
+    args = ["--stream", "--video", "-", "--out", "-", "--checkpoint", str(checkpoint)]
+    process = subprocess.run([*SAMPLE, *args], input=data, capture_output=True)
+    assert process.returncode == 0, process.stderr
+    assert len(process.stdout) == 2 * round(frame_count / 25 * 16_000)
+    assert len(set(process.stdout)) > 50
 
 
-def test_a_pipe_that_holds_no_video(tmp_path, checkpoint):
+@pytest.mark.slow
+def test_a_pipe_without_video(tmp_path, checkpoint):
     old = tmp_path / "o.wav"
     old.write_bytes(b"old")
-    words = ["--stream", "--video", "-", "--out", str(old), "--overwrite"]
-    ended = subprocess.run(
-        [sys.executable, str(ROOT / "sample.py"), *words, "--checkpoint", str(checkpoint)],
+    args = ["--stream", "--video", "-", "--out", str(old), "--overwrite"]
+    process = subprocess.run(
+        [*SAMPLE, *args, "--checkpoint", str(checkpoint)],
         input=b"this is no video",
         capture_output=True,
     )
-    assert ended.returncode == 2
-    assert b"error: standard input: no video" in ended.stderr
-    assert b"Traceback" not in ended.stderr
+    assert process.returncode == 2
+    assert b"error: standard input: no video" in process.stderr
+    assert b"Traceback" not in process.stderr
     assert old.read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("words", ["--takes 2", "--original keep", "--original-gain-db 6"])
-def test_words_that_a_stream_does_not_know_are_refused(tmp_path, monkeypatch, words):
-    out = tmp_path / "o.wav"
-    line = ["sample.py", "--stream", "--video", "v.mp4", "--out", str(out), *words.split()]
-    monkeypatch.setattr(sys, "argv", line)
-    with pytest.raises(InputError, match="--stream with --takes, --prefix, --original or"):
-        sample.main()
-    assert not out.exists()
-
-
 def test_standard_output_on_a_full_disk(monkeypatch):
-    """/dev/full answers every write as a full disk does."""
+    """/dev/full answers every write like a full disk."""
     with Path("/dev/full").open("w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with (
             pytest.raises(InputError, match=r"standard output: cannot be written \(No space left"),
-            live._sink(live.PIPE, 16_000, overwrite=False) as write,
+            streaming._open_sink(streaming.PIPE, 16_000, overwrite=False) as write,
         ):
             write(np.zeros(1024, np.float32))
 
 
-def test_a_growing_wav_is_whole_at_every_instant(tmp_path):
+def test_a_growing_wav_is_valid_after_every_write(tmp_path):
     path = tmp_path / "growing.wav"
     with StreamingWav(path, 16_000, overwrite=False) as wav:
         assert not path.exists()
@@ -193,13 +196,13 @@ def test_a_growing_wav_is_whole_at_every_instant(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["growing.wav"]
 
 
-def test_an_old_wav_stays_until_there_is_sound(tmp_path):
+def test_an_old_wav_stays_until_the_first_write(tmp_path):
     path = tmp_path / "old.wav"
     path.write_bytes(b"old")
     with pytest.raises(InputError, match="bad"), StreamingWav(path, 16_000, overwrite=True):
-        raise InputError("the input turns out bad")
+        raise InputError("the input is bad")
     assert path.read_bytes() == b"old"
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists"):
         StreamingWav(path, 16_000, overwrite=False)
     with StreamingWav(path, 16_000, overwrite=True) as wav:
         assert path.read_bytes() == b"old"
@@ -207,33 +210,31 @@ def test_an_old_wav_stays_until_there_is_sound(tmp_path):
         assert len(samples_of(path)) == 2 * 1024
     mine = tmp_path / "mine.wav"
     with (
-        pytest.raises(InputError, match="there already"),
+        pytest.raises(InputError, match="already exists"),
         StreamingWav(mine, 16_000, overwrite=False) as wav,
     ):
-        mine.write_bytes(b"made meanwhile")
+        mine.write_bytes(b"written meanwhile")
         wav.write(np.zeros(1024, np.float32))
-    assert mine.read_bytes() == b"made meanwhile"
+    assert mine.read_bytes() == b"written meanwhile"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.wav", "old.wav"]
 
 
-def test_bad_options(tmp_path, checkpoint):
-    video = make_video(tmp_path / "v.mp4", 3)
+@pytest.mark.parametrize("options", [{"takes": 2}, {"prefix": Path("p.wav")}, {"original": "keep"}])
+def test_options_that_a_stream_does_not_have(tmp_path, checkpoint, options):
+    options = SampleOptions(checkpoint=checkpoint, **options)
+    with pytest.raises(InputError, match="a stream has no --takes, --prefix, --original or"):
+        stream_video(tmp_path / "v.mp4", tmp_path / "o.wav", options)
+    with pytest.raises(InputError, match="a stream has no --takes"):
+        next(streaming.stream([], options))
+
+
+def test_bad_input(tmp_path, checkpoint, samplers):
     with pytest.raises(InputError, match=r"ends in \.wav, or -"):
-        stream_video(video, tmp_path / "v.mp3", checkpoint=checkpoint)
-    sampler, features = made("frame", 2)
+        stream_video(tmp_path / "v.mp4", tmp_path / "v.mp3", SampleOptions(checkpoint=checkpoint))
+    sampler = samplers("frame")
+    features = random_features(sampler, 2)
     with pytest.raises(InputError, match="window of 0"):
         list(stream(sampler, features, first_carry(sampler, KEY), window=0))
     features[1] = np.nan
     with pytest.raises(InputError, match=r"NaN .* first in number 1"):
         list(stream(sampler, features, first_carry(sampler, KEY)))
-
-
-@pytest.mark.slow
-def test_what_the_benchmark_tells(capsys, monkeypatch):
-    words = "streaming --preset tiny --batch-size 1 --video-frames 3 --clips 1 --weights int8"
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", *words.split(), "--no-compilation-cache"])
-    benchmark.main()
-    told = capsys.readouterr().out
-    assert "stream, tiny, scan engine, int8, tile 1" in told
-    for part in ("to the first block", "(99 of 100)", "in one piece", "with refilled rows"):
-        assert part in told

@@ -21,13 +21,13 @@ from v2s_jax.training.checkpoint import Checkpoint, Checkpointer
 from v2s_jax.training.state import init_state
 from v2s_jax.types import FeatureStatistics, Statistics
 
-OF_APPEARANCE = Statistics(
+APPEARANCE = Statistics(
     np.linspace(0, 1, 4096, dtype=np.float32), 0.25, np.eye(4096, 8, dtype=np.float32)
 )
-STATISTICS = FeatureStatistics(OF_APPEARANCE, OF_APPEARANCE)
+STATISTICS = FeatureStatistics(APPEARANCE, APPEARANCE)
 
 
-def a_checkpoint(config, step=0) -> Checkpoint:
+def make_checkpoint(config, step=0) -> Checkpoint:
     state = init_state(VideoToSound(config), STATISTICS)._replace(step=np.int32(step))
     carry = VideoToSound(config).apply(state.params, 4, method="initial_carry")
     return jax.tree.map(np.asarray, Checkpoint(state, carry))
@@ -36,10 +36,10 @@ def a_checkpoint(config, step=0) -> Checkpoint:
 @pytest.fixture
 def saved(tiny, tmp_path):
     """A folder with checkpoints at steps 2 and 4."""
-    checkpoint = a_checkpoint(tiny, 2)
+    checkpoint = make_checkpoint(tiny, 2)
     with Checkpointer(tmp_path, tiny) as checkpoints:
         checkpoints.save(checkpoint)
-        checkpoints.save(a_checkpoint(tiny, 4))
+        checkpoints.save(make_checkpoint(tiny, 4))
     return tmp_path
 
 
@@ -55,31 +55,31 @@ def test_params_file_round_trip(tiny, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
 
-def test_newest_step_of_a_run_is_read(tiny, saved):
+def test_newest_step_is_loaded(tiny, saved):
     config, params = load_params(saved)
     assert config == tiny
     for got, given in zip(
-        jax.tree.leaves(params), jax.tree.leaves(a_checkpoint(tiny).state.params), strict=True
+        jax.tree.leaves(params), jax.tree.leaves(make_checkpoint(tiny).state.params), strict=True
     ):
         np.testing.assert_array_equal(got, given)
     with Checkpointer(saved, tiny) as checkpoints:
-        found = checkpoints.restore_latest(a_checkpoint(tiny))
+        found = checkpoints.restore_latest(make_checkpoint(tiny))
     assert found is not None and int(found.state.step) == 4
 
 
-def test_old_checkpoints_go(tiny, tmp_path):
+def test_old_checkpoints_are_deleted(tiny, tmp_path):
     keeping = dataclasses.replace(
         tiny, training=dataclasses.replace(tiny.training, keep_checkpoints=2)
     )
     with Checkpointer(tmp_path, keeping) as checkpoints:
         for step in (1, 2, 3, 4):
-            checkpoints.save(a_checkpoint(keeping, step))
+            checkpoints.save(make_checkpoint(keeping, step))
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
 
 
-def test_a_new_folder_has_no_checkpoint(tiny, tmp_path):
+def test_new_folder_has_no_checkpoint(tiny, tmp_path):
     with Checkpointer(tmp_path, tiny) as checkpoints:
-        assert checkpoints.restore_latest(a_checkpoint(tiny)) is None
+        assert checkpoints.restore_latest(make_checkpoint(tiny)) is None
 
 
 def data_files(step_folder):
@@ -88,21 +88,21 @@ def data_files(step_folder):
     return files
 
 
-def test_flipped_bytes_are_noticed(tiny, saved):
+def test_flipped_bytes_are_detected(tiny, saved):
     for file in data_files(saved / CHECKPOINTS / "4"):
         data = bytearray(file.read_bytes())
         middle = len(data) // 2
         data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
         file.write_bytes(data)
-    with pytest.raises(InputError, match=r"4: damaged checkpoint .*delete this folder"):
+    with pytest.raises(InputError, match=r"4: corrupt checkpoint .*delete this folder"):
         load_params(saved)
-    with pytest.raises(InputError, match="no whole checkpoint"), Checkpointer(saved, tiny) as kept:
+    with pytest.raises(InputError, match="no intact checkpoint"), Checkpointer(saved, tiny) as kept:
         shutil.rmtree(saved / CHECKPOINTS / "2")
-        kept.restore_latest(a_checkpoint(tiny))
+        kept.restore_latest(make_checkpoint(tiny))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "meta"])
-def test_a_run_goes_on_from_the_newest_whole_checkpoint(tiny, saved, caplog, damage):
+def test_resumes_from_the_newest_intact_checkpoint(tiny, saved, caplog, damage):
     """The damaged one is named and set aside, and its step can be saved again."""
     newest = saved / CHECKPOINTS / "4"
     for file in [newest / "meta" / "metadata"] if damage == "meta" else data_files(newest):
@@ -112,21 +112,21 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint(tiny, saved, caplog, dam
             data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
         file.write_bytes(data if damage == "flipped" else data[: len(data) // 2])
     with Checkpointer(saved, tiny) as checkpoints:
-        found = checkpoints.restore_latest(a_checkpoint(tiny))
+        found = checkpoints.restore_latest(make_checkpoint(tiny))
         assert found is not None and int(found.state.step) == 2
-        assert f"{newest}: damaged checkpoint" in caplog.text
-        assert "going on from step 2" in caplog.text
-        assert (saved / "damaged" / "4.0").is_dir()
-        checkpoints.save(a_checkpoint(tiny, 4))
+        assert f"{newest}: corrupt checkpoint" in caplog.text
+        assert "resuming from step 2" in caplog.text
+        assert (saved / "corrupt" / "4.0").is_dir()
+        checkpoints.save(make_checkpoint(tiny, 4))
     with Checkpointer(saved, tiny) as checkpoints:
-        found = checkpoints.restore_latest(a_checkpoint(tiny))
+        found = checkpoints.restore_latest(make_checkpoint(tiny))
     assert found is not None and int(found.state.step) == 4
 
 
-def test_cut_files_are_noticed(tiny, saved):
+def test_truncated_files_are_detected(tiny, saved):
     for file in data_files(saved / CHECKPOINTS / "4"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(InputError, match=r"4: damaged checkpoint"):
+    with pytest.raises(InputError, match=r"4: corrupt checkpoint"):
         load_params(saved)
     shutil.rmtree(saved / CHECKPOINTS / "4")
     load_params(saved)
@@ -146,7 +146,7 @@ def test_other_files_are_refused(tiny, tmp_path):
         load_params(text)
     foreign = tmp_path / "b.safetensors"
     save_file({"w": np.zeros(3, np.float32)}, foreign)
-    with pytest.raises(InputError, match="holds no v2s_jax config"):
+    with pytest.raises(InputError, match="has no v2s_jax config"):
         load_params(foreign)
 
 
@@ -165,12 +165,12 @@ def test_other_versions_are_refused(tiny, tmp_path):
         assert str(file) in str(caught.value)
 
 
-def test_missing_tensors_and_other_shapes_are_refused(tiny, tmp_path):
+def test_missing_tensors_and_wrong_shapes_are_refused(tiny, tmp_path):
     file = tmp_path / "a.safetensors"
     whole = random_params(tiny)
     for change, message in [
-        (lambda tree: tree.pop("conditioning"), "conditioning/.* has shape None, .* wants"),
-        (lambda tree: tree.update(more=np.zeros(2)), r"more has shape \(2,\), .* wants None"),
+        (lambda tree: tree.pop("conditioning"), "conditioning/.* has shape None, .* expects"),
+        (lambda tree: tree.update(more=np.zeros(2)), r"more has shape \(2,\), .* expects None"),
         (
             lambda tree: tree["sample_rnn"].update(frame_h0=np.zeros(3)),
             r"frame_h0 has shape \(3,\)",
@@ -183,13 +183,13 @@ def test_missing_tensors_and_other_shapes_are_refused(tiny, tmp_path):
             load_params(file)
 
 
-def test_a_path_that_no_file_can_have_is_refused():
+def test_impossible_path_is_refused():
     with pytest.raises(InputError, match="cannot be read"):
         load_params(Path("x" * 300))
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_a_shipped_checkpoint_loads_by_its_name(name, tmp_path, monkeypatch):
+def test_pretrained_checkpoint_loads_by_name(name, tmp_path, monkeypatch):
     """Parameters only, without pickle, of the demo preset; a file of that name comes first."""
     config, params = load_params(Path(name))
     assert config.model == dataclasses.replace(DEMO.model, variant=name)
@@ -200,6 +200,6 @@ def test_a_shipped_checkpoint_loads_by_its_name(name, tmp_path, monkeypatch):
         load_params(Path(name))
 
 
-def test_the_shipped_checkpoints_are_small():
+def test_pretrained_checkpoints_are_small():
     assert DEFAULT_CHECKPOINT in PRETRAINED.values()
     assert sum(path.stat().st_size for path in PRETRAINED.values()) <= 15_000_000

@@ -1,6 +1,5 @@
 """Disks that are full or cannot be written, data that disappear: one line, and nothing is lost."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,12 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from tests.training_clips import Clips, data_of, logged, small
+from tests.training_clips import Clips, read_log, small, training_data
 from v2s_jax.checkpoints import load_params
+from v2s_jax.cli import train as train_command
 from v2s_jax.cli.run import run_cli
 from v2s_jax.config import TINY, Config
-from v2s_jax.datasets.synthetic.command import make_synthetic
-from v2s_jax.datasets.synthetic.presets import Preset
 from v2s_jax.run_folder import CHECKPOINTS
 from v2s_jax.training.loop import train
 
@@ -24,17 +22,17 @@ PATIENCE_SEC = 180
 DISK = "2m"  # room for a few checkpoints of the tiny preset, 0.35 MB each
 
 
-def config_of(steps: int) -> Config:
+def make_config(steps: int) -> Config:
     return small(TINY, steps=steps, checkpoint_every_steps=20, keep_checkpoints=100)
 
 
 def child(workdir: str, steps: str) -> None:
-    config = config_of(int(steps))
+    config = make_config(int(steps))
     clips = Clips(config)
-    run_cli(lambda: train(config, data_of(clips), Path(workdir), jax.devices()[:1]))
+    run_cli(lambda: train(config, training_data(clips), Path(workdir), jax.devices()[:1]))
 
 
-def child_words(workdir: Path, steps: int) -> list[str]:
+def child_command(workdir: Path, steps: int) -> list[str]:
     code = "import sys; from tests.training.test_faults import child; child(*sys.argv[1:])"
     return [sys.executable, "-c", code, str(workdir), str(steps)]
 
@@ -56,7 +54,7 @@ def skip_unless_mountable(folder: Path) -> None:
         pytest.skip("this system lets nobody mount a disk of his own")
 
 
-def one_line_of(ended: subprocess.CompletedProcess[str]) -> str:
+def error_line(ended: subprocess.CompletedProcess[str]) -> str:
     """What a run that was refused said, without its progress."""
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
@@ -65,82 +63,76 @@ def one_line_of(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_the_run_and_its_checkpoints_stay(tmp_path):
+def test_full_disk_ends_the_run_and_keeps_its_checkpoints(tmp_path):
     """The run on the small disk is copied away before the disk goes, and goes on elsewhere."""
     disk, copy, whole = (tmp_path / name for name in ("disk", "copy", "whole"))
     for folder in (disk, whole):
         folder.mkdir()
     skip_unless_mountable(disk)
     script = f'"$@"; code=$?; cp -r {disk} {copy}; exit $code'
-    ended = run(on_disk(disk, f"size={DISK}", ["sh", "-c", script, "sh", *child_words(disk, 400)]))
-    line = one_line_of(ended)
+    ended = run(
+        on_disk(disk, f"size={DISK}", ["sh", "-c", script, "sh", *child_command(disk, 400)])
+    )
+    line = error_line(ended)
     assert "No space left on device" in line and "free space" in line
     steps = [int(p.name) for p in (copy / CHECKPOINTS).iterdir() if p.name.isdigit()]
     assert steps and max(steps) < 400
-    again = run(child_words(copy, 400))
+    again = run(child_command(copy, 400))
     assert again.returncode == 0, again.stderr
-    assert f"going on from step {max(steps)}" in again.stdout
-    assert run(child_words(whole, 400)).returncode == 0
+    assert f"resuming from step {max(steps)}" in again.stdout
+    assert run(child_command(whole, 400)).returncode == 0
     for a, b in zip(
         *(jax.tree.leaves(load_params(folder)[1]) for folder in (copy, whole)), strict=True
     ):
         np.testing.assert_array_equal(a, b)
-    assert [line["step"] for line in logged(copy)] == [line["step"] for line in logged(whole)]
+    assert [line["step"] for line in read_log(copy)] == [line["step"] for line in read_log(whole)]
 
 
 @pytest.mark.slow
-def test_a_limit_on_the_size_of_files_is_told(tmp_path):
+def test_file_size_limit_is_reported(tmp_path):
     """What a quota does: writing fails, though the disk has room."""
-    limited = ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *child_words(tmp_path, 400)]
-    assert "File too large" in one_line_of(run(limited))
+    limited = ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *child_command(tmp_path, 400)]
+    assert "File too large" in error_line(run(limited))
 
 
-def test_a_folder_that_cannot_be_written_is_told_first(tmp_path):
+@pytest.mark.slow
+def test_read_only_folder_is_reported_first(tmp_path):
     skip_unless_mountable(tmp_path)
-    line = one_line_of(run(on_disk(tmp_path, "ro", child_words(tmp_path, 4))))
+    line = error_line(run(on_disk(tmp_path, "ro", child_command(tmp_path, 4))))
     assert "Read-only file system" in line and "choose another --workdir" in line
 
 
-def test_a_shard_that_disappears_ends_the_run_with_its_name(tmp_path, monkeypatch, capsys):
-    """Before the run, and in the middle of it; the run goes on when the shard is back."""
-    from v2s_jax.cli import train as command
-
-    made = tmp_path / "made"
-    preset = Preset("mini", train_clips=4, test_clips=1, video_frames=4, categories=("drum",))
-    make_synthetic(made, preset, seed=0, workers=1, overwrite=False)
-    (shard,) = made.rglob("*train.tfrecord*")
+@pytest.mark.slow
+def test_missing_shard_ends_the_run(tmp_path, monkeypatch, run_command, fixture_dataset):
+    """At the start, and in the middle; the run resumes when the shard is back."""
+    data = shutil.copytree(fixture_dataset, tmp_path / "data")
+    (shard,) = data.rglob("*train.tfrecord*")
     hidden = tmp_path / shard.name
-    words = ["train.py", "tiny", "--data", str(made), "--workdir", str(tmp_path / "run")]
-    words += ["--training.batch-clips", "8", "--training.steps", "40"]
-    words += ["--training.eval-every-steps", "0", "--training.checkpoint-every-steps", "4"]
+    args = ["tiny", "--data", data, "--workdir", tmp_path / "run"]
+    args += ["--training.batch-clips", 8, "--training.steps", 40]
+    args += ["--training.eval-every-steps", 0, "--training.checkpoint-every-steps", 4]
+    read_batches = train_command.batches
 
-    def ended() -> tuple[object, str]:
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as exit_:
-            run_cli(command.main)
-        return exit_.value.code, "".join(capsys.readouterr())
+    def restore_shard() -> None:
+        shutil.copy2(hidden, shard)
 
-    shard.rename(hidden)
-    code, told = ended()
-    assert code == 2 and str(shard.name) in told and "Traceback" not in told
-
-    shutil.copy(hidden, shard)
-    os.utime(shard, ns=(hidden.stat().st_atime_ns, hidden.stat().st_mtime_ns))
-    reading = command.batches
-
-    def disappearing(data, config, first, rows):
-        for number, batch in enumerate(reading(data, config, first, rows)):
+    def remove_shard_after_two_batches(data, config, first, rows):
+        for number, batch in enumerate(read_batches(data, config, first, rows)):
             if number == 2:
                 shard.unlink()
             yield batch
 
-    monkeypatch.setattr(command, "batches", disappearing)
-    code, told = ended()
-    assert code == 2 and str(shard.name) in told and "Traceback" not in told
-    monkeypatch.setattr(command, "batches", reading)
+    shard.rename(hidden)
+    code, _, err = run_command(train_command.main, *args)
+    assert code == 2 and shard.name in err and "Traceback" not in err
 
-    shutil.copy(hidden, shard)
-    os.utime(shard, ns=(hidden.stat().st_atime_ns, hidden.stat().st_mtime_ns))
-    code, told = ended()
-    assert code == 0, told
-    assert "going on from step" in told
+    restore_shard()
+    with monkeypatch.context() as patch:
+        patch.setattr(train_command, "batches", remove_shard_after_two_batches)
+        code, _, err = run_command(train_command.main, *args)
+    assert code == 2 and shard.name in err and "Traceback" not in err
+
+    restore_shard()
+    code, out, err = run_command(train_command.main, *args)
+    assert code == 0, err
+    assert "resuming from step" in out

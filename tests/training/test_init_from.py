@@ -10,7 +10,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.conftest import random_params, with_model
-from tests.training_clips import STATISTICS, Clips, data_of, small
+from tests.training_clips import STATISTICS, Clips, small, training_data
 from v2s_jax.checkpoints import load_params, save_params
 from v2s_jax.config import MAX_CHRONO_INIT_TICKS, TINY, Config
 from v2s_jax.errors import InputError
@@ -46,14 +46,14 @@ def given(tiny, tmp_path):
     return path
 
 
-def state_of(config: Config):
+def new_state(config: Config):
     return init_state(VideoToSound(config), STATISTICS)
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_an_equal_model_begins_with_all_of_it(tiny, given, ema_decay):
+def test_equal_model_takes_all_layers(tiny, given, ema_decay):
     config = small(tiny, init_from=str(given), ema_decay=ema_decay)
-    drawn = state_of(config)
+    drawn = new_state(config)
     state, words = warm_start(given, config, drawn)
     read, own = flat(load_params(given)[1]), flat(state.params)
     assert read.keys() == own.keys()
@@ -62,39 +62,39 @@ def test_an_equal_model_begins_with_all_of_it(tiny, given, ema_decay):
     np.testing.assert_equal(
         jax.tree.map(np.asarray, state.opt_state), jax.tree.map(np.asarray, drawn.opt_state)
     )
-    assert (state.average is None) == (ema_decay == 0)
-    assert state.result is state.params if ema_decay == 0 else state.result == state.params
+    assert (state.ema_params is None) == (ema_decay == 0)
+    assert (
+        state.eval_params is state.params if ema_decay == 0 else state.eval_params == state.params
+    )
     assert words == f"11 of 11 layers from {given}"
 
 
-def test_another_variant_takes_the_layers_that_fit(tiny, given):
+def test_other_variant_takes_the_layers_that_fit(tiny, given):
     """Seq's coarsest tier reads no vision, and Frame has no encoder: both are drawn."""
     config = with_model(small(tiny, init_from=str(given), chrono_init_max_ticks=64), variant="seq")
-    drawn = flat(state_of(config).params)
-    state, words = warm_start(given, config, state_of(config))
+    drawn = flat(new_state(config).params)
+    state, words = warm_start(given, config, new_state(config))
     read, own = flat(load_params(given)[1]), flat(state.params)
     anew = ("encoder/gru", "sample_rnn/big_frame_tier/gru")
-    drawn_anew = ("encoder/gru", "sample_rnn", "sample_rnn/big_frame_tier/gru")
-    assert words == f"9 of 12 layers from {given}; drawn: {', '.join(drawn_anew)}"
+    random_layers = ("encoder/gru", "sample_rnn", "sample_rnn/big_frame_tier/gru")
+    assert words == f"9 of 12 layers from {given}; random: {', '.join(random_layers)}"
     assert drawn.keys() == own.keys()
     for name, leaf in own.items():
         is_drawn = name.startswith(anew) or name.endswith("_h0")
         np.testing.assert_array_equal(leaf, (drawn if is_drawn else read)[name])
 
 
-def test_what_fits_nowhere_is_refused(tiny, given):
+def test_nothing_that_fits_is_refused(tiny, given):
     """Statistics of the features fit still, but nothing is learned there."""
     config = with_model(small(tiny, init_from=str(given)), dim=24, mlp_dim=20, embedding_dim=7)
     config = with_model(config, visual_proj_dim=9)
-    with pytest.raises(
-        InputError, match=r"no layer that is learned has the sizes of this model's: give the"
-    ):
-        warm_start(given, config, state_of(config))
+    with pytest.raises(InputError, match=r"no learned layer has the sizes of this model: use the"):
+        warm_start(given, config, new_state(config))
 
 
 @pytest.mark.parametrize("variant", ["frame", "seq"])
 @pytest.mark.parametrize("projected", [True, False])
-def test_what_reads_other_features_is_drawn(tiny, tmp_path, variant, projected):
+def test_layers_that_read_other_features_are_random(tiny, tmp_path, variant, projected):
     """That is the projection, or without one the layer that the features go into."""
     own = with_model(small(tiny), variant=variant, rnn_layers=2)
     if not projected:
@@ -102,60 +102,60 @@ def test_what_reads_other_features_is_drawn(tiny, tmp_path, variant, projected):
     path = tmp_path / "pixels.safetensors"
     save_params(path, own, random_params(own))
     config = dataclasses.replace(own, extractor="vgg19")
-    drawn = flat(state_of(config).params)
-    state, words = warm_start(path, config, state_of(config))
+    drawn = flat(new_state(config).params)
+    state, words = warm_start(path, config, new_state(config))
     read = flat(load_params(path)[1])
     first = "encoder/gru/" if variant == "seq" else "sample_rnn/big_frame_tier/gru/"
     anew = "conditioning" if projected else first
-    assert "drawn: " + anew.removesuffix("/") in words
+    assert "random: " + anew.removesuffix("/") in words
     for name, leaf in flat(state.params).items():
         np.testing.assert_array_equal(leaf, (drawn if name.startswith(anew) else read)[name])
 
 
-def test_levels_of_other_amplitudes_are_refused(tiny, given):
+def test_other_quantization_is_refused(tiny, given):
     config = with_model(small(tiny, init_from=str(given)), quantization="mu_law")
-    with pytest.raises(InputError, match="its levels are linear, this run's mu_law: add"):
-        warm_start(given, config, state_of(config))
+    with pytest.raises(InputError, match="its quantization is linear, not mu_law: add"):
+        warm_start(given, config, new_state(config))
 
 
-def test_a_file_that_is_missing_is_told(tiny, tmp_path):
+def test_missing_file_is_reported(tiny, tmp_path):
     config = small(tiny, init_from=str(tmp_path / "none.safetensors"), steps=2)
     with pytest.raises(InputError, match=r"none\.safetensors: no such checkpoint"):
-        train(config, data_of(Clips(config)), tmp_path, jax.devices()[:1])
+        train(config, training_data(Clips(config)), tmp_path, jax.devices()[:1])
 
 
-def test_a_run_that_began_so_goes_on_without_what_it_began_from(tiny, given, tmp_path, capsys):
+def test_run_resumes_without_its_init_from_file(tiny, given, tmp_path, capsys):
     """Bit for bit the same run, though what it began from is gone when it goes on."""
     config = small(tiny, init_from=str(given), steps=8, checkpoint_every_steps=4)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    train(config, data_of(Clips(config)), whole, jax.devices()[:1])
+    train(config, training_data(Clips(config)), whole, jax.devices()[:1])
     assert f"11 of 11 layers from {given}" in capsys.readouterr().out
     with pytest.raises(ConnectionAbortedError):
         stopping = Clips(config, stop_before=3)
-        train(config, data_of(stopping), stopped, jax.devices()[:1])
+        train(config, training_data(stopping), stopped, jax.devices()[:1])
     given.unlink()
-    train(config, data_of(Clips(config)), stopped, jax.devices()[:1])
+    train(config, training_data(Clips(config)), stopped, jax.devices()[:1])
     resumed = flat(load_params(stopped)[1])
     for name, leaf in flat(load_params(whole)[1]).items():
         np.testing.assert_array_equal(resumed[name], leaf)
 
 
-def test_updates_begin_from_another_run(tiny, given, tmp_path):
+def test_run_starts_from_another_run(tiny, given, tmp_path):
     """With next to no learning rate a run ends with what it began from: here, a run's folder."""
     folders = [tmp_path / "first", tmp_path / "second"]
     for init_from, folder in zip((given, folders[0]), folders, strict=True):
         folder.mkdir()
         config = small(tiny, init_from=str(init_from), steps=2, learning_rate=1e-12)
-        train(config, data_of(Clips(config)), folder, jax.devices()[:1])
+        train(config, training_data(Clips(config)), folder, jax.devices()[:1])
     own = flat(load_params(folders[1])[1])
     for name, leaf in flat(load_params(given)[1]).items():
         np.testing.assert_allclose(own[name], leaf, atol=1e-9)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_time_constants_are_evenly_spaced_in_the_logarithm(cell):
+def test_time_constants_are_log_spaced(cell):
     """Half as much is left of a unit after log(2) times its constant, each layer has them all."""
     config = with_model(TINY, variant="seq", cell=cell, rnn_layers=2)
     plain = init_params(VideoToSound(config), jax.random.key(0))
@@ -180,12 +180,12 @@ def test_time_constants_are_evenly_spaced_in_the_logarithm(cell):
     assert apply_chrono_init(plain, config.model, None) is plain
 
 
-def test_a_memory_carries_the_gradient_of_what_is_far_back(tiny):
+def test_chrono_init_carries_gradients_far_back(tiny):
     """A first video frame reaches the encoder's state 400 frames on; plainly drawn, it does not."""
     reach = {}
     for ticks in (None, 400):
         config = with_model(small(tiny, chrono_init_max_ticks=ticks), variant="seq")
-        model, params = VideoToSound(config, "highest"), state_of(config).params
+        model, params = VideoToSound(config, "highest"), new_state(config).params
         random = np.random.default_rng(0)
         features = jnp.asarray(random.random((1, 400, config.model.feature_dim)), jnp.float32)
         carry, seen = initial_carry(model, params, 1), jnp.ones((1, 400), bool)
@@ -198,12 +198,13 @@ def test_a_memory_carries_the_gradient_of_what_is_far_back(tiny):
     assert reach[None] < 1e-12
 
 
-def test_an_lstm_s_gradient_does_not_blow_up_on_its_way_through_a_clip(tiny):
+@pytest.mark.slow
+def test_chrono_init_keeps_lstm_gradients_bounded(tiny):
     """With a frame tier as it is plainly drawn it is a hundred thousand times as large."""
     config = with_model(
         small(tiny, chrono_init_max_ticks=1000), cell="lstm", variant="unconditional"
     )
-    model, params = VideoToSound(config, "highest"), state_of(config).params
+    model, params = VideoToSound(config, "highest"), new_state(config).params
     plain = init_params(model, jax.random.key(0))["params"]["sample_rnn"]["frame_tier"]
     samples = 512 * config.model.big_frame_size
     noise = np.random.default_rng(0).normal(128, 12, (1, samples)).clip(0, 255)
@@ -225,16 +226,18 @@ def test_an_lstm_s_gradient_does_not_blow_up_on_its_way_through_a_clip(tiny):
 
 
 @pytest.mark.parametrize("ticks", [1, 2**23 + 1, 10**20])
-def test_a_memory_that_no_gate_can_have_is_refused(tiny, ticks):
-    with pytest.raises(InputError, match=f"memory_ticks is {ticks}: use 2 to 8388608, or leave"):
+def test_impossible_time_constant_is_refused(tiny, ticks):
+    with pytest.raises(
+        InputError, match=f"chrono_init_max_ticks is {ticks}: use 2 to 8388608, or leave"
+    ):
         small(tiny, chrono_init_max_ticks=ticks)
 
 
-def test_the_longest_memory_still_forgets():
+def test_longest_time_constant_still_forgets():
     kept = jax.jit(jax.nn.sigmoid)(jnp.log(jnp.float32(MAX_CHRONO_INIT_TICKS - 1)))
     assert float(kept) < 1
 
 
-def test_an_empty_beginning_is_refused(tiny):
-    with pytest.raises(InputError, match=r"begin_from is empty: give a \.safetensors file"):
+def test_empty_init_from_is_refused(tiny):
+    with pytest.raises(InputError, match=r"init_from is empty: give a \.safetensors file"):
         small(tiny, init_from="")

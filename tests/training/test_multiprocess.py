@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.training_clips import Clips, data_of, logged, losses, small
+from tests.training_clips import Clips, read_log, read_losses, small, training_data
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import TINY, Config
 from v2s_jax.run_folder import CHECKPOINTS
@@ -27,7 +27,7 @@ HEARTBEAT_SEC = 10
 STEPS = 100
 
 
-def config_of(steps: int, init_from: str | None = None) -> Config:
+def make_config(steps: int, init_from: str | None = None) -> Config:
     return small(
         TINY,
         steps=steps,
@@ -50,9 +50,9 @@ def child(
 ) -> None:
     """What the processes run; each writes down the clips that it has read."""
     connect(coordinator, int(processes), int(process), HEARTBEAT_SEC)
-    config = config_of(int(steps), init_from or None)
+    config = make_config(int(steps), init_from or None)
     clips = Clips(config, stop_before=int(stop_before) or None)
-    finished = train(config, data_of(clips), Path(workdir), validation=clips.validation)
+    finished = train(config, training_data(clips), Path(workdir), validation=clips.validation)
     (Path(workdir) / f"read-{process}.json").write_text(json.dumps(clips.read))
     print("finished" if finished.params_file else f"stopped at {finished.step}", flush=True)
 
@@ -71,7 +71,9 @@ class Processes:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-        code = "import sys; from tests.training.test_multiprocess import child; child(*sys.argv[1:])"
+        code = (
+            "import sys; from tests.training.test_multiprocess import child; child(*sys.argv[1:])"
+        )
         flags = f"--xla_force_host_platform_device_count={8 // processes}"
         self.workdir = workdir
         self.processes = []
@@ -122,16 +124,16 @@ def one_process(tmp_path_factory):
     """Folder and clips of the run in one process, on one device and on eight."""
     runs = {}
     for devices in (1, 8):
-        folder, clips = tmp_path_factory.mktemp("one"), Clips(config_of(STEPS))
+        folder, clips = tmp_path_factory.mktemp("one"), Clips(make_config(STEPS))
         used = jax.devices()[:devices]
-        train(config_of(STEPS), data_of(clips), folder, used, validation=clips.validation)
+        train(make_config(STEPS), training_data(clips), folder, used, validation=clips.validation)
         runs[devices] = folder, clips.read
     return runs
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
-def test_processes_equal_one(one_process, tmp_path, count):
+def test_processes_match_one(one_process, tmp_path, count):
     """1 x 1, 1 x 8, 2 x 4 and 4 x 2: the same clips at every step, losses within 1e-5 over 100
     updates, the same held-out bits."""
     run = Processes(tmp_path, count)
@@ -142,8 +144,8 @@ def test_processes_equal_one(one_process, tmp_path, count):
     read = [list(chain(*rows)) for rows in zip(*by_process, strict=True)]
     for folder, read_by_one in one_process.values():
         assert read == read_by_one
-        np.testing.assert_allclose(losses(tmp_path), losses(folder), rtol=1e-5)
-        for a, b in zip(logged(tmp_path), logged(folder), strict=True):
+        np.testing.assert_allclose(read_losses(tmp_path), read_losses(folder), rtol=1e-5)
+        for a, b in zip(read_log(tmp_path), read_log(folder), strict=True):
             assert a.keys() == b.keys()
             for name in a:
                 if name.startswith("held_out/"):
@@ -152,7 +154,7 @@ def test_processes_equal_one(one_process, tmp_path, count):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_of_two_processes_goes_on_bit_for_bit(tmp_path):
+def test_two_processes_resume_bit_for_bit(tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()
@@ -161,13 +163,13 @@ def test_a_stopped_run_of_two_processes_goes_on_bit_for_bit(tmp_path):
     assert newest(stopped) == 80
     run = Processes(stopped, 2)
     assert run.wait() == [0, 0]
-    assert "going on from step 80" in run.told(0)
+    assert "resuming from step 80" in run.told(0)
     assert_same_params(whole, stopped)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("process", [0, 1])
-def test_sigterm_to_one_of_two_ends_both_at_one_step(tmp_path, process):
+def test_sigterm_to_one_process_stops_both_at_the_same_step(tmp_path, process):
     run = Processes(tmp_path, 2, steps=100_000)
     run.wait_for_step(20)
     run.processes[process].send_signal(signal.SIGTERM)
@@ -178,7 +180,7 @@ def test_sigterm_to_one_of_two_ends_both_at_one_step(tmp_path, process):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("process", [0, 1])
-def test_a_lost_process_ends_the_other_with_a_message(tmp_path, process):
+def test_lost_process_ends_the_other(tmp_path, process):
     run = Processes(tmp_path, 2, steps=100_000)
     run.wait_for_step(20)
     run.processes[process].kill()
@@ -193,35 +195,35 @@ def test_a_lost_process_ends_the_other_with_a_message(tmp_path, process):
 
 
 @pytest.mark.slow
-def test_what_the_first_process_refuses_ends_all(tmp_path):
-    train(config_of(2), data_of(Clips(config_of(2))), tmp_path)
+def test_refusal_by_process_0_ends_all(tmp_path):
+    train(make_config(2), training_data(Clips(make_config(2))), tmp_path)
     run = Processes(tmp_path, 2)
     assert 0 not in run.wait()
     assert "training.steps: 100 != 2" in run.told(0)
-    assert "the first process could not begin" in run.told(1)
+    assert "process 0 could not start" in run.told(1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("init_from", ["first", "first/params.safetensors"])
-def test_two_processes_begin_from_another_run_as_one_does(tmp_path, init_from):
+def test_two_processes_warm_start_like_one(tmp_path, init_from):
     """The first process alone reads it, and hands it to the other."""
     first, by_one, by_two = (tmp_path / name for name in ("first", "by_one", "by_two"))
     for folder in (first, by_one, by_two):
         folder.mkdir()
-    train(config_of(20), data_of(Clips(config_of(20))), first)
+    train(make_config(20), training_data(Clips(make_config(20))), first)
     init_from = str(tmp_path / init_from)
-    config = config_of(2, init_from)
-    train(config, data_of(Clips(config)), by_one)
+    config = make_config(2, init_from)
+    train(config, training_data(Clips(config)), by_one)
     run = Processes(by_two, 2, steps=2, init_from=init_from)
     assert run.wait() == [0, 0], run.told(0)
     assert f"11 of 11 layers from {init_from}" in run.told(0)
     assert "layers from" not in run.told(1)
-    np.testing.assert_allclose(losses(by_two), losses(by_one), rtol=1e-5)
+    np.testing.assert_allclose(read_losses(by_two), read_losses(by_one), rtol=1e-5)
 
 
 @pytest.mark.slow
-def test_both_processes_end_when_what_they_begin_from_is_missing(tmp_path):
+def test_missing_init_from_ends_both_processes(tmp_path):
     run = Processes(tmp_path, 2, init_from=str(tmp_path / "none.safetensors"))
     assert 0 not in run.wait()
     assert "none.safetensors: no such checkpoint" in run.told(0)
-    assert "the first process could not begin" in run.told(1)
+    assert "process 0 could not start" in run.told(1)

@@ -13,16 +13,16 @@ import pytest
 
 from tests.conftest import random_params, with_model
 from tests.training_clips import (
+    APPEARANCE,
     APPEARANCE_DIM,
-    OF_APPEARANCE,
     SAMPLES,
     STATISTICS,
     VIDEO_FRAMES,
     Clips,
     compiled_bytes,
-    data_of,
-    losses,
+    read_losses,
     small,
+    training_data,
 )
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import PAPER, Config
@@ -37,9 +37,9 @@ from v2s_jax.training.step import (
     DeviceBatch,
     UpdateMetrics,
     chunks_per_clip,
-    first_window,
+    encoder_bptt_window,
+    steps_in_call,
     train_step,
-    updates_in_call,
 )
 from v2s_jax.types import Batch, FeatureStatistics, Statistics
 
@@ -51,34 +51,34 @@ def workdir(tmp_path):
     return folder
 
 
-def test_eight_devices_equal_one(tiny, tmp_path):
-    config = small(tiny, steps=100, log_every_steps=2, checkpoint_every_steps=100)
+def test_eight_devices_match_one(tiny, tmp_path):
+    config = small(tiny, steps=40, log_every_steps=2, checkpoint_every_steps=100)
     read, nats = {}, {}
     for count in (1, 8):
         clips = Clips(config)
         folder = tmp_path / str(count)
         folder.mkdir()
-        train(config, data_of(clips), folder, jax.devices()[:count])
-        read[count], nats[count] = clips.read, losses(folder)
-    assert len(nats[1]) == 50
+        train(config, training_data(clips), folder, jax.devices()[:count])
+        read[count], nats[count] = clips.read, read_losses(folder)
+    assert len(nats[1]) == 20
     assert read[1] == read[8]
     np.testing.assert_allclose(nats[8], nats[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
-def test_resume_equals_never_stopped(tiny, tmp_path, devices):
+def test_resumed_run_equals_uninterrupted_run(tiny, tmp_path, devices):
     """Bit for bit: parameters, optimiser and carry, with a checkpoint in the middle of a clip."""
     config = small(tiny, chunk_samples=512, steps_per_call=1, steps=12, checkpoint_every_steps=3)
     used = jax.devices()[:devices]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    train(config, data_of(Clips(config)), whole, used)
+    train(config, training_data(Clips(config)), whole, used)
     with pytest.raises(ConnectionAbortedError):
-        train(config, data_of(Clips(config, stop_before=2)), stopped, used)
+        train(config, training_data(Clips(config, stop_before=2)), stopped, used)
     assert sorted(p.name for p in (stopped / CHECKPOINTS).iterdir()) == ["3", "6"]
     again = Clips(config)
-    train(config, data_of(again), stopped, used)
+    train(config, training_data(again), stopped, used)
     assert again.read[0][0] == 1 * config.training.batch_clips  # step 6 lies in batch 1
     for a, b in zip(
         jax.tree.leaves(load_params(whole)[1]),
@@ -86,7 +86,7 @@ def test_resume_equals_never_stopped(tiny, tmp_path, devices):
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
-    assert losses(whole)[-1] == losses(stopped)[-1]
+    assert read_losses(whole)[-1] == read_losses(stopped)[-1]
 
 
 @pytest.mark.slow
@@ -103,16 +103,16 @@ def test_resume_on_another_number_of_devices(tiny, tmp_path):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     whole.mkdir()
     moved.mkdir()
-    train(config, data_of(Clips(config)), whole, jax.devices())
+    train(config, training_data(Clips(config)), whole, jax.devices())
     with pytest.raises(ConnectionAbortedError):
         stopping = Clips(config, stop_before=2)
-        train(config, data_of(stopping), moved, jax.devices())
-    train(config, data_of(Clips(config)), moved, jax.devices()[:1])
-    np.testing.assert_allclose(losses(moved)[-6:], losses(whole)[-6:], rtol=1e-5)
+        train(config, training_data(stopping), moved, jax.devices())
+    train(config, training_data(Clips(config)), moved, jax.devices()[:1])
+    np.testing.assert_allclose(read_losses(moved)[-6:], read_losses(whole)[-6:], rtol=1e-5)
 
 
 @pytest.mark.slow
-def test_one_batch_is_overfitted(tiny, workdir):
+def test_overfits_one_batch(tiny, workdir):
     """A tone per clip that appearance names: the loss falls far below the unigram's."""
     config = small(tiny, steps=400, learning_rate=5e-3, log_every_steps=100)
     time = np.arange(SAMPLES)
@@ -127,13 +127,13 @@ def test_one_batch_is_overfitted(tiny, workdir):
         while True:
             yield batch
 
-    train(config, data_of(same_batch), workdir, jax.devices()[:1])
+    train(config, training_data(same_batch), workdir, jax.devices()[:1])
     counts = np.bincount(levels.ravel(), minlength=256) / levels.size
     unigram = -np.sum(counts[counts > 0] * np.log(counts[counts > 0]))
-    assert losses(workdir)[-1] < unigram / 2
+    assert read_losses(workdir)[-1] < unigram / 2
 
 
-def test_not_a_number_stops_the_run(tiny, workdir):
+def test_nan_stops_the_run(tiny, workdir):
     config = small(tiny, steps=8, checkpoint_every_steps=2)
     clips = Clips(config)
 
@@ -146,34 +146,34 @@ def test_not_a_number_stops_the_run(tiny, workdir):
     with pytest.raises(
         InputError, match=r"nan at step 6 \(clips clip-16, clip-17, .*not_finite.*learning-rate"
     ):
-        train(config, data_of(poisoned), workdir, jax.devices()[:1])
+        train(config, training_data(poisoned), workdir, jax.devices()[:1])
     assert sorted(p.name for p in (workdir / CHECKPOINTS).iterdir()) == ["2", "4"]
 
 
-def test_another_config_is_refused(tiny, workdir):
+def test_other_config_is_refused(tiny, workdir):
     config = small(tiny, steps=2)
-    train(config, data_of(Clips(config)), workdir, jax.devices()[:1])
+    train(config, training_data(Clips(config)), workdir, jax.devices()[:1])
     other = small(tiny, steps=4, learning_rate=0.5)
     with pytest.raises(InputError, match=r"training.steps: 4 != 2; training.learning_rate: 0.5"):
-        train(other, data_of(Clips(other)), workdir, jax.devices()[:1])
+        train(other, training_data(Clips(other)), workdir, jax.devices()[:1])
 
 
-def test_batch_must_fit_the_devices(tiny, workdir):
+def test_batch_must_divide_over_devices(tiny, workdir):
     config = small(tiny, batch_clips=6, steps=2)
     with pytest.raises(InputError, match="batch_clips 6 cannot be split over 8 devices"):
-        train(config, data_of(Clips(config)), workdir, jax.devices())
+        train(config, training_data(Clips(config)), workdir, jax.devices())
 
 
-def test_steps_must_fill_calls(tiny, workdir):
+def test_steps_must_be_a_multiple_of_the_call(tiny, workdir):
     config = small(tiny, steps=3)
     with pytest.raises(InputError, match="steps 3 is not a multiple of the 2 updates"):
-        train(config, data_of(Clips(config)), workdir, jax.devices()[:1])
+        train(config, training_data(Clips(config)), workdir, jax.devices()[:1])
 
 
-def test_updates_in_call_divides_the_clip(tiny):
+def test_steps_in_call_divide_the_clip(tiny):
     config = small(tiny, chunk_samples=512, steps_per_call=8)
-    assert updates_in_call(config, 159_744) == 8
-    assert updates_in_call(config, 5 * 512) == 5
+    assert steps_in_call(config, 159_744) == 8
+    assert steps_in_call(config, 5 * 512) == 5
     assert chunks_per_clip(config, 159_744) == 312
     with pytest.raises(InputError, match="does not divide the data's 1000 samples"):
         chunks_per_clip(config, 1000)
@@ -190,7 +190,7 @@ def test_masked_nll_is_the_sum_over_the_mask():
     assert float(nll) == pytest.approx(-np.log(chosen[mask]).sum(), rel=1e-6)
 
 
-def test_learning_rate_falls_to_zero_at_the_end(tiny):
+def test_learning_rate_decays_to_zero(tiny):
     training = small(tiny, steps=10, decay_steps=4, learning_rate=1.0).training
     optimizer = make_optimizer(training)
     params = {"w": jnp.zeros(2)}
@@ -230,13 +230,13 @@ def first_update(config: Config, batch: Batch, params) -> tuple[Carry, UpdateMet
     state = init_state(model, STATISTICS)._replace(params=params)
     carry = initial_carry(model, params, len(batch.levels))
     arrays = DeviceBatch(*(jnp.asarray(x) for x in (batch.levels, batch.features, batch.mask)))
-    step = jax.jit(partial(train_step, model, 1, total=lambda tree: tree))
+    step = jax.jit(partial(train_step, model, 1, all_reduce_sum=lambda tree: tree))
     _, carry, metrics = step(state, carry, arrays)
     return carry, metrics
 
 
 @pytest.mark.parametrize("variant", ["seq", pytest.param("flow", marks=pytest.mark.slow)])
-def test_a_first_window_over_the_clip_is_plain_back_propagation(tiny, variant):
+def test_window_over_the_clip_equals_full_backpropagation(tiny, variant):
     """Chunk by chunk with recomputation: the same loss and gradient as in one piece."""
     config = small(tiny, chunk_samples=512, encoder_bptt_chunks=4, steps=4)
     config = with_model(config, variant=variant, motion_dim=APPEARANCE_DIM)
@@ -253,17 +253,18 @@ def test_a_first_window_over_the_clip_is_plain_back_propagation(tiny, variant):
     assert set(metrics.gradient_norm) >= {"all", "encoder", "sample_tier", "big_frame_tier"}
 
 
-def test_first_windows(tiny):
+def test_encoder_bptt_window(tiny):
     """The whole clip at most, and nothing to reach where there is no encoder."""
     seq = with_model(small(tiny), variant="seq")
     for wanted, window in ((0, 8), (1, 1), (3, 3), (9, 8)):
         training = dataclasses.replace(seq.training, encoder_bptt_chunks=wanted)
-        assert first_window(dataclasses.replace(seq, training=training), chunks=8) == window
-    assert first_window(with_model(seq, variant="frame"), chunks=8) == 1
+        assert encoder_bptt_window(dataclasses.replace(seq, training=training), chunks=8) == window
+    assert encoder_bptt_window(with_model(seq, variant="frame"), chunks=8) == 1
     assert PAPER.training.encoder_bptt_chunks == 1
 
 
-def test_the_update_after_a_first_window_goes_on_from_the_first_chunk(tiny):
+@pytest.mark.slow
+def test_carry_after_a_window_is_that_of_the_first_chunk(tiny):
     """The window looks ahead, but the carry it leaves is the one after a single chunk."""
     plain = small(tiny, chunk_samples=512, steps=4, encoder_bptt_chunks=1)
     plain = with_model(plain, variant="seq")
@@ -280,7 +281,7 @@ def test_the_update_after_a_first_window_goes_on_from_the_first_chunk(tiny):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_the_encoder_hears_of_later_chunks_through_the_first_window_only(tiny):
+def test_encoder_learns_from_later_chunks_only_through_the_window(tiny):
     """Plainly read, a sound that is silent in its first chunk teaches the encoder nothing of what
     comes later; a first window does."""
     norms = {}
@@ -305,7 +306,8 @@ def test_the_encoder_hears_of_later_chunks_through_the_first_window_only(tiny):
         ),
     ],
 )
-def test_variants_resume_bit_for_bit_and_over_eight_devices(tiny, tmp_path, changes):
+@pytest.mark.slow
+def test_variants_resume_bit_for_bit_and_match_on_eight_devices(tiny, tmp_path, changes):
     config = with_model(
         small(
             tiny,
@@ -326,37 +328,39 @@ def test_variants_resume_bit_for_bit_and_over_eight_devices(tiny, tmp_path, chan
         used = jax.devices()[:devices]
         if stops is not None:
             with pytest.raises(ConnectionAbortedError):
-                train(config, data_of(Clips(config, stops)), folder, used)
-        train(config, data_of(Clips(config)), folder, used)
+                train(config, training_data(Clips(config, stops)), folder, used)
+        train(config, training_data(Clips(config)), folder, used)
     for a, b in zip(
         jax.tree.leaves(load_params(folders["whole"])[1]),
         jax.tree.leaves(load_params(folders["stopped"])[1]),
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_allclose(losses(folders["one"]), losses(folders["whole"]), rtol=1e-5)
+    np.testing.assert_allclose(
+        read_losses(folders["one"]), read_losses(folders["whole"]), rtol=1e-5
+    )
 
 
-def test_a_standardising_model_wants_statistics(tiny):
-    with pytest.raises(InputError, match="standardises appearance: give the statistics"):
+def test_standardizing_model_needs_statistics(tiny):
+    with pytest.raises(InputError, match="standardizes appearance: give the statistics"):
         init_state(VideoToSound(small(tiny)), None)
     unconditional = with_model(small(tiny), variant="unconditional")
     assert "conditioning" not in init_state(VideoToSound(unconditional), None).params["params"]
 
 
-def test_motion_is_standardised_too(tiny):
+def test_motion_is_standardized(tiny):
     config = with_model(
         small(tiny), variant="flow", motion_dim=APPEARANCE_DIM, standardize_motion=True
     )
     other = Statistics(np.full(APPEARANCE_DIM, 0.25, np.float32), 0.5)
-    state = init_state(VideoToSound(config), FeatureStatistics(OF_APPEARANCE, other))
+    state = init_state(VideoToSound(config), FeatureStatistics(APPEARANCE, other))
     kept = state.params["params"]["conditioning"]
     np.testing.assert_array_equal(kept["motion_mean"], other.mean)
-    np.testing.assert_array_equal(kept["appearance_mean"], OF_APPEARANCE.mean)
+    np.testing.assert_array_equal(kept["appearance_mean"], APPEARANCE.mean)
     assert (kept["motion_scale"], kept["appearance_scale"]) == (0.5, np.float32(0.3))
 
 
-def test_updates_are_adam_s_with_each_gradient_element_clipped():
+def test_update_is_adam_with_elementwise_clipping():
     """Three updates of SampleRNN's optimiser in float64; gradients within and beyond [-1, 1]."""
     optimizer = make_optimizer(PAPER.training)
     gradients = np.array([[5.0, -0.2, 1.0], [-3.0, 0.1, 0.5], [0.4, -9.0, 0.0]])
@@ -373,7 +377,7 @@ def test_updates_are_adam_s_with_each_gradient_element_clipped():
 
 
 @pytest.mark.slow
-def test_memory_of_a_window_over_the_clip_is_that_of_one_chunk(tiny):
+def test_window_needs_the_memory_of_one_chunk(tiny):
     """Carries aside: 64 chunks take what one does, where one piece of them takes fifty times it."""
 
     def with_window(chunk_samples: int, chunks: int) -> Config:
@@ -391,7 +395,7 @@ def test_memory_of_a_window_over_the_clip_is_that_of_one_chunk(tiny):
     assert piece > 20 * window
 
 
-def test_a_log_that_goes_on_forgets_what_came_after(tmp_path):
+def test_resumed_log_drops_later_lines(tmp_path):
     """Later steps are made again; the line that a kill cut off goes too."""
     lines = [json.dumps({"step": step}) for step in (2, 4, 6)]
     (tmp_path / METRICS_FILE).write_text("\n".join(lines) + '\n{"step": 8')

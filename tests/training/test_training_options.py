@@ -1,7 +1,7 @@
 """What changes the course of training, its memory or its speed: each held to the plain run."""
 
 import dataclasses
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,9 @@ from tests.training_clips import (
     VIDEO_FRAMES,
     Clips,
     compiled_bytes,
-    data_of,
-    losses,
+    read_losses,
     small,
+    training_data,
 )
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import PAPER, Config
@@ -35,6 +35,7 @@ from v2s_jax.training.state import (
 from v2s_jax.training.step import DeviceBatch, train_step
 
 
+@cache
 def after_updates(config: Config, updates: int = 1) -> tuple[TrainState, np.ndarray, np.ndarray]:
     """State, last carry of the coarsest tier and losses after updates of one batch."""
     model = VideoToSound(config, config.training.precision)
@@ -43,7 +44,7 @@ def after_updates(config: Config, updates: int = 1) -> tuple[TrainState, np.ndar
     carry = initial_carry(model, params, config.training.batch_clips)
     batch = Clips(config).batch(0)
     arrays = DeviceBatch(*(jnp.asarray(x) for x in (batch.levels, batch.features, batch.mask)))
-    step = jax.jit(partial(train_step, model, updates, total=lambda tree: tree))
+    step = jax.jit(partial(train_step, model, updates, all_reduce_sum=lambda tree: tree))
     state, carry, metrics = step(state, carry, arrays)
     return state, np.asarray(carry.big_frame), np.asarray(metrics.nll)
 
@@ -58,9 +59,9 @@ def close(config: Config, other: Config, rtol: float) -> None:
         np.testing.assert_allclose(another, one, atol=rtol * float(np.abs(one).max()) + 1e-9)
 
 
-@pytest.mark.parametrize("variant", ["frame", "seq"])
+@pytest.mark.parametrize("variant", ["frame", pytest.param("seq", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("option", [{"grad_accum_steps": 4}, {"remat": True}], ids=str)
-def test_what_saves_memory_changes_nothing(tiny, option, variant):
+def test_memory_savers_change_nothing(tiny, option, variant):
     """Losses, gradients (Adam's first moments) and the carry, to rounding."""
     plain = with_model(small(tiny, chunk_samples=512, steps=4), variant=variant)
     saving = dataclasses.replace(plain, training=dataclasses.replace(plain.training, **option))
@@ -68,7 +69,7 @@ def test_what_saves_memory_changes_nothing(tiny, option, variant):
 
 
 @pytest.mark.slow
-def test_what_saves_memory_does(tiny):
+def test_memory_savers_save_memory(tiny):
     plain, parts, again = (
         compiled_bytes(small(tiny, chunk_samples=SAMPLES, **option), VIDEO_FRAMES)
         for option in ({}, {"grad_accum_steps": 4}, {"remat": True})
@@ -78,13 +79,13 @@ def test_what_saves_memory_does(tiny):
     assert again < plain / 1.2
 
 
-def test_a_batch_must_fit_the_micro_batches(tiny, tmp_path):
+def test_batch_must_divide_into_micro_batches(tiny, tmp_path):
     config = small(tiny, grad_accum_steps=3, steps=2)
     with pytest.raises(InputError, match="over 1 devices x 3 micro-batches: use a multiple of 3"):
-        train(config, data_of(Clips(config)), tmp_path, jax.devices()[:1])
+        train(config, training_data(Clips(config)), tmp_path, jax.devices()[:1])
 
 
-def test_bfloat16_products_and_their_gradients():
+def test_bfloat16_matmul_and_its_gradients():
     """Factors rounded, products summed in float32, in both directions; float32 in and out."""
     random = np.random.default_rng(0)
     x = jnp.asarray(random.normal(size=(5, 3, 257)), jnp.float32)
@@ -104,7 +105,7 @@ def test_bfloat16_products_and_their_gradients():
     assert float(jnp.abs(given - matmul(x, kernel, "highest")).max()) > 1e-3
 
 
-def test_bfloat16_stays_near_float32(tiny):
+def test_bfloat16_is_close_to_float32(tiny):
     """Parameters and moments stay float32; the first losses differ by rounding."""
     exact = small(tiny, chunk_samples=512, steps=4)
     training = dataclasses.replace(exact.training, precision="bfloat16")
@@ -116,7 +117,7 @@ def test_bfloat16_stays_near_float32(tiny):
     assert {leaf.dtype for leaf in kept} == {jnp.dtype(jnp.float32)}
 
 
-def test_average_of_parameters(tiny):
+def test_ema_of_parameters(tiny):
     """a <- d a + (1 - d) p after every update."""
     training = small(tiny, ema_decay=0.75, steps=4).training
     params = {"w": jnp.array([1.0, -2.0])}
@@ -125,32 +126,32 @@ def test_average_of_parameters(tiny):
     for _ in range(3):
         state = apply_gradients(training, state, {"w": jnp.array([0.5, -0.25])})
         expected = 0.75 * expected + 0.25 * np.asarray(state.params["w"])
-        np.testing.assert_allclose(state.average["w"], expected, rtol=1e-6)
-    assert state.result is state.average
+        np.testing.assert_allclose(state.ema_params["w"], expected, rtol=1e-6)
+    assert state.eval_params is state.ema_params
 
 
-def test_without_an_average_there_is_none(tiny):
+def test_no_ema_by_default(tiny):
     state = init_state(VideoToSound(small(tiny)), STATISTICS)
-    assert state.average is None and state.result is state.params
+    assert state.ema_params is None and state.eval_params is state.params
 
 
-def test_the_average_is_what_a_run_is_for(tiny, tmp_path):
+def test_ema_is_saved_and_resumes(tiny, tmp_path):
     """It goes into the file and into what a checkpoint is sounded with, and resumes."""
     config = small(tiny, ema_decay=0.9, steps=8, checkpoint_every_steps=4)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()
-    train(config, data_of(Clips(config)), whole, jax.devices()[:1])
+    train(config, training_data(Clips(config)), whole, jax.devices()[:1])
     with pytest.raises(ConnectionAbortedError):
         stopping = Clips(config, stop_before=3)
-        train(config, data_of(stopping), stopped, jax.devices()[:1])
-    train(config, data_of(Clips(config)), stopped, jax.devices()[:1])
+        train(config, training_data(stopping), stopped, jax.devices()[:1])
+    train(config, training_data(Clips(config)), stopped, jax.devices()[:1])
     from_run, from_stopped = load_params(whole)[1], load_params(stopped)[1]
     from_file = load_params(whole / "params.safetensors")[1]
     plain = small(tiny, steps=8)
     other = tmp_path / "plain"
     other.mkdir()
-    train(plain, data_of(Clips(plain)), other, jax.devices()[:1])
+    train(plain, training_data(Clips(plain)), other, jax.devices()[:1])
     moved = 0.0
     for a, b, c, p in zip(
         *map(jax.tree.leaves, (from_run, from_stopped, from_file, load_params(other)[1])),
@@ -162,7 +163,7 @@ def test_the_average_is_what_a_run_is_for(tiny, tmp_path):
     assert moved > 1e-4  # the average lags behind the parameters of the same run
 
 
-def test_learning_rate_rises_stays_and_falls(tiny):
+def test_learning_rate_schedule(tiny):
     training = small(tiny, steps=12, warmup_steps=4, decay_steps=4, learning_rate=1.0).training
     rate = learning_rate(training)
     rates = [float(rate(step)) for step in range(13)]
@@ -171,11 +172,11 @@ def test_learning_rate_rises_stays_and_falls(tiny):
     np.testing.assert_allclose([rates[10], rates[12]], [0.5, 0.0], atol=1e-6)
 
 
-def test_the_paper_s_rate_is_constant():
+def test_paper_learning_rate_is_constant():
     assert learning_rate(PAPER.training) == 1e-3
 
 
-def test_a_short_run_has_room_for_its_rise_only_before_its_fall(tiny):
+def test_warmup_ends_where_decay_begins(tiny):
     training = small(tiny, steps=6, warmup_steps=10, decay_steps=4, learning_rate=1.0).training
     rate = learning_rate(training)
     np.testing.assert_allclose(
@@ -184,14 +185,14 @@ def test_a_short_run_has_room_for_its_rise_only_before_its_fall(tiny):
 
 
 @pytest.mark.slow
-def test_bfloat16_learns_as_float32_does(tiny, tmp_path):
+def test_bfloat16_loss_curve_matches_float32(tiny, tmp_path):
     """The loss curve of a run beside that in float32: within 1 % at every logged step."""
     curves = {}
     for precision in ("highest", "bfloat16"):
         config = small(tiny, steps=200, log_every_steps=20, precision=precision)
         folder = tmp_path / precision
         folder.mkdir()
-        train(config, data_of(Clips(config)), folder, jax.devices()[:1])
-        curves[precision] = losses(folder)
+        train(config, training_data(Clips(config)), folder, jax.devices()[:1])
+        curves[precision] = read_losses(folder)
     np.testing.assert_allclose(curves["bfloat16"], curves["highest"], rtol=1e-2)
     assert curves["bfloat16"][-1] < 0.8 * curves["bfloat16"][0]

@@ -10,13 +10,13 @@ from etils import epath
 from matplotlib.image import imread
 from tensorboardX.proto.event_pb2 import Event
 
-from tests.training_clips import CATEGORIES, STATISTICS, Clips, data_of, logged, small
+from tests.training_clips import CATEGORIES, STATISTICS, Clips, read_log, small, training_data
 from v2s_jax.checkpoints import BEST_PARAMS_FILE, load_params
 from v2s_jax.datasets import ClipRecord
 from v2s_jax.datasets.tfrecord import open_index
 from v2s_jax.evaluation import AudioLogger
-from v2s_jax.evaluation.likelihood import Scorer, Sound
-from v2s_jax.figures import sound_picture
+from v2s_jax.evaluation.scorer import Scorer, ScorerInput
+from v2s_jax.figures import waveform_image
 from v2s_jax.model import VideoToSound
 from v2s_jax.run_folder import CHECKPOINTS
 from v2s_jax.training.checkpoint import UNSCORED, Checkpoint, Checkpointer
@@ -30,9 +30,9 @@ from v2s_jax.types import Batch
 RATE_HZ = 16_000
 
 
-@pytest.mark.parametrize("devices", [1, 8])
-def test_held_out_bits_are_those_of_the_scorer(tiny, devices):
-    """For all clips and for each category, by the independent door of likelihood.py."""
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
+def test_held_out_bits_match_the_scorer(tiny, devices):
+    """For all clips and for each category, computed independently by the evaluation package."""
     config = small(tiny)
     parallel = DataParallel(VideoToSound(config, "highest"), 2, jax.devices()[:devices])
     params = init_state(VideoToSound(config), STATISTICS).params
@@ -45,7 +45,7 @@ def test_held_out_bits_are_those_of_the_scorer(tiny, devices):
         for row, category in enumerate(batch.categories):
             own = int(batch.mask[row].sum())
             frames = config.clock.video_frames(own)
-            score = scorer.score(Sound(batch.levels[row, :own], batch.features[row, :frames]))
+            score = scorer.score(ScorerInput(batch.levels[row, :own], batch.features[row, :frames]))
             bits[category] += score.bits
             samples[category] += own
     for category in CATEGORIES:
@@ -56,7 +56,7 @@ def test_held_out_bits_are_those_of_the_scorer(tiny, devices):
     assert found["held_out/nats_per_sample"] == pytest.approx(expected * np.log(2), rel=1e-5)
 
 
-def test_rows_that_are_all_padding_count_for_nothing(tiny):
+def test_padding_rows_do_not_count(tiny):
     config = small(tiny)
     parallel = DataParallel(VideoToSound(config, "highest"), 2, jax.devices()[:1])
     params = parallel.replicate(init_state(VideoToSound(config), STATISTICS).params)
@@ -86,7 +86,7 @@ def test_rows_that_are_all_padding_count_for_nothing(tiny):
     assert halves == pytest.approx(doubles, rel=1e-6)
 
 
-def test_a_run_is_scored_at_its_steps_and_keeps_its_best(tiny, tmp_path):
+def test_run_is_evaluated_and_keeps_its_best_checkpoint(tiny, tmp_path):
     """Held-out noise of another kind gets dearer as the run learns: the first is the best."""
     config = small(
         tiny,
@@ -101,8 +101,8 @@ def test_a_run_is_scored_at_its_steps_and_keeps_its_best(tiny, tmp_path):
         levels=np.where(np.arange(2048) % 64 < 32, 10, 240).astype(np.uint8)[None].repeat(8, 0)
     )
     validation = clips.validation._replace(open=lambda rows: [tones])
-    train(config, data_of(clips), tmp_path, jax.devices()[:1], validation=validation)
-    bits = {line["step"]: line[EVAL_BITS] for line in logged(tmp_path) if EVAL_BITS in line}
+    train(config, training_data(clips), tmp_path, jax.devices()[:1], validation=validation)
+    bits = {line["step"]: line[EVAL_BITS] for line in read_log(tmp_path) if EVAL_BITS in line}
     assert list(bits) == [8, 16, 24, 32, 40]
     best = min(bits, key=bits.__getitem__)
     assert best != 40, bits
@@ -116,7 +116,7 @@ def test_a_run_is_scored_at_its_steps_and_keeps_its_best(tiny, tmp_path):
     assert found[EVAL_BITS] == pytest.approx(bits[best], rel=2e-3)  # half precision
 
 
-def test_the_best_is_remembered_by_the_checkpoints(tiny, tmp_path):
+def test_checkpoints_remember_the_best_bits(tiny, tmp_path):
     config = small(tiny, keep_checkpoints=2)
 
     def saved_at(step: int) -> Checkpoint:
@@ -133,25 +133,25 @@ def test_the_best_is_remembered_by_the_checkpoints(tiny, tmp_path):
     assert sorted(p.name for p in (tmp_path / CHECKPOINTS).iterdir()) == ["2", "4", "5"]
 
 
-def test_a_run_without_evaluations_has_no_best(tiny, tmp_path):
+def test_no_best_without_evaluations(tiny, tmp_path):
     config = small(tiny, steps=4)
-    train(config, data_of(Clips(config)), tmp_path, jax.devices()[:1])
+    train(config, training_data(Clips(config)), tmp_path, jax.devices()[:1])
     assert not (tmp_path / BEST_PARAMS_FILE).exists()
-    assert not any(EVAL_BITS in line for line in logged(tmp_path))
+    assert not any(EVAL_BITS in line for line in read_log(tmp_path))
 
 
-def test_sounds_and_their_pictures_go_to_tensorboard(tiny, tmp_path):
+def test_audio_and_images_go_to_tensorboard(tiny, tmp_path):
     config = small(tiny, steps=4, eval_every_steps=4)
     tone = 0.5 * np.sin(np.arange(RATE_HZ // 4) * 2 * np.pi * 1_000 / RATE_HZ).astype(np.float32)
     clips = Clips(config)
 
     def sample_fn(params) -> list[AudioSample]:
         assert set(params) == {"params"}
-        return [AudioSample("drum-7", tone, RATE_HZ, sound_picture(tone, RATE_HZ, "drum-7"))]
+        return [AudioSample("drum-7", tone, RATE_HZ, waveform_image(tone, RATE_HZ, "drum-7"))]
 
     train(
         config,
-        data_of(clips),
+        training_data(clips),
         tmp_path,
         jax.devices()[:1],
         validation=clips.validation,
@@ -174,7 +174,7 @@ def test_sounds_and_their_pictures_go_to_tensorboard(tiny, tmp_path):
     assert drawn.shape[2] == 3 and drawn.std() > 0.05
 
 
-def test_a_listener_sounds_the_beginning_the_same_each_time(tiny):
+def test_audio_logger_is_deterministic(tiny):
     config = small(tiny, log_audio_sec=0.1)
     random = np.random.default_rng(0)
     records = [
@@ -196,4 +196,4 @@ def test_a_listener_sounds_the_beginning_the_same_each_time(tiny):
         assert a.waveform.shape == (1_600,)
         np.testing.assert_array_equal(a.waveform, c.waveform)
         assert (a.waveform != b.waveform).any()
-        assert a.picture.ndim == 3 and a.picture.shape[2] == 3 and a.picture.std() > 10
+        assert a.image.ndim == 3 and a.image.shape[2] == 3 and a.image.std() > 10

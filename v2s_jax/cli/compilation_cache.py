@@ -1,8 +1,8 @@
-"""Programs that were compiled once are found again: JAX's persistent compilation cache.
+"""JAX's persistent compilation cache, in the user's cache folder.
 
-It lies in the user's cache folder, apart for each kind of processor, since XLA's programs for a
-CPU use what it can do. A program is found by its computation, its compiler's version and options,
-and its devices, so another checkpoint of the same sizes finds it too.
+There is one folder per kind of processor, since XLA compiles for the CPU's instruction set. The key
+is the computation, the compiler and its options, and the devices: another checkpoint of the same
+sizes uses the same entry.
 """
 
 import jax
@@ -12,11 +12,11 @@ from v2s_jax.io import cache_dir, check_writable
 from v2s_jax.kernels.build import processor_digest
 
 MIN_COMPILE_SEC = 0.1
-"""What compiles faster than that is compiled again; JAX's own limit, 1 s, leaves most out."""
+"""Faster compilations are not cached; JAX's default of 1 s leaves out most of ours."""
 
 
 def enable_compilation_cache() -> None:
-    """Use the cache from now on, unless its folder cannot be written or JAX has one already."""
+    """Use the cache from now on, unless JAX has one already or the folder cannot be written."""
     if jax.config.values["jax_compilation_cache_dir"]:
         return
     folder = cache_dir() / f"compiled-{processor_digest()}"

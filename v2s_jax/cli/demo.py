@@ -1,7 +1,7 @@
-"""A local page to try the models: drop a video, hear what a model makes of it.
+"""A web page on this machine to try the models: upload a video, get it back with audio.
 
-Only this machine can open it (127.0.0.1), and nothing is sent anywhere. Videos and sounds lie in a
-temporary folder that goes when the program ends.
+The page can only be opened on this machine (127.0.0.1), and no data leaves it. Videos and results
+are kept in a temporary folder until the program ends.
 """
 
 import os
@@ -9,42 +9,51 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from v2s_jax import media
-from v2s_jax.checkpoints import load_params
+from v2s_jax.checkpoints import load_params, unique_model_name
 from v2s_jax.cli.device import use_device
 from v2s_jax.config import MAX_SEED
-from v2s_jax.errors import InputError
-from v2s_jax.evaluation.model_names import unique_model_name
+from v2s_jax.errors import InputError, require_extra
 from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.pretrained import PRETRAINED
-from v2s_jax.sonification import sonify
+from v2s_jax.sonification import SampleOptions, sonify
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 HOST = "127.0.0.1"
-TEMPERATURES = (0.1, 1.5)
-"""From nearly silent certainty to noise (ours)."""
+MIN_TEMPERATURE, MAX_TEMPERATURE, TEMPERATURE_STEP = 0.1, 1.5, 0.05
+"""Range of the slider (ours): from almost silent to noise."""
 BYTES_PER_MB = 10**6
-STEP = 0.05
-"""Of the slider of the temperature."""
+
+INTRODUCTION = """# v2s_jax: sound for silent video
+
+Choose a video and press **Generate**: the model looks at the video frames and generates the audio,
+sample by sample. You get the video with this audio, the audio itself, and a figure of both.
+
+The pretrained models were trained on synthetic videos of ten categories, such as drums and water.
+They do not know real videos. Everything stays on this machine."""
 
 
 @dataclass(frozen=True)
 class DemoArgs:
-    """What demo.py takes."""
+    """Arguments of `v2s demo`."""
 
     checkpoint: tuple[Path, ...] = tuple(PRETRAINED.values())
-    """Models to choose from: .safetensors files, the --workdir of training runs, or frame, seq or
-    flow, which ship; all that ship unless given."""
+    """Models to choose from: .safetensors files, the --workdir of training runs, or the pretrained
+    models frame, seq and flow; by default the pretrained models."""
     port: int = 7860
-    """Port of the page; 0 takes any that is free."""
+    """Port of the page; 0 takes any free one."""
     max_mb: int = 100
     """Largest video, in MB."""
     max_sec: float = 60.0
     """Longest video, in seconds."""
     device: str | None = None
-    """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
+    """Platform to run on: cpu, gpu or tpu; the best one available by default."""
     no_browser: bool = False
     """Do not open the page in a browser."""
 
@@ -58,22 +67,31 @@ class DemoArgs:
 def main() -> None:
     """Serve the page until Ctrl-C."""
     args = tyro.cli(DemoArgs, prog="v2s demo", description=__doc__)
+    require_extra("demo", "gradio")
     use_device(args.device)
+    models = name_models(args.checkpoint)
     with tempfile.TemporaryDirectory(prefix="v2s_jax-demo-") as folder:
-        serve(args, Path(folder))
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "page")
+        serve(build_page(args, models, Path(folder)), args)
 
 
-def serve(args: DemoArgs, folder: Path) -> None:
-    """Serve the page; everything that is uploaded and made lies in `folder`.
+def name_models(checkpoints: Sequence[Path]) -> dict[str, Path]:
+    """Return checkpoints by their names on the page; raise InputError if one cannot be read."""
+    names: list[str] = []
+    models = {}
+    for path in checkpoints:
+        config, _ = load_params(path)
+        names.append(unique_model_name(path, names))
+        models[f"{names[-1]} ({config.model.variant}, {config.extractor})"] = path
+    return models
 
-    Raises InputError when a checkpoint cannot be read, or the port is taken.
-    """
-    models = named_models(args.checkpoint)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
-    import gradio as gr
 
-    def sound(
+def build_page(args: DemoArgs, models: dict[str, Path], folder: Path) -> "gr.Blocks":
+    """Build the page; its results are written to `folder`."""
+    import gradio as gr  # slow, and reads its environment variables
+
+    def generate(
         video: str | None,
         model: str,
         seed: float,
@@ -81,34 +99,44 @@ def serve(args: DemoArgs, folder: Path) -> None:
         _: object = gr.Progress(track_tqdm=True),
     ) -> tuple[str, str, str]:
         try:
-            return _sound(video, models[model], int(seed), temperature, args.max_sec, folder)
+            options = SampleOptions(
+                checkpoint=models[model], seed=int(seed), temperature=temperature
+            )
+            return _generate(video, options, args.max_sec, folder)
         except InputError as error:
             raise gr.Error(str(error), duration=None) from error
 
     with gr.Blocks(title="v2s_jax", analytics_enabled=False) as page:
-        gr.Markdown("# v2s_jax: sound for silent video")
+        gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column():
                 video = gr.Video(label=f"Video, up to {args.max_sec:g} s", sources=["upload"])
                 model = gr.Dropdown([*models], value=next(iter(models)), label="Model")
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
-                temperature = gr.Slider(*TEMPERATURES, value=1.0, step=STEP, label="Temperature")
-                button = gr.Button("Sound it", variant="primary", elem_id="sound")
-                gr.Examples(
-                    [[str(EXAMPLE_VIDEO)]], [video], label="An example", cache_examples=False
+                temperature = gr.Slider(
+                    MIN_TEMPERATURE,
+                    MAX_TEMPERATURE,
+                    value=1.0,
+                    step=TEMPERATURE_STEP,
+                    label="Temperature (lower is more predictable)",
                 )
+                button = gr.Button("Generate", variant="primary", elem_id="generate")
+                gr.Examples([[str(EXAMPLE_VIDEO)]], [video], label="Example", cache_examples=False)
             with gr.Column():
-                generated = gr.Video(label="With its sound", elem_id="sounded")
-                wav = gr.Audio(label="The sound alone", type="filepath", elem_id="wav")
-                figure = gr.Image(
-                    label="Key frames over waveform and spectrogram", elem_id="figure"
-                )
+                generated = gr.Video(label="Video with generated audio", elem_id="generated")
+                wav = gr.Audio(label="Audio", type="filepath", elem_id="wav")
+                figure = gr.Image(label="Key frames, waveform and spectrogram", elem_id="figure")
         button.click(
-            sound,
+            generate,
             [video, model, seed, temperature],
             [generated, wav, figure],
-            concurrency_limit=1,  # those who come meanwhile wait in a queue, and see their place
+            concurrency_limit=1,  # further requests wait in a queue, and see their position
         )
+    return page
+
+
+def serve(page: "gr.Blocks", args: DemoArgs) -> None:
+    """Serve the page until Ctrl-C; raise InputError if the port is taken."""
     try:
         page.queue().launch(
             server_name=HOST,
@@ -122,34 +150,24 @@ def serve(args: DemoArgs, folder: Path) -> None:
         )
     except OSError as error:
         raise InputError(f"--port {args.port}: is taken: choose another one, or 0") from error
-    print(f"http://{HOST}:{page.server_port} (Ctrl-C ends it)", flush=True)
+    print(f"http://{HOST}:{page.server_port} (stop with Ctrl-C)", flush=True)
     page.block_thread()
 
 
-def named_models(checkpoints: Sequence[Path]) -> dict[str, Path]:
-    """Return checkpoints by what the page calls them; raise InputError for one that is none."""
-    names: list[str] = []
-    models = {}
-    for path in checkpoints:
-        config, _ = load_params(path)
-        names.append(unique_model_name(path, names))
-        models[f"{names[-1]} ({config.model.variant}, {config.extractor})"] = path
-    return models
-
-
-def _sound(
-    video: str | None, checkpoint: Path, seed: int, temperature: float, max_sec: float, folder: Path
+def _generate(
+    video: str | None, options: SampleOptions, max_sec: float, folder: Path
 ) -> tuple[str, str, str]:
-    """Return the video with its sound, the sound, and the picture of both."""
+    """Return the files of the video with generated audio, the audio, and the figure."""
     if video is None:
-        raise InputError("no video yet: drop one first")
+        raise InputError("no video yet: choose one first")
     path = Path(video)
-    lasts = media.probe(path).duration_sec
-    if lasts > max_sec:
-        raise InputError(f"{path.name}: lasts {float(lasts):.1f} s: use at most {max_sec:g} s")
-    out = Path(tempfile.mkdtemp(dir=folder))
-    report = sonify(path, out, checkpoint=checkpoint, seed=seed, temperature=temperature)
+    duration_sec = media.probe(path).duration_sec
+    if duration_sec > max_sec:
+        raise InputError(
+            f"{path.name}: lasts {float(duration_sec):.1f} s: use at most {max_sec:g} s"
+        )
+    report = sonify(path, tempfile.mkdtemp(dir=folder), options)
     if report.failed:
         raise InputError(next(iter(report.failed.values())))
-    (made,) = report.generated
-    return str(made.video), str(made.wav), str(made.figure)
+    (files,) = report.generated
+    return str(files.video), str(files.wav), str(files.figure)

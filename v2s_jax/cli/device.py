@@ -1,4 +1,4 @@
-"""Choosing the platform that JAX runs on."""
+"""Choice of the platform that JAX runs on."""
 
 import jax
 
@@ -8,10 +8,10 @@ PLATFORMS = ("cpu", "gpu", "tpu")
 
 
 def use_device(platform: str | None) -> None:
-    """Make JAX run on `platform`; with None it takes the best one there is.
+    """Make JAX run on `platform`; None: the best one available.
 
-    Must come before the first computation. Raises InputError for an unknown platform, or one
-    that this machine does not have.
+    Must be called before the first computation. Raises InputError for an unknown platform, and for
+    one that this machine does not have.
     """
     if platform is None:
         return
@@ -22,6 +22,6 @@ def use_device(platform: str | None) -> None:
         jax.devices()
     except RuntimeError as error:
         raise InputError(
-            f"--device {platform}: JAX finds none here: install jax with support for it, or use "
+            f"--device {platform}: JAX finds none: install jax with support for it, or use "
             "--device cpu"
         ) from error

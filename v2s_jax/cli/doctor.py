@@ -1,6 +1,6 @@
-"""What this machine lacks, and how to mend it: `python -m v2s_jax.cli.doctor`.
+"""`v2s doctor`: check this machine and say how to fix what is missing.
 
-Nothing but the standard library is imported before it is known to be there.
+Imports only the standard library at the top, so that it runs where packages are missing.
 """
 
 import importlib.metadata
@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,94 +18,132 @@ from typing import Literal
 from v2s_jax.errors import InputError
 from v2s_jax.pretrained import PRETRAINED
 
-PYTHON_NEEDED = (3, 11)
-DISK_NEEDED_GB = 2.0
-"""A demo data set, a run and what it sounds take about 1 GB (ours)."""
+MIN_PYTHON = (3, 11)
+MIN_DISK_GB = 2.0
+"""A small dataset, a run and its audio take about 1 GB (measured)."""
 BYTES_PER_GB = 10**9
 TPU_NODES = ("/dev/accel0", "/dev/vfio/0")
-LACKING_CODE = 1
+MISSING_CODE = 1
+EXTRAS = {
+    "data": "v2s prepare",
+    "vgg": "--extractor vgg19",
+    "eval": "v2s evaluate, v2s study, v2s annotate",
+    "demo": "v2s demo",
+    "gcp": "gs:// paths, Dataflow",
+}
+"""Extras of pyproject.toml that commands need, and which commands."""
 
-State = Literal["ok", "lacking", "optional"]
+State = Literal["ok", "missing", "optional"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
-    what: str
-    found: str
-    mend: str | None = None
+    name: str
+    result: str
+    fix: str | None = None
     """What to do; None where nothing is wrong."""
-    optional: bool = False
-    """Only a part of the program wants it."""
+    is_optional: bool = False
+    """Only some commands or options need it."""
 
     @property
     def state(self) -> State:
-        """Whether it is there; what is optional may lack."""
-        if self.mend is None:
+        """Whether it is there."""
+        if self.fix is None:
             return "ok"
-        return "optional" if self.optional else "lacking"
+        return "optional" if self.is_optional else "missing"
 
 
-def _pip(what: str) -> str:
-    return f"{sys.executable} -m pip install {what}"
+def _pip(arguments: str) -> str:
+    return f"{sys.executable} -m pip install {arguments}"
 
 
 def python() -> Iterator[Finding]:
     """Check the version of Python."""
-    found = ".".join(map(str, sys.version_info[:3]))
-    needed = ".".join(map(str, PYTHON_NEEDED))
-    is_old = sys.version_info[:2] < PYTHON_NEEDED
-    yield Finding("Python", found, f"install Python {needed} or newer" if is_old else None)
+    version = ".".join(map(str, sys.version_info[:3]))
+    required = ".".join(map(str, MIN_PYTHON))
+    is_old = sys.version_info[:2] < MIN_PYTHON
+    yield Finding("Python", version, f"install Python {required} or newer" if is_old else None)
 
 
-def packages(requirements: Path | None = None) -> Iterator[Finding]:
-    """Check that what the program needs is installed, in versions that it is tested with."""
+def packages() -> Iterator[Finding]:
+    """Check that the packages of the core are installed, in supported versions."""
+    required = _requirements("")
+    problems = _problems(required)
+    if problems:
+        fix = _pip(" ".join(shlex.quote(requirement) for requirement in problems))
+        yield Finding("packages", "; ".join(problems.values()), fix)
+    else:
+        yield Finding("packages", f"all {len(required)} of the core")
+
+
+def extras() -> Iterator[Finding]:
+    """Check which optional packages are installed, and name the commands that need them."""
+    core = set(_requirements(""))
+    for extra, commands in EXTRAS.items():
+        problems = _problems([one for one in _requirements(extra) if one not in core])
+        name = f"extra {extra}"
+        if problems:
+            result = f"{'; '.join(problems.values())} (for {commands})"
+            yield Finding(name, result, _pip(f"'v2s_jax[{extra}]'"), is_optional=True)
+        else:
+            yield Finding(name, f"installed (for {commands})")
+
+
+def _requirements(extra: str) -> list[str]:
+    """Return the requirements of the installed v2s_jax that apply here, with those of `extra`."""
     from packaging.requirements import Requirement
 
-    if requirements is None:
-        lines = importlib.metadata.requires("v2s_jax") or []
-    else:
-        lines = [line.partition("#")[0].strip() for line in requirements.read_text().splitlines()]
-    wanted = [Requirement(line) for line in lines if line]
-    wanted = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
-    wrong, mends = [], []
-    for one in wanted:
+    lines = importlib.metadata.requires("v2s_jax") or []
+    requirements = map(Requirement, lines)
+    return [
+        f"{one.name}{one.specifier}"
+        for one in requirements
+        if one.marker is None or one.marker.evaluate({"extra": extra})
+    ]
+
+
+def _problems(requirements: Sequence[str]) -> dict[str, str]:
+    """Return what is wrong with the requirements that are not met."""
+    from packaging.requirements import Requirement
+
+    problems = {}
+    for line in requirements:
+        requirement = Requirement(line)
         try:
-            version = importlib.metadata.version(one.name)
+            version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{one.name} is missing")
+            problems[line] = f"{requirement.name} is missing"
         else:
-            if one.specifier.contains(version, prereleases=True):
-                continue
-            wrong.append(f"{one.name} {version} is not {one.specifier}")
-        mends.append(shlex.quote(f"{one.name}{one.specifier}"))
-    if wrong:
-        mend = _pip(" ".join(mends) if requirements is None else f"-r {requirements}")
-        yield Finding("packages", "; ".join(wrong), mend)
-    else:
-        yield Finding("packages", f"all {len(wanted)}, in tested versions")
+            if not requirement.specifier.contains(version, prereleases=True):
+                problems[line] = f"{requirement.name} {version} is not {requirement.specifier}"
+    return problems
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def devices() -> Iterator[Finding]:
-    """Check what JAX runs on, and that it sees the accelerators that are there."""
+    """Check the devices of JAX, and that it sees the accelerators of this machine."""
     import jax
 
     try:
-        found = jax.devices()
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        yield Finding("devices", reason, "unset JAX_PLATFORMS, or install jax for this machine")
+        available = jax.devices()
+    except Exception as error:  # whatever a plugin raises
+        fix = "unset JAX_PLATFORMS, or install jax for this machine"
+        yield Finding("devices", _first_line(error), fix)
         return
-    platform = found[0].platform
-    yield Finding("devices", f"{len(found)} x {found[0].device_kind} ({platform})")
+    platform = available[0].platform
+    yield Finding("devices", f"{len(available)} x {available[0].device_kind} ({platform})")
     if platform == "cpu":
         if shutil.which("nvidia-smi"):
-            mend = _pip("'jax[cuda12]'")
-            yield Finding("GPU", "there is one that JAX does not see", mend, optional=True)
+            fix = _pip("'jax[cuda12]'")
+            yield Finding("GPU", "present, but JAX does not see it", fix, is_optional=True)
         if any(map(os.path.exists, TPU_NODES)):
-            mend = _pip("'jax[tpu]'")
-            yield Finding("TPU", "there is one that JAX does not see", mend, optional=True)
+            fix = _pip("'jax[tpu]'")
+            yield Finding("TPU", "present, but JAX does not see it", fix, is_optional=True)
 
 
 def ffmpeg() -> Iterator[Finding]:
@@ -116,22 +154,22 @@ def ffmpeg() -> Iterator[Finding]:
     from v2s_jax.config import Clock
 
     clock = Clock()
-    frames = np.zeros((16, 32, 32, 3), np.uint8)
+    video_frames = np.zeros((16, 32, 32, 3), np.uint8)
     waveform = np.zeros(clock.sample_rate_hz, np.float32)
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "clip.mp4"
-            media.write_clip(path, frames, Fraction(16), waveform, clock.sample_rate_hz)
-            read = len(list(media.read_video_frames(media.probe(path), clock, 32, 32)))
+            media.write_clip(path, video_frames, Fraction(16), waveform, clock.sample_rate_hz)
+            count = len(list(media.read_video_frames(media.probe(path), clock, 32, 32)))
     except (InputError, OSError, RuntimeError) as error:
-        mend = "unset IMAGEIO_FFMPEG_EXE, and install imageio-ffmpeg again"
-        yield Finding("ffmpeg", str(error).splitlines()[0], mend)
+        fix = "unset IMAGEIO_FFMPEG_EXE, and reinstall imageio-ffmpeg"
+        yield Finding("ffmpeg", _first_line(error), fix)
     else:
-        yield Finding("ffmpeg", f"writes H.264 and FLAC, and reads back {read} video frames")
+        yield Finding("ffmpeg", f"writes H.264 and FLAC, reads {count} video frames")
 
 
 def weights() -> Iterator[Finding]:
-    """Read the checkpoints that ship; look for the weights of VGG19."""
+    """Read the pretrained checkpoints; look for the weights of VGG19."""
     from v2s_jax.checkpoints import load_params_file
     from v2s_jax.features.weights import KERAS_URL, original_path
 
@@ -139,15 +177,16 @@ def weights() -> Iterator[Finding]:
         try:
             config, _ = load_params_file(path)
         except InputError as error:
-            wrong = "damaged" if path.exists() else "missing"
-            yield Finding("checkpoint", str(error), f"install again: {path} is {wrong}")
+            problem = "corrupt" if path.exists() else "missing"
+            yield Finding("checkpoint", str(error), f"reinstall v2s_jax: {path} is {problem}")
         else:
             yield Finding("checkpoint", f"{path.name}: {config.model.variant}, {config.extractor}")
     original = original_path()
-    mend = f"downloaded at the first use; offline: put {KERAS_URL} as {original}"
-    is_there = original.exists()
-    found = str(original) if is_there else "not here (wanted by --extractor vgg19 alone)"
-    yield Finding("VGG19", found, None if is_there else mend, optional=True)
+    fix = f"downloaded on first use; offline: save {KERAS_URL} as {original}"
+    if original.exists():
+        yield Finding("VGG19", str(original))
+    else:
+        yield Finding("VGG19", "not downloaded (for --extractor vgg19)", fix, is_optional=True)
 
 
 def cpu_engine() -> Iterator[Finding]:
@@ -158,15 +197,15 @@ def cpu_engine() -> Iterator[Finding]:
         yield Finding("cpu engine", str(library_path()))
         return
     has_compiler = any(map(shutil.which, COMPILERS))
-    mend = COMMAND if has_compiler else f"install g++, then {COMMAND}"
-    yield Finding("cpu engine", "not built (wanted by --engine cpu alone)", mend, optional=True)
+    fix = COMMAND if has_compiler else f"install g++, then {COMMAND}"
+    yield Finding("cpu engine", "not built (for --engine cpu)", fix, is_optional=True)
 
 
 def disk() -> Iterator[Finding]:
-    """Check that there is room, here and where things are kept, and that it can be written."""
+    """Check that this folder, the cache and the temporary folder are writable and have space."""
     from v2s_jax.io import cache_dir, check_writable
 
-    for what, folder in (
+    for name, folder in (
         ("this folder", Path.cwd()),
         ("cache", cache_dir()),
         ("temporary files", Path(tempfile.gettempdir())),
@@ -175,15 +214,16 @@ def disk() -> Iterator[Finding]:
             check_writable(folder)
             free_gb = shutil.disk_usage(folder).free / BYTES_PER_GB
         except (InputError, OSError) as error:
-            yield Finding(what, str(error), "make it writable, or work elsewhere")
+            yield Finding(name, str(error), "make it writable, or use another folder")
             continue
-        mend = f"free {DISK_NEEDED_GB:g} GB" if free_gb < DISK_NEEDED_GB else None
-        yield Finding(what, f"{folder}: {free_gb:,.1f} GB free", mend)
+        fix = f"free {MIN_DISK_GB:g} GB" if free_gb < MIN_DISK_GB else None
+        yield Finding(name, f"{folder}: {free_gb:,.1f} GB free", fix)
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     python,
     packages,
+    extras,
     devices,
     ffmpeg,
     weights,
@@ -193,26 +233,29 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 
 
 def examine() -> Iterator[Finding]:
-    """Make every check; one that cannot run for want of a package says so."""
+    """Run every check; one that fails is a finding itself."""
     for check in CHECKS:
         try:
             yield from check()
         except ImportError as error:
-            again = "install v2s_jax again, with what it depends on"
-            mend = again
-            yield Finding(check.__name__.replace("_", " "), f"cannot be checked: {error}", mend)
+            name = check.__name__.replace("_", " ")
+            yield Finding(name, f"cannot be checked: {error}", _pip("v2s_jax"))
+        except Exception as error:  # a diagnosis must not end with a traceback
+            name = check.__name__.replace("_", " ")
+            problem = f"{type(error).__name__}: {_first_line(error)}"
+            yield Finding(name, f"check failed: {problem}", "report it as a bug")
 
 
 def main() -> None:
-    """Print what is found, and the mends; exit with 1 if something is lacking."""
-    lacking = 0
+    """Print all findings and fixes; exit with 1 if something required is missing."""
+    missing = 0
     for finding in examine():
-        print(f"{finding.state:9} {finding.what}: {finding.found}", flush=True)
-        if finding.mend:
-            print(f"{'':9} mend: {finding.mend}")
-        lacking += finding.state == "lacking"
-    print(f"{lacking} lacking" if lacking else "ready")
-    sys.exit(LACKING_CODE if lacking else 0)
+        print(f"{finding.state:9} {finding.name}: {finding.result}", flush=True)
+        if finding.fix:
+            print(f"{'':9} fix: {finding.fix}")
+        missing += finding.state == "missing"
+    print(f"{missing} missing" if missing else "ready")
+    sys.exit(MISSING_CODE if missing else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The `v2s` command. A subcommand's module is imported when it is called: `v2s --help` is fast."""
+"""The `v2s` command. `v2s --help` is fast: a subcommand is imported only when it is run."""
 
 import sys
 from importlib import import_module
@@ -18,7 +18,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "sample": Command("v2s_jax.cli.sample", "generate sound for silent videos"),
-    "demo": Command("v2s_jax.cli.demo", "the same on a local web page"),
+    "demo": Command("v2s_jax.cli.demo", "the same on a web page on this machine"),
     "prepare": Command(
         "v2s_jax.cli.prepare", "build a dataset from your videos or synthetic clips"
     ),
@@ -43,7 +43,7 @@ def usage() -> str:
 
 
 def run_command() -> None:
-    """Run the subcommand that the first argument names with the arguments that follow."""
+    """Run the subcommand named by the first argument."""
     match sys.argv[1:]:
         case [] | ["-h" | "--help", *_]:
             print(usage())

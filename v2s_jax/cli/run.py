@@ -1,4 +1,4 @@
-"""How every command ends: well, with one line about bad input, or stopped by Ctrl-C."""
+"""How every command ends: with exit code 0, or one line about the user's error, or by Ctrl-C."""
 
 import sys
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import NoReturn
 
 from v2s_jax.errors import InputError
 
-BAD_INPUT_CODE = 2  # what argument parsers exit with
-INTERRUPTED_CODE = 130  # shells report a program ended by signal 2 as 128 + 2
+BAD_INPUT_CODE = 2  # as argument parsers exit
+INTERRUPTED_CODE = 130  # as shells report signal 2: 128 + 2
 
 
 def run_cli(main: Callable[[], None]) -> NoReturn:
-    """Run a command and exit: 0 when it ends well, 2 for bad input, 130 for Ctrl-C.
+    """Run a command and exit: 0 on success, 2 for bad input, 130 for Ctrl-C.
 
-    Bad input is one line on stderr. Any other exception keeps its traceback: it is our mistake.
+    Bad input is one line on stderr. Any other exception is a bug and keeps its traceback.
     """
     try:
         main()

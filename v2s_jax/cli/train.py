@@ -1,21 +1,19 @@
-"""The door of training: argv -> config -> one call, or one for each category."""
+"""`v2s train`: train one model, or one per category."""
 
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import tyro
 
 from v2s_jax.cli.device import use_device
-from v2s_jax.config import PRESETS, Config
+from v2s_jax.config import PRESETS, VALIDATION, Config
 from v2s_jax.datasets import (
-    ClipDataset,
     ClipSource,
     CorruptPolicy,
     batches,
@@ -25,13 +23,14 @@ from v2s_jax.datasets import (
     open_dataset,
     padded_size,
     shuffled_indices,
+    split_validation,
 )
+from v2s_jax.datasets.dataset import IN_MEMORY
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import AudioLogger
 from v2s_jax.training.loop import TrainingData, TrainResult, train
 from v2s_jax.training.parallel import connect
 from v2s_jax.training.validation import ValidationSet
-from v2s_jax.types import Batch
 
 if TYPE_CHECKING:
     Preset = Config
@@ -39,58 +38,53 @@ else:
     Preset = tyro.extras.subcommand_type_from_defaults(
         PRESETS, {name: f"the {name} preset" for name in PRESETS}, prefix_names=False
     )
-"""A config, chosen by a preset's name; each field of it is an option."""
-
+"""A config, chosen by the name of a preset; each of its fields is an option."""
 
 OpenSplit = Callable[[str], ClipSource]
 """Open one split of the data."""
 
-OpenGenerated = Callable[[str, Config, int | None, int], AbstractContextManager[OpenSplit]]
-"""Open data made while they are read: what follows `KIND:`, the config, how many processes make
-them, and the MB of memory that may keep what was made. They end with the block."""
-
-NO_GENERATED: Mapping[str, OpenGenerated] = MappingProxyType({})
-
-TERMINATED_CODE = 143  # shells report a program ended by signal 15 as 128 + 15
+TERMINATED_CODE = 143
+"""Exit code after SIGTERM: shells report 128 + 15."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run goes, which changes nothing of what it computes."""
+    """Options that do not change what is computed."""
 
     each_category: bool = False
-    """Train one model after the other, on each category alone, in WORKDIR/CATEGORY: the paper's
-    ten models of a variant. Those that are finished are left as they are."""
+    """Train one model per category, one after the other, in WORKDIR/CATEGORY: the paper's ten
+    models of a variant. Finished ones are skipped."""
     profile: bool = False
     """Write a profile of five compiled calls to WORKDIR/profile."""
     distributed: bool = False
-    """One of several processes of a TPU pod, which tells each its place."""
+    """One of several processes on a TPU pod, which finds the others by itself."""
     coordinator: str | None = None
-    """Elsewhere: HOST:PORT of the first process, the same words for all but --run.process."""
+    """On other machines: HOST:PORT of process 0. All processes get the same options, except for
+    --run.process."""
     processes: int | None = None
-    """How many processes there are."""
+    """Number of processes."""
     process: int | None = None
-    """Which one this is, from 0."""
+    """Number of this process, from 0."""
     corrupt: CorruptPolicy = "stop"
-    """What to do about damaged shards: stop, or drop each from its first damaged record on. To
-    find these, all records are read at each start."""
+    """What to do with corrupt shards: stop, or drop the records from the first corrupt one on. To
+    find it, `drop` reads all records at every start."""
     workers: int | None = None
-    """Processes that make the clips of --data synthetic:PRESET; one for each core unless given."""
+    """Processes that render the clips of --data synthetic:PRESET; default: one per core."""
     keep_mb: int = 2_048
-    """Memory that may keep such clips; those beyond it are made again each time."""
+    """Memory for such clips; the others are rendered again in every epoch."""
     heartbeat_sec: int = 60
-    """Seconds of silence after which a process counts as lost, and the others end."""
+    """Seconds of silence after which a process counts as lost, and the others exit."""
 
     def __post_init__(self) -> None:
-        given = [self.coordinator, self.processes, self.process]
-        if any(value is not None for value in given) and None in given:
+        cluster = [self.coordinator, self.processes, self.process]
+        if any(value is not None for value in cluster) and None in cluster:
             raise InputError(
                 "--run.coordinator, --run.processes and --run.process belong together: give all "
-                "three, or on a TPU pod --run.distributed alone"
+                "three, or only --run.distributed on a TPU pod"
             )
         if self.processes is not None and not 0 <= (self.process or 0) < self.processes:
             raise InputError(
-                f"--run.process {self.process}: use 0 to {self.processes - 1} of the "
+                f"--run.process {self.process}: use 0 to {self.processes - 1} for "
                 f"{self.processes} processes"
             )
         if self.heartbeat_sec < 1:
@@ -103,135 +97,143 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class TrainArgs:
-    """Train a model; run again with the same words, it goes on where it stopped."""
+    """Train a model. Rerun the same command to resume an interrupted run."""
 
     data: str
-    """Folder that `prepare` wrote, or the gs:// URL of its copy; or
-    synthetic:PRESET[,seed=N][,probe=NAME]: the same clips made in memory, without files."""
+    """Folder of a dataset (v2s prepare), its gs:// URL, or synthetic:PRESET[,seed=N][,probe=NAME]
+    for synthetic clips rendered in memory."""
     workdir: Path
-    """Folder of the run: checkpoints, metrics.jsonl, TensorBoard events, params.safetensors. Of
-    several processes only the first needs it."""
+    """Folder for checkpoints, metrics.jsonl, TensorBoard events and params.safetensors. With
+    several processes only process 0 needs it."""
     config: Annotated[Preset, tyro.conf.arg(name="")]
     """The preset."""
     run: RunOptions = field(default_factory=RunOptions)
-    """How the run goes."""
+    """Options of the run."""
     device: str | None = None
-    """Platform to run on: cpu, gpu or tpu; the best one there is unless given."""
+    """Platform: cpu, gpu or tpu; default: the best one available."""
 
 
-def parse() -> TrainArgs:
-    """Read the command line; the first word is a preset's name."""
+def parse_args() -> TrainArgs:
+    """Parse the command line; the first argument is the name of a preset."""
     return tyro.cli(
         TrainArgs,
         prog="v2s train",
         description=TrainArgs.__doc__,
-        config=(tyro.conf.CascadeSubcommandArgs,),  # --data and --workdir after the preset's name
+        config=(tyro.conf.CascadeSubcommandArgs,),  # --data and --workdir after the preset
     )
 
 
-def main(generated: Mapping[str, OpenGenerated] = NO_GENERATED) -> None:
-    """Train as the command line says; `generated` opens what --data names as `KIND:`."""
-    args = parse()
-    if args.run.distributed or args.run.coordinator:
-        run = args.run
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    run = args.run
+    if run.distributed or run.coordinator:
         connect(run.coordinator, run.processes, run.process, run.heartbeat_sec)
     use_device(args.device)
-    with _opened(args, generated) as open_split:
-        if not args.run.each_category:
-            _train(args.config, args, open_split)
+    with _open_data(args) as open_split:
+        if not run.each_category:
+            _train_one(args.config, args, args.workdir, open_split)
             return
         if args.config.training.category is not None:
             raise InputError(
-                "--run.each-category trains all of them: leave --training.category out"
+                "--run.each-category trains all categories: leave out --training.category"
             )
         for category in open_split("train").categories:
             training = replace(args.config.training, category=category)
             config = replace(args.config, training=training)
-            _train(config, replace(args, workdir=args.workdir / category), open_split)
+            _train_one(config, args, args.workdir / category, open_split)
 
 
 @contextmanager
-def _opened(args: TrainArgs, generated: Mapping[str, OpenGenerated]) -> Iterator[OpenSplit]:
-    """Give what opens the splits of --data."""
-    kind, colon, words = args.data.partition(":")
-    if not colon or kind not in generated:
+def _open_data(args: TrainArgs) -> Iterator[OpenSplit]:
+    """Yield a function that opens the splits of --data."""
+    if not args.data.startswith(IN_MEMORY):
         yield partial(_open_shards, args)
         return
-    run = args.run
-    with generated[kind](words, args.config, run.workers, run.keep_mb) as open_split:
+    from v2s_jax.datasets.synthetic.in_memory import open_in_memory
+
+    spec, run = args.data.removeprefix(IN_MEMORY), args.run
+    with open_in_memory(spec, args.config, run.workers, run.keep_mb) as open_split:
         yield open_split
 
 
-def _open_shards(args: TrainArgs, split: str) -> ClipDataset:
+def _open_shards(args: TrainArgs, split: str) -> ClipSource:
     data = open_dataset(args.data, split, corrupt=args.run.corrupt)
     if data.dropped:
-        print(f"{data.dropped} clips of split {split} are left out: their shards are damaged")
+        print(f"{data.dropped} clips of split {split} are dropped: their shards are corrupt")
     return data
 
 
-def _train(config: Config, args: TrainArgs, open_split: OpenSplit) -> None:
-    """Make one run, or what is left of it; exits when it was asked to end."""
-    data = _open(config, open_split, "train")
-    config = replace(config, extraction=config.extraction.with_defaults(data.extraction))
-    category = config.training.category
-    print(f"{len(data)} clips{f' of {category}' if category else ''} from {data.location}")
+def _train_one(config: Config, args: TrainArgs, workdir: Path, open_split: OpenSplit) -> None:
+    """Train one model, or finish its training; exit on SIGTERM."""
+    train_clips, eval_clips = _open_splits(config, open_split)
+    config = replace(config, extraction=config.extraction.with_defaults(train_clips.extraction))
+    model, training = config.model, config.training
+    of_category = f" of {training.category}" if training.category else ""
+    print(f"{len(train_clips)} clips{of_category} from {train_clips.location}")
     print(config.to_json())
-
-    def open_batches(first_batch: int, rows: range) -> Generator[Batch]:
-        return batches(data, config, first_batch, rows)
-
-    samples, _ = padded_size(data, config)
-    validation, listener = _held_out(config, open_split)
-    model, seed = config.model, config.training.seed
-    statistics = None
+    validation = audio_logger = statistics = None
+    if eval_clips is not None:
+        print(f"{len(eval_clips)} clips for evaluation in split {training.eval_split}")
+        validation = _open_validation(config, eval_clips)
+        audio_logger = _open_audio_logger(config, eval_clips)
     if model.standardized:
-        statistics = feature_statistics(data, seed, model.principal_components, model.standardized)
-    finished = train(
+        statistics = feature_statistics(
+            train_clips, training.seed, model.principal_components, model.standardized
+        )
+    samples, _ = padded_size(train_clips, config)
+    open_batches = partial(batches, train_clips, config)
+    result = train(
         config,
-        TrainingData(open_batches, samples, statistics, data.fingerprint),
-        args.workdir,
+        TrainingData(open_batches, samples, statistics, train_clips.fingerprint),
+        workdir,
         validation=validation,
-        sample_fn=listener,
+        sample_fn=audio_logger,
         profile=args.run.profile,
     )
-    _tell(finished, args.workdir)
+    _print_summary(result, workdir)
 
 
-def _open(config: Config, open_split: OpenSplit, split: str) -> ClipSource:
-    data = open_split(split)
-    check_fits(data, config)
-    category = config.training.category
-    return data if category is None else data.of_category(category)
-
-
-def _held_out(
-    config: Config, open_split: OpenSplit
-) -> tuple[ValidationSet | None, AudioLogger | None]:
-    """Return the clips that the run is scored on, and what sounds some of them."""
+def _open_splits(config: Config, open_split: OpenSplit) -> tuple[ClipSource, ClipSource | None]:
+    """Return the clips to train on, and those to evaluate on unless evaluation is off."""
     training = config.training
+
+    def open_clips(split: str) -> ClipSource:
+        data = open_split(split)
+        check_fits(data, config)
+        return data if training.category is None else data.of_category(training.category)
+
+    train_clips = open_clips("train")
     if not training.eval_every_steps:
-        return None, None
-    data = _open(config, open_split, training.eval_split)
+        return train_clips, None
+    if training.eval_split == VALIDATION:
+        return split_validation(train_clips, training)
+    return train_clips, open_clips(training.eval_split)
 
-    def open_held_out(rows: range) -> Iterable[Batch]:
-        return held_out_batches(data, config, rows)
 
-    validation = ValidationSet(open_held_out, data.categories)
+def _open_validation(config: Config, data: ClipSource) -> ValidationSet:
+    if config.training.eval_split == VALIDATION:  # all of it, one clip per category included
+        config = replace(config, training=replace(config.training, eval_clips=len(data)))
+    return ValidationSet(partial(held_out_batches, data, config), data.categories)
+
+
+def _open_audio_logger(config: Config, data: ClipSource) -> AudioLogger | None:
+    training = config.training
     if not training.log_audio_clips:
-        return validation, None
-    first = np.arange(min(training.log_audio_clips, len(data)))
-    records = list(data.read(shuffled_indices(training.seed, len(data), first).tolist()))
-    return validation, AudioLogger(config, records)
+        return None
+    positions = np.arange(min(training.log_audio_clips, len(data)))
+    clips = shuffled_indices(training.seed, len(data), positions)
+    return AudioLogger(config, list(data.read(clips.tolist())))
 
 
-def _tell(finished: TrainResult, workdir: Path) -> None:
-    if finished.params_file is None:
+def _print_summary(result: TrainResult, workdir: Path) -> None:
+    if result.params_file is None:
         print(
-            f"stopped at step {finished.step} (SIGTERM): checkpoint saved in {workdir}; the "
-            "same words go on from it",
+            f"stopped at step {result.step} (SIGTERM): checkpoint saved in {workdir}; rerun the "
+            "same command to resume",
             file=sys.stderr,
         )
         sys.exit(TERMINATED_CODE)
-    ended = "finished before" if finished.nll is None else f"{finished.nll:.4f} nats per sample"
-    print(f"step {finished.step}: {ended}")
-    print(f"checkpoints and logs: {workdir}; parameters alone: {finished.params_file}")
+    loss = "already finished" if result.nll is None else f"{result.nll:.4f} nats per sample"
+    print(f"step {result.step}: {loss}")
+    print(f"checkpoints and logs: {workdir}; parameters: {result.params_file}")

@@ -1,9 +1,7 @@
-"""The configuration: one clock, the model's sizes, the training run. A config is a value.
+"""The configuration as a value: clock, extractor, model sizes and training run.
 
-Frozen dataclasses hold every number that a stage reads; sizes that follow from others are
-properties here and nowhere else. A config travels as JSON inside every checkpoint, so sampling
-takes no model flags. `PRESETS` holds the named configs; variations are made with
-`dataclasses.replace`.
+Sizes that follow from others are properties here and nowhere else. Every checkpoint holds its
+config as JSON, so sampling needs no model options. Vary a preset with `dataclasses.replace`.
 """
 
 from v2s_jax.config.clock import Clock
@@ -16,20 +14,13 @@ from v2s_jax.config.extractor import (
     MotionOrigin,
     VggPrecision,
 )
-from v2s_jax.config.model import (
-    THREE_TIERS,
-    TIERS,
-    TWO_TIERS,
-    Cell,
-    Feature,
-    ModelConfig,
-    Variant,
-)
+from v2s_jax.config.model import THREE_TIERS, TIERS, TWO_TIERS, Cell, Feature, ModelConfig, Variant
 from v2s_jax.config.presets import DEMO, PAPER, PRESETS, TINY
 from v2s_jax.config.training import (
     MAX_CHRONO_INIT_TICKS,
     MAX_SEED,
     MIN_CHRONO_INIT_TICKS,
+    VALIDATION,
     Precision,
     TrainingConfig,
 )
@@ -45,6 +36,7 @@ __all__ = [
     "TIERS",
     "TINY",
     "TWO_TIERS",
+    "VALIDATION",
     "Cell",
     "Clock",
     "Config",

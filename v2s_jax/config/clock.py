@@ -1,4 +1,4 @@
-"""The one clock, of picture and sound."""
+"""The one clock of video and audio."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,12 +8,12 @@ from v2s_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Clock:
-    """The rates that tie picture and sound together (docs/SPEC.md, clock)."""
+    """The rates that align video frames with audio samples (docs/SPEC.md, clock)."""
 
     sample_rate_hz: int = 16_000
-    """Samples of sound per second."""
+    """Audio samples per second."""
     samples_per_video_frame: int = 1_024
-    """Samples of sound per video frame: the paper's s = ceil(sr_audio / sr_video)."""
+    """Audio samples per video frame: the paper's s = ceil(sr_audio / sr_video)."""
 
     def __post_init__(self) -> None:
         if self.sample_rate_hz < 1 or self.samples_per_video_frame < 1:
@@ -24,20 +24,20 @@ class Clock:
 
     @property
     def fps(self) -> Fraction:
-        """Pictures per second: 15.625 for the defaults, the paper's "15.6"."""
+        """Video frames per second: 15.625 for the defaults, the paper's "15.6"."""
         return Fraction(self.sample_rate_hz, self.samples_per_video_frame)
 
     def samples(self, duration_sec: Fraction | float) -> int:
-        """Return the number of samples that a video of this length gets."""
+        """Return the number of audio samples of a video of this length."""
         return round(duration_sec * self.sample_rate_hz)
 
     def video_frames(self, samples: int) -> int:
-        """Return how many video frames cover `samples`; the last one may be covered in part."""
+        """Return how many video frames `samples` last; the last one may be partial."""
         return -(-samples // self.samples_per_video_frame)
 
-    def picture_time_sec(self, video_frame: int) -> Fraction:
-        """Return the instant that a video frame stands for: the middle of its samples.
+    def video_frame_time_sec(self, video_frame: int) -> Fraction:
+        """Return the time of a video frame: the middle of its samples.
 
-        Video frame 0 of the default clock stands for 512 / 16000 s = 32 ms.
+        Video frame 0 of the default clock is at 512 / 16000 s = 32 ms.
         """
         return (Fraction(video_frame) + Fraction(1, 2)) / self.fps

@@ -1,4 +1,4 @@
-"""All that decides what a run computes, as one value, and its JSON form."""
+"""The whole configuration of a run, and its JSON form."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from v2s_jax.config.validation import check_choice, nearest_divisors
 from v2s_jax.errors import InputError
 
 FORMAT_VERSION = 2
-"""Version of the JSON form; raised whenever an old checkpoint could be read wrongly."""
+"""Version of the JSON form; raised when an old checkpoint could be misread."""
 
 RENAMED_TRAINING_FIELDS = {
     "begin_from": "init_from",
@@ -28,21 +28,24 @@ RENAMED_TRAINING_FIELDS = {
     "sound_sec": "log_audio_sec",
     "updates_per_call": "steps_per_call",
 }
-"""What version 1 called these fields of `training`."""
+"""Names of these fields of `training` in version 1."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides what a run computes."""
+    """Everything that determines what a run computes.
+
+    Raises InputError for values that contradict each other.
+    """
 
     name: str
     """The preset's name."""
     clock: Clock = field(default_factory=Clock)
-    """Rates of picture and sound."""
+    """Rates of video and audio."""
     extractor: ExtractorName = "pixels"
-    """What turns video frames into features."""
+    """Network that turns video frames into features."""
     extraction: ExtractorConfig = field(default_factory=ExtractorConfig)
-    """How it does; what is not given is taken over from the data set."""
+    """Settings of the extractor; values that are not given are taken from the dataset."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Sizes of the model."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -52,7 +55,7 @@ class Config:
         check_choice("extractor", self.extractor, ExtractorName)
         if self.extractor == "pixels" and self.extraction != ExtractorConfig():
             raise InputError(
-                f"extraction {self.extraction}: pixels leaves no choice: use --extractor vgg19"
+                f"extraction {self.extraction}: pixels has no settings: use --extractor vgg19"
             )
         per_frame = self.clock.samples_per_video_frame
         if per_frame % self.model.big_frame_size:
@@ -70,32 +73,32 @@ class Config:
             )
 
     def to_json(self) -> str:
-        """Return the config as JSON text, with the format's version."""
+        """Return the config as JSON text with its format version."""
         return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
-        """Read what `to_json` wrote.
+        """Parse the output of `to_json`, of this format version or of version 1.
 
-        Raises InputError for another format version, and for fields that are missing or unknown.
+        Raises InputError for other versions, and for missing or unknown fields.
         """
         try:
             fields = dict(json.loads(text))
         except (ValueError, TypeError) as error:
-            raise InputError(f"config is not JSON ({error}): the file is damaged") from error
+            raise InputError(f"config is not JSON ({error}): the file is corrupt") from error
         version = fields.pop("format_version", None)
         if version == 1:
             fields = _from_version_1(fields)
         elif version != FORMAT_VERSION:
             raise InputError(
-                f"written with config format {version}, this program reads format "
+                f"written with config format {version}, this version reads format "
                 f"{FORMAT_VERSION}: use the v2s_jax version that wrote it, or train again"
             )
         try:
             return cls(
                 name=fields.pop("name"),
                 clock=Clock(**fields.pop("clock")),
-                # Older files, all of pixels, have none.
+                # Files from before there was a choice have none.
                 extraction=ExtractorConfig(**fields.pop("extraction", {})),
                 model=ModelConfig(**fields.pop("model")),
                 training=TrainingConfig(**fields.pop("training")),
@@ -106,7 +109,7 @@ class Config:
 
 
 def _from_version_1(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of version 1 under their present names."""
+    """Return the fields of version 1 under their current names."""
     training = fields.get("training")
     if not isinstance(training, dict):
         return fields

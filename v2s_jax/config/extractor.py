@@ -1,4 +1,4 @@
-"""How features are made, as far as there is a choice."""
+"""Settings of the feature extractor."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ VggPrecision = Literal["float32", "bfloat16"]
 MotionOrigin = Literal["flow_weights", "cross_modality"]
 
 APPEARANCE_FIELDS = ("fc6", "precision", "appearance_weights_sha256")
-"""Fields of `ExtractorConfig` that appearance depends on; motion does on all."""
+"""Fields of `ExtractorConfig` that appearance depends on; motion depends on all."""
 
 
 @dataclass(frozen=True)
 class ExtractorConfig:
-    """How features were made, where the extractor leaves a choice; `pixels` leaves none.
+    """Settings of the `vgg19` extractor; `pixels` has none.
 
-    None: not fixed. The metadata of a data set made with `vgg19` have every value, and a run takes
-    them over into its config.
+    None means any. The metadata of a `vgg19` dataset hold every value, and a run copies them into
+    its config.
     """
 
     fc6: Fc6 | None = None
-    """fc6 after its ReLU, as Caffe's and Keras's layer of that name, or before it."""
+    """fc6 after its ReLU, as the layer of that name in Caffe and Keras, or before it."""
     precision: VggPrecision | None = None
-    """What the networks' products are computed in."""
+    """Precision of the networks' matrix products."""
     appearance_weights_sha256: str | None = None
-    """Digest of the network that makes appearance."""
+    """SHA-256 of the weights for appearance."""
     flow: FlowMethod | None = None
-    """The method of optical flow."""
+    """Method of optical flow."""
     motion_weights_sha256: str | None = None
-    """Digest of the network that makes motion, before cross-modality initialisation."""
+    """SHA-256 of the weights for motion, before cross-modality initialisation."""
     motion_origin: MotionOrigin | None = None
-    """Whether that network was trained on flow, or on pictures and given flow."""
+    """Whether these weights were trained on flow, or on images and adapted to flow."""
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -47,16 +47,16 @@ class ExtractorConfig:
             if getattr(self, name) is not None:
                 check_choice(f"extraction.{name}", getattr(self, name), choices)
 
-    def with_defaults(self, made: "ExtractorConfig") -> "ExtractorConfig":
-        """Return this with the values of `made` where it fixes none."""
-        fixed = {name: value for name, value in vars(self).items() if value is not None}
-        return dataclasses.replace(made, **fixed)
+    def with_defaults(self, defaults: "ExtractorConfig") -> "ExtractorConfig":
+        """Return this config with `defaults` for the values that are None."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(defaults, **given)
 
-    def diff(self, made: "ExtractorConfig", *, motion: bool) -> list[str]:
-        """List where `made` is not what this fixes: of motion too, or of appearance alone."""
-        found = vars(made)
+    def diff(self, actual: "ExtractorConfig", *, motion: bool) -> list[str]:
+        """List the fields in which `actual` differs from this config, motion included or not."""
+        values = vars(actual)
         return [
-            f"extraction.{name} is {found[name]}, wanted is {value}"
+            f"extraction.{name} is {values[name]}, expected is {value}"
             for name, value in vars(self).items()
-            if (motion or name in APPEARANCE_FIELDS) and value not in (None, found[name])
+            if (motion or name in APPEARANCE_FIELDS) and value not in (None, values[name])
         ]

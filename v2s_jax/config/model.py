@@ -1,25 +1,26 @@
-"""The sizes of the model."""
+"""Sizes of the model."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from v2s_jax.config.validation import check_choice, nearest_divisors
+from v2s_jax.config.validation import check_choice, check_minimum, nearest_divisors
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
 
 Variant = Literal["frame", "seq", "flow", "unconditional"]
 Cell = Literal["gru", "lstm"]
+Mlp = Literal["paper", "original"]
 Feature = Literal["appearance", "motion"]
 
 TWO_TIERS = 2
 THREE_TIERS = 3
 TIERS = (TWO_TIERS, THREE_TIERS)
-"""The numbers of tiers that Mehri et al. 2017 report on."""
+"""Numbers of tiers in Mehri et al. 2017."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of the conditioned SampleRNN."""
+    """Sizes of the conditioned SampleRNN. Raises InputError for values that do not fit."""
 
     variant: Variant = "frame"
     """How the video enters: `frame` concatenates appearance to the coarsest tier's input; `seq`
@@ -30,7 +31,7 @@ class ModelConfig:
     cell: Cell = "gru"
     """The recurrent cell of the tiers and of the encoder."""
     rnn_layers: int = 1
-    """Recurrent layers of each tier and of the encoder, one upon the other."""
+    """Stacked recurrent layers of each tier and of the encoder."""
     big_frame_size: int = 8
     """Samples per tick of the coarsest tier (absolute, not a ratio)."""
     frame_size: int = 2
@@ -38,53 +39,47 @@ class ModelConfig:
     dim: int = 1_024
     """Width of the recurrent layers."""
     mlp_dim: int = 1_024
-    """Width of the two hidden layers of the sample-level MLP."""
+    """Width of the hidden layers of the sample-level MLP."""
+    mlp: Mlp = "paper"
+    """The sample-level MLP: `paper` applies a ReLU to the summed inputs, then one hidden layer
+    (Mehri et al. 2017, the text); `original` leaves the sum linear and has two hidden layers, as
+    the authors' code does: one mlp_dim x mlp_dim layer more, and for `--engine scan` only."""
     embedding_dim: int = 256
-    """Width of the embedding of one level, read by the MLP only."""
+    """Width of the embedding of one level, which only the MLP reads."""
     appearance_dim: int = 4_096
     """Width of the appearance feature (VGG19 fc6 in the paper)."""
     motion_dim: int = 4_096
-    """Width of the motion feature, which `flow` alone reads."""
+    """Width of the motion feature, which only `flow` reads."""
     visual_proj_dim: int | None = None
-    """Width of a projection (linear + ReLU) of the features; None as in the paper."""
+    """Width of a projection (linear + ReLU) of the features; None: none, as in the paper."""
     standardize_appearance: bool = False
-    """Subtract the training set's mean appearance and divide by one scale; not in the paper."""
+    """Subtract the training set's mean appearance and divide by a scalar; not in the paper."""
     standardize_motion: bool = False
     """The same for motion."""
     principal_components: int | None = None
-    """Instead of dividing by one scale, reduce what is standardised to so many principal components
-    of the training set, each brought to a variance of about 1; not in the paper."""
+    """Reduce standardised features to this many principal components of the training set, each
+    scaled to a variance of about 1, instead of dividing by a scalar; not in the paper."""
     weight_norm: bool = True
     """Weight normalisation on every linear map, as in SampleRNN."""
     learn_h0: bool = True
-    """Learn the recurrent tiers' first states instead of starting from zero; the encoder's last
-    state takes the place of the coarsest tier's."""
+    """Learn the initial states of the recurrent tiers instead of starting from zero; the encoder's
+    last state replaces that of the coarsest tier."""
     q_levels: int = MAX_Q_LEVELS
-    """Number of levels of one sample."""
+    """Number of quantization levels of one sample."""
     quantization: Quantization = "linear"
     """Spacing of the levels."""
 
     def __post_init__(self) -> None:
         check_choice("variant", self.variant, Variant)
         check_choice("cell", self.cell, Cell)
+        check_choice("mlp", self.mlp, Mlp)
         check_choice("quantization", self.quantization, Quantization)
-        sizes = (
-            "rnn_layers",
-            "big_frame_size",
-            "frame_size",
-            "dim",
-            "mlp_dim",
-            "embedding_dim",
-            "appearance_dim",
-            "motion_dim",
+        check_minimum(
+            self,
+            1,
+            *("rnn_layers", "big_frame_size", "frame_size", "dim", "mlp_dim", "embedding_dim"),
+            *("appearance_dim", "motion_dim", "visual_proj_dim", "principal_components"),
         )
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if self.visual_proj_dim is not None and self.visual_proj_dim < 1:
-            raise InputError(
-                f"visual_proj_dim is {self.visual_proj_dim}: give at least 1, or None for none"
-            )
         self._check_components()
         if self.big_frame_size % self.frame_size:
             nearest = nearest_divisors(self.big_frame_size, self.frame_size)
@@ -111,11 +106,9 @@ class ModelConfig:
             return
         if not (self.standardize_appearance or self.standardize_motion):
             raise InputError(
-                f"principal_components {count} are of standardised features: add "
-                "--model.standardize-appearance, or leave them out"
+                f"principal_components {count} needs standardised features: add "
+                "--model.standardize-appearance, or leave it out"
             )
-        if count < 1:
-            raise InputError(f"principal_components is {count}: use at least 1, or leave them out")
         for feature in self.standardized:
             width: int = getattr(self, f"{feature}_dim")
             if count > width:
@@ -135,21 +128,21 @@ class ModelConfig:
 
     @property
     def feature_dim(self) -> int:
-        """Width of what the model reads of a video frame: appearance, for `flow` motion too."""
+        """Width of the features of a video frame: appearance, and motion for `flow`."""
         return self.appearance_dim + (self.motion_dim if self.variant == "flow" else 0)
 
     @property
     def standardized(self) -> tuple[Feature, ...]:
-        """The features that the model reads and standardises."""
-        wanted: dict[Feature, bool] = {
+        """The features that the model standardises."""
+        enabled: dict[Feature, bool] = {
             "appearance": self.standardize_appearance and self.variant != "unconditional",
             "motion": self.standardize_motion and self.variant == "flow",
         }
-        return tuple(feature for feature, standardize in wanted.items() if standardize)
+        return tuple(feature for feature, is_enabled in enabled.items() if is_enabled)
 
     @property
     def standardized_dim(self) -> int:
-        """Width of what is left of it once it is standardised, before any projection."""
+        """Width of the features after standardisation, before any projection."""
         widths = {"appearance": self.appearance_dim}
         if self.variant == "flow":
             widths["motion"] = self.motion_dim
@@ -161,5 +154,5 @@ class ModelConfig:
 
     @property
     def encodes_video(self) -> bool:
-        """Whether the video is read as a whole, before the first sample (`seq`, `flow`)."""
+        """Whether an encoder reads the whole video before the first sample (`seq`, `flow`)."""
         return self.variant in ("seq", "flow")

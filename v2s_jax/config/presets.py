@@ -5,7 +5,7 @@ from v2s_jax.config.model import ModelConfig
 from v2s_jax.config.training import TrainingConfig
 
 PAPER = Config(name="paper", extractor="vgg19")
-"""SampleRNN's published three-tier sizes under the paper's Frame wiring, on VGG19 features."""
+"""SampleRNN's published three-tier sizes with the paper's Frame conditioning on VGG19 features."""
 
 DEMO = Config(
     name="demo",
@@ -34,7 +34,7 @@ DEMO = Config(
         precision="bfloat16",
     ),
 )
-"""The sizes of the models that ship: outruns real time on two CPU cores."""
+"""Sizes of the pretrained models: faster than real time on two CPU cores."""
 
 TINY = Config(
     name="tiny",
@@ -63,6 +63,6 @@ TINY = Config(
         log_audio_sec=1.0,
     ),
 )
-"""The sizes of the tests."""
+"""Sizes for tests."""
 
 PRESETS: dict[str, Config] = {preset.name: preset for preset in (PAPER, DEMO, TINY)}

@@ -1,9 +1,7 @@
-"""Records: the schema of a clip on disk, and reading a data set as batches.
+"""Datasets: the record format, and reading clips as batches.
 
-In: a TFDS folder (TFRecord shards, features.json, dataset_info.json, metadata.json), or clips made
-in memory by who implements `Clips`.
-Out: NumPy arrays, one `ClipRecord` at a time or as `Batch`. Reading never imports TensorFlow;
-writing lives in `v2s_jax/datasets/writer.py`.
+A dataset is a TFDS folder (TFRecord shards, features.json, dataset_info.json, metadata.json) or
+clips rendered in memory by a `ClipSource`. Reading never imports TensorFlow; `writer.py` does.
 """
 
 from v2s_jax.datasets.batches import (
@@ -14,16 +12,17 @@ from v2s_jax.datasets.batches import (
     select_model_features,
     shuffled_indices,
 )
-from v2s_jax.datasets.clip_source import ClipSource
 from v2s_jax.datasets.dataset import ClipDataset, CorruptPolicy, open_dataset
 from v2s_jax.datasets.schema import (
     ClipRecord,
+    ClipSource,
     Metadata,
     record_features,
     waveform_from_int16,
     waveform_to_int16,
 )
 from v2s_jax.datasets.statistics import feature_statistics
+from v2s_jax.datasets.validation_split import split_validation
 
 __all__ = [
     "ClipDataset",
@@ -40,6 +39,7 @@ __all__ = [
     "record_features",
     "select_model_features",
     "shuffled_indices",
+    "split_validation",
     "waveform_from_int16",
     "waveform_to_int16",
 ]

@@ -1,4 +1,4 @@
-"""Opening a data set on disk and reading its clips by number."""
+"""Open a dataset on disk and read its clips by number."""
 
 import os
 import zlib
@@ -15,13 +15,13 @@ from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 from tqdm import tqdm
 
 from v2s_jax.config import Clock, ExtractorConfig
-from v2s_jax.datasets.corruption import drop_corrupt_records
 from v2s_jax.datasets.schema import FORMAT_VERSION, ClipRecord, Metadata, record_features
 from v2s_jax.datasets.tfrecord import (
     FIX_HINT,
     NO_LABEL,
     REBUILD_HINT,
     RecordIndex,
+    drop_corrupt_records,
     open_index,
     reason,
     with_labels,
@@ -31,17 +31,17 @@ from v2s_jax.errors import InputError, unknown_name_error
 os.environ.setdefault("EPATH_USE_TF", "0")  # epath: remote files through fsspec, not TensorFlow
 
 CorruptPolicy = Literal["stop", "drop"]
-"""What to do about damaged records: stop there, or leave each shard out from the first one on."""
+"""For corrupt records: stop with an error, or drop the rest of the shard."""
 
 IN_MEMORY = "synthetic:"
-"""What --data begins with for clips that train.py makes in memory."""
+"""Prefix of --data for clips that `v2s train` renders in memory."""
 
-INFO_FILE = "dataset_info.json"  # TFDS writes it in every folder that holds shards
+INFO_FILE = "dataset_info.json"  # TFDS writes it into every folder of shards
 
 
 @dataclass(frozen=True)
 class ClipDataset:
-    """One split of a data set: clips by number, each checked as it is read."""
+    """One split of a dataset on disk. Each clip is checked when it is read."""
 
     name: str
     split: str
@@ -49,9 +49,9 @@ class ClipDataset:
     metadata: Metadata
     index: RecordIndex
     index_file: epath.Path | None
-    """Where the index is kept; None: nowhere, since it lacks damaged records."""
+    """Cache of the index; None when corrupt records were dropped."""
     dropped: int = 0
-    """Records that were left out because of damage."""
+    """Number of records dropped as corrupt."""
 
     @property
     def location(self) -> str:
@@ -60,31 +60,32 @@ class ClipDataset:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Names of the categories, sorted."""
+        """Sorted category names."""
         return tuple(self.metadata["categories"])
 
     @property
     def clock(self) -> Clock:
-        """The clock that the clips were made with."""
+        """The clock of the clips."""
         return Clock(self.metadata["sample_rate_hz"], self.metadata["samples_per_video_frame"])
 
     @property
     def extraction(self) -> ExtractorConfig:
-        """How the features were made."""
+        """Settings of the feature extractor."""
         return _extraction(self.directory, self.metadata)
 
     @property
     def fingerprint(self) -> str:
-        """What tells this data from other data, in one line: its clips and how they lie on disk."""
-        places = np.stack([self.index.shard, self.index.offset, self.index.length])
-        crc = zlib.crc32(places.tobytes())
+        """One line that identifies the data: its clips and their positions on disk."""
+        positions = np.stack([self.index.shard, self.index.offset, self.index.length])
+        crc = zlib.crc32(positions.tobytes())
         return f"{self.name}, split {self.split}, {len(self)} clips, {crc:08x}"
 
     def of_category(self, category: str) -> "ClipDataset":
-        """Return the clips of one category alone.
+        """Return only the clips of one category.
 
-        The first time all records are read to find them; what they are is kept with the index.
-        Raises InputError for a category that is unknown, or that the split has no clips of.
+        The first call reads all records and stores their categories in the index.
+
+        Raises InputError if the category is unknown or has no clips in this split.
         """
         if category not in self.categories:
             raise unknown_name_error(
@@ -93,27 +94,35 @@ class ClipDataset:
         index = self.index
         if (index.label == NO_LABEL).any():
             index = with_labels(index, self._read_categories(), self.index_file)
-        narrowed = index.of_label(_label(category))
+        narrowed = index.select(index.label == _label(category))
         if not narrowed.offset.size:
             raise InputError(
                 f"{self.directory}: no clips of {category} in split {self.split}: choose another "
-                "category, or make the data set again with it"
+                "category, or build a dataset that has it"
             )
         return replace(self, index=narrowed)
 
+    def take(self, clips: Sequence[int]) -> "ClipDataset":
+        """Return only these clips, in this order."""
+        index = self.index.select(np.asarray(clips, np.int64))
+        return replace(self, index=index, index_file=None)
+
+    def clip_categories(self, clips: Sequence[int]) -> Iterator[str]:
+        """Yield the category of each of these clips, which are read for it."""
+        return (self[clip].category for clip in clips)
+
     def _read_categories(self) -> Int64[np.ndarray, " clips"]:
-        """Read every clip's category, as the index keeps it."""
-        found = np.empty(len(self), np.int64)
+        """Read the label of every clip: its category as a number."""
+        labels = np.empty(len(self), np.int64)
         for clip in tqdm(range(len(self)), desc="reading categories", unit="clip"):
-            place = self.index.place(clip)
-            category = _text(_values(self.index.read(clip), place), "category", place)
+            location = self.index.record_location(clip)
+            category = _text(_values(self.index.read(clip), location), "category", location)
             if category not in self.categories:
                 raise InputError(
-                    f"{place}: category {category!r} is not in the metadata: make the data set "
-                    "again"
+                    f"{location}: category {category!r} is not in the metadata: {REBUILD_HINT}"
                 )
-            found[clip] = _label(category)
-        return found
+            labels[clip] = _label(category)
+        return labels
 
     def __len__(self) -> int:
         return len(self.index.offset)
@@ -121,24 +130,24 @@ class ClipDataset:
     def __getitem__(self, clip: int) -> ClipRecord:
         """Read one clip.
 
-        Raises IndexError outside 0 to len - 1, and InputError for a damaged record, one that is
-        not a clip, or one whose sizes contradict the metadata.
+        Raises IndexError outside 0 to len - 1, and InputError if the record is corrupt, is not a
+        clip, or contradicts the metadata.
         """
         if not 0 <= clip < len(self):
             raise IndexError(f"clip {clip} of {len(self)} in {self.name}, split {self.split}")
-        place = self.index.place(clip)
-        values = _values(self.index.read(clip), place)
-        clip_id = _text(values, "clip_id", place)
-        waveform = _numbers(values, "waveform", "<i2", place)
-        where = f"{place}, clip {clip_id}"
+        location = self.index.record_location(clip)
+        values = _values(self.index.read(clip), location)
+        clip_id = _text(values, "clip_id", location)
+        waveform = _numbers(values, "waveform", "<i2", location)
+        where = f"{location}, clip {clip_id}"
         video_frames = self._video_frames(waveform.size, where)
 
         def rows(name: str, width: int) -> Float16[np.ndarray, "video_frames width"]:
-            return _rows(_numbers(values, name, "<f2", place), video_frames, width, where)
+            return _rows(_numbers(values, name, "<f2", location), video_frames, width, where)
 
         return ClipRecord(
             clip_id=clip_id,
-            category=_text(values, "category", place),
+            category=_text(values, "category", location),
             waveform=waveform,
             appearance=rows("appearance", self.metadata["appearance_dim"]),
             motion=rows("motion", self.metadata["motion_dim"]),
@@ -148,55 +157,54 @@ class ClipDataset:
         return self.read(range(len(self)))
 
     def read(self, clips: Sequence[int]) -> Iterator[ClipRecord]:
-        """Yield clips by number, in this order, each read when it is taken."""
+        """Yield clips by number, in this order; each is read on demand."""
         return (self[clip] for clip in clips)
 
     def _video_frames(self, samples: int, where: str) -> int:
         if not 1 <= samples <= self.metadata["samples_max"]:
             raise InputError(
                 f"{where} has {samples} samples, the metadata says 1 to "
-                f"{self.metadata['samples_max']}: make the data set again"
+                f"{self.metadata['samples_max']}: {REBUILD_HINT}"
             )
         return self.clock.video_frames(samples)
 
 
 def _label(category: str) -> int:
-    """Return the number that stands for a category in the index, whatever others there are."""
+    """Return a category's number in the index; it does not depend on the other categories."""
     return zlib.crc32(category.encode())
 
 
-def _values(data: bytes, place: str) -> dict[str, bytes]:
-    """Return the bytes that each feature of a record holds."""
+def _values(data: bytes, location: str) -> dict[str, bytes]:
+    """Return the bytes of each feature of a record."""
     try:
         features = Example.FromString(data).features.feature
     except DecodeError as error:
         raise InputError(
-            f"{place} is not a tf.train.Example ({reason(error)}): {FIX_HINT}"
+            f"{location} is not a tf.train.Example ({reason(error)}): {FIX_HINT}"
         ) from error
     values: dict[str, bytes] = {}
     for name in ClipRecord._fields:
-        held = features[name].bytes_list.value
-        if len(held) != 1:
+        strings = features[name].bytes_list.value
+        if len(strings) != 1:
             raise InputError(
-                f"{place} holds {len(held)} byte strings as {name}, a clip has one: {FIX_HINT}"
+                f"{location} has {len(strings)} byte strings for {name} instead of one: {FIX_HINT}"
             )
-        values[name] = held[0]
+        values[name] = strings[0]
     return values
 
 
-def _text(values: dict[str, bytes], name: str, place: str) -> str:
+def _text(values: dict[str, bytes], name: str, location: str) -> str:
     try:
         return values[name].decode()
     except UnicodeDecodeError as error:
-        raise InputError(f"{place}: its {name} is not UTF-8 text: {FIX_HINT}") from error
+        raise InputError(f"{location}: its {name} is not UTF-8 text: {FIX_HINT}") from error
 
 
-def _numbers(values: dict[str, bytes], name: str, dtype: str, place: str) -> np.ndarray:
+def _numbers(values: dict[str, bytes], name: str, dtype: str, location: str) -> np.ndarray:
     data, width = values[name], np.dtype(dtype).itemsize
     if len(data) % width:
         raise InputError(
-            f"{place}: its {name} of {len(data)} bytes is not in whole values of {width} bytes: "
-            f"{FIX_HINT}"
+            f"{location}: {name} has {len(data)} bytes, not a multiple of {width}: {FIX_HINT}"
         )
     return np.frombuffer(data, dtype)
 
@@ -207,8 +215,8 @@ def _rows(
     """Return feature values as one row for each video frame."""
     if values.size != video_frames * width:
         raise InputError(
-            f"{where} holds {values.size} feature values, but its {video_frames} video frames of "
-            f"{width} values need {video_frames * width}: make the data set again"
+            f"{where} has {values.size} feature values, but {video_frames} video frames of "
+            f"{width} values need {video_frames * width}: {REBUILD_HINT}"
         )
     return values.reshape(video_frames, width)
 
@@ -216,16 +224,24 @@ def _rows(
 def open_dataset(
     directory: str | os.PathLike[str], split: str, *, corrupt: CorruptPolicy = "stop"
 ) -> ClipDataset:
-    """Open one split of the data set in `directory`.
+    """Open one split of a dataset on disk, or in a bucket.
 
-    `directory` is the TFDS folder itself (NAME/VERSION), or a folder above it that holds no other
-    data set: a local path or a gs:// URL. Give a URL as str, for `pathlib.Path` drops one of its
-    slashes. It is read through gcsfs; the tests put a store in memory in its place, so Google's
-    own is untested. Opening finds every record, so a missing shard or one cut short is reported
-    here. A record's own bytes are checked when it is read; with `damaged` "drop" all are checked
-    here, and each shard is left out from its first damaged record on.
+    Opening finds every record, so a missing or truncated shard is reported here. The bytes of a
+    record are checked when it is read; with `corrupt="drop"` all are checked here.
 
-    Raises InputError when there is no data set, no such split, no clip in it, or damage.
+    Args:
+        directory: the TFDS folder itself (NAME/VERSION), or a folder above it that holds no other
+            dataset: a local path or a gs:// URL, read through gcsfs. Pass a URL as str, because
+            `pathlib.Path` drops one of its slashes.
+        split: such as "train" or "test".
+        corrupt: "stop" raises an error at a corrupt record; "drop" leaves out the rest of a shard
+            from its first corrupt record on.
+
+    Returns:
+        The split.
+
+    Raises:
+        InputError: when there is no dataset, split or clip, or a shard is corrupt.
     """
     folder = epath.Path(directory)
     try:
@@ -235,7 +251,7 @@ def open_dataset(
         features = builder.info.features.to_json()
     except InputError:
         raise
-    except Exception as error:  # TFDS and remote stores have a type for each way of failing
+    except Exception as error:  # TFDS and each remote store have their own exception types
         raise InputError(
             f"{folder}: its description cannot be read ({reason(error)}): {FIX_HINT}"
         ) from error
@@ -244,65 +260,64 @@ def open_dataset(
     if features != expected.to_json():
         raise InputError(f"{folder / 'features.json'}: not the features of a clip: {FIX_HINT}")
     if split not in builder.info.splits:
-        there = ", ".join(builder.info.splits)
-        raise InputError(f"{folder}: no split {split!r}: choose from {there}")
+        choices = ", ".join(builder.info.splits)
+        raise InputError(f"{folder}: no split {split!r}: choose from {choices}")
     info = builder.info.splits[split]
     if not info.num_examples:
-        raise InputError(f"{folder}: split {split!r} holds no clips: make the data set again")
+        raise InputError(f"{folder}: split {split!r} has no clips: {REBUILD_HINT}")
     index_file = folder / f"{builder.name}-{split}.index.npy"
     lengths = info.shard_lengths
     drop = corrupt == "drop"
     index = open_index(info.filepaths, lengths, index_file, stop_at_corruption=drop)
     counts = np.bincount(index.shard, minlength=info.num_shards)
-    for path, found, wanted in zip(info.filepaths, counts, lengths, strict=True):
-        if found > wanted or (found < wanted and not drop):
-            raise InputError(f"{path}: holds {found} records instead of {wanted}: {FIX_HINT}")
+    for path, count, expected in zip(info.filepaths, counts, lengths, strict=True):
+        if count > expected or (count < expected and not drop):
+            raise InputError(f"{path}: holds {count} records instead of {expected}: {FIX_HINT}")
     dropped = 0
     if drop:
         index, dropped = drop_corrupt_records(index, lengths)
         if not index.offset.size:
-            raise InputError(f"{folder}: split {split!r}: every shard is damaged: {FIX_HINT}")
-    kept_in = None if dropped else index_file
-    return ClipDataset(builder.name, split, folder, checked, index, kept_in, dropped)
+            raise InputError(f"{folder}: split {split!r}: every shard is corrupt: {FIX_HINT}")
+    cache = None if dropped else index_file
+    return ClipDataset(builder.name, split, folder, checked, index, cache, dropped)
 
 
 def _find(directory: epath.Path) -> epath.Path:
-    """Return the one TFDS folder at `directory` or at most two folders below."""
+    """Return the only TFDS folder at `directory` or at most two levels below."""
     if str(directory).startswith(IN_MEMORY) and not directory.exists():
-        raise _not_a_folder(str(directory).removeprefix(IN_MEMORY))
+        raise _in_memory_error(str(directory).removeprefix(IN_MEMORY))
     if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory}: not a folder: give the folder that holds the data set")
-    found: list[epath.Path] = []
+        raise InputError(f"{directory}: not a folder: give the folder of the dataset")
+    matches: list[epath.Path] = []
     level = [directory]
     for _ in range(3):
-        found += [folder for folder in level if (folder / INFO_FILE).exists()]
-        if found:
+        matches += [folder for folder in level if (folder / INFO_FILE).exists()]
+        if matches:
             break
-        level = [below for folder in level for below in _folders(folder)]
-    if not found:
+        level = [child for folder in level for child in _folders(folder)]
+    if not matches:
         raise InputError(
-            f"{directory}: no data set there: make one with "
-            f"`v2s prepare synthetic --out {directory}`, or of your own videos with "
-            f"`v2s prepare folder`, and check --data"
+            f"{directory}: no dataset found: check --data, or build one with `v2s prepare folder` "
+            f"from your videos or `v2s prepare synthetic --out {directory}`"
         )
-    if len(found) > 1:
-        names = ", ".join(sorted(str(folder) for folder in found))
-        raise InputError(f"{directory}: several data sets there: choose one of {names}")
-    return found[0]
+    if len(matches) > 1:
+        names = ", ".join(sorted(str(folder) for folder in matches))
+        raise InputError(f"{directory}: several datasets found: choose one of {names}")
+    return matches[0]
 
 
-def _not_a_folder(words: str) -> InputError:
-    """Return the error about clips that are made in memory, PRESET[,seed=N][,probe=NAME]."""
-    preset, *settings = words.split(",")
+def _in_memory_error(spec: str) -> InputError:
+    """Return the error for PRESET[,seed=N][,probe=NAME] where files are needed."""
+    preset, *settings = spec.split(",")
     options = " --".join([f"preset {preset}", *(each.replace("=", " ") for each in settings)])
     return InputError(
-        f"--data {IN_MEMORY}{words}: only train.py makes clips in memory: make files with "
-        f"`v2s prepare synthetic --{options} --out FOLDER` and give --data FOLDER"
+        f"--data {IN_MEMORY}{spec}: only `v2s train` renders clips in memory: write files with "
+        f"`v2s prepare synthetic --{options} --out FOLDER` and use --data FOLDER"
     )
 
 
 def _folders(directory: epath.Path) -> list[epath.Path]:
-    """List the folders inside, without the hidden ones, where unfinished work lies."""
+    """List subfolders without hidden ones, which hold unfinished work."""
     if not directory.is_dir():
         return []
     return [path for path in directory.iterdir() if path.is_dir() and path.name[0] != "."]
@@ -310,13 +325,13 @@ def _folders(directory: epath.Path) -> list[epath.Path]:
 
 def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata:
     path = folder / "metadata.json"
-    wanted = (key for key in Metadata.__annotations__ if key in Metadata.__required_keys__)
-    missing = [key for key in wanted if key not in metadata]
+    required = (key for key in Metadata.__annotations__ if key in Metadata.__required_keys__)
+    missing = [key for key in required if key not in metadata]
     if missing:
-        raise InputError(f"{path}: lacks {', '.join(missing)}: {FIX_HINT}")
+        raise InputError(f"{path}: {', '.join(missing)} missing: {FIX_HINT}")
     if metadata["format_version"] != FORMAT_VERSION:
         raise InputError(
-            f"{path}: format {metadata['format_version']}, this program reads format "
+            f"{path}: format {metadata['format_version']}, this version reads format "
             f"{FORMAT_VERSION}: {REBUILD_HINT}"
         )
     checked = cast(Metadata, metadata)
@@ -329,6 +344,6 @@ def _extraction(folder: epath.Path, metadata: Metadata) -> ExtractorConfig:
         return ExtractorConfig(**metadata.get("extraction", {}))
     except (TypeError, InputError) as error:
         raise InputError(
-            f"{folder / 'metadata.json'}: its extraction is not known to this version "
+            f"{folder / 'metadata.json'}: this version does not know its extractor settings "
             f"({reason(error)}): {FIX_HINT}"
         ) from error

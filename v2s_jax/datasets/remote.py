@@ -1,4 +1,4 @@
-"""Files that may lie on this machine or in a bucket (gs://)."""
+"""Files that may be local or in a bucket (gs://)."""
 
 import shutil
 import tempfile
@@ -19,10 +19,7 @@ def is_remote(path: epath.Path | str) -> bool:
 
 @contextmanager
 def local_copy(path: str) -> Iterator[Path]:
-    """Give a local file with the bytes of `path`: itself, or a copy while the block runs.
-
-    Raises InputError when it cannot be read.
-    """
+    """Yield a local file with the bytes of `path`: itself, or a temporary copy of a remote file."""
     if not is_remote(path):
         yield Path(path)
         return
@@ -31,13 +28,13 @@ def local_copy(path: str) -> Iterator[Path]:
         try:
             with epath.Path(path).open("rb") as source, copy.open("wb") as target:
                 shutil.copyfileobj(source, target)
-        except Exception as error:  # remote stores have a type for each way of failing
-            raise InputError(f"{path}: cannot be fetched ({error}): check the bucket") from error
+        except Exception as error:  # each remote store has its own exception types
+            raise InputError(f"{path}: download failed ({error}): check the bucket") from error
         yield copy
 
 
 def write_bytes(path: epath.Path, data: bytes) -> None:
-    """Write a file that appears when it is whole; in a bucket every file does."""
+    """Write a file atomically; uploads to a bucket always are."""
     if is_remote(path):
         path.write_bytes(data)
         return

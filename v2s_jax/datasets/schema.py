@@ -1,23 +1,26 @@
-"""What one record holds, and what a data set says about all of them: declared here only.
+"""The format of a dataset: one record, its metadata, and the interface that training reads.
 
-The writer encodes with `record_features`; the reader compares a folder's features.json with it.
+The writer encodes with `record_features`; the reader compares features.json with it.
 """
 
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float16, Float32, Int16
 
+from v2s_jax.config import Clock, ExtractorConfig
+
 FORMAT_VERSION = 1
-"""Version of the metadata; raised whenever an old data set could be read wrongly."""
+"""Version of the metadata. Raise it when an old dataset could be misread."""
 
 INT16_SCALE = 32_768
-"""int16 steps per unit of amplitude, as ffmpeg's s16 format has it."""
+"""int16 steps per unit of amplitude, as in ffmpeg's s16 format."""
 
 
 class ClipRecord(NamedTuple):
-    """One clip as it lies on disk.
+    """One clip as stored on disk.
 
     `appearance` and `motion` have one row for each video frame that the waveform touches.
     """
@@ -30,14 +33,13 @@ class ClipRecord(NamedTuple):
 
 
 class Metadata(TypedDict):
-    """What holds for every clip of a data set, in all its splits; kept in metadata.json."""
+    """Properties shared by all clips of a dataset, in every split; stored in metadata.json."""
 
     format_version: int
     extractor: str
-    """Name of what made the features."""
+    """Name of the feature extractor."""
     extraction: NotRequired[dict[str, Any]]
-    """How it made them: the fields of `v2s_jax.config.Extraction`. Data sets from before there was
-    a choice have none."""
+    """Its settings: the fields of `v2s_jax.config.ExtractorConfig`. The oldest datasets lack it."""
     appearance_dim: int
     motion_dim: int
     sample_rate_hz: int
@@ -45,21 +47,79 @@ class Metadata(TypedDict):
     samples_max: int
     """Samples of the longest clip of all splits."""
     categories: list[str]
-    """Sorted names of the categories."""
+    """Sorted category names."""
     floor_bits: NotRequired[dict[str, float]]
-    """For clips whose cause is known: a lower bound, on average, of what the levels of each clip
-    cost, by its name. It holds for `floor_levels` and no others."""
+    """Synthetic clips only: a lower bound of the average cost of each clip in bits, by clip id. It
+    holds for `floor_levels` only."""
     floor_levels: NotRequired[dict[str, Any]]
-    """Which levels those are: `q_levels` and `quantization`; 256 linear where it is not said."""
+    """The levels of that bound: `q_levels` and `quantization`; 256 linear if absent."""
     made_by: dict[str, Any]
-    """How the clips came to be: data set, preset, seed, versions."""
+    """Provenance: dataset, preset, seed, versions."""
+
+
+@runtime_checkable
+class ClipSource(Protocol):
+    """One split of a dataset: shards on disk (`ClipDataset`) or clips rendered on demand.
+
+    Clip n is the same whenever it is read, in every process.
+    """
+
+    @property
+    def location(self) -> str:
+        """Folder or name, for messages."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """Properties shared by all clips."""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Sorted category names."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the clips."""
+
+    @property
+    def extraction(self) -> ExtractorConfig:
+        """Settings of the feature extractor."""
+
+    @property
+    def fingerprint(self) -> str:
+        """One line that identifies the data."""
+
+    def of_category(self, category: str) -> "ClipSource":
+        """Return only the clips of one category.
+
+        Raises InputError if the category is unknown or has no clips in this split.
+        """
+
+    def take(self, clips: Sequence[int]) -> "ClipSource":
+        """Return only these clips, in this order."""
+
+    def clip_categories(self, clips: Sequence[int]) -> Iterator[str]:
+        """Yield the category of each of these clips."""
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+
+    def read(self, clips: Sequence[int]) -> Iterator[ClipRecord]:
+        """Yield clips by number, in this order. Safe to call from several threads.
+
+        Raises InputError if a clip cannot be read.
+        """
 
 
 def record_features(appearance_dim: int, motion_dim: int) -> tfds.features.FeaturesDict:
-    """Return the schema of one record.
+    """Return the TFDS schema of one record.
 
-    Arrays are stored as raw little-endian bytes; without that, TFDS would store each float16 as
-    a 4-byte float and each int16 as a varint.
+    Args:
+        appearance_dim: appearance values per video frame.
+        motion_dim: motion values per video frame.
+
+    Returns:
+        The schema. Arrays are raw little-endian bytes; by default TFDS would store each float16 as
+        a 4-byte float and each int16 as a varint.
     """
 
     def raw(shape: tuple[int | None, ...], dtype: type) -> tfds.features.Tensor:
@@ -79,7 +139,7 @@ def record_features(appearance_dim: int, motion_dim: int) -> tfds.features.Featu
 def waveform_to_int16(
     waveform: Float32[np.ndarray, " samples"],
 ) -> Int16[np.ndarray, " samples"]:
-    """Round amplitudes to int16; +1.0 becomes 32767, the largest there is."""
+    """Round amplitudes to int16; +1.0 is clipped to 32767."""
     steps = np.rint(waveform.astype(np.float64) * INT16_SCALE)
     return np.clip(steps, -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
 
@@ -87,5 +147,5 @@ def waveform_to_int16(
 def waveform_from_int16(
     waveform: Int16[np.ndarray, " samples"],
 ) -> Float32[np.ndarray, " samples"]:
-    """Return amplitudes in [-1, 1); exact."""
+    """Return amplitudes in [-1, 1), without rounding."""
     return waveform.astype(np.float32) / np.float32(INT16_SCALE)

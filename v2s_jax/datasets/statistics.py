@@ -1,4 +1,4 @@
-"""Statistics of a training set, for models that standardise what they see."""
+"""Feature statistics of a training set, for models that standardise their input."""
 
 import math
 from collections.abc import Collection
@@ -10,29 +10,29 @@ from tqdm import tqdm
 
 from v2s_jax.config import Feature
 from v2s_jax.datasets.batches import shuffled_indices
-from v2s_jax.datasets.clip_source import ClipSource
+from v2s_jax.datasets.schema import ClipSource
 from v2s_jax.types import FeatureStatistics, Statistics
 
 MAX_CLIPS = 256
-"""Clips that are read for it: the mean over their thousands of video frames is settled."""
+"""Clips that are read: enough for a stable mean over their thousands of video frames."""
 
 MAX_VIDEO_FRAMES = 2_048
-"""Video frames of these, as many of each clip, whose principal components are found: many more than
-anyone asks components of, and little enough for a decomposition in seconds."""
+"""Video frames, equally many of each clip, for the principal components: many more than anyone
+needs components, and few enough to decompose in seconds."""
 
 SHRINKAGE = 0.1
-"""Of the mean variance of the components; added to each before it is brought to 1, so that one that
-hardly varies is not blown up. From 0.1 to 1 the onsets of synthetic clips were learned alike."""
+"""Share of the components' mean variance that is added to each before it is scaled to 1, so that
+small ones are not blown up. Values from 0.1 to 1 worked equally well on synthetic clips."""
 
 ROUNDING = 1e-9
-"""Share of the largest variance below which a component is rounding."""
+"""Share of the largest variance below which a component is rounding error."""
 
 MIN_VARIANCE = 2.0**-22
-"""Square of the step of half precision just below 1, in which features are kept: what varies less
-does not vary, and what it would be multiplied with would not fit half precision itself."""
+"""Square of the half-precision step just below 1. Features are stored in half precision: a smaller
+variance is rounding error, and its scale would not fit half precision."""
 
-SILENT_SEC = 1.0
-"""Seconds without a progress bar."""
+PROGRESS_DELAY_SEC = 1.0
+"""Delay of the progress bar."""
 
 
 def feature_statistics(
@@ -41,77 +41,84 @@ def feature_statistics(
     components: int | None = None,
     features: Collection[Feature] = get_args(Feature),
 ) -> FeatureStatistics:
-    """Return the mean and scale of each feature over the first clips in the order of training.
+    """Return mean and scale of each feature, and optionally principal components.
 
-    With `components` also so many principal ones of `features`. A function of the data and the
-    seed alone, so every host of a run finds the same.
+    The result depends only on the data and the seed, so every host of a run computes the same.
+
+    Args:
+        data: the training split.
+        seed: seed of the training order; the first clips of it are read.
+        components: number of principal components, or None for none.
+        features: the features to decompose.
+
+    Returns:
+        Statistics of appearance and motion.
     """
     chosen = shuffled_indices(seed, len(data), np.arange(min(len(data), MAX_CLIPS)))
-    kept = MAX_VIDEO_FRAMES // len(chosen)
-    of_appearance = components if "appearance" in features else None
-    of_motion = components if "motion" in features else None
-    appearance = _RunningMoments(data.metadata["appearance_dim"], kept if of_appearance else 0)
-    motion = _RunningMoments(data.metadata["motion_dim"], kept if of_motion else 0)
-    # Shards are read before the bar would appear; clips that must be made take a while.
-    read = tqdm(
+    rows = MAX_VIDEO_FRAMES // len(chosen)
+    pca_appearance = components if "appearance" in features else None
+    pca_motion = components if "motion" in features else None
+    appearance = _RunningMoments(data.metadata["appearance_dim"], rows if pca_appearance else 0)
+    motion = _RunningMoments(data.metadata["motion_dim"], rows if pca_motion else 0)
+    # Shards take less than the delay; rendering clips takes longer.
+    records = tqdm(
         data.read(chosen.tolist()),
         total=len(chosen),
         desc="statistics",
         unit="clip",
-        delay=SILENT_SEC,
+        delay=PROGRESS_DELAY_SEC,
         dynamic_ncols=True,
     )
-    for record in read:
+    for record in records:
         appearance.add(record.appearance)
         motion.add(record.motion)
-    return FeatureStatistics(appearance.statistics(of_appearance), motion.statistics(of_motion))
+    return FeatureStatistics(appearance.statistics(pca_appearance), motion.statistics(pca_motion))
 
 
 class _RunningMoments:
-    """Running sums of one feature over video frames, and some of these, `kept` of each clip."""
+    """Running sums of one feature over video frames, and a sample of `rows` of them per clip."""
 
-    def __init__(self, width: int, kept: int) -> None:
+    def __init__(self, width: int, rows: int) -> None:
         self._total, self._squares = np.zeros(width), np.zeros(width)
         self._video_frames = 0
-        self._kept, self._some = kept, [np.zeros((0, width))]
+        self._rows, self._reservoir = rows, [np.zeros((0, width))]
 
     def add(self, feature: Float16[np.ndarray, "video_frames width"]) -> None:
         values = feature.astype(np.float64)
         self._total += values.sum(axis=0)
         self._squares += np.square(values).sum(axis=0)
         self._video_frames += len(values)
-        if self._kept:
-            every = math.ceil(len(values) / self._kept)
-            self._some.append(values[::every])
+        if self._rows:
+            stride = math.ceil(len(values) / self._rows)
+            self._reservoir.append(values[::stride])
 
     def statistics(self, components: int | None) -> Statistics:
         mean = self._total / self._video_frames
-        spread = self._squares / self._video_frames - np.square(mean)
-        variance = spread.sum() / max(1, spread.size)  # motion that nobody reads has no width
-        # A constant picture stays as it is.
+        variances = self._squares / self._video_frames - np.square(mean)
+        variance = variances.sum() / max(1, variances.size)  # unused motion has width 0
+        # Constant features are not scaled.
         scale = math.sqrt(variance) if variance > MIN_VARIANCE else 1.0
-        found = Statistics(mean.astype(np.float32), scale)
+        result = Statistics(mean.astype(np.float32), scale)
         if components is None or not mean.size:
-            return found
-        principal = principal_components(np.concatenate(self._some) - mean, components)
-        return found._replace(components=principal.astype(np.float32))
+            return result
+        principal = principal_components(np.concatenate(self._reservoir) - mean, components)
+        return result._replace(components=principal.astype(np.float32))
 
 
 def principal_components(
     values: Float64[np.ndarray, "rows width"], count: int
 ) -> Float64[np.ndarray, "width count"]:
-    """Return what brings rows, less the mean of their set, to principal components.
+    """Return the matrix that projects centred rows onto principal components of variance about 1.
 
-    Their variance is about 1. Those beyond the rank of `values`, and those that vary less than
-    LEAST_VARIANCE, are zero.
+    Columns beyond the rank of `values`, and those below MIN_VARIANCE, are zero.
     """
-    # The matrix of the rows' products: smaller than that of the dimensions where features are wide.
-    variances, sides = np.linalg.eigh(values @ values.T / len(values))
-    variances, sides = variances[::-1][:count], sides[:, ::-1][:, :count]
-    real = variances > max(ROUNDING * variances[0], MIN_VARIANCE)
-    variances, sides = variances[real], sides[:, real]
-    directions = values.T @ sides / np.sqrt(len(values) * variances)
-    # The sign of an eigenvector is the solver's choice: the largest element is to be positive.
+    # Decompose the Gram matrix of the rows: it is smaller than the covariance of wide features.
+    variances, vectors = np.linalg.eigh(values @ values.T / len(values))
+    variances, vectors = variances[::-1][:count], vectors[:, ::-1][:, :count]
+    significant = variances > max(ROUNDING * variances[0], MIN_VARIANCE)
+    variances, vectors = variances[significant], vectors[:, significant]
+    directions = values.T @ vectors / np.sqrt(len(values) * variances)
+    # Fix the sign, which the solver may choose: make the largest element positive.
     largest = np.abs(directions).argmax(axis=0)
     directions *= np.sign(directions[largest, np.arange(directions.shape[1])])
     result = np.zeros((values.shape[1], count))

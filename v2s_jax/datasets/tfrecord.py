@@ -1,18 +1,19 @@
-"""TFRecord files by record index, without TensorFlow.
+"""Random access to TFRecord files without TensorFlow.
 
-A file is a row of records, each framed as
+A file is a sequence of records, each framed as
 
     uint64 length | uint32 masked CRC of the length | data | uint32 masked CRC of the data
 
 in little-endian order, with masked(crc) = rotate_right(crc, 15) + 0xa282ead8 and CRC-32C
-(TensorFlow's `tf.io.TFRecordWriter`). The offsets of all records are found once by walking over
-the headers, and kept beside the shards in one .npy file.
+(TensorFlow's `tf.io.TFRecordWriter`). The headers are scanned once for the offsets of all records,
+which are cached next to the shards in one .npy file.
 """
 
 import io
 import logging
 import struct
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +22,19 @@ import google_crc32c
 import numpy as np
 from etils import epath
 from jaxtyping import Bool, Int64
+from tqdm import tqdm
 
+from v2s_jax.datasets.remote import is_remote
 from v2s_jax.errors import InputError
 from v2s_jax.io import atomic_write
 
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
 NO_LABEL = -1
-READERS = 2  # threads; reading is a copy and a checksum, both outside the interpreter's lock
+READERS = 2  # threads; reading is a copy and a checksum, both of which release the GIL
 CRC_MASK_DELTA = 0xA282EAD8  # TensorFlow, lib/hash/crc32c.h
-DROP_HINT = "or leave out what is lost (v2s train --run.corrupt drop)"
-REBUILD_HINT = "make the data set again (v2s prepare, --overwrite)"
+DROP_HINT = "or leave out the lost records (v2s train --run.corrupt drop)"
+REBUILD_HINT = "build the dataset again (v2s prepare, --overwrite)"
 FIX_HINT = f"copy the file again, or {REBUILD_HINT}"
 
 logger = logging.getLogger(__name__)
@@ -39,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordIndex:
-    """Where each record of a split lies."""
+    """Where each record of a split is stored."""
 
     shards: tuple[epath.Path, ...]
     shard: Int64[np.ndarray, " records"]
@@ -51,18 +54,16 @@ class RecordIndex:
     number: Int64[np.ndarray, " records"]
     """The record's number in its shard."""
     label: Int64[np.ndarray, " records"]
-    """What the reader keeps of each record with its place; NO_LABEL at first."""
+    """A number that the reader stores with each record (its category); NO_LABEL at first."""
 
-    def place(self, record: int) -> str:
+    def record_location(self, record: int) -> str:
         """Name a record for messages: its shard and its number in it."""
         return f"{self.shards[self.shard[record]]}: record {self.number[record]}"
 
-    def of_label(self, label: int) -> "RecordIndex":
-        """Return the index of the records with this label alone."""
-        return self.chosen(self.label == label)
-
-    def chosen(self, chosen: Bool[np.ndarray, " records"]) -> "RecordIndex":
-        """Return the index of these records alone."""
+    def select(
+        self, chosen: Bool[np.ndarray, " records"] | Int64[np.ndarray, " chosen"]
+    ) -> "RecordIndex":
+        """Return the index of the chosen records only, given by mask or by number."""
         return replace(
             self,
             shard=self.shard[chosen],
@@ -73,56 +74,56 @@ class RecordIndex:
         )
 
     def read(self, record: int) -> bytes:
-        """Return one record's data, checked against both of its CRCs.
+        """Return one record's data after checking both CRCs.
 
-        Raises InputError naming the shard and the record's number in it.
+        Raises InputError with the shard and the record's number.
         """
         path = self.shards[self.shard[record]]
         offset, length = int(self.offset[record]), int(self.length[record])
-        with _reading(path), path.open("rb") as file:
+        with _wrap_errors(path), path.open("rb") as file:
             file.seek(offset - HEADER.size)
             framed = file.read(HEADER.size + length + FOOTER.size)
         if len(framed) < HEADER.size + length + FOOTER.size:
-            raise InputError(f"{self.place(record)} is cut off{self._lost(record)}")
+            raise InputError(f"{self.record_location(record)} is cut off{self._lost(record)}")
         data = framed[HEADER.size : -FOOTER.size]
         (crc,) = FOOTER.unpack(framed[-FOOTER.size :])
         if _header_length(framed[: HEADER.size]) != length or crc != masked_crc(data):
             raise InputError(
-                f"{self.place(record)} is damaged (checksum differs){self._lost(record)}"
+                f"{self.record_location(record)} is corrupt (checksum differs){self._lost(record)}"
             )
         return data
 
     def _lost(self, record: int) -> str:
-        """Say how many of the shard's records lie from this one on."""
-        beside = self.number[self.shard == self.shard[record]]
+        """Count the shard's records from this one on."""
+        numbers = self.number[self.shard == self.shard[record]]
         return lost_records_message(
-            int(np.count_nonzero(beside >= self.number[record])), len(beside)
+            int(np.count_nonzero(numbers >= self.number[record])), len(numbers)
         )
 
 
 def reason(error: Exception) -> str:
-    """Return in one line what went wrong."""
+    """Return an error's message in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
-def _reading(path: epath.Path) -> Iterator[None]:
-    """Turn what the system or a remote store answers to reading a shard into an InputError."""
+def _wrap_errors(path: epath.Path) -> Iterator[None]:
+    """Turn errors of the file system or a remote store into an InputError."""
     try:
         yield
-    except Exception as error:  # remote stores have a type for each way of failing
+    except Exception as error:  # each remote store has its own exception types
         raise InputError(f"{path}: cannot be read ({reason(error)}): {FIX_HINT}") from error
 
 
-def lost_records_message(records: int, of: int) -> str:
-    """Return the end of a message about damage: how much is lost from there on, and the mend."""
-    return f", with what follows {records} of the shard's {of} records: {FIX_HINT}, {DROP_HINT}"
+def lost_records_message(records: int, total: int) -> str:
+    """Return the end of a message about corruption: how much is lost, and the fix."""
+    return f": {records} of the shard's {total} records are lost: {FIX_HINT}, {DROP_HINT}"
 
 
 def masked_crc(data: bytes) -> int:
-    """Return the checksum that TFRecord files carry."""
+    """Return the checksum that TFRecord files use."""
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + CRC_MASK_DELTA) & 0xFFFFFFFF
 
@@ -134,28 +135,28 @@ def open_index(
     *,
     stop_at_corruption: bool = False,
 ) -> RecordIndex:
-    """Find every record of the shards, from `cache` when it still fits them.
+    """Find every record of the shards, from `cache` while it is up to date.
 
-    `lengths` are the records that each shard should hold. With `stop_at_corruption`, a shard counts up
-    to where it is cut off or its headers are damaged.
+    `lengths` are the records that each shard should hold. With `stop_at_corruption`, a shard ends
+    where it is cut off or a header is corrupt.
 
-    Raises InputError for a shard that is missing, and without `stop_at_corruption` for a damaged one.
+    Raises InputError for a missing shard, and without `stop_at_corruption` for a corrupt one.
     """
     stamps = np.array([_stamp(path) for path in shards], np.int64).reshape(-1, 2)
     rows = _read_cache(cache, stamps)
     if rows is None:
         scanned = []
         for path, length in zip(shards, lengths, strict=True):
-            found, damage = _scan(path)
+            records, damage = _scan(path)
             if damage and not stop_at_corruption:
                 raise InputError(
-                    f"{path}: {damage}{lost_records_message(length - len(found), length)}"
+                    f"{path}: {damage}{lost_records_message(length - len(records), length)}"
                 )
-            scanned.append(found)
+            scanned.append(records)
         rows = np.concatenate(
             [
-                np.insert(found, [0, 2], [shard, NO_LABEL], axis=1)
-                for shard, found in enumerate(scanned)
+                np.insert(records, [0, 2], [shard, NO_LABEL], axis=1)
+                for shard, records in enumerate(scanned)
             ]
         )
         if sum(map(len, scanned)) == sum(lengths):
@@ -168,61 +169,95 @@ def open_index(
 def with_labels(
     index: RecordIndex, labels: Int64[np.ndarray, " records"], cache: epath.Path | None
 ) -> RecordIndex:
-    """Return a whole index with its records' labels, which `cache` keeps from now on."""
-    if cache is None:
-        return replace(index, label=labels)
-    stamps = np.array([_stamp(path) for path in index.shards], np.int64)
-    rows = np.stack([index.shard, index.offset, index.length, labels], axis=1)
-    _write_cache(cache, stamps, rows)
+    """Return a complete index with its records' labels, and store them in `cache`."""
+    if cache is not None:
+        stamps = np.array([_stamp(path) for path in index.shards], np.int64)
+        rows = np.stack([index.shard, index.offset, index.length, labels], axis=1)
+        _write_cache(cache, stamps, rows)
     return replace(index, label=labels)
 
 
+def drop_corrupt_records(index: RecordIndex, lengths: Sequence[int]) -> tuple[RecordIndex, int]:
+    """Cut each shard off at its first corrupt record; return the index and the count of lost ones.
+
+    Every record is read and checked, so the clips and their order are known before the first is
+    used. `lengths` are the records that each shard should hold. A warning names each shard that
+    loses records.
+    """
+    intact = np.ones(len(index.offset), bool)
+    dropped = 0
+    records = [np.flatnonzero(index.shard == shard) for shard in range(len(index.shards))]
+    with ThreadPoolExecutor(READERS) as pool:
+        prefixes = pool.map(lambda numbers: _intact_prefix(index, numbers), records)
+        progress = tqdm(prefixes, total=len(records), desc="checking shards", unit="shard")
+        for numbers, length, path, (count, damage) in zip(
+            records, lengths, index.shards, progress, strict=True
+        ):
+            intact[numbers[count:]] = False
+            if count < length:
+                dropped += length - count
+                logger.warning(
+                    "%s: dropped from record %d on, %d of %d records (%s)",
+                    *(path, count, length - count, length, damage or "its end is missing"),
+                )
+    return index.select(intact), dropped
+
+
+def _intact_prefix(index: RecordIndex, records: np.ndarray) -> tuple[int, str | None]:
+    """Count a shard's records before the first corrupt one, and say what is wrong with that."""
+    for count, record in enumerate(records):
+        try:
+            index.read(int(record))
+        except InputError as error:
+            location = index.record_location(int(record))
+            return count, str(error).removeprefix(f"{location} ").split(":")[0]
+    return len(records), None
+
+
 def _header_length(header: bytes) -> int | None:
-    """Return the length that a header states, or None when its checksum differs."""
+    """Return the length in a header, or None when its checksum differs."""
     length, crc = HEADER.unpack(header)
     return length if crc == masked_crc(header[:8]) else None
 
 
 def _scan(path: epath.Path) -> tuple[Int64[np.ndarray, "records 2"], str | None]:
-    """Walk over one shard's headers; return each record's offset and length, and what ended it."""
+    """Return offset and length of each record of a shard, and the damage that ended the scan."""
     size = path.stat().length
-    found: list[tuple[int, int]] = []
+    records: list[tuple[int, int]] = []
     damage = None
     position = 0
-    with _reading(path), path.open("rb") as file:
+    with _wrap_errors(path), path.open("rb") as file:
         while position < size and damage is None:
             file.seek(position)
             header = file.read(HEADER.size)
             if len(header) < HEADER.size:
-                damage = f"record {len(found)} is cut off"
+                damage = f"record {len(records)} is cut off"
             elif (length := _header_length(header)) is None:
-                damage = f"record {len(found)} is damaged (checksum of its header differs)"
+                damage = f"record {len(records)} is corrupt (checksum of its header differs)"
             elif (end := position + HEADER.size + length + FOOTER.size) > size:
-                damage = f"record {len(found)} is cut off (the file ends {end - size} bytes early)"
+                damage = (
+                    f"record {len(records)} is cut off (the file ends {end - size} bytes early)"
+                )
             else:
-                found.append((position + HEADER.size, length))
+                records.append((position + HEADER.size, length))
                 position = end
-    return np.array(found, np.int64).reshape(-1, 2), damage
+    return np.array(records, np.int64).reshape(-1, 2), damage
 
 
 def _stamp(path: epath.Path) -> tuple[int, int]:
-    """Return a shard's size in bytes and its time of change in seconds.
+    """Return a shard's size in bytes and its modification time in seconds.
 
-    An object store gives the time of upload instead, so there the size has to do.
+    In an object store that would be the time of upload, so only the size counts there.
     """
-    with _reading(path):
+    with _wrap_errors(path):
         stat = path.stat()
-    return stat.length, 0 if _is_remote(path) else stat.mtime
-
-
-def _is_remote(path: epath.Path) -> bool:
-    return "://" in str(path)
+    return stat.length, 0 if is_remote(path) else stat.mtime
 
 
 def _read_cache(
     cache: epath.Path, stamps: Int64[np.ndarray, "shards 2"]
 ) -> Int64[np.ndarray, "records 4"] | None:
-    """Return the kept rows (shard, offset, length, label), or None when there are none that fit.
+    """Return the cached rows (shard, offset, length, label), or None if missing or outdated.
 
     The file holds one row (size, time, 0, 0) for each shard, then the rows of the records.
     """
@@ -233,7 +268,7 @@ def _read_cache(
     shards = len(stamps)
     if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 4 or len(table) < shards:
         return None
-    if _is_remote(cache):
+    if is_remote(cache):
         table[:shards, 1] = 0
     if not np.array_equal(table[:shards, :2], stamps):
         return None
@@ -245,11 +280,11 @@ def _write_cache(
     stamps: Int64[np.ndarray, "shards 2"],
     rows: Int64[np.ndarray, "records 4"],
 ) -> None:
-    """Keep the rows for the next opening; a folder that cannot be written goes without."""
-    if _is_remote(cache):
+    """Cache the rows for the next time, unless the folder cannot be written."""
+    if is_remote(cache):
         return
     try:
         with atomic_write(Path(cache)) as temporary, temporary.open("wb") as file:
             np.save(file, np.concatenate([np.insert(stamps, [2, 2], 0, axis=1), rows]))
     except InputError as error:
-        logger.info("index of records not kept: %s", error)
+        logger.info("record index not cached: %s", error)

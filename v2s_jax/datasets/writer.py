@@ -1,7 +1,4 @@
-"""Writing a data set: records in, a TFDS folder of TFRecord shards out.
-
-The only file that imports TensorFlow, which writes the records for TFDS.
-"""
+"""Write a dataset as a TFDS folder of TFRecord shards. The only file that imports TensorFlow."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from etils import epath
 
 from v2s_jax.datasets import ClipRecord, Metadata, open_dataset, record_features
 from v2s_jax.errors import InputError
@@ -26,16 +24,16 @@ def write_dataset(
     overwrite: bool = False,
     clips_per_shard: int = CLIPS_PER_SHARD,
 ) -> None:
-    """Write the records, each given with its split, as the TFDS folder `folder` (NAME/VERSION).
+    """Write records, each with its split, as the TFDS folder `folder` (NAME/VERSION).
 
-    `samples_max` of the metadata is counted here, whatever it says. The folder appears when it is
-    whole and has been opened once, which leaves the index of records beside the shards.
+    The folder appears atomically, after it has been opened once, which writes the record index.
+    `samples_max` of the metadata is computed here.
 
-    Raises InputError when the folder is there and not to be overwritten, when it cannot be
-    written, and when a split gets no clip.
+    Raises InputError if the folder exists and `overwrite` is false, if it cannot be written, or if
+    a split gets no clip.
     """
     if folder.exists() and not overwrite:
-        raise InputError(f"{folder}: there already: use --overwrite to replace it")
+        raise dataset_exists_error(folder)
     tensorflow = import_tensorflow()
     try:
         with atomic_directory(folder) as temporary:
@@ -46,22 +44,32 @@ def write_dataset(
             for split, record in records:
                 writer.add_examples({split: [record._asdict()]})
                 samples_max = max(samples_max, record.waveform.size)
-            # Without its metadata a folder does not open: they come last.
+            # Metadata come last: a folder without them cannot be opened.
             info.metadata.update({**metadata, "samples_max": samples_max})
             writer.close_all()
             for split in splits:
                 open_dataset(temporary, split)
     except (OSError, tensorflow.errors.OpError) as error:
-        raise InputError(
-            f"{folder}: cannot be written ({str(error).splitlines()[0]}): free space or choose "
-            "another folder"
-        ) from error
+        raise write_error(folder, error) from error
+
+
+def dataset_exists_error(folder: Path | epath.Path) -> InputError:
+    """Return the error for a dataset that must not be replaced."""
+    return InputError(f"{folder}: already exists: use --overwrite to replace it")
+
+
+def write_error(folder: Path | str, error: Exception) -> InputError:
+    """Return the error for a folder that TensorFlow or the system cannot write."""
+    return InputError(
+        f"{folder}: cannot be written ({str(error).splitlines()[0]}): free space or choose "
+        "another folder"
+    )
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow quietly, with the accelerators left to JAX."""
+    """Import TensorFlow without its log messages, and hide the accelerators from it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its notice ignores the level above
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its notice ignores the log level
     import tensorflow
 
     tensorflow.config.set_visible_devices([], "GPU")

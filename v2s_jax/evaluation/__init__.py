@@ -1,40 +1,12 @@
-"""Evaluation: how likely models find true sounds, and how well generated ones fit what is seen.
+"""Evaluation: likelihood of reference audio, and how well generated audio fits its video.
 
-In: checkpoints, clips of a data set, and where they are known the times of their events.
-Out: scores with their controls, baselines, chance levels and uncertainty, as plain values for one
-report (`report.py`), as tables (`tables.py`) and as pictures.
+One file for each family of metrics. `evaluate_*` functions take models and clips and return typed
+rows with controls, baselines, chance levels and bootstrap intervals; `report/` writes them as
+tables, plots, report.json and report.html. librosa, mir_eval, scikit-learn and jinja2 (extra
+`eval`) are imported on use, so that training can log audio without them.
 """
 
-from v2s_jax.evaluation.audio_logger import AudioLogger
-from v2s_jax.evaluation.bootstrap import Interval, difference_interval
-from v2s_jax.evaluation.clips import generate_sounds, true_sounds
-from v2s_jax.evaluation.detector import onsets
-from v2s_jax.evaluation.sync import (
-    Counts,
-    Synchrony,
-    f1,
-    match,
-    precision,
-    recall,
-    score,
-    score_shuffled,
-    timing_errors,
-)
+from v2s_jax.evaluation.generation import AudioLogger, generate_audio
+from v2s_jax.evaluation.scorer import Score, Scorer, ScorerInput
 
-__all__ = [
-    "AudioLogger",
-    "Counts",
-    "Interval",
-    "Synchrony",
-    "difference_interval",
-    "f1",
-    "generate_sounds",
-    "match",
-    "onsets",
-    "precision",
-    "recall",
-    "score",
-    "score_shuffled",
-    "timing_errors",
-    "true_sounds",
-]
+__all__ = ["AudioLogger", "Score", "Scorer", "ScorerInput", "generate_audio"]

@@ -1,98 +1,298 @@
-"""The clips that are evaluated: their records, their events, and the sound made for them."""
+"""The clips that are evaluated: records by number, labels, videos and reference audio."""
 
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 from jaxtyping import Float32, Float64
 
-from v2s_jax.config import ModelConfig
+from v2s_jax.config import Config, ModelConfig
 from v2s_jax.datasets import ClipDataset, ClipRecord, select_model_features, waveform_from_int16
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, unknown_name_error
+from v2s_jax.evaluation.scorer import ScorerInput
+from v2s_jax.evaluation.statistics import ALL_CLIPS
+from v2s_jax.io import wrap_read_errors
+from v2s_jax.media import VIDEO_SUFFIXES
 from v2s_jax.quantize import dequantize, quantize
-from v2s_jax.sampling import Request, Sampler, clip_key, content_hash
+
+TRAIN = "train"
+"""The split that unigram and classifier are fitted on."""
+SYNTHETIC = "synthetic"
+"""Maker of datasets whose labels and videos are stored next to them."""
+MANIFEST = "manifest.jsonl"
+"""Next to a dataset made from a folder of videos: which of its files became which clip."""
+
+
+class Selection:
+    """Some clips of a split by number; only names and lengths are held in memory."""
+
+    def __init__(self, data: ClipDataset, records: Sequence[tuple[ClipDataset, int]]) -> None:
+        self.data = data
+        self._records = list(records)
+        clips = [self[clip] for clip in range(len(self))]
+        self.clip_ids = [clip.clip_id for clip in clips]
+        self.categories = [clip.category for clip in clips]
+        self.samples = [clip.waveform.size for clip in clips]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, clip: int) -> ClipRecord:
+        data, number = self._records[clip]
+        return data[number]
+
+    def balanced(self, count: int) -> list[int]:
+        """Return the indices of the first `count` clips, balanced over categories."""
+        return sorted(round_robin(self.categories)[:count])
+
+    def subset(self, clips: Sequence[int]) -> "Selection":
+        """Return these clips, in this order."""
+        return Selection(self.data, [self._records[clip] for clip in clips])
+
+
+def round_robin(categories: Sequence[str]) -> list[int]:
+    """Return the indices of clips of these categories so that categories take turns.
+
+    Example: of drum, drum, dog they are 0, 2, 1.
+    """
+    counts: Counter[str] = Counter()
+    turns = []
+    for category in categories:
+        turns.append(counts[category])
+        counts[category] += 1
+    return sorted(range(len(turns)), key=lambda clip: turns[clip])
+
+
+def select(data: ClipDataset, categories: Sequence[str], per_category: int) -> Selection:
+    """Return the first `per_category` clips of each category; fewer where there are fewer.
+
+    Raises InputError for a category without clips in the split, and for less than one clip.
+    """
+    if per_category < 1:
+        raise InputError(f"--clips {per_category}: use at least 1")
+    records = []
+    for category in categories:
+        members = data.of_category(category)
+        records += [(members, number) for number in range(min(per_category, len(members)))]
+    return Selection(data, records)
+
+
+def check_categories(data: ClipDataset, names: Sequence[str]) -> tuple[str, ...]:
+    """Return these categories, or all if none is named; raise InputError for an unknown one."""
+    for category in names:
+        if category not in data.categories:
+            raise unknown_name_error(
+                "--category", category, data.categories, f"{data.directory} holds"
+            )
+    return tuple(names) or data.categories
+
+
+def scorer_input(record: ClipRecord, model: ModelConfig) -> ScorerInput:
+    """Return a clip for the scorer, in the model's levels."""
+    levels = quantize(waveform_from_int16(record.waveform), model.q_levels, model.quantization)
+    return ScorerInput(levels, select_model_features(record, model), f"clip {record.clip_id}")
+
+
+def reference_audio(record: ClipRecord, model: ModelConfig) -> Float32[np.ndarray, " samples"]:
+    """Return the clip's audio in the model's levels: the best that it could generate."""
+    return requantize(waveform_from_int16(record.waveform), model)
+
+
+def requantize(
+    waveform: Float32[np.ndarray, " samples"], model: ModelConfig
+) -> Float32[np.ndarray, " samples"]:
+    """Return a waveform as it sounds in the model's levels."""
+    levels = quantize(waveform, model.q_levels, model.quantization)
+    return dequantize(levels, model.q_levels, model.quantization)
 
 
 class Label(NamedTuple):
-    """What a synthetic clip's label tells of its causes."""
+    """The causes of a synthetic clip, from its label."""
 
     events_sec: Float64[np.ndarray, " events"]
-    """Times at which something that sounds happens, from the start of the clip."""
+    """Times of audible events, from the start of the clip."""
     state: dict[str, Any]
-    """What the clip was drawn from, such as `distance_m`."""
+    """Parameters that the clip was rendered from, such as `distance_m`."""
 
 
-def read_label(data: ClipDataset, record: ClipRecord) -> Label:
-    """Read the label that lies beside a synthetic clip (clips/CATEGORY/CLIP.json).
+def is_synthetic(data: ClipDataset) -> bool:
+    """Say whether the clips of a dataset were rendered, not recorded."""
+    return data.metadata["made_by"].get("data_set") == SYNTHETIC
 
-    Raises InputError when it is not there, or belongs to a clip made otherwise.
+
+def describe_data(data: ClipDataset) -> str:
+    """Return the dataset's name, marked where it is synthetic."""
+    is_marked = SYNTHETIC in data.name or not is_synthetic(data)
+    return data.name if is_marked else f"{data.name} ({SYNTHETIC})"
+
+
+def read_labels(clips: Selection) -> list[Label] | None:
+    """Return the labels of synthetic clips (clips/CATEGORY/CLIP.json), None of others.
+
+    Raises InputError for a label that is missing, or that belongs to another dataset.
     """
+    if not is_synthetic(clips.data):
+        return None
+    return [_read_label(clips.data, clips[clip]) for clip in range(len(clips))]
+
+
+def _read_label(data: ClipDataset, record: ClipRecord) -> Label:
     clips = data.directory.parent.parent / "clips"
     path = clips / record.category / f"{record.clip_id}.json"
     if not path.exists():
         raise InputError(
-            f"{path}: not there: true event times are known for synthetic data only; make it "
-            f"with `v2s prepare synthetic` and keep its clips beside it"
+            f"{path}: not found: event times are known for synthetic data only; make it with "
+            "`v2s prepare synthetic` and keep its clips next to it"
         )
     made_by = data.metadata["made_by"]
-    label, made_with = _read_label(path)
-    if made_with != (made_by.get("seed"), made_by.get("generator")):
+    label, seed_and_generator = _parse_label(path)
+    if seed_and_generator != (made_by.get("seed"), made_by.get("generator")):
         raise InputError(
-            f"{path}: made with another seed or generator than {data.directory}: make the data "
-            "set again with --overwrite"
+            f"{path}: made with another seed or generator than {data.directory}: make the dataset "
+            "again with --overwrite"
         )
     return label
 
 
-def _read_label(path: epath.Path) -> tuple[Label, tuple[int, str]]:
-    """Return a label, and the seed and generator that it was made with."""
+def _parse_label(path: epath.Path) -> tuple[Label, tuple[int, str]]:
     try:
         content = json.loads(path.read_text())
         label = Label(np.array(content["events_sec"], np.float64), dict(content["state"]))
         return label, (content["recipe"]["seed"], content["recipe"]["generator"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: not a clip's label: make the data set again with --overwrite"
+            f"{path}: not the label of a clip: make the dataset again with --overwrite"
         ) from error
 
 
-def generate_sounds(
-    sampler: Sampler,
-    records: Sequence[ClipRecord],
-    seed: int,
-    temperature: float,
-    on_samples: Callable[[int], None],
-) -> list[Float32[np.ndarray, " _"]]:
-    """Generate a sound as long as the true one for each clip; it depends on features and seed.
+@dataclass(frozen=True)
+class ReferenceClips:
+    """What is known of the evaluated clips, whatever the model."""
 
-    `on_samples` is told how many samples each block of video frames brought.
+    data_name: str
+    clip_ids: list[str]
+    categories: list[str]
+    audio: list[Float32[np.ndarray, " _"]]
+    """Reference audio in the models' levels."""
+    labels: list[Label] | None
+    """Causes of synthetic clips; None of recorded ones."""
+    probe: str | None
+    """The probe that a synthetic dataset was made for (data/README.md); None of others."""
+    config: Config
+    """Clock, levels and quantiser, which all models share."""
+    seed: int
+    """For shuffled controls, noise and intervals."""
+
+    def subset(self, clips: Sequence[int]) -> "ReferenceClips":
+        """Return some of the clips, in this order."""
+        return replace(
+            self,
+            clip_ids=[self.clip_ids[clip] for clip in clips],
+            categories=[self.categories[clip] for clip in clips],
+            audio=[self.audio[clip] for clip in clips],
+            labels=None if self.labels is None else [self.labels[clip] for clip in clips],
+        )
+
+    @property
+    def events_sec(self) -> list[Float64[np.ndarray, " _"]] | None:
+        """Times of audible events; None where they are unknown."""
+        return None if self.labels is None else [label.events_sec for label in self.labels]
+
+    @cached_property
+    def by_category(self) -> dict[str, list[int]]:
+        """The clips of each category."""
+        return {
+            category: [clip for clip, name in enumerate(self.categories) if name == category]
+            for category in sorted(set(self.categories))
+        }
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """The clips of each category, and all clips."""
+        return self.by_category | {ALL_CLIPS: list(range(len(self.clip_ids)))}
+
+    @property
+    def groups_with_events(self) -> dict[str, list[int]]:
+        """The clips of each category that has events, or whose events are unknown, and all these.
+
+        Empty where no category has any.
+        """
+        events = self.events_sec
+        groups = {
+            category: members
+            for category, members in self.by_category.items()
+            if events is None or any(events[clip].size for clip in members)
+        }
+        return groups and groups | {ALL_CLIPS: sorted(itertools.chain(*groups.values()))}
+
+
+def read_reference_clips(
+    config: Config, clips: Selection, labels: list[Label] | None, seed: int
+) -> ReferenceClips:
+    """Read the reference audio of clips, in the levels that all models share."""
+    probe = clips.data.metadata["made_by"].get("probe") if labels is not None else None
+    audio = [reference_audio(clips[clip], config.model) for clip in range(len(clips))]
+    return ReferenceClips(
+        clips.data.name, clips.clip_ids, clips.categories, audio, labels, probe, config, seed
+    )
+
+
+class ClipVideo(NamedTuple):
+    """A clip's video, and how long one pass of it lasts in a clip that repeats it."""
+
+    path: Path
+    pass_sec: float
+
+
+def find_videos(clips: Selection, folder: Path | None) -> dict[str, ClipVideo]:
+    """Return the videos of clips that are found, by clip.
+
+    Those of synthetic datasets are next to them (clips/CATEGORY/CLIP.mp4). Those of a dataset made
+    from a folder are found in `folder`, unless it is None, by the manifest; missing files are left
+    out. Raises InputError when `folder` or the manifest cannot be used, or no file is found.
     """
-    model = sampler.config.model
-    requests = [
-        Request(
-            clip_key(seed, content_hash(record.appearance.tobytes())),
-            record.waveform.size,
-            select_model_features(record, model),
+    if folder is None:
+        return _find_next_to_dataset(clips)
+    if not folder.is_dir():
+        raise InputError(f"--videos {folder}: no such folder: give that of the videos")
+    manifest = Path(str(clips.data.directory)).parent / MANIFEST
+    with wrap_read_errors(manifest):
+        lines = manifest.read_text(encoding="utf-8").splitlines()
+    fps = clips.data.clock.fps
+    try:
+        rows = {row["clip_id"]: row for row in map(json.loads, lines) if row["clip_id"]}
+        listed = {
+            clip_id: ClipVideo(folder / row["source"], float(row["video_frames"] / fps))
+            for clip_id, row in rows.items()
+            if clip_id in clips.clip_ids and row["status"] == "used"
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{manifest}: not a manifest: make the dataset again") from error
+    videos = {clip_id: video for clip_id, video in listed.items() if video.path.is_file()}
+    if clips.clip_ids and not videos:
+        raise InputError(
+            f"--videos {folder}: has none of the {len(clips)} clips: give the folder that the "
+            "dataset was made from"
         )
-        for record in records
-    ]
-    return [
-        dequantize(levels, model.q_levels, model.quantization)
-        for levels in sampler.generate(requests, temperature, on_samples)
-    ]
+    return videos
 
 
-def true_sounds(
-    records: Sequence[ClipRecord], model: ModelConfig
-) -> list[Float32[np.ndarray, " _"]]:
-    """Return the true sounds in the model's levels: the best that it could generate."""
-    return [
-        dequantize(
-            quantize(waveform_from_int16(record.waveform), model.q_levels, model.quantization),
-            model.q_levels,
-            model.quantization,
-        )
-        for record in records
-    ]
+def _find_next_to_dataset(clips: Selection) -> dict[str, ClipVideo]:
+    folder = Path(str(clips.data.directory)).parent.parent / "clips"
+    rate_hz = clips.data.clock.sample_rate_hz
+    videos = {}
+    for clip_id, category, samples in zip(
+        clips.clip_ids, clips.categories, clips.samples, strict=True
+    ):
+        paths = (folder / category / f"{clip_id}{suffix}" for suffix in sorted(VIDEO_SUFFIXES))
+        path = next((path for path in paths if path.is_file()), None)
+        if path is not None:
+            videos[clip_id] = ClipVideo(path, samples / rate_hz)
+    return videos

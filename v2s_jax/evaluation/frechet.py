@@ -1,23 +1,22 @@
-"""Frechet distance of log-mel statistics: do generated sounds, all together, sound like true ones?
+"""Frechet distance of log-mel statistics: is the set of generated waveforms like the reference set?
 
-A sound is cut into segments of SEGMENT_SEC; each gives the mean and the standard deviation over
-time of its mel levels. Two sets of such vectors, with means m and covariances C, are apart by
+A waveform is cut into segments of SEGMENT_SEC; each gives the mean and the standard deviation over
+time of its mel levels. The distance of two sets of such vectors, with means m and covariances C, is
 
     d = |m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2)),  dB^2
 
 (Heusel et al. 2017, arXiv:1706.08500). Covariances are shrunk towards a multiple of the identity
-with the weight of Ledoit and Wolf 2004 (scikit-learn), so that few clips give a whole-ranked one.
+with the weight of Ledoit and Wolf 2004 (scikit-learn), so that few clips give one of full rank.
 
-d grows as clips get fewer, so it is never shown alone: clips are parted in two halves A and B with
-as many of each category, SPLITS times, and of the same sizes are compared
+d grows as clips get fewer, so it is never shown without a floor: clips are split in two halves A
+and B, stratified by category, SPLITS times, and halves of the same size are compared
 
-    generated  generated sounds of A with true sounds of B
-    floor      true sounds of A with true sounds of B
-    noise      white noise as loud as the true sounds of A with true sounds of B
+    generated  generated audio of A with reference audio of B
+    floor      reference audio of A with reference audio of B
+    noise      level-matched white noise of A with reference audio of B
 
-Generated sounds never meet the true sounds of their own clips, and floor and distance see equally
-many clips. The mel levels are no learned features: d here is no FAD, and is compared with the floor
-and with other models on the same clips only.
+Generated audio is never compared with the reference audio of its own clips. The mel levels are not
+learned features: d is not FAD; compare it with the floor and with other models on the same clips.
 """
 
 from collections.abc import Sequence
@@ -25,29 +24,27 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int
-from sklearn.covariance import ledoit_wolf
 
-from v2s_jax.evaluation.estimate import check_categories, check_pairs
-from v2s_jax.evaluation.mel import SOUND, MelScale, band_levels_db
-from v2s_jax.evaluation.spectral import level_matched_noise
+from v2s_jax.evaluation.mel import AUDIO_SCALE, band_levels_db
+from v2s_jax.evaluation.statistics import plural
 
 SEGMENT_SEC = 0.256
 """Four video frames: long enough for a decay, short enough for eight segments in 2 s."""
-SCALE = MelScale(bands=20, window_sec=SOUND.window_sec, hop_sec=0.016, floor_db=SOUND.floor_db)
-"""Half as many bands as elsewhere: 40 numbers of a segment, whose covariance few clips can tell."""
+SCALE = AUDIO_SCALE._replace(bands=20)
+"""Half as many bands as elsewhere: the covariance of 40 numbers can be estimated from few clips."""
 SPLITS = 10
-"""Partings in halves; the range over them is shown."""
-LEAST_CLIPS = 4
+"""Random splits in halves; the table shows the range over them."""
+MIN_CLIPS = 4
 """Fewest clips: two in each half."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A distance over all partings."""
+    """A distance over all splits."""
 
     mean: float
-    lowest: float
-    highest: float
+    min: float
+    max: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class FrechetRow:
     floor: Spread | None
     noise: Spread | None
     shrinkage: float | None
-    """Mean weight of the identity in the covariances of true sounds, from 0 to 1."""
+    """Mean weight of the identity in the covariances of reference audio, from 0 to 1."""
     clips_each: int
     """Clips in a half."""
     segments_each: float
@@ -70,77 +67,55 @@ class Gaussian:
     """Mean and shrunk covariance of a set of vectors."""
 
     def __init__(self, vectors: Float64[np.ndarray, "segments values"]) -> None:
+        from sklearn.covariance import ledoit_wolf  # extra `eval`
+
         self.mean = vectors.mean(axis=0)
         self.covariance, self.shrinkage = ledoit_wolf(vectors)
 
 
-def frechet(
-    generated: Sequence[Float32[np.ndarray, " _"]],
-    true: Sequence[Float32[np.ndarray, " _"]],
-    categories: Sequence[str],
-    sample_rate_hz: int,
-    seed: int,
-) -> FrechetRow:
-    """Compare the statistics of generated and true sounds; `seed` parts the clips.
-
-    Raises InputError unless there is one sound of each kind, of one length, and a category for
-    every clip.
-    """
-    check_pairs(generated, true)
-    check_categories(categories, true)
-    noise = [level_matched_noise(own, seed) for own in true]
-    made, real, loud = (
-        [segment_vectors(waveform, sample_rate_hz) for waveform in sounds]
-        for sounds in (generated, true, noise)
-    )
-    return frechet_row(made, real, loud, categories, seed)
-
-
 Vectors = Sequence[Float64[np.ndarray, "_ values"]]
-"""What `segment_vectors` gives of each clip's sound."""
+"""The result of `segment_vectors` for each clip."""
 
 
-def frechet_row(
-    made: Vectors, real: Vectors, noise: Vectors, categories: Sequence[str], seed: int
+def evaluate_frechet(
+    generated: Vectors, reference: Vectors, noise: Vectors, categories: Sequence[str], seed: int
 ) -> FrechetRow:
-    """Compare the statistics of generated sounds, true ones, and noise."""
-    half = len(real) // 2
-    if len(real) < LEAST_CLIPS:
-        reason = (
-            f"{len(real)} clip{'' if len(real) == 1 else 's'}: two halves of two need {LEAST_CLIPS}"
-        )
+    """Compare the statistics of generated audio, of reference audio, and of noise."""
+    half = len(reference) // 2
+    if len(reference) < MIN_CLIPS:
+        reason = f"{plural(len(reference), 'clip')}: two halves of two need {MIN_CLIPS}"
         return FrechetRow(None, None, None, None, half, 0.0, reason)
     random = np.random.default_rng(seed)
     distances, shrinkages, segments = [], [], []
     for _ in range(SPLITS):
         one, other = _halves(categories, random)
-        target = Gaussian(np.concatenate([real[clip] for clip in other]))
-        sets = (np.concatenate([vectors[clip] for clip in one]) for vectors in (made, real, noise))
-        distances.append([distance(Gaussian(vectors), target) for vectors in sets])
+        target = Gaussian(np.concatenate([reference[clip] for clip in other]))
+        sets = [
+            Gaussian(np.concatenate([vectors[clip] for clip in one]))
+            for vectors in (generated, reference, noise)
+        ]
+        distances.append([distance(gaussian, target) for gaussian in sets])
         shrinkages.append(target.shrinkage)
-        segments.append(sum(len(real[clip]) for clip in other))
-    of_made, of_real, of_noise = (
+        segments.append(sum(len(reference[clip]) for clip in other))
+    generated_spread, floor, noise_spread = (
         Spread(float(np.mean(values)), min(values), max(values))
         for values in zip(*distances, strict=True)
     )
     return FrechetRow(
-        generated=of_made,
-        floor=of_real,
-        noise=of_noise,
-        shrinkage=float(np.mean(shrinkages)),
-        clips_each=half,
-        segments_each=float(np.mean(segments)),
-        reason=None,
+        generated_spread,
+        floor,
+        noise_spread,
+        float(np.mean(shrinkages)),
+        half,
+        float(np.mean(segments)),
+        None,
     )
 
 
 def _halves(
     categories: Sequence[str], random: np.random.Generator
 ) -> tuple[Int[np.ndarray, " half"], Int[np.ndarray, " half"]]:
-    """Part the clips at random, each category as evenly as its number allows.
-
-    Clips in random order within their categories go one here, one there; an odd one is left out.
-    """
+    """Split the clips at random in halves, stratified by category; an odd clip is left out."""
     mixed = random.permutation(len(categories))
     order = mixed[np.argsort(np.array(categories)[mixed], kind="stable")]
     even = order[: len(order) // 2 * 2]
@@ -166,8 +141,8 @@ def segment_vectors(
 def distance(one: Gaussian, other: Gaussian) -> float:
     """Return the Frechet distance of two Gaussians.
 
-    The trace of (C1 C2)^(1/2) is that of (R C2 R)^(1/2) with R = C1^(1/2), which is symmetric: its
-    eigenvalues are real, and cannot get lost in a complex square root.
+    The trace of (C1 C2)^(1/2) is that of (R C2 R)^(1/2) with R = C1^(1/2). It is symmetric, so
+    its eigenvalues are real, where a general matrix square root may turn complex.
     """
     values, vectors = np.linalg.eigh(one.covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T

@@ -1,182 +1,286 @@
-"""How likely a model finds a clip's sound, given its video: log2 p(sound | video), exactly.
+"""Likelihood (the paper's table 1) and conditioning gain: bits that clips cost each model.
 
-The forward pass of training, in chunks with the carry between them, so that memory does not grow
-with the clip; in float32 arithmetic on every device. What a coder driven by the same model would
-need to store the sound, to a fraction of a bit.
+    H = (sum of -log2 p(audio | video)) / samples
+
+summed over clips and divided once. The gain is the cost under another clip's video less the cost
+under the own video: what a model gains from seeing.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Float64, Int64
 
-from v2s_jax.config import Config, Precision
-from v2s_jax.errors import InputError
-from v2s_jax.model import Carry, VideoToSound, encode, forward, initial_carry
-from v2s_jax.model.loss import BITS_PER_NAT, masked_nll
-from v2s_jax.quantize import q_zero
-from v2s_jax.validation import check_features
+from v2s_jax.config import Config
+from v2s_jax.datasets import waveform_from_int16
+from v2s_jax.evaluation.clips import TRAIN, Selection, scorer_input
+from v2s_jax.evaluation.matching import derange_within_category
+from v2s_jax.evaluation.models import Model, ModelShard
+from v2s_jax.evaluation.score_cache import ScoreCache
+from v2s_jax.evaluation.scorer import Scorer, ScorerInput, samples_bar
+from v2s_jax.evaluation.statistics import Estimate, estimate_by_category
+from v2s_jax.model.loss import BITS_PER_NAT
+from v2s_jax.quantize import quantize
 
-CHUNK_VIDEO_FRAMES = 1
-"""Video frames per chunk: the activations of more would leave a CPU's caches."""
+SMOOTHING = 0.5
+"""Added to the count of each level (Krichevsky and Trofimov 1981), so that a level which never
+occurs in the training clips costs finitely many bits."""
+UNIFORM, UNIGRAM = "uniform", "unigram"
+"""The baselines."""
+FLOOR_LEVELS = {"q_levels": 256, "quantization": "linear"}
+"""The levels of the floors in a dataset whose metadata does not name them."""
+SHUFFLES = {"within_category": True, "over_all": False}
+"""Where the other videos of the conditioning gain come from."""
 
-DEFAULT_BATCH_SIZE = 8
-"""Clips side by side in one compiled call."""
+OpenCache = Callable[[Model, Selection], ScoreCache]
+"""Opens the file of a model's scores of clips."""
+ClipBits = Float64[np.ndarray, " clips"]
 
 
-class Sound(NamedTuple):
-    """What is scored: a clip's levels, and what the model reads of its video."""
+@dataclass(frozen=True)
+class LikelihoodRow:
+    """Cross-entropy of one group of clips, its difference between models, or its regret."""
 
-    levels: UInt8[np.ndarray, " samples"]
-    features: Float[np.ndarray, "video_frames feature_dim"]
-    name: str = "the clip"
-    """For messages."""
+    model: str
+    minus: str | None
+    """The model that is subtracted, paired by clip; None where the row is no difference."""
+    split: str
+    category: str
+    bits_per_sample: Estimate
+    nats_per_sample: Estimate
 
 
-class Score(NamedTuple):
-    """The likelihood of one clip."""
+@dataclass(frozen=True)
+class ClipRow:
+    """What one clip costs each model and baseline."""
 
-    bits: float
-    """-log2 p(sound | video) of the whole clip."""
+    split: str
+    clip_id: str
+    category: str
     samples: int
-
-    @property
-    def bits_per_sample(self) -> float:
-        """Bits over samples."""
-        return self.bits / self.samples
+    floor_bits: float | None
+    bits: dict[str, float]
 
 
-class Scorer:
-    """The compiled scorer of one checkpoint.
+@dataclass(frozen=True)
+class LikelihoodResults:
+    """Table 1."""
 
-    `tile` clips are scored side by side; which ones changes a score by rounding only.
+    rows: list[LikelihoodRow]
+    differences: list[LikelihoodRow]
+    regret: list[LikelihoodRow]
+    """Bits above the known floor of synthetic clips; empty where it is unknown."""
+    clips: list[ClipRow]
+    unigram_fitted_on_clips: int
+    unconditional_models: list[str]
+
+
+@dataclass(frozen=True)
+class ConditioningRow:
+    """Conditioning gain of one model on one group of clips."""
+
+    model: str
+    shuffled: str
+    """One of SHUFFLES."""
+    category: str
+    bits_per_sample: Estimate
+    nats_per_sample: Estimate
+    bits_per_clip: Estimate
+
+
+def evaluate_likelihood(
+    models: Sequence[Model], clips: dict[str, Selection], open_cache: OpenCache, seed: int
+) -> LikelihoodResults:
+    """Return cross-entropy, paired differences between models, and regret.
+
+    Args:
+        models: Models with the same levels.
+        clips: Clips of each split; the unigram is fitted on those of TRAIN, which must be there.
+        open_cache: Opens the scores of a model on clips.
+        seed: Seed of the bootstrap.
     """
+    config = models[0].config
+    counts = {split: level_counts(chosen, config) for split, chosen in clips.items()}
+    unconditional = [model.name for model in models if not model.is_conditional]
+    results = LikelihoodResults([], [], [], [], len(clips[TRAIN]), unconditional)
+    for split, chosen in clips.items():
+        bits = {model.name: _own_bits(model, chosen, open_cache) for model in models}
+        floors = _comparable_floors(models, chosen)
+        baselines = {
+            UNIFORM: uniform_bits(chosen, config.model.q_levels),
+            UNIGRAM: unigram_bits(counts[split], counts[TRAIN]),
+        }
+        for name, amounts in (bits | baselines).items():
+            results.rows.extend(_rows(name, None, amounts, chosen, seed))
+        for a, b in itertools.combinations(bits, 2):
+            results.differences.extend(_rows(a, b, bits[a] - bits[b], chosen, seed))
+        if floors is not None:
+            for name, amounts in bits.items():
+                results.regret.extend(_rows(name, None, amounts - floors, chosen, seed))
+        results.clips.extend(_clip_rows(chosen, bits | baselines, floors))
+    return results
 
-    def __init__(
-        self,
-        config: Config,
-        params: dict[str, Any],
-        *,
-        batch_size: int = DEFAULT_BATCH_SIZE,
-        precision: Precision = "highest",
-    ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch tile of {batch_size} rows: it must be at least 1")
-        self.config = config
-        self.batch_size = batch_size
-        self._params = params
-        model = VideoToSound(config, precision)
-        self._start = partial(_start, model, batch=batch_size)
-        self._encode = partial(_encode, model)
-        self._chunk = partial(chunk_nll, model)
 
-    def score(self, sound: Sound) -> Score:
-        """Return the likelihood of one clip; raises InputError as `score_all` does."""
-        return self.score_all([sound])[0]
+def _own_bits(model: Model, clips: Selection, open_cache: OpenCache) -> ClipBits:
+    own = np.arange(len(clips))
+    with samples_bar(f"{model.name}, {clips.data.split} clips", sum(clips.samples)) as on_samples:
+        return pair_bits(model, clips, own, open_cache(model, clips), on_samples)
 
-    def score_all(
-        self,
-        sounds: Sequence[Sound],
-        on_samples: Callable[[int], None] = lambda samples: None,
-    ) -> list[Score]:
-        """Return the likelihood of each clip, in their order.
 
-        Clips of similar length share a tile. `on_samples` is told after each chunk how many
-        samples it scored. Raises InputError for a clip shorter than a big frame, levels that the
-        model does not know, and features that are not one finite vector for each video frame.
-        """
-        for sound in sounds:
-            check_sound(sound, self.config)
-        by_length = sorted(range(len(sounds)), key=lambda i: -len(sounds[i].levels))
-        bits = np.zeros(len(sounds))
-        for first in range(0, len(sounds), self.batch_size):
-            members = by_length[first : first + self.batch_size]
-            bits[members] = self._tile_bits([sounds[i] for i in members], on_samples)
-        return [Score(float(b), len(sound.levels)) for b, sound in zip(bits, sounds, strict=True)]
+def _rows(
+    model: str, minus: str | None, amounts: ClipBits, clips: Selection, seed: int
+) -> list[LikelihoodRow]:
+    samples = np.array(clips.samples, np.float64)
+    return [
+        LikelihoodRow(model, minus, clips.data.split, category, bits, in_nats(bits))
+        for category, bits in estimate_by_category(amounts, samples, clips.categories, seed)
+    ]
 
-    def _tile_bits(
-        self, sounds: Sequence[Sound], on_samples: Callable[[int], None]
-    ) -> Float[np.ndarray, " sounds"]:
-        """Score up to `tile` clips side by side, chunk by chunk."""
-        per_frame = self.config.clock.samples_per_video_frame
-        starts = range(
-            0, max(len(sound.levels) for sound in sounds), CHUNK_VIDEO_FRAMES * per_frame
+
+def in_nats(bits: Estimate) -> Estimate:
+    """Convert an estimate from bits to nats."""
+    value, low, high = (
+        None if end is None else end / BITS_PER_NAT for end in (bits.value, bits.low, bits.high)
+    )
+    return Estimate(value, low, high, bits.clips, bits.reason)
+
+
+def _clip_rows(
+    clips: Selection, bits: dict[str, ClipBits], floors: ClipBits | None
+) -> list[ClipRow]:
+    return [
+        ClipRow(
+            clips.data.split,
+            clips.clip_ids[clip],
+            clips.categories[clip],
+            clips.samples[clip],
+            None if floors is None else float(floors[clip]),
+            {name: float(amounts[clip]) for name, amounts in bits.items()},
         )
-        carry = self._start(self._params)
-        if self.config.model.encodes_video:
-            for start in starts:
-                _, mask, features = self._chunk_arrays(sounds, start)
-                carry = self._encode(self._params, carry, features, mask[:, ::per_frame])
-        nats = np.zeros(self.batch_size)
-        for start in starts:
-            levels, mask, features = self._chunk_arrays(sounds, start)
-            carry, chunk_sums = self._chunk(self._params, carry, levels, mask, features)
-            nats += np.asarray(chunk_sums, np.float64)
-            on_samples(int(np.count_nonzero(mask)))
-        return nats[: len(sounds)] * BITS_PER_NAT
-
-    def _chunk_arrays(
-        self, sounds: Sequence[Sound], start: int
-    ) -> tuple[
-        UInt8[np.ndarray, "slots samples"],
-        Bool[np.ndarray, "slots samples"],
-        Float[np.ndarray, "slots video_frames feature_dim"],
-    ]:
-        """Cut one chunk out of every clip; what lies behind a clip's end is masked."""
-        model, per_frame = self.config.model, self.config.clock.samples_per_video_frame
-        shape = (self.batch_size, CHUNK_VIDEO_FRAMES * per_frame)
-        levels = np.full(shape, q_zero(model.q_levels), np.uint8)
-        mask = np.zeros(shape, bool)
-        features = np.zeros((self.batch_size, CHUNK_VIDEO_FRAMES, model.feature_dim), np.float32)
-        first = start // per_frame
-        for row, sound in enumerate(sounds):
-            own = sound.levels[start : start + shape[1]]
-            levels[row, : len(own)] = own
-            mask[row, : len(own)] = True
-            seen = sound.features[first : first + CHUNK_VIDEO_FRAMES]
-            features[row, : len(seen)] = seen
-        return levels, mask, features
+        for clip in range(len(clips))
+    ]
 
 
-# Compiled once for a config, however many scorers there are of it.
-_start = jax.jit(initial_carry, static_argnums=0, static_argnames="batch")
-_encode = jax.jit(encode, static_argnums=0)
+def evaluate_conditioning(
+    models: Sequence[Model], clips: Selection, open_cache: OpenCache, seed: int
+) -> list[ConditioningRow]:
+    """Return the conditioning gain of the conditional models.
 
-
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
-def chunk_nll(
-    model: VideoToSound,
-    params: dict[str, Any],
-    carry: Carry,
-    levels: UInt8[Array, "#slots samples"],
-    mask: Bool[Array, "#slots samples"],
-    features: Float[Array, "slots video_frames feature_dim"],
-) -> tuple[Carry, Float[Array, " slots"]]:
-    """Return the carry after a chunk and each clip's sum of nats over it.
-
-    Levels, mask and the carry's levels of one row are the same sound under each row's video.
+    Clips without another clip of their category are left out of shuffles within categories.
     """
-    known = levels.astype(jnp.int32)
-    carry, logits = forward(model, params, carry, known, features)
-    return carry, masked_nll(logits, known, mask)
+    rows: list[ConditioningRow] = []
+    for model in (model for model in models if model.is_conditional):
+        own = _own_bits(model, clips, open_cache)
+        for shuffle, within in SHUFFLES.items():
+            videos = derange_within_category(clips.categories, seed, within=within)
+            moved = np.flatnonzero(videos != np.arange(len(clips)))
+            if not moved.size:
+                continue
+            description = f"{model.name}, videos shuffled {shuffle.replace('_', ' ')}"
+            with samples_bar(description, sum(clips.samples)) as on_samples:
+                other = pair_bits(model, clips, videos, open_cache(model, clips), on_samples)
+            categories = [clips.categories[clip] for clip in moved]
+            samples = np.array([clips.samples[clip] for clip in moved], np.float64)
+            gain = (other - own)[moved]
+            per_clip = estimate_by_category(gain, np.ones(len(gain)), categories, seed)
+            per_sample = estimate_by_category(gain, samples, categories, seed)
+            rows += [
+                ConditioningRow(model.name, shuffle, category, bits, in_nats(bits), clip_bits)
+                for (category, bits), (_, clip_bits) in zip(per_sample, per_clip, strict=True)
+            ]
+    return rows
 
 
-def check_sound(sound: Sound, config: Config) -> None:
-    """Raise InputError for what the model cannot score, as `Scorer.score_all` does."""
-    samples, size = len(sound.levels), config.model.big_frame_size
-    if samples < size:
-        raise InputError(
-            f"{sound.name}: {samples} samples are fewer than one big frame of {size}: give a "
-            "longer clip"
-        )
-    if sound.levels.max() >= config.model.q_levels:
-        raise InputError(
-            f"{sound.name}: level {sound.levels.max()}, the model knows 0 to "
-            f"{config.model.q_levels - 1}: quantize it with the model's q_levels"
-        )
-    video_frames = config.clock.video_frames(samples)
-    check_features(sound.features, video_frames, config.model.feature_dim, sound.name)
+def pair_bits(
+    model: Model,
+    clips: Selection,
+    videos: Int64[np.ndarray, " clips"],
+    cache: ScoreCache,
+    on_samples: Callable[[int], None],
+) -> ClipBits:
+    """Return the bits of each clip's audio under the video of the clip in `videos`.
+
+    A video of another length is looped, or cut, to the audio's. Cached pairs are not scored again;
+    `on_samples` counts all.
+    """
+    pairs = list(enumerate(videos.tolist()))
+    keys = [f"{clips.clip_ids[audio]} under {clips.clip_ids[video]}" for audio, video in pairs]
+    for shard in model.shards(clips.categories):
+        left = [clip for clip in shard.members if keys[clip] not in cache]
+        done = set(shard.members) - set(left)
+        on_samples(sum(clips.samples[clip] for clip in done))
+        if left:
+            _score_pairs(shard, clips, [pairs[clip] for clip in left], keys, cache, on_samples)
+    return np.array([cache[key][0] for key in keys])
+
+
+def _score_pairs(
+    shard: ModelShard,
+    clips: Selection,
+    pairs: list[tuple[int, int]],
+    keys: list[str],
+    cache: ScoreCache,
+    on_samples: Callable[[int], None],
+) -> None:
+    """Score pairs of audio and video, longest first, and cache each batch."""
+    scorer = Scorer(shard.config, shard.params)
+    pairs.sort(key=lambda pair: -clips.samples[pair[0]])
+    for first in range(0, len(pairs), scorer.batch_size):
+        batch = pairs[first : first + scorer.batch_size]
+        inputs = [_paired_input(clips, *pair, shard.config) for pair in batch]
+        scores = scorer.score_all(inputs, on_samples)
+        for (audio, _), score in zip(batch, scores, strict=True):
+            cache.add(keys[audio], [score.bits])
+
+
+def _paired_input(clips: Selection, audio: int, video: int, config: Config) -> ScorerInput:
+    """Return the audio of one clip with the video of another."""
+    own = scorer_input(clips[audio], config.model)
+    if video == audio:
+        return own
+    features = scorer_input(clips[video], config.model).features
+    looped = np.arange(config.clock.video_frames(len(own.levels))) % len(features)
+    return own._replace(features=features[looped])
+
+
+def uniform_bits(clips: Selection, q_levels: int) -> ClipBits:
+    """Return the cost of each clip when all levels are equally likely."""
+    return np.array(clips.samples) * np.log2(q_levels)
+
+
+def level_counts(clips: Selection, config: Config) -> Int64[np.ndarray, "clips q_levels"]:
+    """Count each clip's levels."""
+    model = config.model
+
+    def count(clip: int) -> Int64[np.ndarray, " q_levels"]:
+        waveform = waveform_from_int16(clips[clip].waveform)
+        levels = quantize(waveform, model.q_levels, model.quantization)
+        return np.bincount(levels, minlength=model.q_levels)
+
+    return np.stack([count(clip) for clip in range(len(clips))])
+
+
+def unigram_bits(
+    counts: Int64[np.ndarray, "clips q_levels"], train: Int64[np.ndarray, "train q_levels"]
+) -> ClipBits:
+    """Return the cost of clips under the level frequencies of the training clips."""
+    smoothed = train.sum(axis=0) + SMOOTHING
+    return counts @ -np.log2(smoothed / smoothed.sum())
+
+
+def _comparable_floors(models: Sequence[Model], clips: Selection) -> ClipBits | None:
+    """Return the known floors where they are of the models' levels."""
+    model = models[0].config.model
+    levels = {"q_levels": model.q_levels, "quantization": model.quantization}
+    stored = clips.data.metadata.get("floor_levels", FLOOR_LEVELS)
+    return floor_bits(clips) if stored == levels else None
+
+
+def floor_bits(clips: Selection) -> ClipBits | None:
+    """Return the known floor of each clip, in the dataset's levels; None unless all are known."""
+    floors = clips.data.metadata.get("floor_bits", {})
+    if any(clip_id not in floors for clip_id in clips.clip_ids):
+        return None
+    return np.array([floors[clip_id] for clip_id in clips.clip_ids])

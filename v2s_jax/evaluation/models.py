@@ -1,6 +1,6 @@
-"""The models that are compared: one checkpoint each, or one for each category as the paper has.
+"""The models that are compared: one checkpoint each, or one for each category as in the paper.
 
-Only configs are held; parameters are loaded when a model's turn comes, one checkpoint at a time.
+Only configs are held in memory; parameters are loaded on use, one checkpoint at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from v2s_jax.checkpoints import load_params
+from v2s_jax.checkpoints import load_params, unique_model_name
 from v2s_jax.config import Config
 from v2s_jax.datasets import ClipDataset, check_fits
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation.model_names import unique_model_name
 from v2s_jax.io import wrap_read_errors
 from v2s_jax.pretrained import resolve_checkpoint_path
 from v2s_jax.sampling import content_hash
 
 
 class ModelShard(NamedTuple):
-    """A checkpoint, and which of the clips are its own."""
+    """A checkpoint, and the clips that it serves."""
 
     config: Config
     params: dict[str, Any]
@@ -31,7 +30,7 @@ class ModelShard(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """A model under a name."""
+    """A named model."""
 
     name: str
     checkpoints: dict[str | None, Path]
@@ -43,27 +42,27 @@ class Model:
 
     @property
     def config(self) -> Config:
-        """That of the first checkpoint, for what is the same in all."""
+        """The first checkpoint's config, for what is the same in all."""
         return self.configs[0]
 
     @property
     def identity(self) -> dict[str, str]:
-        """What all that the model computes depends on."""
+        """Hashes of everything that the model's outputs depend on."""
         configs = content_hash(*(config.to_json().encode() for config in self.configs))
         return {"params_sha256": self.sha256, "configs_sha256": configs.hex()}
 
     @property
-    def joint(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether one checkpoint serves all categories."""
         return None in self.checkpoints
 
     @property
-    def sees(self) -> bool:
-        """Whether the video plays a part."""
+    def is_conditional(self) -> bool:
+        """Whether the model reads the video."""
         return self.config.model.variant != "unconditional"
 
-    def shares(self, categories: Sequence[str]) -> Iterator[ModelShard]:
-        """Load each checkpoint in turn that has clips, whose categories are given in order."""
+    def shards(self, categories: Sequence[str]) -> Iterator[ModelShard]:
+        """Load in turn each checkpoint that serves any of the clips of these categories."""
         for category, path in self.checkpoints.items():
             members = [i for i, name in enumerate(categories) if category in (None, name)]
             if members:
@@ -71,21 +70,21 @@ class Model:
 
 
 def open_models(paths: Sequence[Path], data: ClipDataset, categories: Sequence[str]) -> list[Model]:
-    """Return the models of these checkpoints for clips of these categories; see `open_model`.
+    """Return the models of these checkpoints for clips of these categories; see `_open_model`.
 
-    Raises InputError for none, one that is given twice, one that the data were not made for, and
-    for models that cannot be compared.
+    Raises InputError for no path, a path given twice, a model that does not fit the dataset, and
+    models that cannot be compared.
     """
     if not paths:
         raise InputError("--checkpoint: give at least one")
     resolved = [_resolved(path) for path in paths]
     for number, path in enumerate(resolved):
         if path in resolved[:number]:
-            raise InputError(f"--checkpoint {paths[number]}: given twice: give each model once")
+            raise InputError(f"--checkpoint {paths[number]}: given twice: name each model once")
     models: list[Model] = []
     for path in paths:
         taken = [model.name for model in models]
-        models.append(open_model(path, categories, taken))
+        models.append(_open_model(path, categories, taken))
     for path, model in zip(paths, models, strict=True):
         _check_same(paths[0], models[0].config, path, model.config)
     for model in models:
@@ -98,12 +97,11 @@ def _resolved(path: Path) -> Path:
         return resolve_checkpoint_path(path).resolve()
 
 
-def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ()) -> Model:
-    """Read what a checkpoint is: a file, a name that ships, the --workdir of a run, or of each.
+def _open_model(path: Path, categories: Sequence[str], taken: Sequence[str]) -> Model:
+    """Open a checkpoint file, a pretrained model by name, a --workdir, or a folder of --workdirs.
 
-    The folder that `train.py --run.each-category` wrote holds one run for each category; then
-    `categories` must all be there. It is named after its file or folder, with a number behind
-    a name that is taken.
+    The folder that `v2s train --run.each-category` wrote has one run for each category; then all
+    `categories` must be there.
     """
     with wrap_read_errors(path):
         folders = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
@@ -113,8 +111,8 @@ def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ())
         missing = [name for name in categories if name not in of_category]
         if missing:
             raise InputError(
-                f"{path}: no run of {', '.join(missing)}: train with --run.each-category, or name "
-                "those there are with --category"
+                f"{path}: no run of {', '.join(missing)}: train with --run.each-category, or use "
+                "others with --category"
             )
         checkpoints = {name: of_category[name] for name in categories}
     configs: list[Config] = []
@@ -124,13 +122,13 @@ def open_model(path: Path, categories: Sequence[str], taken: Sequence[str] = ())
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
             raise InputError(
                 f"{checkpoint}: NaN or infinity in its parameters, so training diverged or the "
-                "file is damaged: choose an earlier checkpoint"
+                "file is corrupt: choose an earlier checkpoint"
             )
         configs.append(config)
         digests.append(_digest(params))
         if config.model.variant != configs[0].model.variant:
             raise InputError(
-                f"{checkpoint}: {config.model.variant}, the run beside it is "
+                f"{checkpoint}: {config.model.variant}, the run next to it is "
                 f"{configs[0].model.variant}: train all categories with one --model.variant"
             )
         _check_same(path, configs[0], checkpoint, config)
@@ -147,7 +145,7 @@ def _check_fits(model: Model, data: ClipDataset) -> None:
         for config in model.configs:
             check_fits(data, config)
     except InputError as error:
-        raise InputError(f"model {model.name} was made for other data: {error}") from error
+        raise InputError(f"model {model.name} does not fit the dataset: {error}") from error
 
 
 def _check_same(first: Path, one: Config, second: Path, other: Config) -> None:
@@ -163,6 +161,6 @@ def _check_same(first: Path, one: Config, second: Path, other: Config) -> None:
     ]
     if differing:
         raise InputError(
-            f"{first} and {second}: {', '.join(differing)}: their bits per sample measure "
-            "different things: evaluate them apart"
+            f"{first} and {second}: {', '.join(differing)}: bits per sample not comparable: "
+            "evaluate them separately"
         )

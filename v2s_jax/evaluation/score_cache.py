@@ -1,7 +1,7 @@
-"""Scores kept on disk as they are made, so that a run that was ended goes on where it was.
+"""Scores kept on disk as they are made, so that a stopped run resumes where it was.
 
 A file of JSON lines: first what the scores depend on, then one line for each key and its values.
-Lines are only added; one that was cut off is written again.
+Lines are only appended; a truncated last line is written again.
 """
 
 import json
@@ -15,7 +15,7 @@ from v2s_jax.io import atomic_write, check_writable, wrap_read_errors
 
 
 class ScoreCache:
-    """Values by key. `identity` is what they depend on: scores of anything else are refused."""
+    """Values by key. `identity` is what they depend on; a file with another identity is refused."""
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self.path = path
@@ -25,23 +25,25 @@ class ScoreCache:
         lines = self._read() if path.exists() else []
         if lines and lines[0] != header:
             raise InputError(
-                f"{path}: scores of {_differing(lines[0], identity)}: choose another --out, or "
-                "remove the file to score anew"
+                f"{path}: scores of {_differences(lines[0], identity)}: choose another --out, or "
+                "remove the file to compute the scores again"
             )
         with atomic_write(path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in [header, *lines[1:]]))
 
     def _read(self) -> list[str]:
-        """Take the values of the lines that are whole; return those lines, the header first."""
+        """Load the values of the complete lines; return those lines, the header first."""
         with wrap_read_errors(self.path):
             content = self.path.read_bytes()
         try:
             lines = content.decode().split("\n")[:-1]
             for header in lines[:1]:
                 json.loads(header)
-            self._values = dict(map(_key_and_numbers, lines[1:]))
+            self._values = dict(map(_parse_line, lines[1:]))
         except ValueError as error:
-            raise InputError(f"{self.path}: damaged: remove it to score anew") from error
+            raise InputError(
+                f"{self.path}: corrupt: remove it to compute the scores again"
+            ) from error
         return lines
 
     def __contains__(self, key: str) -> bool:
@@ -51,13 +53,13 @@ class ScoreCache:
         return self._values[key]
 
     def add(self, key: str, values: Sequence[float]) -> None:
-        """Keep values; they are on disk when this returns.
+        """Append values; they are in the file when this returns.
 
-        Raises InputError for a value that is not finite, and when the disk does not take them.
+        Raises InputError for a value that is not finite, and when the file cannot be written.
         """
         if not all(map(math.isfinite, values)):
             raise InputError(
-                f"{key}: its score is not a finite number: the model's parameters are damaged, or "
+                f"{key}: its score is not a finite number: the model's parameters are corrupt, or "
                 "training diverged"
             )
         self._values[key] = list(values)
@@ -66,23 +68,23 @@ class ScoreCache:
                 file.write(json.dumps([key, self._values[key]]) + "\n")
         except OSError as error:
             raise InputError(
-                f"{self.path}: cannot be written ({error.strerror}): free space; the same words "
-                "go on from what is there"
+                f"{self.path}: cannot be written ({error.strerror}): free space, then rerun the "
+                "same command to resume"
             ) from error
 
 
-def _key_and_numbers(line: str) -> tuple[str, list[float]]:
-    """Read a line; raise ValueError unless it holds a key and its numbers."""
+def _parse_line(line: str) -> tuple[str, list[float]]:
+    """Return a key and its numbers; raise ValueError for anything else."""
     match json.loads(line):
         case [str(key), list(values)] if all(isinstance(value, int | float) for value in values):
             return key, values
     raise ValueError(line)
 
 
-def _differing(header: str, identity: dict[str, Any]) -> str:
-    """Tell in words what other scores depend on."""
-    found = json.loads(header)
-    if not isinstance(found, dict):
+def _differences(header: str, identity: dict[str, Any]) -> str:
+    """Name what other scores depend on."""
+    stored = json.loads(header)
+    if not isinstance(stored, dict):
         return "another program"
-    names = [name for name in identity if found.get(name) != identity[name]]
+    names = [name for name in identity if stored.get(name) != identity[name]]
     return f"other {', '.join(names) or 'settings'}"

@@ -3,4 +3,4 @@
 from pathlib import Path
 
 EXAMPLE_VIDEO = Path(__file__).with_name("drum.mp4")
-"""2 s of a drawn drum, 128 x 128 px."""
+"""2 s of a synthetic drum with audio, 128 x 128 px."""

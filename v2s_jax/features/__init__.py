@@ -1,5 +1,4 @@
-"""Features: what the video says to the model, one vector for each video frame.
+"""Features: RGB video frames in, `Features` out, one vector of each kind per video frame.
 
-In: RGB pictures, already at the clock's rate and at the extractor's own size.
-Out: `Features`, or the same frame by frame for long videos. `extractor.py` opens one by its name.
+`extractor.py` opens an extractor by its name.
 """

@@ -1,6 +1,6 @@
-"""Which extractor: from its name and its weights to features, alike for all who need them.
+"""Open a feature extractor by its name and its weights.
 
-A specification is a value: it can be compared, and sent to another process, which opens it there.
+A specification is a value: it can be compared, and sent to another process that opens it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,95 +19,92 @@ from v2s_jax.types import Features, FrameFeatures
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Pictures in, features out. One is opened once and serves any number of clips."""
+    """Turns video frames into features. One extractor serves any number of clips."""
 
     @property
-    def name(self) -> ExtractorName:
-        """The name in the config."""
+    def frame_height_px(self) -> int:
+        """Height of the video frames it takes."""
 
     @property
-    def picture_height_px(self) -> int:
-        """Height of the pictures it takes."""
-
-    @property
-    def picture_width_px(self) -> int:
-        """Width of the pictures it takes."""
-
-    @property
-    def appearance_dim(self) -> int:
-        """Width of appearance."""
-
-    @property
-    def motion_dim(self) -> int:
-        """Width of motion."""
-
-    @property
-    def extraction(self) -> ExtractorConfig:
-        """How it makes features, nothing left open."""
+    def frame_width_px(self) -> int:
+        """Width of the video frames it takes."""
 
     def stream(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[FrameFeatures]:
-        """Yield each video frame's features; holds a bounded number of pictures."""
+        """Yield the features of each video frame; holds a bounded number of video frames."""
 
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
-        """Yield each video frame's appearance alone."""
+        """Yield only the appearance of each video frame."""
 
     def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
-        """Return the features of a whole clip, which must have at least one picture."""
+        """Return the features of a whole clip of at least one video frame."""
 
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """Files of the weights that `vgg19` runs with; `pixels` has none."""
+    """Files of weights for `vgg19`; `pixels` has none."""
 
     vgg19_weights: Path | None = None
-    """VGG19 trained on ImageNet, for the vgg19 extractor: .safetensors in torchvision's or timm's
-    names, Keras .h5, or .npz. The original weights from keras.applications unless given."""
+    """VGG19 trained on ImageNet, for the vgg19 extractor: .safetensors with names of torchvision or
+    timm, or Keras .h5. Default: the original weights from keras.applications."""
     motion_weights: Path | None = None
-    """The network that reads optical flow, VGG16 or VGG19 in the same kinds of file. Cross-modality
-    initialisation from the VGG19 weights unless given."""
+    """VGG16 or VGG19 for optical flow, in the same kinds of file. Default: cross-modality
+    initialisation from the VGG19 weights."""
 
 
 DEFAULT_WEIGHT_FILES = WeightFiles()
-"""What is not given is looked for where it usually lies."""
+"""Weights that are not given are looked up in their default place."""
 
 
 @dataclass(frozen=True)
 class ExtractorSpec:
-    """What to open."""
+    """The extractor to open."""
 
     name: ExtractorName = "pixels"
     extraction: ExtractorConfig = field(default_factory=ExtractorConfig)
-    """What is wanted of it; what is None is free."""
+    """Required configuration; None leaves the choice open."""
     weights: WeightFiles = field(default_factory=WeightFiles)
 
 
 def resolve_spec(spec: ExtractorSpec) -> ExtractorSpec:
-    """Return the specification with nothing left open: its weights found, read and digested.
+    """Fill in the defaults: find and read the weights, and add their SHA-256.
 
-    No device is touched. Raises InputError when weights are missing, cannot be read, or are not
-    those that are wanted.
+    Uses no device.
+
+    Args:
+        spec: The extractor, its required configuration and the files of its weights.
+
+    Returns:
+        The same with a complete `extraction`.
+
+    Raises:
+        InputError: Weights are missing, cannot be read, or have another SHA-256 than required.
     """
     match spec.name:
         case "pixels":
             _check_pixels(spec)
             return spec
         case "vgg19":
-            # Here, since pixels needs neither JAX nor the readers of weights.
+            # Imported here because pixels needs neither JAX nor weights.
             from v2s_jax.features.vgg19 import complete_config, find_vgg19_weights
 
             files = spec.weights
-            found = find_vgg19_weights(spec.extraction, files.vgg19_weights, files.motion_weights)
-            return replace(spec, extraction=complete_config(spec.extraction, found))
+            weights = find_vgg19_weights(spec.extraction, files.vgg19_weights, files.motion_weights)
+            return replace(spec, extraction=complete_config(spec.extraction, weights))
 
 
 def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
-    """Return the extractor, ready to work; without motion, `stream_appearance` alone.
+    """Load an extractor onto the devices of this process.
 
-    Raises InputError as `resolved` does.
+    Args:
+        spec: The extractor, its required configuration and the files of its weights.
+        motion: Also load the network for motion; without it only `stream_appearance` works.
+
+    Raises:
+        InputError: As `resolve_spec` does.
     """
     match spec.name:
         case "pixels":
@@ -116,15 +113,15 @@ def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
         case "vgg19":
             from v2s_jax.features.vgg19 import Vgg19Extractor, find_vgg19_weights
 
-            files, wanted = spec.weights, spec.extraction
+            files, config = spec.weights, spec.extraction
             if not motion:
-                wanted = replace(wanted, flow=None, motion_weights_sha256=None, motion_origin=None)
-            found = find_vgg19_weights(wanted, files.vgg19_weights, files.motion_weights)
-            return Vgg19Extractor(wanted, found, motion=motion)
+                config = replace(config, flow=None, motion_weights_sha256=None, motion_origin=None)
+            weights = find_vgg19_weights(config, files.vgg19_weights, files.motion_weights)
+            return Vgg19Extractor(config, weights, motion=motion)
 
 
 def extractor_for_config(config: Config, weights: WeightFiles) -> Extractor:
-    """Return the extractor that a model's features are made with.
+    """Open the extractor of a model.
 
     Raises InputError when its weights are missing, or are not those of its training set.
     """
@@ -134,25 +131,25 @@ def extractor_for_config(config: Config, weights: WeightFiles) -> Extractor:
 
 def iter_model_features(
     extractor: Extractor,
-    pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
     config: Config,
 ) -> Iterator[Float16[np.ndarray, " feature_dim"]]:
-    """Yield what the model reads of each picture: appearance, for Flow motion too."""
+    """Yield the model's input for each video frame: appearance, and motion for Flow."""
     if config.model.variant == "flow":
-        return (np.concatenate(features) for features in extractor.stream(pictures))
-    return extractor.stream_appearance(pictures)
+        return (np.concatenate(features) for features in extractor.stream(frames))
+    return extractor.stream_appearance(frames)
 
 
 def _check_pixels(spec: ExtractorSpec) -> None:
     if spec.extraction != ExtractorConfig() or spec.weights != WeightFiles():
         raise InputError(
-            "pixels leaves no choice of flow, fc6, precision or weights: use vgg19, or leave them "
-            "out"
+            "the pixels extractor has no flow, fc6, precision or weights to choose: use vgg19, or "
+            "leave them out"
         )
 
 
 def feature_dims(name: ExtractorName) -> tuple[int, int]:
-    """Return the widths of appearance and motion."""
+    """Return the sizes of appearance and motion vectors."""
     match name:
         case "pixels":
             return PixelsExtractor.appearance_dim, PixelsExtractor.motion_dim

@@ -1,15 +1,15 @@
 """Pixels: features without learned weights.
 
-For video frame i with luminance Y_i (128 x 128, in [0, 1]) and optical flow (u, v) from picture
-i-1 to i, in px per video frame:
+For video frame i with luminance Y_i (128 x 128, in [0, 1]) and optical flow (u, v) from video frame
+i-1 to i, in px:
 
     appearance_i = mean of Y_i over 2 x 2 px blocks                    64 x 64 = 4096 values
     motion_i     = mean of max(u, 0), max(-u, 0), max(v, 0), max(-v, 0)
                    over 4 x 4 px blocks: right, left, down, up         4 x 32 x 32 = 4096 values
                    and zero for the first video frame
 
-Both are laid out row by row, motion map after map. The widths equal those of VGG19's fc6, which
-the paper uses, so either extractor feeds the same model.
+Maps are row-major, one after the other. The sizes are those of VGG19's fc6, which the paper uses:
+the same model fits both extractors.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,18 +22,18 @@ from v2s_jax.config import ExtractorConfig, ExtractorName
 from v2s_jax.features.optical_flow import luminance, open_flow
 from v2s_jax.types import Features, FrameFeatures
 
-PICTURE_PX = 128  # both maps below divide it
+INPUT_PX = 128  # a multiple of both map sizes
 APPEARANCE_PX = 64  # 64 x 64 = 4096
 MOTION_PX = 32  # 4 x 32 x 32 = 4096
-WHITE = 255.0  # largest value of an 8-bit channel
+WHITE = 255.0  # largest value of 8 bits
 
 
 class PixelsExtractor:
-    """Luminance and optical flow of pictures, as the module describes."""
+    """Luminance and optical flow, as in the docstring of the module."""
 
     name: ClassVar[ExtractorName] = "pixels"
-    picture_height_px: ClassVar[int] = PICTURE_PX
-    picture_width_px: ClassVar[int] = PICTURE_PX
+    frame_height_px: ClassVar[int] = INPUT_PX
+    frame_width_px: ClassVar[int] = INPUT_PX
     appearance_dim: ClassVar[int] = APPEARANCE_PX**2
     motion_dim: ClassVar[int] = 4 * MOTION_PX**2
     extraction: ClassVar[ExtractorConfig] = ExtractorConfig()
@@ -41,7 +41,7 @@ class PixelsExtractor:
     def stream(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[FrameFeatures]:
-        """Yield each video frame's features; holds two pictures at a time."""
+        """Yield the features of each video frame; holds two video frames at a time."""
         flow = open_flow("dis")
         previous = None
         for frame in frames:
@@ -54,12 +54,12 @@ class PixelsExtractor:
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
-        """Yield each video frame's appearance alone, for models that do not read motion."""
+        """Yield only the appearance of each video frame, for models without motion."""
         return (_appearance(luminance(frame)) for frame in frames)
 
     def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
-        """Return the features of a whole clip, which must have at least one picture."""
-        return Features.stacked(self.stream(frames))
+        """Return the features of a whole clip, of at least one video frame."""
+        return Features.stack(self.stream(frames))
 
 
 def _appearance(
@@ -71,13 +71,13 @@ def _appearance(
 def _motion(
     moved: Float32[np.ndarray, "height width 2"],
 ) -> Float16[np.ndarray, " motion_dim"]:
-    """Split the flow by direction before averaging, so that opposite motions do not cancel."""
+    """Split flow by direction before the mean, so that opposite motions do not cancel."""
     right, down = moved[..., 0], moved[..., 1]
     maps = [_block_means(np.maximum(part, 0), MOTION_PX) for part in (right, -right, down, -down)]
     return np.stack(maps).astype(np.float16).reshape(-1)
 
 
-def _block_means(picture: np.ndarray, size_px: int) -> Float[np.ndarray, "size size"]:
-    """Average a square picture over equal blocks, down to `size_px` on a side."""
-    block = PICTURE_PX // size_px
-    return picture.reshape(size_px, block, size_px, block).mean(axis=(1, 3))
+def _block_means(image: np.ndarray, size_px: int) -> Float[np.ndarray, "size size"]:
+    """Average a square image over equal blocks, down to `size_px` on a side."""
+    block = INPUT_PX // size_px
+    return image.reshape(size_px, block, size_px, block).mean(axis=(1, 3))

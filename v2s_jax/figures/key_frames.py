@@ -1,4 +1,4 @@
-"""The paper's figure 4: key frames over the waveform and its spectrogram, on one time axis."""
+"""The paper's figure 4: key frames over a waveform and its spectrogram, on one time axis."""
 
 import math
 from collections.abc import Sequence
@@ -13,43 +13,41 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from scipy.signal.windows import hann
 
-from v2s_jax.figures.pictures import draw_pictures, picture_sizes_inches
-from v2s_jax.figures.style import EVENT, INK, LEADER, ONSET
-from v2s_jax.figures.titles import printable
-from v2s_jax.figures.waveform import MAX_COLUMNS, draw_waveform
+from v2s_jax.figures.panels import MAX_COLUMNS, draw_frames, draw_waveform, frame_sizes_inches
+from v2s_jax.figures.style import EVENT, INK, LEADER, ONSET, printable_title
 from v2s_jax.io import atomic_write
 
 _DOTS_PER_INCH = 150
 _INCHES: dict[str, float] = {
+    # Widths, from left to right.
     **{"left": 0.85, "plot": 9.3, "bar_gap": 0.12, "bar": 0.14, "right": 0.75},
-    # From the bottom up; the pictures' own height comes between `leader` and `times`.
+    # Heights, from the bottom up; the video frames' own height comes between `leader` and `times`.
     **{"bottom": 0.55, "spectrogram": 2.3, "gap": 0.14, "waveform": 1.25},
     **{"leader": 0.3, "times": 0.2, "title": 0.45},
 }
-"""Sizes of the figure's parts; widths in the first line, then heights."""
-_MAX_PICTURE_INCHES = 1.7  # height
-_WINDOW_SEC = 0.032  # long enough to part harmonics 60 Hz apart, short enough for onsets
+_MAX_FRAME_INCHES = 1.7  # height
+_WINDOW_SEC = 0.032  # resolves harmonics 60 Hz apart, and still onsets
 _HOPS_PER_WINDOW = 4
-_FLOOR_DB = -120.0  # below 16-bit sound's own rounding
+_FLOOR_DB = -120.0  # below the rounding of 16-bit audio
 _RANGE_DB = 80.0  # shown below the loudest point
 _LEADER_ON_DARK = "#ffffffa0"
 
 
 class Marks(NamedTuple):
-    """Instants to be marked on the waveform: in its upper half, and in its lower one."""
+    """Times to mark on the waveform."""
 
     events_sec: Sequence[float]
-    """When something happens that sounds."""
+    """Audible events of the video; marked in the upper half."""
     onsets_sec: Sequence[float]
-    """When the drawn sound sets in."""
+    """Onsets of the audio in the figure; marked in the lower half."""
 
 
-def key_frame_indices(video_frames: int, wanted: int) -> list[int]:
-    """Choose `wanted` video frames: the middles of as many equal parts.
+def key_frame_indices(video_frames: int, max_key_frames: int) -> list[int]:
+    """Return the middle video frames of `max_key_frames` equal parts; all if there are fewer.
 
-    Gives all of them when there are no more than that. Example: 2 of 8 are 2 and 6.
+    Example: 2 of 8 are 2 and 6.
     """
-    count = min(wanted, video_frames)
+    count = min(max_key_frames, video_frames)
     return [(2 * part + 1) * video_frames // (2 * count) for part in range(count)]
 
 
@@ -64,21 +62,29 @@ def key_frame_figure(
 ) -> None:
     """Draw key frames over a waveform and its spectrogram, as a PNG.
 
-    `frame_times_sec` are in ascending order, one for each frame. Each frame stands as near to its
-    time as its neighbours let it, with a line to the time itself. Where event and onset agree,
-    their marks make one line.
+    Each key frame is as near to its time as its neighbours allow, with a line to the time itself.
 
-    Raises InputError when `path` cannot be written.
+    Args:
+        path: The PNG to write.
+        frames: RGB key frames, possibly none.
+        frame_times_sec: The time of each, ascending.
+        waveform: Amplitudes in [-1, 1], at least one.
+        sample_rate_hz: Sample rate of the waveform.
+        title: Any text; it is not parsed as mathematics.
+        marks: Events and onsets; where both agree, their marks join into one line.
+
+    Raises:
+        InputError: `path` cannot be written.
     """
     figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def sound_picture(
+def waveform_image(
     waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int, title: str
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a waveform and its spectrogram; return the picture's pixels."""
+    """Draw a waveform in [-1, 1] over its spectrogram, as RGB pixels."""
     canvas = FigureCanvasAgg(_draw([], [], waveform, sample_rate_hz, title))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
@@ -95,9 +101,9 @@ def _draw(
     if len(frames) != len(frame_times_sec):
         raise ValueError(f"{len(frames)} frames but {len(frame_times_sec)} times")
     if not len(waveform):
-        raise ValueError("the waveform holds no sample: there is no time axis to draw")
+        raise ValueError("the waveform is empty")
     duration_sec = len(waveform) / sample_rate_hz
-    sizes_inches = picture_sizes_inches(frames, _INCHES["plot"], _MAX_PICTURE_INCHES)
+    sizes_inches = frame_sizes_inches(frames, _INCHES["plot"], _MAX_FRAME_INCHES)
     panels = _lay_out(max((height for _, height in sizes_inches), default=0.0))
     draw_waveform(panels.waveform, waveform, sample_rate_hz)
     image = _draw_spectrogram(panels.spectrogram, waveform, sample_rate_hz)
@@ -110,33 +116,33 @@ def _draw(
     if marks is not None:
         _draw_marks(panels.waveform, marks)
     panels.figure.align_ylabels([panels.waveform, panels.spectrogram])
-    # The middle of a last video frame that the sound covers in part can lie behind its end.
-    wanted_inches = [min(time / duration_sec, 1.0) * _INCHES["plot"] for time in frame_times_sec]
+    # The middle of the last video frame may be behind the end of the audio.
+    anchors_inches = [min(time / duration_sec, 1.0) * _INCHES["plot"] for time in frame_times_sec]
     decimals = max(2, 2 - math.floor(math.log10(duration_sec)))
     labels = [f"{time:.{decimals}f} s" for time in frame_times_sec]
-    draw_pictures(panels.pictures, frames, sizes_inches, wanted_inches, labels, _INCHES["leader"])
-    panels.pictures.set_title(printable(title), loc="left", color=INK, parse_math=False)
+    draw_frames(panels.frames, frames, sizes_inches, anchors_inches, labels, _INCHES["leader"])
+    panels.frames.set_title(printable_title(title), loc="left", color=INK, parse_math=False)
     return panels.figure
 
 
 class _Panels(NamedTuple):
     figure: Figure
-    pictures: Axes
+    frames: Axes
     waveform: Axes
     spectrogram: Axes
     bar: Axes
 
 
-def _lay_out(picture_inches: float) -> _Panels:
-    """Make a figure with room for a row of pictures of this height."""
+def _lay_out(frame_inches: float) -> _Panels:
+    """Make a figure with room for a row of frames of this height."""
     left, plot = _INCHES["left"], _INCHES["plot"]
     spectrogram = _INCHES["bottom"]
     waveform = spectrogram + _INCHES["spectrogram"] + _INCHES["gap"]
-    pictures = waveform + _INCHES["waveform"] + _INCHES["leader"]
-    picture_row = picture_inches + _INCHES["times"]
+    frames = waveform + _INCHES["waveform"] + _INCHES["leader"]
+    frame_row = frame_inches + _INCHES["times"]
     bar = left + plot + _INCHES["bar_gap"]
     width = bar + _INCHES["bar"] + _INCHES["right"]
-    height = pictures + picture_row + _INCHES["title"]
+    height = frames + frame_row + _INCHES["title"]
     figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH)
 
     def panel(x: float, y: float, across: float, up: float) -> Axes:
@@ -144,7 +150,7 @@ def _lay_out(picture_inches: float) -> _Panels:
 
     return _Panels(
         figure,
-        panel(left, pictures, plot, picture_row),
+        panel(left, frames, plot, frame_row),
         panel(left, waveform, plot, _INCHES["waveform"]),
         panel(left, spectrogram, plot, _INCHES["spectrogram"]),
         panel(bar, spectrogram, _INCHES["bar"], _INCHES["spectrogram"]),
@@ -152,10 +158,10 @@ def _lay_out(picture_inches: float) -> _Panels:
 
 
 def _draw_marks(axes: Axes, marks: Marks) -> None:
-    """Draw events from the middle up, onsets from the middle down, and what they are."""
+    """Draw events from the middle up, onsets from the middle down, and a legend."""
     halves = (
         ("true events", marks.events_sec, 0.5, EVENT),
-        ("onsets of this sound", marks.onsets_sec, 0.0, ONSET),
+        ("onsets of this audio", marks.onsets_sec, 0.0, ONSET),
     )
     for name, times_sec, foot, color in halves:
         axes.vlines(
@@ -167,7 +173,7 @@ def _draw_marks(axes: Axes, marks: Marks) -> None:
             linewidth=1.6,
             label=f"{name}: {len(times_sec)}",
         )
-    # Below everything, where it covers neither marks nor a long title.
+    # At the bottom, where it covers neither marks nor a long title.
     figure = axes.get_figure(root=True)
     assert figure is not None
     corner = (axes.get_position().x1, 0.0)
@@ -179,10 +185,10 @@ def _draw_marks(axes: Axes, marks: Marks) -> None:
 def _spectrogram_db(
     waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
 ) -> tuple[Float32[np.ndarray, "frequencies columns"], float]:
-    """Return power over frequency and time, and the time from column to column.
+    """Return the power spectrogram in dB, and the time step between its columns in s.
 
-    0 dB is a full-scale sine. A column is the mean over all windows that fall in it, and column c
-    is centred on c times that step; there are at most `MAX_COLUMNS`.
+    0 dB is a full-scale sine. A column is the mean over all windows that fall in it; column c is
+    centred at c times the step. There are at most `MAX_COLUMNS`.
     """
     window_samples = max(2, round(_WINDOW_SEC * sample_rate_hz))
     hop = max(1, window_samples // _HOPS_PER_WINDOW)

@@ -1,1 +1,1 @@
-"""Listening studies and annotation: pages for people, and the scoring of their answers."""
+"""Human evaluation: pages for annotators and listeners, and what their answers say."""

@@ -1,1 +1,1 @@
-"""Fused samplers: the tiers as one kernel, each held to the scan by an equality test."""
+"""Sampling engines other than the scan. Tests compare each of them with the scan."""

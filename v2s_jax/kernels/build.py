@@ -1,8 +1,8 @@
-"""Build the cpu engine's library: `python -m v2s_jax.kernels.build`.
+"""Build the library of the cpu engine: `v2s build`.
 
-One C++ file against the headers that JAX ships, for the processor at hand. The library lies in the
-user's cache under a name that holds what it was built from and for, so another version, JAX or
-machine does not find it.
+It is one C++ file, compiled for this processor against the headers that JAX ships. The name of the
+library in the user's cache is a hash of its source, flags, JAX version and processor, so that no
+other version or machine loads it.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +27,7 @@ PROC_CPUINFO = Path("/proc/cpuinfo")
 
 
 def library_path() -> Path:
-    """Return where the library for this source, JAX and processor lies once it is built."""
+    """Return the path of the library for this source, JAX and processor, built or not."""
     digest = hashlib.sha256(" ".join(FLAGS).encode())
     for source in [*sorted(HERE.glob("*.h")), SOURCE]:
         digest.update(source.read_bytes())
@@ -37,13 +36,12 @@ def library_path() -> Path:
 
 
 def processor_digest() -> str:
-    """Return a name for what a program compiled on this machine can run on."""
-    told = f"{platform.machine()} {_processor()}"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """Return a hash of the instruction sets that programs compiled on this machine may use."""
+    return hashlib.sha256(f"{platform.machine()} {_processor()}".encode()).hexdigest()[:16]
 
 
 def build() -> Path:
-    """Build the library unless it is there; raise InputError without a compiler, or if it fails."""
+    """Build the library unless it exists; raise InputError without a working compiler."""
     path = library_path()
     if path.exists():
         return path
@@ -53,26 +51,20 @@ def build() -> Path:
             f"no C++ compiler: install g++ (Debian, Ubuntu: apt install g++), then {COMMAND}"
         )
     with atomic_write(path) as temporary:
-        command = [
-            compiler,
-            *FLAGS,
-            f"-I{jax.ffi.include_dir()}",
-            str(SOURCE),
-            "-o",
-            str(temporary),
-        ]
+        include = f"-I{jax.ffi.include_dir()}"
+        command = [compiler, *FLAGS, include, str(SOURCE), "-o", str(temporary)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True)
+            result = subprocess.run(command, capture_output=True, text=True)
         except OSError as error:
             raise InputError(f"{compiler}: cannot be run ({error.strerror}): set CXX") from error
-        if done.returncode:
-            first = next((line for line in done.stderr.splitlines() if "error" in line), "")
-            raise InputError(f"{compiler} failed ({first.strip()}): try another one with CXX=...")
+        if result.returncode:
+            first = next((line for line in result.stderr.splitlines() if "error" in line), "")
+            raise InputError(f"{compiler} failed ({first.strip()}): set CXX to another compiler")
     return path
 
 
 def _processor() -> str:
-    """Return the processor's abilities, which -march=native builds for."""
+    """Return the processor's instruction sets, which -march=native compiles for."""
     if not PROC_CPUINFO.exists():
         return platform.processor()
     lines = PROC_CPUINFO.read_text().splitlines()
@@ -80,13 +72,5 @@ def _processor() -> str:
 
 
 def main() -> None:
-    """Build, and say where."""
-    try:
-        print(f"{build()}: the cpu engine")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-
-
-if __name__ == "__main__":
-    main()
+    """Run `v2s build`."""
+    print(f"{build()}: the cpu engine")

@@ -1,8 +1,8 @@
 """The cpu engine: sampler.cc behind JAX's foreign function interface.
 
-It is built by `python -m v2s_jax.kernels.build`, and runs three tiers of one GRU layer each. With
-float32 weights its levels are the scan's but for near-ties; a row sums in the same order in any
-tile, so a clip sounds the same in any company.
+`v2s build` compiles it. It runs three tiers of one GRU layer each. With float32 weights its levels
+are those of the scan except for near-ties. It is batch-invariant: a row sums in the same order in a
+batch of any size, so a clip does not depend on the clips next to it.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ from v2s_jax.kernels.build import COMMAND, library_path
 from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, OutputLevel
 from v2s_jax.kernels.packing import (
     COLUMN_GROUP,
+    GATES,
     LANES,
     MASKED_LOGIT,
     Packed,
@@ -27,7 +28,7 @@ from v2s_jax.kernels.packing import (
     matmul_weights,
     pack,
     pad_parts,
-    padded,
+    round_up,
     rows_per_lane,
 )
 from v2s_jax.model import Carry, InferenceParams
@@ -35,8 +36,7 @@ from v2s_jax.model import Carry, InferenceParams
 TARGET = "v2s_generate"
 MULTIPLY_TARGET = "v2s_multiply"
 SUMS_SHAPE = 16, LANES
-"""One vector of floats for each thread that there may be (sampler.cc, kMostThreads)."""
-GATES = 3
+"""One vector of floats for each thread that there may be (sampler.cc, kMaxThreads)."""
 
 
 class CpuWeights(NamedTuple):
@@ -49,13 +49,13 @@ class CpuWeights(NamedTuple):
     tables: Float[Array, "frame_size q_levels mlp_dim"]
     products: tuple[Packed, ...]
     big_bias: Float[Array, " gates"]
-    """Added to the vision's gates before the call."""
+    """Added to the visual gates before the call."""
 
 
 class CpuEngine:
-    """The library, for one config and format of weights.
+    """The library, for one config and weight format.
 
-    Raises InputError when it is not built, is not for this device, or does not know the model.
+    Raises InputError when it is not built, JAX runs on another device, or it cannot run the model.
     """
 
     batch_invariant = True
@@ -70,62 +70,62 @@ class CpuEngine:
         self._config = config
         self._weights = weights
 
-    def pack(self, folded: InferenceParams) -> CpuWeights:
+    def pack(self, inference_params: InferenceParams) -> CpuWeights:
         """Lay the weights out as lanes.h reads them."""
         c = self._config.model
-        tiers = folded.params["params"]["sample_rnn"]
+        params, tables, frame_kernel = inference_params
+        tiers = params["params"]["sample_rnn"]
         big, frame = tiers["big_frame_tier"]["gru"], tiers["frame_tier"]["gru"]
-        assert folded.frame_kernel is not None
-        levels = padded(c.q_levels) - c.q_levels
+        assert frame_kernel is not None
+        more_levels = round_up(c.q_levels) - c.q_levels
         return CpuWeights(
             pad_parts(big["input_kernel"][: c.big_frame_size], GATES),
             pad_parts(big["candidate_bias"], 1),
-            pad_parts(folded.frame_kernel, GATES),
+            pad_parts(frame_kernel, GATES),
             pad_parts(frame["candidate_bias"], 1),
-            jnp.pad(pad_parts(folded.tables, 1), ((0, 0), (0, levels), (0, 0))),
+            jnp.pad(pad_parts(tables, 1), ((0, 0), (0, more_levels), (0, 0))),
             tuple(
                 pack(product, self._weights, MASKED_LOGIT if name == "output" else 0.0)
-                for name, product in matmul_weights(c, folded.params)._asdict().items()
+                for name, product in matmul_weights(c, params)._asdict().items()
             ),
             pad_parts(big["input_bias"], GATES),
         )
 
-    def big_frames(
-        self, weights: CpuWeights, carry: Carry, given: BlockInputs, keep: OutputLevel
+    def run_big_frames(
+        self, weights: CpuWeights, carry: Carry, inputs: BlockInputs, keep: OutputLevel
     ) -> tuple[Carry, BlockOutputs]:
-        """Run the library over `given.ticks` big frames."""
+        """Run the library over `inputs.ticks` big frames."""
         c = self._config.model
         assert carry.frame is not None
-        video_frames, batch_size, per_frame, size = given.noise.shape
+        video_frames, batch_size, per_frame, size = inputs.noise.shape
         samples = video_frames * per_frame * size
-        gates = jnp.zeros((video_frames, batch_size, GATES * c.dim))
-        gates = pad_parts(gates if given.gates is None else given.gates, GATES)
-        forced = jnp.zeros((0, batch_size), jnp.int32) if given.forced is None else given.forced
-        state = jax.ShapeDtypeStruct((batch_size, padded(c.dim)), jnp.float32)
-        by_sample = (samples, batch_size)
+        gates, forced = inputs.gates, inputs.forced
+        if gates is None:
+            gates = jnp.zeros((video_frames, batch_size, GATES * c.dim))
+        if forced is None:
+            forced = jnp.zeros((0, batch_size), jnp.int32)
+        state = jax.ShapeDtypeStruct((batch_size, round_up(c.dim)), jnp.float32)
+        logits_shape = (samples if keep == "logits" else 0, batch_size, round_up(c.q_levels))
         call = jax.ffi.ffi_call(
             TARGET,
             (
                 state,
                 state,
                 jax.ShapeDtypeStruct((batch_size, size), jnp.int32),
-                jax.ShapeDtypeStruct(by_sample, jnp.uint8),
-                jax.ShapeDtypeStruct(by_sample, jnp.float32),
-                jax.ShapeDtypeStruct(
-                    (samples if keep == "logits" else 0, batch_size, padded(c.q_levels)),
-                    jnp.float32,
-                ),
+                jax.ShapeDtypeStruct((samples, batch_size), jnp.uint8),
+                jax.ShapeDtypeStruct((samples, batch_size), jnp.float32),
+                jax.ShapeDtypeStruct(logits_shape, jnp.float32),
             ),
         )
-        big_frame, frame, lookback, levels, nats, logits = call(
+        big_frame, frame, lookback, levels, nll, logits = call(
             pad_parts(carry.big_frame, 1),
             pad_parts(carry.frame, 1),
             carry.levels,
-            gates + weights.big_bias,
-            given.noise.reshape(video_frames, batch_size, per_frame * size),
+            pad_parts(gates, GATES) + weights.big_bias[None, None],
+            inputs.noise.reshape(video_frames, batch_size, per_frame * size),
             forced,
-            given.temperature,
-            jnp.stack([given.ticks, given.offset]),
+            inputs.temperature,
+            jnp.stack([inputs.ticks, inputs.offset]),
             *weights[:5],
             *(part for packed in weights.products for part in packed),
             big_frame_size=c.big_frame_size,
@@ -136,7 +136,7 @@ class CpuEngine:
         carry = Carry(big_frame[:, : c.dim], frame[:, : c.dim], lookback)
         return carry, BlockOutputs(
             levels,
-            None if keep == "levels" else nats,
+            None if keep == "levels" else nll,
             logits[..., : c.q_levels] if keep == "logits" else None,
         )
 
@@ -144,10 +144,10 @@ class CpuEngine:
 def multiply_only(
     kernel: Packed, rows: int, turns: int, weights: WeightFormat
 ) -> Float[Array, "threads lanes"]:
-    """Multiply `rows` rows of zeros by a kernel `turns` times, and give sums of no interest.
+    """Multiply `rows` rows of zeros by a kernel `turns` times; the result only keeps it alive.
 
-    Each core takes its own columns and meets no other: no engine on this processor can be faster.
-    Raises InputError when the library is not built.
+    Each core multiplies its own columns and waits for no other: no engine on this processor can be
+    faster. Raises InputError when the library is not built.
     """
     _register()
     call = jax.ffi.ffi_call(MULTIPLY_TARGET, jax.ShapeDtypeStruct(SUMS_SHAPE, jnp.float32))

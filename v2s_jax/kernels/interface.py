@@ -1,7 +1,7 @@
-"""What every engine of the sampler gets and gives.
+"""The interface of the sampling engines.
 
-An engine runs the tiers over whole big frames. The noise, the vision's share of the gates and the
-rule by which a level is drawn are the same for all; how the products are computed is its own.
+An engine runs the tiers over whole big frames. Noise, visual gates and the rule that draws a level
+are the same for all engines; each computes the products in its own way.
 """
 
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -12,32 +12,32 @@ from jaxtyping import Array, Float, Int, UInt8
 from v2s_jax.model import Carry, InferenceParams
 
 EngineName = Literal["scan", "fused", "cpu"]
-OutputLevel = Literal["levels", "nats", "logits"]
-"""What is kept of each sample beside its level; "logits" keeps its nats too."""
+OutputLevel = Literal["levels", "nll", "logits"]
+"""What an engine returns of each sample: its level, also its nll, or also nll and logits."""
 
 
 class BlockInputs(NamedTuple):
-    """What a block of big frames is generated from, beside the weights and the carry."""
+    """What a block of big frames is generated from, in addition to the weights and the carry."""
 
     gates: Float[Array, "video_frames slots gates"] | None
-    """The vision's share of the coarsest tier's gates; None but for Frame."""
+    """Visual gates of the coarsest tier; None for all variants but Frame."""
     noise: Float[Array, "video_frames slots big_frames big_frame_size"]
     """One uniform number for each sample."""
     forced: Int[Array, "samples slots"] | None
-    """The levels to take instead of drawing: teacher forcing by the engine's own arithmetic."""
+    """Levels to use instead of drawing them: teacher forcing in the engine's arithmetic."""
     temperature: Float[Array, ""]
     offset: Int[Array, ""]
-    """Big frames of the first video frame that lie behind."""
+    """Big frames of the first video frame that are already generated."""
     ticks: Int[Array, ""]
-    """Big frames to generate; those that follow in the arrays below are left as zeros."""
+    """Big frames to generate; what follows them in the outputs is zero."""
 
 
 class BlockOutputs(NamedTuple):
-    """The samples of a block, in their order."""
+    """The samples of a block, in order."""
 
     levels: UInt8[Array | np.ndarray, "samples slots"]
-    nats: Float[Array | np.ndarray, "samples slots"] | None = None
-    """-ln p(level), at the temperature that it was drawn at."""
+    nll: Float[Array | np.ndarray, "samples slots"] | None = None
+    """-ln p(level), in nats, at the temperature it was drawn at."""
     logits: Float[Array | np.ndarray, "samples slots q_levels"] | None = None
 
 
@@ -46,34 +46,34 @@ class Engine(Protocol):
     """One way to run the tiers."""
 
     batch_invariant: bool
-    """Whether a row rounds the same in tiles of any size."""
+    """Whether a row rounds the same in batches of any size."""
 
-    def pack(self, folded: InferenceParams) -> Any:
-        """Return the weights as the engine reads them."""
+    def pack(self, inference_params: InferenceParams) -> Any:
+        """Return the weights in the engine's layout."""
 
-    def big_frames(
-        self, weights: Any, carry: Carry, given: BlockInputs, keep: OutputLevel
+    def run_big_frames(
+        self, weights: Any, carry: Carry, inputs: BlockInputs, keep: OutputLevel
     ) -> tuple[Carry, BlockOutputs]:
-        """Run the tiers over `given.ticks` big frames."""
+        """Run the tiers over `inputs.ticks` big frames."""
 
 
 @runtime_checkable
 class FrameKernel(Protocol):
-    """A kernel that draws the samples of a frame, in the place of the scan's innermost loop."""
+    """A kernel that draws the samples of a frame, instead of the scan's innermost loop."""
 
-    def pack(self, folded: InferenceParams) -> Any:
-        """Return the sample tier's weights as the kernel reads them."""
+    def pack(self, inference_params: InferenceParams) -> Any:
+        """Return the weights of the sample tier in the kernel's layout."""
 
     def __call__(
         self,
         weights: Any,
         window: Int[Array, "slots frame_size"],
         conditioning: Float[Array, "slots frame_size mlp_dim"],
-        given: Float[Array, "slots frame_size"] | Int[Array, "slots frame_size"],
+        noise_or_levels: Float[Array, "slots frame_size"] | Int[Array, "slots frame_size"],
         temperature: Float[Array, ""],
         keep: OutputLevel,
     ) -> tuple[Array, Array | None, Array | None]:
-        """Return levels, which are the next window, nats and logits, by row and sample.
+        """Return levels (the next window), nll and logits, by row and sample.
 
-        Whole numbers in `given` are the levels to take.
+        Integers in `noise_or_levels` are the levels to use.
         """

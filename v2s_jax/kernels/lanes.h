@@ -1,9 +1,9 @@
-// Sixteen float lanes, and dot products of packed weights in the three formats that they come in.
+// Sixteen float lanes, and dot products of packed weights in three formats.
 //
 // A packed product has its columns in groups of 64: [columns / 64][rows / per][4][16 lanes][per],
-// where `per` rows lie side by side in one 32-bit lane: 1 of float32, 2 of bfloat16, 4 of int8.
-// Whatever the number of rows of activations, each (row, column) sums its terms in the same order,
-// so a clip sounds the same in any company.
+// where `per` rows share one 32-bit lane: 1 of float32, 2 of bfloat16, 4 of int8.
+// Each (row, column) sums its terms in the same order for any number of rows of activations: the
+// engine is batch-invariant.
 #pragma once
 
 #include <algorithm>
@@ -72,7 +72,7 @@ inline uint16_t to_bfloat16(float x) {
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-// Activations of one row as a format reads them, and what turns its sum into a float.
+// One struct per format: how it prepares a row of activations, adds products, and scales the sum.
 
 struct Float32 {
   static constexpr int kPer = 1;
@@ -132,27 +132,27 @@ struct BFloat16 {
   static Floats finish(const Sum* sums, float, const float*, const int32_t*) { return sums[0]; }
 };
 
-// int8 weights; activations in 15 bits (linear.INT8_INPUT_MOST), as two bytes without sign:
+// int8 weights; activations in 15 bits (linear.INT8_INPUT_MAX), as two bytes without sign:
 //   x = scale * (256 * high + low - 32768),   so   x W = scale * (256 * H + L - 32768 * sum(W)).
-// The sums are exact integers: only the rounding to 8 and to 15 bits loses anything.
+// The sums are exact integers: only the rounding to 8 and to 15 bits loses precision.
 struct Int8 {
   static constexpr int kPer = 4;
   static constexpr int kSums = 2;
   using Sum = Ints;
-  static constexpr float kMost = 16319.0f;
+  static constexpr float kMaxInput = 16319.0f;
 
   static int row_bytes(int width) { return width * 2; }
 
   static float prepare(const float* x, int width, uint8_t* row) {
-    Floats most = {};
+    Floats largest_abs = {};
     for (int i = 0; i < width; i += kLanes) {
       const Floats v = load<Floats>(x + i);
-      most = largest(most, largest(v, -v));
+      largest_abs = largest(largest_abs, largest(v, -v));
     }
-    const float peak = max_of(most);
-    const float inverse = peak > 0 ? kMost / peak : 0.0f;
+    const float peak = max_of(largest_abs);
+    const float inverse = peak > 0 ? kMaxInput / peak : 0.0f;
     for (int i = 0; i < width; i += kLanes) {
-      // 32768 + rounding to nearest: the integers lie in the float's low 16 bits.
+      // 32768 + rounding to nearest: the integers are the low 16 bits of the float.
       const Floats shifted = load<Floats>(x + i) * inverse + (8388608.0f + 32768.0f);
       const Words bits = load<Words>(&shifted);
       const Words high = (bits >> 8) & 0xff, low = bits & 0xff;
@@ -162,7 +162,7 @@ struct Int8 {
       std::memcpy(row + i, &high_bytes, sizeof high_bytes);
       std::memcpy(row + width + i, &low_bytes, sizeof low_bytes);
     }
-    return peak / kMost;
+    return peak / kMaxInput;
   }
   static Ints dot(Ints sum, uint32_t bytes, const uint8_t* weights) {
 #if defined(__AVX512VNNI__)

@@ -1,8 +1,8 @@
-// The cpu engine: whole big frames of a tile of clips in one call, all cores on every product.
+// The cpu engine: one call runs whole big frames of a batch of clips, with all cores on each product.
 //
-// The tiers of v2s_jax.model (three tiers, one GRU layer each), weight norm and embeddings folded.
-// Each thread owns groups of 64 columns of every product, so its share of the weights stays in its
-// core's cache, and meets the others at a barrier after each product.
+// These are the tiers of v2s_jax.model (three tiers of one GRU layer, the `paper` MLP) with weight
+// norm and embeddings folded. Each thread owns groups of 64 columns of every product, so its share
+// of the weights stays in the cache of its core. After each product the threads wait at a barrier.
 
 #include <sched.h>
 
@@ -49,7 +49,7 @@ struct Outputs {
   float *big_state, *frame_state;
   int32_t* lookback;
   uint8_t* levels;  // [samples rows]
-  float* nats;      // [samples rows]
+  float* nll;      // [samples rows]
   float* logits;    // [samples rows levels], or null
 };
 
@@ -66,7 +66,7 @@ class Barrier {
       return;
     }
     for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-      if (spins > kSpins) sched_yield();  // a busy machine: let the other thread run
+      if (spins > kSpins) sched_yield();  // the machine is busy: let the other thread run
 #if defined(__x86_64__)
       else __builtin_ia32_pause();
 #endif
@@ -80,7 +80,7 @@ class Barrier {
   alignas(64) std::atomic<int> round_{0};
 };
 
-struct Buffer {  // floats on a cache line's border
+struct Buffer {  // floats aligned to a cache line
   explicit Buffer(size_t size) : storage(size + 16, 0.0f) {
     const auto address = reinterpret_cast<uintptr_t>(storage.data());
     data = storage.data() + ((64 - address % 64) % 64) / sizeof(float);
@@ -101,12 +101,12 @@ struct Shared {
         upsampled(s.rows * s.frame * s.mlp),
         hidden(s.rows * s.mlp),
         logits(s.rows * s.levels),
-        picked(s.rows) {}
+        drawn(s.rows) {}
 
   Barrier barrier;
   Buffer big_state[2], frame_state[2];  // before and after a tick
   Buffer conditioning, conditioning_gates, recurrent, upsampled, hidden, logits;
-  std::vector<int32_t> picked;
+  std::vector<int32_t> drawn;
 };
 
 struct Span {
@@ -128,9 +128,9 @@ class Worker {
   void run() {
     for (int tick = 0; tick < in_.ticks; ++tick) {
       const int place = in_.offset + tick;
-      big_frame(in_.gates + size_t(place / s_.per_frame) * s_.rows * 3 * s_.dim);
+      run_big_frame(in_.gates + size_t(place / s_.per_frame) * s_.rows * 3 * s_.dim);
       for (int frame = 0; frame < s_.ratio; ++frame) {
-        begin_frame(frame);
+        run_frame(frame);
         for (int i = 0; i < s_.frame; ++i) sample(tick, place, frame, i);
       }
     }
@@ -141,13 +141,13 @@ class Worker {
     }
   }
 
-  // This thread's groups of one product, over and over: what the machine can do at most.
+  // Multiply this thread's groups of one product `turns` times, without barriers: the ceiling.
   void multiply_only(const Product& p, int groups, int turns, float* to) {
     prepare(x_.data, s_.rows, s_.dim);
-    const Span own = share(groups);
+    const Span mine = share(groups);
     Floats sum = {};
     for (int turn = 0; turn < turns; ++turn)
-      for (int group = own.begin; group < own.end; ++group)
+      for (int group = mine.begin; group < mine.end; ++group)
         multiply(p, s_.rows, s_.dim, group, [&](int, int, Floats y) { sum += y; });
     store(to + thread_ * kLanes, sum);
   }
@@ -195,12 +195,12 @@ class Worker {
 
   template <typename Take>
   void multiply(const Product& p, int rows, int width, int group, Take take) {
-    constexpr int kMost = Format::kSums == 1 ? 6 : 3;  // rows whose sums fit the registers
+    constexpr int kMaxRows = Format::kSums == 1 ? 6 : 3;  // rows whose sums fit the registers
     int row = 0;
-    for (; row + kMost <= rows; row += kMost) group_of<kMost>(p, row, width, group, take);
+    for (; row + kMaxRows <= rows; row += kMaxRows) group_of<kMaxRows>(p, row, width, group, take);
     switch (rows - row) {
-      case 5: group_of<5 <= kMost ? 5 : 1>(p, row, width, group, take); break;
-      case 4: group_of<4 <= kMost ? 4 : 1>(p, row, width, group, take); break;
+      case 5: group_of<5 <= kMaxRows ? 5 : 1>(p, row, width, group, take); break;
+      case 4: group_of<4 <= kMaxRows ? 4 : 1>(p, row, width, group, take); break;
       case 3: group_of<3>(p, row, width, group, take); break;
       case 2: group_of<2>(p, row, width, group, take); break;
       case 1: group_of<1>(p, row, width, group, take); break;
@@ -208,26 +208,26 @@ class Worker {
     }
   }
 
-  // All of a thread's columns of a product into a row-major array.
+  // This thread's columns of a product, into a row-major array.
   void product(const Product& p, int rows, int width, int columns, float* to, bool positive) {
-    const Span own = share(columns / kGroup);
-    for (int group = own.begin; group < own.end; ++group)
+    const Span mine = share(columns / kGroup);
+    for (int group = mine.begin; group < mine.end; ++group)
       multiply(p, rows, width, group, [=](int row, int column, Floats y) {
         store(to + size_t(row) * columns + column, positive ? relu(y) : y);
       });
   }
 
-  // The units of a thread, in groups: of each gate, the columns that belong to them.
+  // This thread's units: the columns of each gate that belong to them.
   template <typename Take>
   void gate_product(const Product& p, int rows, Take take) {
     const int per_gate = s_.dim / kGroup;
-    const Span own = share(per_gate);
+    const Span mine = share(per_gate);
     for (int gate = 0; gate < 3; ++gate)
-      for (int group = own.begin; group < own.end; ++group)
+      for (int group = mine.begin; group < mine.end; ++group)
         multiply(p, rows, s_.dim, gate * per_gate + group, take);
   }
 
-  // A tick of a GRU for this thread's units: recurrent.GRU.advance.
+  // A tick of a GRU for this thread's units: rnn.GRU.step.
   void step(const float* before, float* after, const Product& recurrent, const float* candidate_bias,
             const float* input, int first, int size, const float* gates, size_t gates_row) {
     const int dim = s_.dim;
@@ -236,9 +236,9 @@ class Worker {
     gate_product(recurrent, s_.rows, [=](int row, int column, Floats y) {
       store(product + size_t(row) * 3 * dim + column, y);
     });
-    const Span own = share(dim / kGroup);
+    const Span mine = share(dim / kGroup);
     for (int row = 0; row < s_.rows; ++row)
-      for (int unit = own.begin * kGroup; unit < own.end * kGroup; unit += kLanes) {
+      for (int unit = mine.begin * kGroup; unit < mine.end * kGroup; unit += kLanes) {
         Floats g[3], u[3];
         for (int gate = 0; gate < 3; ++gate) {
           const int column = gate * dim + unit;
@@ -256,17 +256,17 @@ class Worker {
     shared_.barrier.wait();
   }
 
-  void big_frame(const float* vision_gates) {
+  void run_big_frame(const float* visual_gates) {
     const int dim = s_.dim;
     const float* before = shared_.big_state[big_now_].data;
     big_now_ ^= 1;
     float* after = shared_.big_state[big_now_].data;
     step(before, after, w_.big_recurrent, w_.big_candidate_bias, w_.big_input, 0, s_.big,
-         vision_gates, size_t(3) * dim);
+         visual_gates, size_t(3) * dim);
     prepare(after, s_.rows, dim);
     product(w_.big_up, s_.rows, dim, s_.ratio * dim, shared_.conditioning.data, false);
     shared_.barrier.wait();
-    // What the frame ticks' gates hold before their own samples are known, for all of them.
+    // conditioning_gates of all frame ticks: what is known before their own samples.
     prepare(shared_.conditioning.data, s_.rows * s_.ratio, dim);
     float* to = shared_.conditioning_gates.data;
     gate_product(w_.frame_conditioning, s_.rows * s_.ratio, [=](int row, int column, Floats y) {
@@ -274,7 +274,7 @@ class Worker {
     });
   }
 
-  void begin_frame(int frame) {
+  void run_frame(int frame) {
     const float* before = shared_.frame_state[frame_now_].data;
     frame_now_ ^= 1;
     float* after = shared_.frame_state[frame_now_].data;
@@ -303,34 +303,34 @@ class Worker {
     prepare(shared_.hidden.data, s_.rows, s_.mlp);
     product(w_.output, s_.rows, s_.mlp, s_.levels, shared_.logits.data, false);
     shared_.barrier.wait();
-    const int of_big_frame = frame * s_.frame + i;
-    choose(size_t(tick) * s_.big + of_big_frame, place, of_big_frame);
+    const int sample_in_big_frame = frame * s_.frame + i;
+    choose(size_t(tick) * s_.big + sample_in_big_frame, place, sample_in_big_frame);
   }
 
-  // Draw the next level of each row, and move the windows on.
-  void choose(size_t number, int place, int of_big_frame) {
+  // Draw the next level of each row, and shift the windows.
+  void choose(size_t number, int place, int sample_in_big_frame) {
     const int samples = s_.per_frame * s_.big;
-    const int column = place % s_.per_frame * s_.big + of_big_frame;
-    const bool alone = s_.rows == 1;  // then every thread draws it, which saves a meeting
-    for (int row = alone ? 0 : thread_; row < s_.rows; row += alone ? 1 : threads_) {
+    const int column = place % s_.per_frame * s_.big + sample_in_big_frame;
+    const bool single_row = s_.rows == 1;  // then every thread draws the level, which saves a barrier
+    for (int row = single_row ? 0 : thread_; row < s_.rows; row += single_row ? 1 : threads_) {
       const float* noise = in_.noise + (size_t(place / s_.per_frame) * s_.rows + row) * samples;
       const size_t at = number * s_.rows + row;
       const int forced = in_.forced == nullptr ? -1 : in_.forced[at];
-      float nats;
-      const int level = pick(shared_.logits.data + size_t(row) * s_.levels, noise[column], forced,
-                             nats);
-      if (alone) push(row, level);
-      else shared_.picked[row] = level;
-      if (alone && thread_ != 0) continue;
+      float nll;
+      const int level = draw(shared_.logits.data + size_t(row) * s_.levels, noise[column], forced,
+                             nll);
+      if (single_row) push(row, level);
+      else shared_.drawn[row] = level;
+      if (single_row && thread_ != 0) continue;
       out_.levels[at] = static_cast<uint8_t>(level);
-      out_.nats[at] = nats;
+      out_.nll[at] = nll;
       if (out_.logits != nullptr)
         std::copy_n(shared_.logits.data + size_t(row) * s_.levels, s_.levels,
                     out_.logits + at * s_.levels);
     }
-    if (alone) return;
+    if (single_row) return;
     shared_.barrier.wait();
-    for (int row = 0; row < s_.rows; ++row) push(row, shared_.picked[row]);
+    for (int row = 0; row < s_.rows; ++row) push(row, shared_.drawn[row]);
   }
 
   void push(int row, int level) {
@@ -339,14 +339,14 @@ class Worker {
     window[s_.big - 1] = level;
   }
 
-  // noise.inverse_cdf: the level at which the cumulative distribution passes `uniform`.
-  int pick(const float* logits, float uniform, int forced, float& nats) const {
+  // rng.inverse_cdf: the level at which the cumulative distribution passes `uniform`.
+  int draw(const float* logits, float uniform, int forced, float& nll) const {
     alignas(64) float weights[256];
     float block[256 / kLanes];
     const float inverse = 1.0f / in_.temperature;
-    Floats most = all(-INFINITY);
-    for (int i = 0; i < s_.levels; i += kLanes) most = largest(most, load<Floats>(logits + i));
-    const float peak = max_of(most);
+    Floats peaks = all(-INFINITY);
+    for (int i = 0; i < s_.levels; i += kLanes) peaks = largest(peaks, load<Floats>(logits + i));
+    const float peak = max_of(peaks);
     float total = 0.0f;
     for (int i = 0; i < s_.levels; i += kLanes) {
       const Floats weight = exp_of((load<Floats>(logits + i) - peak) * inverse);
@@ -370,7 +370,7 @@ class Worker {
       }
       level = std::min(level, s_.known_levels - 1);
     }
-    nats = std::log(total) - (logits[level] - peak) * inverse;
+    nll = std::log(total) - (logits[level] - peak) * inverse;
     return level;
   }
 
@@ -392,7 +392,7 @@ int usable_cores() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-constexpr int kMostThreads = 16;
+constexpr int kMaxThreads = 16;
 
 template <typename Work>
 void on_threads(int threads, Work work) {
@@ -404,7 +404,7 @@ void on_threads(int threads, Work work) {
 
 template <typename Format>
 void generate(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out) {
-  const int threads = std::clamp(std::min(usable_cores(), s.dim / kGroup), 1, kMostThreads);
+  const int threads = std::clamp(std::min(usable_cores(), s.dim / kGroup), 1, kMaxThreads);
   Shared shared(s, threads);
   std::copy_n(in.big_state, s.rows * s.dim, shared.big_state[0].data);
   std::copy_n(in.frame_state, s.rows * s.dim, shared.frame_state[0].data);
@@ -414,7 +414,7 @@ void generate(const Sizes& s, const Weights& w, const Inputs& in, const Outputs&
 
 template <typename Format>
 void multiply_only(const Sizes& s, const Product& p, int groups, int turns, float* to) {
-  const int threads = std::clamp(std::min(usable_cores(), groups), 1, kMostThreads);
+  const int threads = std::clamp(std::min(usable_cores(), groups), 1, kMaxThreads);
   Shared shared(s, threads);
   on_threads(threads, [&](int thread) {
     Worker<Format>(s, {}, {}, {}, shared, thread, threads).multiply_only(p, groups, turns, to);
@@ -479,7 +479,7 @@ ffi::Error Multiply(ffi::AnyBuffer weights, ffi::Buffer<ffi::F32> scales,
   const Product p{static_cast<const uint8_t*>(weights.untyped_data()), scales.typed_data(),
                   totals.typed_data(), bias.typed_data()};
   float* to = sums->typed_data();
-  std::fill_n(to, kMostThreads * kLanes, 0.0f);
+  std::fill_n(to, kMaxThreads * kLanes, 0.0f);
   if (format == Float32::kPer) multiply_only<Float32>(s, p, groups, turns, to);
   else if (format == BFloat16::kPer) multiply_only<BFloat16>(s, p, groups, turns, to);
   else multiply_only<Int8>(s, p, groups, turns, to);

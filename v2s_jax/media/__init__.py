@@ -1,12 +1,9 @@
-"""Video files in (pictures, sound), sound and video files out. The only user of ffmpeg.
+"""Read video files, write audio and video files. The only user of ffmpeg.
 
-`probe` and `audio_start_sec` say what a file holds, `read_video_frames` and `read_audio`
-(`read_audio_clipped`: only until it ends) bring it onto the clock, `write_wav`, `write_sound`, `mux`,
-`write_clip` and `write_part` write. All times count from the moment at which the first picture of
-the file appears.
+All times count from the moment at which the first frame of the file appears.
 
-ffmpeg is the binary that imageio-ffmpeg brings. It gets every path as a `file:` URL in an
-argument list, so no character in a name means anything to it or to a shell.
+ffmpeg is the binary of imageio-ffmpeg. It gets every path as a `file:` URL in an argument list, so
+no character of a name is special to it or to a shell.
 """
 
 from v2s_jax.media.decode import (
@@ -19,14 +16,13 @@ from v2s_jax.media.encode import (
     Original,
     mux,
     pcm16,
+    write_audio,
     write_clip,
     write_part,
-    write_sound,
     write_wav,
 )
-from v2s_jax.media.pipe import PipeReader
 from v2s_jax.media.probe import VIDEO_SUFFIXES, Video, audio_start_sec, probe
-from v2s_jax.media.streaming_wav import StreamingWav
+from v2s_jax.media.stream import PipeReader, StreamingWav
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -42,8 +38,8 @@ __all__ = [
     "read_audio_clipped",
     "read_audio_file",
     "read_video_frames",
+    "write_audio",
     "write_clip",
     "write_part",
-    "write_sound",
     "write_wav",
 ]

@@ -1,4 +1,4 @@
-"""Run ffmpeg so that it is always reaped, and find in its log what went wrong."""
+"""Run ffmpeg as a child process that never outlives its caller, and read its log."""
 
 import re
 import signal
@@ -13,27 +13,27 @@ import imageio_ffmpeg
 
 from v2s_jax.errors import KilledError
 
-_FAULT = re.compile(r"\[(?:error|fatal)\] +(.+)")
-_DAMAGE = re.compile(
+_ERROR = re.compile(r"\[(?:error|fatal)\] +(.+)")
+_CORRUPTION = re.compile(
     r"\[(?:error|fatal)\] +(.+)|\[warning\] +(.*(?:corrupt|premature|partial|size mismatch).*)",
     re.IGNORECASE,
 )
 
 SOURCE_OPTIONS = ("-copyts", "-protocol_whitelist", "file")
-"""What every input video is opened with.
+"""Options before every input video.
 
-The file's own timestamps, so that picture and sound read by separate runs share a zero; no
-address but files, so that a playlist cannot reach out.
+The file's own timestamps, so that frames and audio that separate runs read have the same zero. Only
+files, so that a playlist cannot reach the network.
 """
 
 
 def url(path: Path) -> str:
-    """Return the form in which ffmpeg takes any path literally."""
+    """Return the form of a path in which no character is special to ffmpeg."""
     return f"file:{path}"
 
 
 class Run:
-    """One ffmpeg process and its log."""
+    """An ffmpeg process and its log."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self.process = process
@@ -41,12 +41,12 @@ class Run:
 
     @property
     def output(self) -> IO[bytes]:
-        """What ffmpeg writes to its standard output."""
+        """ffmpeg's standard output."""
         assert self.process.stdout is not None
         return self.process.stdout
 
     def feed(self, pieces: Iterable[bytes]) -> None:
-        """Write to ffmpeg's standard input and end it; stop early when ffmpeg has ended."""
+        """Write to ffmpeg's standard input and close it; stop early when ffmpeg has ended."""
         assert self.process.stdin is not None
         # Unbuffered: closing has nothing left to write, so it cannot fail after an error.
         with suppress(BrokenPipeError), self.process.stdin.raw as stdin:  # type: ignore[attr-defined]
@@ -55,32 +55,34 @@ class Run:
                 while rest:
                     rest = rest[stdin.write(rest) :]
 
-    def end(self) -> None:
+    def wait(self) -> None:
         """Wait for ffmpeg to end; raise KilledError when it was killed.
 
-        A crash of ffmpeg itself, which a damaged file can cause, is not that.
+        A crash of ffmpeg, which a corrupt file can cause, raises nothing.
         """
         if self.process.wait() == -signal.SIGKILL:
-            raise KilledError("ffmpeg was killed, most likely for want of memory: free some, go on")
+            raise KilledError(
+                "ffmpeg was killed, probably because memory ran out: free some and run again"
+            )
 
     def log_lines(self) -> Iterator[str]:
-        """Give the log's lines so far; complete once the process has ended."""
+        """Yield the lines of the log; it is complete once the process has ended."""
         self._log.seek(0)
         for line in self._log:
             yield line.decode("utf-8", "replace").rstrip()
 
     def first_error(self) -> str | None:
         """Return ffmpeg's first error message, without its prefixes."""
-        return self._first_match(_FAULT)
+        return self._first_match(_ERROR)
 
     def first_corruption(self) -> str | None:
-        """Return ffmpeg's first remark about damaged data."""
-        return self._first_match(_DAMAGE)
+        """Return ffmpeg's first message about corrupt data."""
+        return self._first_match(_CORRUPTION)
 
     def _first_match(self, pattern: re.Pattern[str]) -> str | None:
         for line in self.log_lines():
-            if found := pattern.search(line):
-                return next(group for group in found.groups() if group).rstrip(".")
+            if match := pattern.search(line):
+                return next(group for group in match.groups() if group).rstrip(".")
         return None
 
 
@@ -90,13 +92,12 @@ def ffmpeg(
     log_level: str = "warning",
     feed: bool = False,
     source: int = subprocess.DEVNULL,
-    pass_on: tuple[int, ...] = (),
+    pass_fds: tuple[int, ...] = (),
 ) -> Iterator[Run]:
-    """Run ffmpeg while the block runs; kill it if it is still at work when the block ends.
+    """Run ffmpeg during the block; kill it if it still runs when the block ends.
 
-    Its standard output is a pipe, and with `feed` its standard input too, which
-    is otherwise `source`; the descriptors of `pass_on` stay open for it. The log goes to an
-    unnamed file: a pipe that nobody empties would stop ffmpeg.
+    Its standard output is a pipe. Its standard input is a pipe with `feed`, otherwise the file
+    descriptor `source`. It inherits the descriptors `pass_fds`.
     """
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(),
@@ -104,13 +105,13 @@ def ffmpeg(
         *arguments,
     ]
     with (
-        tempfile.TemporaryFile() as log,
+        tempfile.TemporaryFile() as log,  # a pipe that nobody reads would block ffmpeg
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE if feed else source,
             stdout=subprocess.PIPE,
             stderr=log,
-            pass_fds=pass_on,
+            pass_fds=pass_fds,
         ) as process,
     ):
         try:

@@ -1,22 +1,20 @@
-"""The model: a SampleRNN whose coarsest tier sees the video, or starts from what it showed."""
+"""The model: a SampleRNN whose coarsest tier reads the video, or starts from an encoding of it."""
 
 from v2s_jax.model.chrono_init import apply_chrono_init
 from v2s_jax.model.conditioning import with_statistics
-from v2s_jax.model.inference_params import (
-    InferenceParams,
-    prepare_for_inference,
-    without_weight_norm,
-)
 from v2s_jax.model.linear import SCALE_SUFFIX, ScaledKernel, fold_weight_norm, matmul
-from v2s_jax.model.rnn import HIDDEN_ACTIVATION, StepState
+from v2s_jax.model.rnn_stack import HIDDEN_ACTIVATION, StepState
 from v2s_jax.model.sample_rnn import Carry, FusedOutputKernels, StepCarry
 from v2s_jax.model.video_to_sound import (
+    InferenceParams,
     VideoToSound,
     encode,
     forward,
     init_params,
     initial_carry,
+    prepare_for_inference,
     visual_gates,
+    without_weight_norm,
 )
 
 __all__ = [

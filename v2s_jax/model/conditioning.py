@@ -1,17 +1,17 @@
-"""How the video enters SampleRNN (paper, section 4), and what all variants see of it.
+"""How the video enters SampleRNN (paper, section 4), and which features each variant reads.
 
 Frame        x_i, the appearance of video frame i, is concatenated to the coarsest tier's input at
              every tick that generates samples of video frame i.
 Seq          a recurrent encoder reads x_1 .. x_m; its last state is the coarsest tier's state
-             before the first sample. Vision enters nowhere else.
+             before the first sample. The video enters nowhere else.
 Flow         as Seq, with appearance and motion of each video frame concatenated.
 
-The vector enters as it is (the paper's figure shows no layer in between), or through a projection
-`relu(x P + b)` when `visual_proj_dim` says so, which keeps small models small. With
-`standardize_appearance` it is (x - mean) / scale of the training set: pictures share most of their
-brightness, and without its removal the little that moves drowns in it. With `principal_components`
-it is (x - mean) C instead: how light a picture is as a whole makes most of the variance of a set of
-many scenes, and beside it, too, the little that moves would drown.
+The features enter as they are (the paper's figure shows no layer in between), or with
+`visual_proj_dim` through a projection `relu(x P + b)`, which keeps small models small. With
+`standardize_appearance` x becomes (x - mean) / scale of the training set: video frames share most
+of their brightness, which would hide the little that moves. With `principal_components` it is
+(x - mean) C instead: in a dataset of many scenes overall brightness makes most of the variance,
+and would hide motion too.
 """
 
 from typing import Any
@@ -23,8 +23,8 @@ from jaxtyping import Array, Bool, Float
 
 from v2s_jax.config import ModelConfig
 from v2s_jax.errors import InputError
-from v2s_jax.model.linear import HE_UNIFORM, Linear
-from v2s_jax.model.rnn import Recurrent
+from v2s_jax.model.linear import HE_UNIFORM, Linear, along_last_axis
+from v2s_jax.model.rnn_stack import RNNStack
 from v2s_jax.types import FeatureStatistics, Statistics
 
 CONDITIONING = "conditioning"
@@ -37,31 +37,40 @@ COMPONENTS = "_components"
 def with_statistics(
     params: dict[str, Any], model: ModelConfig, statistics: FeatureStatistics | None
 ) -> dict[str, Any]:
-    """Return the parameters with the training set's statistics where the model standardises.
+    """Set the feature statistics of the training set in the parameters.
 
-    Raises InputError when it does and there are none.
+    Args:
+        params: The parameters of a model.
+        model: Its config. Without standardised features `params` are returned as they are.
+        statistics: The statistics of the training set.
+
+    Returns:
+        A copy of `params` with the statistics.
+
+    Raises:
+        InputError: The model standardises features, and their statistics are missing.
     """
-    wanted = model.standardized
-    if not wanted:
+    if not model.standardized:
         return params
     if statistics is None:
-        raise InputError(f"the model standardises {' and '.join(wanted)}: give the statistics")
+        features = " and ".join(model.standardized)
+        raise InputError(f"the model standardizes {features}: give the statistics")
     conditioning = dict(params["params"][CONDITIONING])
-    for feature in wanted:
-        of_feature: Statistics = getattr(statistics, feature)
-        conditioning[feature + MEAN] = jnp.asarray(of_feature.mean, jnp.float32)
-        count = model.principal_components
+    count = model.principal_components
+    for feature in model.standardized:
+        moments: Statistics = getattr(statistics, feature)
+        conditioning[feature + MEAN] = jnp.asarray(moments.mean, jnp.float32)
         if count is None:
-            conditioning[feature + SCALE] = jnp.asarray(of_feature.scale, jnp.float32)
-        elif of_feature.components is None or of_feature.components.shape[1] != count:
+            conditioning[feature + SCALE] = jnp.asarray(moments.scale, jnp.float32)
+        elif moments.components is None or moments.components.shape[1] != count:
             raise InputError(f"the model reads {count} principal components: give as many")
         else:
-            conditioning[feature + COMPONENTS] = jnp.asarray(of_feature.components, jnp.float32)
+            conditioning[feature + COMPONENTS] = jnp.asarray(moments.components, jnp.float32)
     return {**params, "params": {**params["params"], CONDITIONING: conditioning}}
 
 
 class VisualProjection(nn.Module):
-    """What the model reads of each video frame: its features, scaled and projected as wanted."""
+    """What the model reads of each video frame: its features, standardised and projected."""
 
     config: ModelConfig
     precision: str
@@ -74,32 +83,33 @@ class VisualProjection(nn.Module):
     @nn.compact
     def __call__(
         self, features: Float[Array, "batch video_frames feature_dim"]
-    ) -> Float[Array, "batch video_frames vision_dim"]:
+    ) -> Float[Array, "batch video_frames visual_dim"]:
         c = self.config
         appearance, motion = jnp.split(features, [c.appearance_dim], axis=-1)
         parts = {"appearance": appearance, "motion": motion}
         for feature in c.standardized:
             parts[feature] = self._standardize(feature, parts[feature])
-        seen = jnp.concatenate(list(parts.values()), axis=-1)
+        joined = jnp.concatenate(list(parts.values()), axis=-1)
         if c.visual_proj_dim is None:
-            return seen
+            return joined
         projection = Linear(
-            seen.shape[-1],
+            joined.shape[-1],
             c.visual_proj_dim,
             HE_UNIFORM,
             c.weight_norm,
             self.precision,
             name="projection",
         )
-        return nn.relu(projection(seen))
+        return nn.relu(projection(joined))
 
     def _standardize(
         self, feature: str, values: Float[Array, "batch video_frames feature_dim"]
     ) -> Float[Array, "batch video_frames standardized_dim"]:
-        """Apply the training set's statistics, which are kept as parameters but not learned."""
+        """Apply the statistics of the training set. They are parameters, but not learned."""
         width, components = values.shape[-1], self.config.principal_components
         zeros, ones = nn.initializers.zeros, nn.initializers.ones
-        centred = values - jax.lax.stop_gradient(self.param(feature + MEAN, zeros, (width,)))
+        mean = jax.lax.stop_gradient(self.param(feature + MEAN, zeros, (width,)))
+        centred = values - along_last_axis(mean, values)
         if components is None:
             return centred / jax.lax.stop_gradient(self.param(feature + SCALE, ones, ()))
         matrix = self.param(feature + COMPONENTS, zeros, (width, components))
@@ -107,9 +117,9 @@ class VisualProjection(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The recurrent encoder of Seq and Flow, of the same shape as the coarsest tier.
+    """The recurrent encoder of Seq and Flow.
 
-    Its state so needs no map to become that tier's first one.
+    It has the shape of the coarsest tier, so its state is that tier's first state unchanged.
     """
 
     config: ModelConfig
@@ -117,15 +127,15 @@ class Encoder(nn.Module):
     precision: str
 
     def setup(self) -> None:
-        self.rnn = Recurrent(self.visual_dim, self.config, self.precision)
+        self.rnn = RNNStack(self.visual_dim, self.config, self.precision)
         nn.share_scope(self, self.rnn)
 
-    def __call__(
+    def layer(
         self,
         state: Float[Array, "batch state"],
-        vision: Float[Array, "batch video_frames vision_dim"],
-        seen: Bool[Array, "batch video_frames"],
+        visual_features: Float[Array, "batch video_frames visual_dim"],
+        frame_mask: Bool[Array, "batch video_frames"],
     ) -> Float[Array, "batch state"]:
-        """Read video frames in order; one that is not `seen` leaves the state as it was."""
-        state, _ = self.rnn(state, self.rnn.input_gates(vision), seen)
+        """Read video frames in order; where `frame_mask` is False the state stays the same."""
+        state, _ = self.rnn.layer(state, self.rnn.input_gates(visual_features), frame_mask)
         return state

@@ -5,9 +5,9 @@ Weight normalisation (Salimans and Kingma 2016) writes a kernel as
     W = V * gain / ||V||      norm over the input axis, one gain per output unit,
 
 with the gain starting at ||V||, so the effective kernel at initialisation is the plain one
-(sampleRNN_ICLR2017, lib/ops.py). `fold_weight_norm` computes every W once, for generation.
+(sampleRNN_ICLR2017, lib/ops.py). `fold_weight_norm` computes every W once, for sampling.
 
-Every matrix product of the model is `product`, which knows the precisions.
+Every matrix product of the model is `matmul`, which handles the precisions.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ from jaxtyping import Array, Float, Int8
 
 GAIN_SUFFIX = "_gain"
 SCALE_SUFFIX = "_scale"
-"""A kernel of int8 has a scale for each of its outputs beside it (generation only)."""
+"""An int8 kernel is stored with one scale per output (sampling only)."""
 
 BFLOAT16 = "bfloat16"
-"""The precision that rounds both factors of every product, in both directions."""
+"""The precision that rounds both factors of every product, in forward and backward pass."""
 
 RADIX_BITS = 7
 RADIX = 2**RADIX_BITS
-"""Base of the two digits that an activation is written in, where the kernel is int8."""
+"""With an int8 kernel an activation is written as two digits of this base."""
 INT8_INPUT_MAX = 127 * RADIX + RADIX // 2 - 1
-"""The largest activation of a row in units: 15 bits."""
+"""What the largest activation of a row is scaled to: 15 bits."""
 
 HE_UNIFORM: Initializer = jax.nn.initializers.he_uniform()
 """He et al. 2015, uniform: input and output maps and hidden layers of the MLP."""
@@ -41,10 +41,18 @@ ORTHOGONAL: Initializer = jax.nn.initializers.orthogonal()
 
 
 class ScaledKernel(NamedTuple):
-    """A kernel as integers, and what one of them is worth in each column."""
+    """An int8 kernel: kernel = values * scale."""
 
     values: Int8[Array, "inputs outputs"]
     scale: Float[Array, " outputs"]
+
+
+def along_last_axis(vector: Float[Array, " width"], x: Array) -> Array:
+    """Return `vector` with leading axes of size 1, to broadcast it along the last axis of `x`.
+
+    Explicit, because the tests forbid arrays of different ranks in one operation.
+    """
+    return jax.lax.expand_dims(vector, range(x.ndim - 1))
 
 
 def matmul(
@@ -54,9 +62,9 @@ def matmul(
 ) -> Float[Array, "*batch outputs"]:
     """Return x times kernel: float32 in, float32 out.
 
-    `precision` is JAX's ("default" leaves it to the device, "highest" is exact float32), or
-    "bfloat16": the factors are rounded to it and their products summed in float32, as they are for
-    a kernel of bfloat16. For an int8 kernel x is rounded to 15 bits, and the sums are exact.
+    `precision` is that of JAX ("default" leaves it to the device, "highest" is exact float32), or
+    "bfloat16": factors are rounded to bfloat16 and products are summed in float32. A bfloat16
+    kernel does the same. With an int8 kernel x is rounded to 15 bits, and the sums are exact.
     """
     if isinstance(kernel, ScaledKernel):
         return _int8_matmul(x, kernel)
@@ -68,7 +76,7 @@ def matmul(
 def _int8_matmul(
     x: Float[Array, "*batch inputs"], kernel: ScaledKernel
 ) -> Float[Array, "*batch outputs"]:
-    """Return x times kernel by products of integers, which no order of summing changes.
+    """Return x times kernel in integers, whose sum is the same in any order.
 
     x = unit * (128 high + low), high in -127..127, low in -64..63: one product of int8 for both.
     """
@@ -77,8 +85,8 @@ def _int8_matmul(
     high = (whole + RADIX // 2) >> RADIX_BITS
     digits = jnp.concatenate([high, whole - RADIX * high], axis=-2).astype(jnp.int8)
     sums = jnp.matmul(digits, kernel.values, preferred_element_type=jnp.int32)
-    of_high, of_low = jnp.split(sums.astype(jnp.float32), 2, axis=-2)
-    return (RADIX * of_high + of_low) * (peak / INT8_INPUT_MAX) * kernel.scale
+    high_sum, low_sum = jnp.split(sums.astype(jnp.float32), 2, axis=-2)
+    return (RADIX * high_sum + low_sum) * (peak / INT8_INPUT_MAX) * along_last_axis(kernel.scale, x)
 
 
 @jax.custom_vjp
@@ -87,21 +95,22 @@ def _bfloat16_matmul(x: Array, kernel: Array) -> Array:
 
 
 def _rounded_matmul(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    """Return the product, and its factors as the way back reads them: at half their size."""
+    """Return the product, and as residuals its factors in bfloat16."""
     x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
     return jnp.matmul(x, kernel, preferred_element_type=jnp.float32), (x, kernel)
 
 
-def _matmul_gradients(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    """Return the factors' gradients in float32.
+def _matmul_gradients(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    """Return the gradients of the factors in float32.
 
-    JAX's own rule would round each to its factor's bfloat16, and so the sum over all ticks.
+    JAX's own rule would round each to bfloat16, the dtype of the factor, and with it the sum over
+    all ticks.
     """
-    x, kernel = factors
+    x, kernel = residuals
     gradient = gradient.astype(jnp.bfloat16)
-    of_x = jnp.matmul(gradient, kernel.T, preferred_element_type=jnp.float32)
+    d_x = jnp.matmul(gradient, kernel.T, preferred_element_type=jnp.float32)
     rows, columns = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-    return of_x, jnp.matmul(rows.T, columns, preferred_element_type=jnp.float32)
+    return d_x, jnp.matmul(rows.T, columns, preferred_element_type=jnp.float32)
 
 
 _bfloat16_matmul.defvjp(_rounded_matmul, _matmul_gradients)
@@ -111,18 +120,18 @@ def _column_norm(kernel: Float[Array, "inputs outputs"]) -> Float[Array, " outpu
     return jnp.sqrt(jnp.sum(jnp.square(kernel), axis=0))
 
 
-def _normalised(
+def _apply_gain(
     kernel: Float[Array, "inputs outputs"], gain: Float[Array, " outputs"]
 ) -> Float[Array, "inputs outputs"]:
-    return kernel * (gain / _column_norm(kernel))
+    return kernel * along_last_axis(gain / _column_norm(kernel), kernel)
 
 
 def kernel_param(
     module: nn.Module, name: str, shape: tuple[int, int], init: Initializer, weight_norm: bool
 ) -> Any:
-    """Declare a kernel of `module`, with its gain if wanted, and return the effective kernel.
+    """Declare a kernel of `module`, and with `weight_norm` its gain; return the effective kernel.
 
-    That is an array, or a ScaledKernel where the parameters hold integers.
+    It is an array, or a ScaledKernel where the parameters hold int8.
     """
     kernel = module.param(name, init, shape)
     if module.has_variable("params", name + SCALE_SUFFIX):
@@ -130,11 +139,11 @@ def kernel_param(
     if not weight_norm:
         return kernel
     gain = module.param(name + GAIN_SUFFIX, lambda _: _column_norm(kernel))
-    return _normalised(kernel, gain)
+    return _apply_gain(kernel, gain)
 
 
 def fold_weight_norm(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters for `weight_norm=False`: each W in the place of its V and gain."""
+    """Return the parameters for `weight_norm=False`: W instead of V and gain."""
     folded: dict[str, Any] = {}
     for name, value in params.items():
         if name.endswith(GAIN_SUFFIX):
@@ -142,7 +151,7 @@ def fold_weight_norm(params: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             folded[name] = fold_weight_norm(value)
         elif name + GAIN_SUFFIX in params:
-            folded[name] = _normalised(value, params[name + GAIN_SUFFIX])
+            folded[name] = _apply_gain(value, params[name + GAIN_SUFFIX])
         else:
             folded[name] = value
     return folded
@@ -164,4 +173,4 @@ class Linear(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (self.outputs,))
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        return matmul(x, self.kernel, self.precision) + self.bias
+        return matmul(x, self.kernel, self.precision) + along_last_axis(self.bias, x)

@@ -14,11 +14,11 @@ def masked_nll(
     levels: Int[Array, "#batch samples"],
     mask: Bool[Array, "#batch samples"],
 ) -> Float[Array, " batch"]:
-    """Return each clip's sum of the negative log-likelihood in nats over the mask.
+    """Return the sum of the negative log-likelihood over the mask, in nats, for each clip.
 
-    A sum, not a mean: over devices and chunks sums and counts are added up and divided once,
-    since a mean of masked means is not the masked mean. Levels and mask of one row are those of
-    every row.
+    A sum, not a mean: sums and counts are added over devices and chunks and divided once, because
+    a mean of masked means is not the masked mean. A single row of levels and mask applies to every
+    row of logits.
     """
     chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), levels[..., None], axis=-1)[..., 0]
     return -jnp.sum(chosen * mask.astype(jnp.float32), axis=-1)

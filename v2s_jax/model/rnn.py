@@ -1,4 +1,4 @@
-"""Recurrent layers: one cell for the tiers and the encoder, standing alone or stacked.
+"""Recurrent cells, and one recurrent layer over many ticks with its own backward pass.
 
 The GRU is the standard one of cuDNN, PyTorch and Flax (reset after the recurrent product):
 
@@ -13,44 +13,24 @@ has no peepholes, and a forget bias that starts high:
     c'      = f * c + i * g
     h'      = o * tanh(c')
 
-A layer's state is h, or [h; c]; that of a stack is its layers' states side by side, the first
-layer's first.
+The state of a layer is h, or [h; c]. A cell is given two products, x W + b ("gates") and h U
+("recurrent"), and does the elementwise rest.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Bool, Float
 
-from v2s_jax.config import ModelConfig
-from v2s_jax.model.linear import LECUN_UNIFORM, ORTHOGONAL, kernel_param, matmul
-from v2s_jax.model.rnn_scan import CellSpec, scan_rnn
-
-HIDDEN_ACTIVATION = "hidden"
-"""What rematerialisation keeps: a layer's h at every tick."""
+from v2s_jax.model.linear import LECUN_UNIFORM, ORTHOGONAL, along_last_axis, kernel_param, matmul
 
 LSTM_FORGET_BIAS = 3.0
-"""sampleRNN_ICLR2017, lib/ops.py: a cell begins by remembering."""
-
-
-def _gate_orthogonal(gates: int) -> Initializer:
-    """Initialise each gate's square block of a recurrent kernel orthogonally."""
-
-    def init(
-        key: Array, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
-    ) -> Array:
-        blocks = [
-            ORTHOGONAL(k, (shape[0], shape[1] // gates), dtype)
-            for k in jax.random.split(key, gates)
-        ]
-        return jnp.concatenate(blocks, axis=1)
-
-    return init
+"""sampleRNN_ICLR2017, lib/ops.py: a new cell remembers."""
 
 
 class GRU(nn.Module):
@@ -76,16 +56,18 @@ class GRU(nn.Module):
         recurrent: Float[Array, "batch gates"],
         candidate_bias: Float[Array, " dim"],
     ) -> Float[Array, "batch dim"]:
-        """Advance one tick; `gates` is the input's product, bias included."""
+        """Advance one tick."""
         reset_in, update_in, candidate_in = jnp.split(gates, GRU.GATES, axis=-1)
         reset_h, update_h, candidate_h = jnp.split(recurrent, GRU.GATES, axis=-1)
         reset, update = nn.sigmoid(reset_in + reset_h), nn.sigmoid(update_in + update_h)
-        candidate = nn.tanh(candidate_in + reset * (candidate_h + candidate_bias))
+        candidate = nn.tanh(
+            candidate_in + reset * (candidate_h + along_last_axis(candidate_bias, candidate_h))
+        )
         return candidate + update * (h - candidate)
 
     @property
     def recurrent_bias(self) -> Float[Array, " dim"]:
-        """What `advance` needs besides the products."""
+        """The bias that `step` takes."""
         return self.candidate_bias
 
 
@@ -102,9 +84,9 @@ class LSTM(nn.Module):
 
     def setup(self) -> None:
         self.input_kernel, self.recurrent_kernel = _kernels(self, self.GATES)
-        self.input_bias = self.param("input_bias", self._first_bias)
+        self.input_bias = self.param("input_bias", self._init_bias)
 
-    def _first_bias(self, _: Array) -> Float[Array, " gates"]:
+    def _init_bias(self, _: Array) -> Float[Array, " gates"]:
         bias = jnp.zeros((self.GATES * self.dim,), jnp.float32)
         return bias.at[self.dim : 2 * self.dim].set(LSTM_FORGET_BIAS)
 
@@ -115,175 +97,178 @@ class LSTM(nn.Module):
         recurrent: Float[Array, "batch gates"],
         no_bias: None,
     ) -> Float[Array, "batch state"]:
-        """Advance one tick; `gates` is the input's product, bias included."""
+        """Advance one tick."""
         _, c = jnp.split(state, LSTM.STATES, axis=-1)
-        into, forget, new, out = jnp.split(gates + recurrent, LSTM.GATES, axis=-1)
-        c = nn.sigmoid(forget) * c + nn.sigmoid(into) * nn.tanh(new)
-        return jnp.concatenate([nn.sigmoid(out) * nn.tanh(c), c], axis=-1)
+        input_, forget, cell, output = jnp.split(gates + recurrent, LSTM.GATES, axis=-1)
+        c = nn.sigmoid(forget) * c + nn.sigmoid(input_) * nn.tanh(cell)
+        return jnp.concatenate([nn.sigmoid(output) * nn.tanh(c), c], axis=-1)
 
     @property
     def recurrent_bias(self) -> None:
-        """What `advance` needs besides the products: nothing."""
+        """The bias that `step` takes: none."""
         return None
 
 
-CELLS: dict[str, type[GRU] | type[LSTM]] = {"gru": GRU, "lstm": LSTM}
+Cell = GRU | LSTM
+CELLS: dict[str, type[Cell]] = {"gru": GRU, "lstm": LSTM}
 
 
-def _kernels(cell: GRU | LSTM, gates: int) -> tuple[Any, Any]:
-    """Declare the kernels of a cell's input and of its state."""
-    width = gates * cell.dim
+def _kernels(cell: Cell, gates: int) -> tuple[Any, Any]:
+    """Declare the input kernel and the recurrent kernel of a cell."""
+    width, norm = gates * cell.dim, cell.weight_norm
+    init = _gate_orthogonal(gates)
     return (
-        kernel_param(cell, "input_kernel", (cell.inputs, width), LECUN_UNIFORM, cell.weight_norm),
-        kernel_param(
-            cell,
-            "recurrent_kernel",
-            (cell.dim, width),
-            _gate_orthogonal(gates),
-            cell.weight_norm,
-        ),
+        kernel_param(cell, "input_kernel", (cell.inputs, width), LECUN_UNIFORM, norm),
+        kernel_param(cell, "recurrent_kernel", (cell.dim, width), init, norm),
     )
 
 
-def state_dim(config: ModelConfig) -> int:
-    """Return the width of a stack's state."""
-    return config.rnn_layers * CELLS[config.cell].STATES * config.dim
+def _gate_orthogonal(gates: int) -> Initializer:
+    """Initialise the square block of each gate orthogonally."""
+
+    def init(
+        key: Array, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
+    ) -> Array:
+        block = (shape[0], shape[1] // gates)
+        blocks = [ORTHOGONAL(gate_key, block, dtype) for gate_key in jax.random.split(key, gates)]
+        return jnp.concatenate(blocks, axis=1)
+
+    return init
 
 
-class StepState(NamedTuple):
-    """A state between two ticks, with what the next tick needs of it computed already."""
+class CellSpec(NamedTuple):
+    """The static part of a layer: hashable, as `custom_vjp` and `jit` need it."""
 
-    state: Float[Array, "batch state"]
-    recurrent: Float[Array, "batch gates_of_layers"]
-    """The recurrent product of each layer's h, side by side."""
-
-
-class Recurrent(nn.Module):
-    """The recurrent layers of one tier or of the encoder.
-
-    The product of the first layer's input is the caller's (`gates`), who may know parts of it long
-    before the tick; each further layer reads the new h of the one below.
-    """
-
-    inputs: int
-    config: ModelConfig
+    cell: type[Cell]
     precision: str
 
-    def setup(self) -> None:
-        c = self.config
-        self.layers = [
-            CELLS[c.cell](
-                self.inputs if layer == 1 else c.dim,
-                c.dim,
-                c.weight_norm,
-                self.precision,
-                name=c.cell if layer == 1 else f"{c.cell}_{layer}",
-            )
-            for layer in range(1, c.rnn_layers + 1)
-        ]
+    def h(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch dim"]:
+        """Return h, the part of the state that the recurrent kernel multiplies."""
+        return state[..., : state.shape[-1] // self.cell.STATES]
 
-    @property
-    def input_kernel(self) -> Any:
-        """The first layer's kernel of its input, as `kernel_param` gives it."""
-        return self.layers[0].input_kernel
-
-    @property
-    def input_bias(self) -> Float[Array, " gates"]:
-        """The first layer's bias."""
-        return self.layers[0].input_bias
-
-    def input_gates(
-        self, x: Float[Array, "*batch inputs"], layer: int = 0
+    def recurrent(
+        self, kernel: Any, state: Float[Array, "*batch state"]
     ) -> Float[Array, "*batch gates"]:
-        """Return the product of a layer's input, bias included."""
-        cell = self.layers[layer]
-        return matmul(x, cell.input_kernel, self.precision) + cell.input_bias
+        """Return the recurrent product h U."""
+        return matmul(self.h(state), kernel, self.precision)
 
-    def __call__(
+    def step(
         self,
+        bias: Any,
         state: Float[Array, "batch state"],
-        gates: Float[Array, "#batch ticks gates"],
-        update_mask: Bool[Array, "batch ticks"] | None = None,
-    ) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks dim"]]:
-        """Advance over all ticks; return the state after them and the last layer's h of each.
-
-        Layer by layer, so that the product of a layer's input is one for all ticks. At a tick that
-        does not `advance` a row, its state stays.
-        """
-        mask = None if update_mask is None else update_mask.T[..., None]
-        after = []
-        for layer, before in enumerate(self._by_layer(state)):
-            last, hidden = _run(self.layers[layer], before, gates, mask)
-            after.append(last)
-            if layer + 1 < len(self.layers):
-                gates = self.input_gates(hidden, layer + 1)
-        return jnp.concatenate(after, axis=-1), hidden
-
-    # The same layers one tick at a time, for generation.
-
-    def fused_output_kernels(
-        self, downward: Float[Array, "dim below"]
-    ) -> tuple[Float[Array, "dim _"], ...]:
-        """Return what each layer's h is multiplied by: its recurrent kernel, then what reads it.
-
-        That is the next layer's input kernel, or for the last layer `downward`. One product of a
-        new h gives both, so that the next tick waits for no product of a state known before it.
-        """
-        readers = [*(cell.input_kernel for cell in self.layers[1:]), downward]
-        return tuple(
-            jnp.concatenate([cell.recurrent_kernel, reader], axis=1)
-            for cell, reader in zip(self.layers, readers, strict=True)
-        )
-
-    def to_step_state(
-        self, state: Float[Array, "batch state"], fused_kernels: Sequence[Any]
-    ) -> StepState:
-        """Return a state as the first tick needs it.
-
-        The whole outward product, as every tick computes it, so that it is rounded alike.
-        """
-        layers = zip(self.layers, self._by_layer(state), fused_kernels, strict=True)
-        recurrent = [self._fused_output(cell, before, kernel)[0] for cell, before, kernel in layers]
-        return StepState(state, jnp.concatenate(recurrent, axis=-1))
-
-    def tick(
-        self, primed: StepState, gates: Float[Array, "batch gates"], fused_kernels: Sequence[Any]
-    ) -> tuple[StepState, Float[Array, "batch below"]]:
-        """Advance one tick; return the last layer's h times `downward`, without bias."""
-        states, recurrent = [], []
-        for layer, cell in enumerate(self.layers):
-            before, known = (self._by_layer(part)[layer] for part in primed)
-            ticking = CellSpec(type(cell), cell.precision)
-            state = ticking.step(cell.recurrent_bias, before, gates, known, None)
-            products, read = self._fused_output(cell, state, fused_kernels[layer])
-            states.append(state)
-            recurrent.append(products)
-            if layer + 1 < len(self.layers):
-                gates = read + self.layers[layer + 1].input_bias
-        after = StepState(jnp.concatenate(states, axis=-1), jnp.concatenate(recurrent, axis=-1))
-        return after, read
-
-    def _by_layer(self, part: Float[Array, "batch width"]) -> list[Array]:
-        return jnp.split(part, self.config.rnn_layers, axis=-1)
-
-    def _fused_output(
-        self, cell: GRU | LSTM, state: Float[Array, "batch state"], kernel: Any
-    ) -> tuple[Float[Array, "batch gates"], Float[Array, "batch below"]]:
-        """Return the product of a layer's h, in its two parts."""
-        # Without the barrier a compiler may compute, and round, one part by itself.
-        layer = CellSpec(type(cell), cell.precision)
-        both = jax.lax.optimization_barrier(layer.recurrent(kernel, state))
-        return both[:, : cell.GATES * cell.dim], both[:, cell.GATES * cell.dim :]
+        gates: Float[Array, "#batch gates"],
+        recurrent: Float[Array, "batch gates"],
+        update_mask: Bool[Array, "batch 1"] | None,
+    ) -> Float[Array, "batch state"]:
+        """Return the state after a tick; rows where `update_mask` is False keep theirs."""
+        after = self.cell.step(state, gates, recurrent, bias)
+        return after if update_mask is None else jnp.where(update_mask, after, state)
 
 
-def _run(
-    cell: GRU | LSTM,
+# One layer over all ticks, with a custom backward pass.
+#
+# With d_r[t] the gradient of the recurrent product r[t] = h[t-1] U, the gradient of the kernel is
+#
+#     dU = sum over t of h[t-1]^T d_r[t]
+#
+# JAX's derivative of `lax.scan` carries dU through the loop: each tick reads and writes a matrix
+# as large as U to add a product of `batch` rows to it. At small batches that memory traffic costs
+# more than the arithmetic. `_bwd` instead stacks d_r of all ticks, and one matrix product over
+# ticks x batch rows gives dU after the loop. The loop has only d_r[t] U^T left, on the path from
+# state to state.
+#
+# The forward pass saves states and both products as residuals. Sigmoids and tanhs are recomputed
+# in the backward pass, where `jax.vjp` of a single tick differentiates them: no gate formula is
+# written twice.
+
+Weights = tuple[Any, Any]
+"""The recurrent kernel, and the bias of `step` (None for an LSTM)."""
+
+
+class Residuals(NamedTuple):
+    """What the forward pass saves for the backward pass."""
+
+    weights: Weights
+    first_state: Float[Array, "batch state"]
+    states: Float[Array, "ticks batch state"]
+    """After every tick."""
+    gates: Float[Array, "ticks batch gates"]
+    recurrent: Float[Array, "ticks batch gates"]
+    mask: Bool[Array, "ticks batch 1"] | None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def scan_rnn(
+    spec: CellSpec,
+    weights: Weights,
     state: Float[Array, "batch state"],
-    gates: Float[Array, "#batch ticks gates"],
+    gates: Float[Array, " ticks #batch gates"],
     mask: Bool[Array, "ticks batch 1"] | None,
-) -> tuple[Float[Array, "batch state"], Float[Array, "batch ticks dim"]]:
-    """Advance one layer over all ticks; return the state after them and the h of each."""
-    layer = CellSpec(type(cell), cell.precision)
-    weights = (cell.recurrent_kernel, cell.recurrent_bias)
-    state, by_tick = scan_rnn(layer, weights, state, jnp.swapaxes(gates, 0, 1), mask)
-    return state, checkpoint_name(jnp.swapaxes(by_tick[..., : cell.dim], 0, 1), HIDDEN_ACTIVATION)
+) -> tuple[Float[Array, "batch state"], Float[Array, "ticks batch state"]]:
+    """Return the state after all ticks, and after each.
+
+    Gates of a single row apply to every row; such gates have no gradient.
+    """
+    return _scan(spec, weights, state, gates, mask, save=False)[:2]
+
+
+def _scan(
+    spec: CellSpec, weights: Weights, state: Array, gates: Array, mask: Array | None, save: bool
+) -> tuple[Array, Array, Array | None]:
+    """Return the last state, all states, and with `save` all recurrent products."""
+    kernel, bias = weights
+
+    def tick(state: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Any]:
+        recurrent = spec.recurrent(kernel, state)
+        state = spec.step(bias, state, inputs[0], recurrent, inputs[1])
+        return state, (state, recurrent if save else None)
+
+    last, (states, recurrent) = jax.lax.scan(tick, state, (gates, mask))
+    return last, states, recurrent
+
+
+def _fwd(
+    spec: CellSpec, weights: Weights, state: Array, gates: Array, mask: Array | None
+) -> tuple[tuple[Array, Array], Residuals]:
+    last, states, recurrent = _scan(spec, weights, state, gates, mask, save=True)
+    assert recurrent is not None
+    return (last, states), Residuals(weights, state, states, gates, recurrent, mask)
+
+
+def _bwd(
+    spec: CellSpec, saved: Residuals, gradients: tuple[Array, Array]
+) -> tuple[Weights, Array, Array, None]:
+    kernel, bias = saved.weights
+    d_last, d_states = gradients
+    before = jnp.concatenate([saved.first_state[None], saved.states[:-1]])
+
+    def tick(loop: tuple[Array, Any], inputs: Any) -> tuple[tuple[Array, Any], Any]:
+        d_state, d_bias = loop  # of what the later ticks read
+        d_output, state, gates, recurrent, update_mask = inputs
+
+        def step(bias: Any, state: Array, gates: Array, recurrent: Array) -> Array:
+            return spec.step(bias, state, gates, recurrent, update_mask)
+
+        _, pull_back = jax.vjp(step, bias, state, gates, recurrent)
+        d_bias_now, d_state, d_gates, d_recurrent = pull_back(d_state + d_output)
+        # The state also entered through h U; c, where there is one, did not.
+        d_h = matmul(d_recurrent, kernel.T, spec.precision)
+        d_state = d_state + jnp.pad(d_h, ((0, 0), (0, state.shape[-1] - d_h.shape[-1])))
+        d_bias = jax.tree.map(jnp.add, d_bias, d_bias_now)
+        return (d_state, d_bias), (d_gates, d_recurrent)
+
+    (d_first, d_bias), (d_gates, d_recurrent) = jax.lax.scan(
+        tick,
+        (d_last, jax.tree.map(jnp.zeros_like, bias)),
+        (d_states, before, saved.gates, saved.recurrent, saved.mask),
+        reverse=True,
+    )
+    d_kernel = matmul(_rows(spec.h(before)).T, _rows(d_recurrent), spec.precision)
+    return (d_kernel, d_bias), d_first, d_gates, None
+
+
+def _rows(x: Float[Array, "ticks batch width"]) -> Float[Array, "rows width"]:
+    return x.reshape(-1, x.shape[-1])
+
+
+scan_rnn.defvjp(_fwd, _bwd)

@@ -18,13 +18,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import TWO_TIERS, ModelConfig
-from v2s_jax.model.rnn import StepState, state_dim
+from v2s_jax.model.linear import along_last_axis
+from v2s_jax.model.rnn_stack import StepState, state_dim
 from v2s_jax.model.tiers import BigFrameTier, FrameTier, SampleLevelMLP, look_up, tier_input
 from v2s_jax.quantize import q_zero
 
 
 class Carry(NamedTuple):
-    """Everything that the next chunk needs to know of the samples so far."""
+    """What the next chunk needs to know of the samples so far."""
 
     big_frame: Float[Array, "batch state"]
     frame: Float[Array, "batch state"] | None
@@ -33,7 +34,7 @@ class Carry(NamedTuple):
 
 
 class StepCarry(NamedTuple):
-    """A carry between two ticks of generation (`StepState`)."""
+    """A carry between two ticks of sampling (`StepState`)."""
 
     big_frame: StepState
     frame: StepState | None
@@ -46,7 +47,7 @@ class StepCarry(NamedTuple):
 
 
 class FusedOutputKernels(NamedTuple):
-    """What each layer of the recurrent tiers multiplies its new h by (`Recurrent`)."""
+    """[U, R] of each layer of the recurrent tiers (`rnn_stack`)."""
 
     big_frame: tuple[Any, ...]
     frame: tuple[Any, ...] | None
@@ -54,7 +55,7 @@ class FusedOutputKernels(NamedTuple):
 
 
 class SampleRNN(nn.Module):
-    """The tiers, wired. `visual_dim` is the width concatenated to the coarsest input."""
+    """The tiers together. `visual_dim` is the width concatenated to the coarsest input."""
 
     config: ModelConfig
     visual_dim: int
@@ -75,28 +76,22 @@ class SampleRNN(nn.Module):
                 self.frame_h0 = self.param("frame_h0", nn.initializers.zeros, shape)
 
     def initial_carry(self, batch: int) -> Carry:
-        """Return the carry before a clip's first sample: learned or zero state, silence behind.
+        """Return the carry before the first sample: learned or zero states, a lookback of silence.
 
-        Where an encoder reads the video, the coarsest tier's zeros are the encoder's own start.
+        With an encoder the coarsest tier's state is zero: it is the state the encoder starts from.
         """
         c = self.config
         big_frame = jnp.zeros((batch, state_dim(c)), jnp.float32)
         frame = jnp.zeros_like(big_frame) if self.has_frame_tier else None
         if c.learn_h0:
             if not c.encodes_video:
-                big_frame = big_frame + self.big_frame_h0
+                big_frame = big_frame + along_last_axis(self.big_frame_h0, big_frame)
             if frame is not None:
-                frame = frame + self.frame_h0
+                frame = frame + along_last_axis(self.frame_h0, frame)
         silence = jnp.full((batch, c.lookback), q_zero(c.q_levels), jnp.int32)
         return Carry(big_frame, frame, silence)
 
-    def visual_gates(
-        self, vision: Float[Array, "batch video_frames vision_dim"]
-    ) -> Float[Array, "batch video_frames gates"]:
-        """Return the coarsest tier's share of vision, once per video frame."""
-        return self.big_frame_tier.visual_gates(vision)
-
-    def __call__(
+    def layer(
         self,
         carry: Carry,
         levels: Int[Array, "#batch samples"],
@@ -113,11 +108,13 @@ class SampleRNN(nn.Module):
         big_frames = scaled[:, :samples].reshape(rows, -1, c.big_frame_size)
         skip = c.lookback - c.frame_size
 
-        big_frame, conditioning = self.big_frame_tier(carry.big_frame, big_frames, visual_gates)
+        big_frame, conditioning = self.big_frame_tier.layer(
+            carry.big_frame, big_frames, visual_gates
+        )
         frame = carry.frame
         if frame is not None:
             frames = scaled[:, skip : skip + samples].reshape(rows, -1, c.frame_size)
-            frame, conditioning = self.frame_tier(
+            frame, conditioning = self.frame_tier.layer(
                 frame,
                 frames,
                 self.frame_tier.conditioning_gates(conditioning),
@@ -126,19 +123,19 @@ class SampleRNN(nn.Module):
         logits = self.sample_tier(self.sample_tier.expand(known[:, skip:-1]), conditioning)
         return Carry(big_frame, frame, known[:, samples:]), logits
 
-    # The same tiers one tick at a time, for generation.
+    # The same tiers one tick at a time, for sampling.
 
     def fused_kernels(self) -> FusedOutputKernels:
-        """Return the kernels of `FusedOutputKernels`, to be kept while the parameters are."""
+        """Return the fused kernels; they stay valid as long as the parameters do."""
 
-        def of(tier: BigFrameTier | FrameTier) -> tuple[Any, ...]:
+        def of_tier(tier: BigFrameTier | FrameTier) -> tuple[Any, ...]:
             return tier.rnn.fused_output_kernels(tier.upsampling.kernel)
 
-        frame = of(self.frame_tier) if self.has_frame_tier else None
-        return FusedOutputKernels(of(self.big_frame_tier), frame)
+        frame = of_tier(self.frame_tier) if self.has_frame_tier else None
+        return FusedOutputKernels(of_tier(self.big_frame_tier), frame)
 
     def to_step_state(self, carry: Carry, fused_kernels: FusedOutputKernels) -> StepCarry:
-        """Return a carry as the first tick needs it."""
+        """Return a carry with the recurrent products that the first tick needs."""
         big_frame = self.big_frame_tier.rnn.to_step_state(carry.big_frame, fused_kernels.big_frame)
         frame = None
         if carry.frame is not None and fused_kernels.frame is not None:
@@ -147,24 +144,27 @@ class SampleRNN(nn.Module):
 
     def step_big_frame_tier(
         self,
-        primed: StepState,
+        step_state: StepState,
         lookback: Int[Array, "batch lookback"],
         visual_gates: Float[Array, "batch gates"] | None,
         fused_kernels: tuple[Any, ...],
     ) -> tuple[StepState, Float[Array, "batch ticks_below width"]]:
         """Advance the coarsest tier one tick; return its conditioning of the ticks below.
 
-        That is the frame ticks' share of their gates, or with two tiers the samples' conditioning.
+        That is the `conditioning_gates` of the frame ticks, or with two tiers of the samples the
+        conditioning itself.
         """
         frame = tier_input(lookback, self.config.q_levels)
-        primed, conditioning = self.big_frame_tier.tick(primed, frame, visual_gates, fused_kernels)
+        step_state, conditioning = self.big_frame_tier.step(
+            step_state, frame, visual_gates, fused_kernels
+        )
         if self.has_frame_tier:
             conditioning = self.frame_tier.conditioning_gates(conditioning)
-        return primed, conditioning
+        return step_state, conditioning
 
     def step_frame_tier(
         self,
-        primed: StepState,
+        step_state: StepState,
         window: Int[Array, "batch frame_size"],
         conditioning_gates: Float[Array, "batch gates"],
         frame_kernel: Float[Array, "frame_size gates"],
@@ -172,7 +172,9 @@ class SampleRNN(nn.Module):
     ) -> tuple[StepState, Float[Array, "batch frame_size mlp_dim"]]:
         """Advance the middle tier one tick; return its conditioning of the samples below."""
         frame = tier_input(window, self.config.q_levels)
-        return self.frame_tier.tick(primed, frame, conditioning_gates, frame_kernel, fused_kernels)
+        return self.frame_tier.step(
+            step_state, frame, conditioning_gates, frame_kernel, fused_kernels
+        )
 
     def sample_logits(
         self,
@@ -182,11 +184,3 @@ class SampleRNN(nn.Module):
     ) -> Float[Array, "batch q_levels"]:
         """Return the logits of the next sample, given the last `frame_size` levels."""
         return self.sample_tier(look_up(tables, window), conditioning)
-
-    def frame_kernel(self) -> Float[Array, "frame_size gates"] | None:
-        """Return the frame tier's folded input map, if there is such a tier."""
-        return self.frame_tier.frame_kernel() if self.has_frame_tier else None
-
-    def tables(self) -> Float[Array, "frame_size q_levels mlp_dim"]:
-        """Return the sample tier's folded embedding tables."""
-        return self.sample_tier.tables()

@@ -1,21 +1,22 @@
 """Visual to Sound: features of the video frames condition a SampleRNN.
 
 Features and levels of a chunk come in, logits go out; the carry links chunk to chunk. Chunked
-teacher forcing equals one pass over the whole clip, and generation runs the same tiers one tick
-at a time (`v2s_jax.sampling`). Seq and Flow `encode` the video before the first chunk, Frame sees
-it chunk by chunk.
+teacher forcing equals one pass over the whole clip, and sampling runs the same tiers one tick at a
+time (`v2s_jax.sampling`). Seq and Flow `encode` the video before the first chunk; Frame reads it
+chunk by chunk.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from v2s_jax.config import Config
-from v2s_jax.errors import InputError
 from v2s_jax.model.conditioning import Encoder, VisualProjection
+from v2s_jax.model.linear import fold_weight_norm
 from v2s_jax.model.sample_rnn import Carry, SampleRNN
 
 
@@ -24,7 +25,7 @@ class VideoToSound(nn.Module):
 
     `precision` is that of every matrix product: "highest" is float32 arithmetic on every device,
     "default" lets a TPU use bfloat16 passes and a recent NVIDIA GPU TF32, "bfloat16" rounds the
-    factors everywhere (`linear.product`).
+    factors everywhere (`linear.matmul`).
     """
 
     config: Config
@@ -42,29 +43,27 @@ class VideoToSound(nn.Module):
         self.sample_rnn = SampleRNN(model, concatenated, self.precision)
 
     def initial_carry(self, batch: int) -> Carry:
-        """Return the carry before a clip's first sample, and before its video is encoded."""
         return self.sample_rnn.initial_carry(batch)
 
     def encode(
         self,
         carry: Carry,
         features: Float[Array, "batch video_frames feature_dim"],
-        seen: Bool[Array, "batch video_frames"],
+        frame_mask: Bool[Array, "batch video_frames"],
     ) -> Carry:
-        """Let the encoder of Seq and Flow read video frames; other variants return the carry."""
         if not self.config.model.encodes_video:
             return carry
-        vision = self.conditioning(features.astype(jnp.float32))
-        return carry._replace(big_frame=self.encoder(carry.big_frame, vision, seen))
+        visual_features = self.conditioning(features.astype(jnp.float32))
+        state = self.encoder.layer(carry.big_frame, visual_features, frame_mask)
+        return carry._replace(big_frame=state)
 
     def visual_gates(
         self, features: Float[Array, "batch video_frames feature_dim"]
     ) -> Float[Array, "batch video_frames gates"] | None:
-        """Return what each video frame adds to the coarsest tier's gates; None but for Frame."""
         if self.config.model.variant != "frame":
             return None
-        vision = self.conditioning(features.astype(jnp.float32))
-        return self.sample_rnn.visual_gates(vision)
+        visual_features = self.conditioning(features.astype(jnp.float32))
+        return self.sample_rnn.big_frame_tier.visual_gates(visual_features)
 
     def __call__(
         self,
@@ -72,24 +71,16 @@ class VideoToSound(nn.Module):
         levels: Int[Array, "#batch samples"],
         features: Float[Array, "batch video_frames feature_dim"],
     ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
-        """Return the logits of a chunk under teacher forcing.
-
-        One row of levels, here and in the carry, is the same sound under each row's video: what
-        depends on the sound alone is then computed once.
-
-        `features` are those of the video frames that the chunk's samples lie in: one that the
-        chunk is part of, or all that it covers. Only Frame reads them here.
-        """
         ticks = _ticks(self.config, levels.shape[1])
         gates = self.visual_gates(features)
         if gates is not None:
             if ticks % gates.shape[1]:
-                raise InputError(
+                raise ValueError(
                     f"{gates.shape[1]} video frames for a chunk of {levels.shape[1]} samples: give "
                     "the one that it is part of, or all that it covers"
                 )
             gates = jnp.repeat(gates, ticks // gates.shape[1], axis=1)
-        return self.sample_rnn(carry, levels, gates)
+        return self.sample_rnn.layer(carry, levels, gates)
 
     def init_all(
         self,
@@ -101,20 +92,26 @@ class VideoToSound(nn.Module):
         carry = self.encode(carry, features, jnp.ones(features.shape[:2], bool))
         return self(carry, levels, features)
 
+    def folded_products(self) -> tuple[Array, Array | None]:
+        """Return the products of kernels with each other, for `prepare_for_inference`."""
+        tiers = self.sample_rnn
+        frame_kernel = tiers.frame_tier.frame_kernel() if tiers.has_frame_tier else None
+        return tiers.sample_tier.tables(), frame_kernel
+
 
 def _ticks(config: Config, samples: int) -> int:
-    """Return the coarsest tier's ticks in a chunk; raise InputError unless it is whole ones."""
+    """Return the coarsest tier's ticks in a chunk; raise ValueError for a partial big frame."""
     size = config.model.big_frame_size
     if samples < size or samples % size:
         below = samples - samples % size
-        raise InputError(
+        raise ValueError(
             f"a chunk of {samples} samples is not in whole big frames of {size}: use "
             f"{f'{below} or ' if below else ''}{below + size} samples"
         )
     return samples // size
 
 
-# The model with its parameters as an argument; Flax's `apply` by another name, and typed.
+# The methods of the model as functions of its parameters: Flax's `apply`, with types.
 
 
 def _apply(model: VideoToSound) -> Callable[..., Any]:
@@ -122,14 +119,14 @@ def _apply(model: VideoToSound) -> Callable[..., Any]:
 
 
 def init_params(model: VideoToSound, key: Key[Array, ""]) -> dict[str, Any]:
-    """Return parameters drawn with `key`."""
+    """Draw initial parameters, float32, as Flax has them: under the key "params"."""
     levels = jnp.zeros((1, model.config.model.big_frame_size), jnp.int32)
     features = jnp.zeros((1, 1, model.config.model.feature_dim), jnp.float32)
     return dict(model.init(key, levels, features, method="init_all"))
 
 
 def initial_carry(model: VideoToSound, params: dict[str, Any], batch: int) -> Carry:
-    """Return the carry before a clip's first sample, and before its video is encoded."""
+    """Return the carry before the first sample of a clip, and before its video is encoded."""
     return _apply(model)(params, batch, method="initial_carry")
 
 
@@ -138,14 +135,23 @@ def encode(
     params: dict[str, Any],
     carry: Carry,
     features: Float[Array, "batch video_frames feature_dim"],
-    seen: Bool[Array, "batch video_frames"],
+    frame_mask: Bool[Array, "batch video_frames"],
 ) -> Carry:
-    """Let the encoder of Seq and Flow read the next video frames of the clips, all in order.
+    """Read the next video frames with the encoder of Seq and Flow.
 
-    Frames that are not `seen` are padding. The first sample follows when all have been read; for
-    the other variants the carry stays as it is.
+    All video frames must be read, in order and in blocks of any size, before the first sample.
+
+    Args:
+        model: The model.
+        params: Its parameters.
+        carry: The carry so far.
+        features: Features of the next video frames.
+        frame_mask: False where a video frame is padding.
+
+    Returns:
+        The carry after these video frames; for the other variants `carry` itself.
     """
-    return _apply(model)(params, carry, features, seen, method="encode")
+    return _apply(model)(params, carry, features, frame_mask, method="encode")
 
 
 def visual_gates(
@@ -153,7 +159,7 @@ def visual_gates(
     params: dict[str, Any],
     features: Float[Array, "batch video_frames feature_dim"],
 ) -> Float[Array, "batch video_frames gates"] | None:
-    """Return what each video frame adds to the coarsest tier's gates; None but for Frame."""
+    """Return what each video frame adds to the coarsest tier's gates; None except for Frame."""
     return _apply(model)(params, features, method="visual_gates")
 
 
@@ -164,5 +170,46 @@ def forward(
     levels: Int[Array, "#batch samples"],
     features: Float[Array, "batch video_frames feature_dim"],
 ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
-    """Return the carry after a chunk and its logits under teacher forcing."""
+    """Run a chunk under teacher forcing.
+
+    Args:
+        model: The model.
+        params: Its parameters.
+        carry: The carry after the samples before the chunk.
+        levels: The levels of the chunk, in whole big frames. A single row, here and in the carry,
+            is the same sound under the video of each row: its own products are computed once.
+        features: Features of the one video frame that the chunk is part of, or of all that it
+            covers. Only Frame reads them here.
+
+    Returns:
+        The carry after the chunk, and the logits of each of its samples.
+
+    Raises:
+        ValueError: The chunk ends inside a big frame, or does not match the video frames.
+    """
     return _apply(model)(params, carry, levels, features)
+
+
+# For sampling, all that can be computed once per checkpoint is computed once.
+
+
+def without_weight_norm(config: Config) -> Config:
+    """Return the config of the model after `fold_weight_norm`."""
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, weight_norm=False))
+
+
+class InferenceParams(NamedTuple):
+    """Parameters as sampling reads them."""
+
+    params: dict[str, Any]
+    """Without weight norm."""
+    tables: Float[Array, "frame_size q_levels mlp_dim"]
+    """Embedding x first kernel of the sample tier."""
+    frame_kernel: Float[Array, "frame_size gates"] | None
+    """Frame expansion x input kernel of the frame tier; None with two tiers."""
+
+
+def prepare_for_inference(model: VideoToSound, params: dict[str, Any]) -> InferenceParams:
+    """Fold weight norm and the products of kernels; `model` is the one without weight norm."""
+    plain = {"params": fold_weight_norm(params["params"])}
+    return InferenceParams(plain, *_apply(model)(plain, method="folded_products"))

@@ -1,16 +1,16 @@
-"""The pretrained models that come with the package."""
+"""The pretrained models in this package."""
 
 from pathlib import Path
 
 PRETRAINED = {
     name: Path(__file__).with_name(f"{name}.safetensors") for name in ("frame", "seq", "flow")
 }
-"""Their files by name; every command takes such a name in place of a checkpoint's path."""
+"""Their files by name; every command accepts such a name instead of a path."""
 
 DEFAULT_CHECKPOINT = PRETRAINED["frame"]
-"""What `v2s sample` uses unless another checkpoint is named."""
+"""The checkpoint that `v2s sample` uses by default."""
 
 
 def resolve_checkpoint_path(path: Path) -> Path:
-    """Return the file of the pretrained model of this name, unless `path` itself exists."""
+    """Return the file of the pretrained model with this name, unless `path` itself exists."""
     return path if path.exists() else PRETRAINED.get(str(path), path)

@@ -1,10 +1,15 @@
-"""Autoregressive generation: noise, the tiers tick by tick, many clips, endless streams."""
+"""Autoregressive generation: noise, tiers tick by tick, continuous batching, endless streams."""
 
-from v2s_jax.sampling.continuous_batching import GenerationOptions, GenerationResult
 from v2s_jax.sampling.degeneracy import Degeneracy, find_degeneracies
-from v2s_jax.sampling.multi_device import generate_stream, replicate_sampler
+from v2s_jax.sampling.multi_device import generate, generate_stream, replicate_sampler
 from v2s_jax.sampling.rng import check_seed, check_temperature, clip_key, content_hash
-from v2s_jax.sampling.sampler import DEFAULT_BATCH_SIZE, Request, Sampler
+from v2s_jax.sampling.sampler import Sampler
+from v2s_jax.sampling.types import (
+    DEFAULT_BATCH_SIZE,
+    GenerationOptions,
+    GenerationResult,
+    Request,
+)
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
@@ -18,6 +23,7 @@ __all__ = [
     "clip_key",
     "content_hash",
     "find_degeneracies",
+    "generate",
     "generate_stream",
     "replicate_sampler",
 ]

@@ -1,9 +1,25 @@
-"""Many clips through one compiled program: a row whose clip has ended goes on with the next clip.
+"""Continuous batching: many clips through one compiled program with a fixed number of slots.
 
-All rows stand at the same place inside a video frame, each in a video frame of its own; a row is
-so refilled at the next such place where its clip begins: at once, or less than a video frame
-later. Noise is counted from the start of the row's clip, features are read by the row, and rows
-never meet in the program: a clip's levels are the same in any row, company and order.
+A slot whose clip has ended takes the next clip at once, while the other slots go on, as inference
+servers do for requests of different lengths. A clip passes through these states:
+
+    queued --take--> waiting --start--> active --last sample--> finished
+                        ^                  |
+                        +--- degenerate ---+    only with `max_retries`: back to the last good
+                                                window, with the next seed
+
+Two things make this more than a loop over slots.
+
+Phase. The program has one counter of big frames for all slots, and computes noise and visual gates
+per video frame. So all active slots must be at the same position *inside* their video frames: the
+phase. A waiting clip starts when the phase is that of its first sample to generate: 0 without a
+prefix, `len(prefix) % samples_per_video_frame` with one. Until then its slot computes garbage that
+nobody reads. Blocks end where some clip ends or can start (`_ticks_until_next_event`), so a clip
+waits for less than one video frame.
+
+Independence. A clip's levels must not depend on the other clips, its slot, or the order. Noise is
+counted from the clip's own first video frame (`SamplerState.start_frame`), features are read per
+slot, and no operation of the program mixes slots.
 """
 
 import dataclasses
@@ -21,291 +37,291 @@ from v2s_jax.model import Carry
 from v2s_jax.sampling.degeneracy import Degeneracy, DegeneracyDetector, merge_degeneracy, next_seed
 from v2s_jax.sampling.feature_buffer import FeatureBuffer
 from v2s_jax.sampling.prefill import check_prefix, prefill
-from v2s_jax.sampling.sampler import BLOCK_VIDEO_FRAMES, Request, Sampler, SamplerState
-
-
-class GenerationResult(NamedTuple):
-    """The sound of one request."""
-
-    levels: UInt8[np.ndarray, " samples"]
-    nats: float | None
-    """-ln p of what was generated, at the temperature it was drawn at; None if not asked for."""
-    degeneracies: tuple[Degeneracy, ...]
-    """What the guard saw, where it was asked to draw again."""
-
-
-class GenerationOptions(NamedTuple):
-    """How clips are generated."""
-
-    temperature: float = 1.0
-    with_nats: bool = False
-    """Whether their likelihood is kept."""
-    max_retries: int = 0
-    """How often the guard may draw a stretch of a clip again; 0 lets it pass."""
+from v2s_jax.sampling.sampler import Sampler
+from v2s_jax.sampling.types import (
+    BLOCK_VIDEO_FRAMES,
+    GenerationOptions,
+    GenerationResult,
+    Request,
+    SamplerState,
+)
 
 
 class _RewindPoint(NamedTuple):
-    """Where a clip can go back to."""
+    """The end of a clip's last good window: where a retry continues."""
 
     done: int
-    nats: float
+    nll: float
     carry: Carry
 
 
 @dataclass
 class Clip:
-    """A request on its way through a row."""
+    """A request and how far it is."""
 
-    number: int
+    index: int
     request: Request
-    source: FeatureBuffer
+    features: FeatureBuffer
     key: UInt32[np.ndarray, "2"]
     levels: UInt8[np.ndarray, " samples"]
     done: int
-    """Samples that are there, the prefix included."""
+    """Samples generated so far, the prefix included. A retry takes some back."""
     reported: int = 0
-    """Samples that progress has heard of."""
+    """Samples already reported as progress; unlike `done` it never decreases."""
     active: bool = False
-    nats: float = 0.0
+    """Whether its slot generates it; False while it waits for the phase."""
+    nll: float = 0.0
     degeneracies: list[Degeneracy] = field(default_factory=list)
     detector: DegeneracyDetector | None = None
+    """With `max_retries`, from the first start on."""
     rewind_point: _RewindPoint | None = None
-    retried: int = 0
+    """Set together with `detector`."""
+    retries: int = 0
 
     @property
-    def left(self) -> int:
-        """Samples that are still to be generated."""
+    def remaining(self) -> int:
+        """Samples still to generate."""
         return len(self.levels) - self.done
 
 
-def open_clip(number: int, request: Request, sampler: Sampler) -> Clip:
-    """Check a request and make it ready; nothing is read yet."""
-    name = f"clip {number}"
-    source = FeatureBuffer(request, sampler.config, name)
+def open_clip(index: int, request: Request, sampler: Sampler) -> Clip:
+    """Check a request; its features are not read yet."""
+    name = f"clip {index}"
+    features = FeatureBuffer(request, sampler.config, name)
     levels = np.empty(request.samples, np.uint8)
     done = 0
     if request.prefix is not None:
         check_prefix(request.prefix, request.samples, sampler.config, name)
         done = len(request.prefix)
         levels[:done] = request.prefix
-    return Clip(number, request, source, request.key, levels, done)
+    return Clip(index, request, features, request.key, levels, done)
 
 
 class ContinuousBatcher:
-    """The rows of one generator and the clips in them."""
+    """Runs clips through the slots of one sampler."""
 
     def __init__(
-        self, sampler: Sampler, take: Callable[[], Clip | None], options: GenerationOptions
+        self, sampler: Sampler, next_clip: Callable[[], Clip | None], options: GenerationOptions
     ) -> None:
-        self._generator = sampler
-        self._next_clip = take
+        self._sampler = sampler
+        self._next_clip = next_clip
         self._options = options
         config = sampler.config
-        self._size = config.model.big_frame_size
-        self._frame = config.clock.samples_per_video_frame
+        self._big_frame = config.model.big_frame_size
+        self._video_frame = config.clock.samples_per_video_frame
         self._slots: list[Clip | None] = [None] * sampler.batch_size
 
     def run(self) -> Iterator[tuple[int, list[tuple[int, GenerationResult]]]]:
-        """Generate until nothing is left to take.
+        """Generate until `next_clip` returns None and all slots are empty.
 
-        Yields after each block how many new samples it brought, and the clips that ended with it.
+        Yields after each block the number of new samples, and the clips that have ended.
         """
-        keep: OutputLevel = "nats" if self._options.with_nats else "levels"
-        stream = self._generator.start(np.zeros((len(self._slots), 2), np.uint32))
+        keep: OutputLevel = "nll" if self._options.with_nll else "levels"
+        state = self._sampler.init_state(np.zeros((len(self._slots), 2), np.uint32))
         while True:
-            stream = self._admit(stream)
+            state = self._admit(state)
             if not self._active():
                 return
-            place = int(stream.tick) * self._size % self._frame
-            ticks = self._ticks(place)
-            features = self._features()
-            stream, drawn = self._generator.drawn(
-                stream, features, self._options.temperature, ticks, keep=keep
+            phase = self._phase(state)
+            assert all(clip.done % self._video_frame == phase for _, clip in self._active())
+            ticks = self._ticks_until_next_event(phase)
+            state, outputs = self._sampler.generate_block_with_nll(
+                state, self._read_features(), self._options.temperature, ticks, keep=keep
             )
-            self._collect(stream, drawn)
+            self._collect(state, outputs)
             yield self._new_samples(), self._retire_finished()
 
     def _active(self) -> list[tuple[int, Clip]]:
-        return [(row, clip) for row, clip in enumerate(self._slots) if clip and clip.active]
+        return [(slot, clip) for slot, clip in enumerate(self._slots) if clip and clip.active]
 
-    def _admit(self, stream: SamplerState) -> SamplerState:
-        """Give each free row its next clip, and place those that begin where the stream stands."""
-        for row, clip in enumerate(self._slots):
+    def _waiting(self) -> list[tuple[int, Clip]]:
+        return [(slot, clip) for slot, clip in enumerate(self._slots) if clip and not clip.active]
+
+    def _phase(self, state: SamplerState) -> int:
+        """Return the position of all active slots inside their video frames, in samples."""
+        return int(state.tick) * self._big_frame % self._video_frame
+
+    def _admit(self, state: SamplerState) -> SamplerState:
+        """Fill free slots with queued clips, and start the waiting clips whose phase it is."""
+        for slot, clip in enumerate(self._slots):
             if clip is None:
-                self._slots[row] = self._next_clip()
-        waiting = [(row, clip) for row, clip in enumerate(self._slots) if clip and not clip.active]
+                self._slots[slot] = self._next_clip()
+        waiting = self._waiting()
         if waiting and not self._active():
-            place = waiting[0][1].done % self._frame
-            stream = stream._replace(tick=jnp.int32(place // self._size))
-        place = int(stream.tick) * self._size % self._frame
-        new = [(row, clip) for row, clip in waiting if clip.done % self._frame == place]
-        return self._start_slots(stream, new) if new else stream
+            # Nobody depends on the counter: jump to the phase of a waiting clip.
+            phase = waiting[0][1].done % self._video_frame
+            state = state._replace(tick=jnp.int32(phase // self._big_frame))
+        phase = self._phase(state)
+        ready = [(slot, clip) for slot, clip in waiting if clip.done % self._video_frame == phase]
+        return self._start_slots(state, ready) if ready else state
 
-    def _start_slots(self, stream: SamplerState, new: Sequence[tuple[int, Clip]]) -> SamplerState:
-        """Let clips begin in their rows, with the video encoded and the prefix read."""
-        sampler = self._generator
-        keys = np.array(stream.keys)
-        for row, clip in new:
-            keys[row] = clip.key
-        fresh = sampler.start(keys)
-        first_time = [(row, clip) for row, clip in new if not clip.rewind_point]
-        if sampler.config.model.encodes_video and first_time:
-            fresh = self._encode(fresh, first_time)
-        for row, clip in new:
+    def _start_slots(self, state: SamplerState, ready: Sequence[tuple[int, Clip]]) -> SamplerState:
+        """Make clips active, with the video encoded and the prefix prefilled."""
+        keys = np.array(state.keys)
+        for slot, clip in ready:
+            keys[slot] = clip.key
+        # Initial carries for all slots; at the end only those of `ready` are taken over.
+        fresh = self._sampler.init_state(keys)
+        first_start = [(slot, clip) for slot, clip in ready if not clip.rewind_point]
+        if self._sampler.config.model.encodes_video and first_start:
+            fresh = self._encode(fresh, first_start)
+        carry = fresh.carry
+        for slot, clip in ready:
             clip.active = True
-            if clip.rewind_point:
-                fresh = fresh._replace(carry=put_row(row, clip.rewind_point.carry, fresh.carry))
+            if clip.rewind_point:  # a retry
+                carry = put_slot(slot, clip.rewind_point.carry, carry)
                 continue
             if clip.done:
-                fresh = fresh._replace(carry=self._prefill(fresh.carry, row, clip))
-            self._begin(clip, row_of(fresh.carry, row))
-        rows = np.zeros(len(self._slots), bool)
-        rows[[row for row, _ in new]] = True
-        carry = take_rows(jnp.asarray(rows), fresh.carry, stream.carry)
-        return self._aligned(stream._replace(carry=carry, keys=jnp.asarray(keys)))
+                carry = self._prefill(carry, slot, clip)
+            clip.reported = clip.done
+            if self._options.max_retries:
+                clip.detector = DegeneracyDetector(self._sampler.config)
+                clip.detector.reset(clip.done)
+                clip.rewind_point = _RewindPoint(clip.done, 0.0, get_slot(carry, slot))
+        started = np.zeros(len(self._slots), bool)
+        started[[slot for slot, _ in ready]] = True
+        carry = merge_slots(jnp.asarray(started), carry, state.carry)
+        return self._restart_counters(state._replace(carry=carry, keys=jnp.asarray(keys)))
 
-    def _begin(self, clip: Clip, carry: Carry) -> None:
-        clip.reported = clip.done
-        if self._options.max_retries:
-            clip.detector = DegeneracyDetector(self._generator.config)
-            clip.detector.reset(clip.done)
-            clip.rewind_point = _RewindPoint(clip.done, 0.0, carry)
+    def _restart_counters(self, state: SamplerState) -> SamplerState:
+        """Count video frames from 0 again, and give each slot its clip's first frame on that count.
 
-    def _aligned(self, stream: SamplerState) -> SamplerState:
-        """Count video frames from now on, and each row's from the start of its clip.
-
-        However long it runs, no counter of the program grows beyond that of its longest clip.
+        No counter on the device ever exceeds the length of the longest clip, however long it runs.
         """
         start_frame = np.zeros(len(self._slots), np.int32)
-        for row, clip in self._active():
-            start_frame[row] = -(clip.done // self._frame)
-        tick = int(stream.tick) % (self._frame // self._size)
-        return stream._replace(tick=jnp.int32(tick), start_frame=jnp.asarray(start_frame))
+        for slot, clip in self._active():
+            start_frame[slot] = -(clip.done // self._video_frame)
+        tick = int(state.tick) % (self._video_frame // self._big_frame)
+        return state._replace(tick=jnp.int32(tick), start_frame=jnp.asarray(start_frame))
 
-    def _encode(self, fresh: SamplerState, new: Sequence[tuple[int, Clip]]) -> SamplerState:
-        """Let the encoder read the whole video of the new clips, block by block."""
-        lengths = {row: self._video_frames(clip) for row, clip in new}
+    def _encode(self, fresh: SamplerState, clips: Sequence[tuple[int, Clip]]) -> SamplerState:
+        """Run the encoder of Seq and Flow over the clips' whole videos, block by block."""
+        clock = self._sampler.config.clock
+        lengths = {slot: clock.video_frames(len(clip.levels)) for slot, clip in clips}
         for first in range(0, max(lengths.values()), BLOCK_VIDEO_FRAMES):
-            features, seen = self._generator.empty_features()
-            for row, clip in new:
-                read = clip.source.read(first)
-                clip.source.discard_before(min(first + BLOCK_VIDEO_FRAMES, lengths[row]))
-                features[row, : len(read)] = read
-                seen[row, : len(read)] = True
-            fresh = self._generator.encode(fresh, features, seen)
+            features, frame_mask = self._sampler.empty_features()
+            for slot, clip in clips:
+                vectors = clip.features.read(first)
+                clip.features.discard_before(min(first + BLOCK_VIDEO_FRAMES, lengths[slot]))
+                features[slot, : len(vectors)] = vectors
+                frame_mask[slot, : len(vectors)] = True
+            fresh = self._sampler.encode(fresh, features, frame_mask)
         return fresh
 
-    def _video_frames(self, clip: Clip) -> int:
-        return self._generator.config.clock.video_frames(len(clip.levels))
-
-    def _prefill(self, carry: Carry, row: int, clip: Clip) -> Carry:
-        sampler = self._generator
-        nothing = np.zeros(0, np.float32)
+    def _prefill(self, carry: Carry, slot: int, clip: Clip) -> Carry:
+        sampler = self._sampler
+        no_features = np.zeros(0, np.float32)
 
         def vectors() -> Iterator[Float[np.ndarray, " _"]]:
             for video_frame in range(sampler.config.clock.video_frames(clip.done)):
                 if sampler.config.model.encodes_video:
-                    yield nothing
+                    yield no_features
                 else:
-                    clip.source.discard_before(video_frame)
-                    yield clip.source.read(video_frame)[0]
+                    clip.features.discard_before(video_frame)
+                    yield clip.features.read(video_frame)[0]
 
         prefix = clip.levels[: clip.done]
         params = sampler.folded.params
-        warmed = prefill(sampler.model, params, row_of(carry, row), prefix, vectors())
-        return put_row(row, warmed, carry)
+        after = prefill(sampler.model, params, get_slot(carry, slot), prefix, vectors())
+        return put_slot(slot, after, carry)
 
-    def _ticks(self, place: int) -> int:
-        """Return the big frames to the next thing that happens, at most to the block's end."""
-        ends = [BLOCK_VIDEO_FRAMES * self._frame - place]
-        lefts = [clip.left for _, clip in self._active()]
-        waiting = [clip for clip in self._slots if clip and not clip.active]
-        ends.append(min(lefts) if len(lefts) == len(self._slots) else max(lefts))
-        ends += [(clip.done - place) % self._frame for clip in waiting]
-        ends += [
-            min(clip.left, clip.detector.window_samples - clip.done % clip.detector.window_samples)
+    def _ticks_until_next_event(self, phase: int) -> int:
+        """Return how many big frames to generate: up to the first of these events.
+
+        The features of the block are used up; a clip ends (while some slot is empty: all clips,
+        since nothing waits for the slot); a waiting clip can start; a detector's window is full.
+        """
+        events = [BLOCK_VIDEO_FRAMES * self._video_frame - phase]
+        remaining = [clip.remaining for _, clip in self._active()]
+        events.append(min(remaining) if len(remaining) == len(self._slots) else max(remaining))
+        events += [(clip.done - phase) % self._video_frame for _, clip in self._waiting()]
+        events += [
+            min(clip.remaining, clip.detector.samples_to_window_end(clip.done))
             for _, clip in self._active()
             if clip.detector
         ]
-        return -(-min(ends) // self._size)
+        assert min(events) > 0
+        return -(-min(events) // self._big_frame)
 
-    def _features(self) -> Float[np.ndarray, "slots block_video_frames feature_dim"]:
-        """Read each row's next vectors; what lies behind a clip's end is zero and dropped.
+    def _read_features(self) -> Float[np.ndarray, "slots block_video_frames feature_dim"]:
+        """Read each slot's next vectors; zeros behind a clip's end.
 
-        Variants that have seen the video before get vectors of width zero.
+        The width is zero for Seq and Flow, whose encoder has read the video already.
         """
-        features, _ = self._generator.empty_features()
-        if self._generator.config.model.encodes_video:
+        features, _ = self._sampler.empty_features()
+        if self._sampler.config.model.encodes_video:
             return features[..., :0]
-        for row, clip in self._active():
-            now = clip.done // self._frame
-            rewind_point = clip.rewind_point.done // self._frame if clip.rewind_point else now
-            clip.source.discard_before(rewind_point)
-            read = clip.source.read(now)
-            features[row, : len(read)] = read
+        for slot, clip in self._active():
+            # A retry reads again from its rewind point on.
+            keep_from = clip.rewind_point.done if clip.rewind_point else clip.done
+            clip.features.discard_before(keep_from // self._video_frame)
+            vectors = clip.features.read(clip.done // self._video_frame)
+            features[slot, : len(vectors)] = vectors
         return features
 
-    def _collect(self, stream: SamplerState, drawn: BlockOutputs) -> None:
-        """Take what belongs to each clip; let the guard look where a window is full."""
-        for row, clip in self._active():
-            wanted = clip.levels[clip.done : clip.done + len(drawn.levels)]
-            wanted[:] = drawn.levels[: len(wanted), row]
-            if drawn.nats is not None:
-                clip.nats += float(np.sum(drawn.nats[: len(wanted), row], dtype=np.float64))
-            clip.done += len(wanted)
-            if clip.detector and (clip.left == 0 or clip.done % clip.detector.window_samples == 0):
-                self._check_health(stream, row, clip)
+    def _collect(self, state: SamplerState, outputs: BlockOutputs) -> None:
+        """Copy each clip's samples from the block; check those whose detector window is full."""
+        for slot, clip in self._active():
+            target = clip.levels[clip.done : clip.done + len(outputs.levels)]
+            target[:] = outputs.levels[: len(target), slot]
+            if outputs.nll is not None:
+                clip.nll += float(np.sum(outputs.nll[: len(target), slot], dtype=np.float64))
+            clip.done += len(target)
+            if clip.detector and (
+                clip.remaining == 0 or clip.done % clip.detector.window_samples == 0
+            ):
+                self._check_health(state, slot, clip)
 
-    def _check_health(self, stream: SamplerState, row: int, clip: Clip) -> None:
-        """Look at a clip's last window; go back to the healthy one before it, or go on from it."""
+    def _check_health(self, state: SamplerState, slot: int, clip: Clip) -> None:
+        """Check a clip's last window: rewind if it is degenerate, else move the rewind point."""
         assert clip.detector is not None and clip.rewind_point is not None
-        degeneracy = clip.detector.update(clip.levels[clip.detector.seen : clip.done])
-        if degeneracy is not None and clip.retried < self._options.max_retries:
+        degeneracy = clip.detector.update(clip.levels[clip.detector.position : clip.done])
+        if degeneracy is not None and clip.retries < self._options.max_retries:
             merge_degeneracy(clip.degeneracies, dataclasses.replace(degeneracy, retried=True))
-            clip.retried += 1
+            clip.retries += 1
             clip.key = next_seed(clip.key)
-            clip.done, clip.nats = clip.rewind_point.done, clip.rewind_point.nats
+            clip.done, clip.nll = clip.rewind_point.done, clip.rewind_point.nll
             clip.detector.reset(clip.done)
             clip.active = False
             return
         if degeneracy is not None:
             merge_degeneracy(clip.degeneracies, degeneracy)
+        # A silent window is not yet degenerate, but no place to rewind to either.
         if clip.detector.ok or degeneracy is not None:
-            clip.rewind_point = _RewindPoint(clip.done, clip.nats, row_of(stream.carry, row))
+            clip.rewind_point = _RewindPoint(clip.done, clip.nll, get_slot(state.carry, slot))
 
     def _new_samples(self) -> int:
-        brought = 0
+        new_samples = 0
         for _, clip in self._active():
-            brought += max(0, clip.done - clip.reported)
+            new_samples += max(0, clip.done - clip.reported)
             clip.reported = max(clip.reported, clip.done)
-        return brought
+        return new_samples
 
     def _retire_finished(self) -> list[tuple[int, GenerationResult]]:
-        """Free the rows whose clips have ended."""
-        ended = []
-        for row, clip in self._active():
-            if clip.left == 0:
-                nats = clip.nats if self._options.with_nats else None
-                ended.append(
-                    (clip.number, GenerationResult(clip.levels, nats, tuple(clip.degeneracies)))
-                )
-                self._slots[row] = None
-        return ended
+        """Free the slots whose clips have ended, and return these clips."""
+        finished = []
+        for slot, clip in self._active():
+            if clip.remaining == 0:
+                nll = clip.nll if self._options.with_nll else None
+                result = GenerationResult(clip.levels, nll, tuple(clip.degeneracies))
+                finished.append((clip.index, result))
+                self._slots[slot] = None
+        return finished
 
 
 @jax.jit
-def row_of(carry: Carry, row: Int[Array, ""] | int) -> Carry:
-    """Return a copy of one row."""
-    return jax.tree.map(lambda leaf: leaf[row][None], carry)
+def get_slot(carry: Carry, slot: Int[Array, ""] | int) -> Carry:
+    """Return a copy of one slot's carry, as a batch of one."""
+    return jax.tree.map(lambda leaf: leaf[slot][None], carry)
 
 
 @jax.jit
-def put_row(row: Int[Array, ""] | int, one: Carry, carry: Carry) -> Carry:
-    """Return the carry with one row replaced."""
-    return jax.tree.map(lambda new, leaf: leaf.at[row].set(new[0]), one, carry)
+def put_slot(slot: Int[Array, ""] | int, one: Carry, carry: Carry) -> Carry:
+    """Return the carry with one slot replaced by a batch of one."""
+    return jax.tree.map(lambda new, leaf: leaf.at[slot].set(new[0]), one, carry)
 
 
 @jax.jit
-def take_rows(rows: Bool[Array, " slots"], fresh: Carry, carry: Carry) -> Carry:
-    """Return the carry with some rows from another."""
-    return jax.tree.map(lambda new, old: jnp.where(rows[:, None], new, old), fresh, carry)
+def merge_slots(started: Bool[Array, " slots"], fresh: Carry, carry: Carry) -> Carry:
+    """Return the carry with the `started` slots from `fresh`."""
+    return jax.tree.map(lambda new, old: jnp.where(started[:, None], new, old), fresh, carry)

@@ -1,15 +1,15 @@
-"""Two known failures of long autoregressive runs: runaway noise and dead silence.
+"""Detection of two failures of long autoregressive runs: runaway noise and dead silence.
 
-A window of sound is looked at every `WINDOW_VIDEO_FRAMES`:
+Every window of `WINDOW_VIDEO_FRAMES` is classified:
 
-    noise     its levels are nearly equally frequent, and its spectrum is nearly flat: the model
-              has lost its state and draws anything
-    rail      most samples lie at the ends of the range
-    silence   no more than two neighbouring levels occur, `SILENT_WINDOWS` windows in a row
+    noise     all levels are about equally frequent and the spectrum is flat: the model has lost
+              its state and draws anything
+    rail      most samples are at the ends of the range
+    silence   at most two neighbouring levels occur, `SILENT_WINDOWS` windows in a row
 
-Loud sounds of nature are none of these: water and rain are loud but coloured, and noise that is
-loud and white, but not clipped, still prefers the middle levels. A redraw goes back to the last
-healthy window and on with the next seed.
+Loud natural sounds are none of these: water and rain are loud, but not white; white noise that is
+loud but not clipped still prefers the middle levels. A retry goes back to the end of the last good
+window and continues with the next seed.
 """
 
 import dataclasses
@@ -23,86 +23,93 @@ from v2s_jax.config import MAX_SEED, Config
 from v2s_jax.quantize import dequantize
 
 WINDOW_VIDEO_FRAMES = 16
-"""1.02 s: longer than a loud hit, short enough to be redrawn."""
+"""1.02 s: longer than a loud hit, short enough to generate again."""
 
 NOISE_MAX_ENTROPY_GAP_BITS = 0.25
-"""How far the entropy of a window's levels may lie below that of equally frequent ones. Measured
-with 256 linear levels: such noise lies 0.01 bit below 8, white Gaussian noise as loud as it gets
-with 0.3 % of it clipped 0.54 bit, generated water 1.9 bits or more (`tests/sampling/test_degeneracy.py`)."""
+"""Noise has an entropy of its levels at most this far below that of a uniform distribution.
+
+Measured with 256 linear levels: uniform noise is 0.01 bit below 8, the loudest white Gaussian noise
+(0.3 % clipped) 0.54 bit, generated water at least 1.9 bits."""
 
 NOISE_FLATNESS = 0.5
-"""Spectral flatness (geometric over arithmetic mean of the power spectrum). Measured: white noise
-0.98, generated water where it is loudest 0.37, drums 0.05."""
+"""Least spectral flatness of noise: geometric over arithmetic mean of the power spectrum.
 
-SPECTRUM_SAMPLES = 512  # 32 ms, whose spectra are averaged over the window
+Measured: white noise 0.98, the loudest generated water 0.37, drums 0.05."""
+
+SPECTRUM_SAMPLES = 512
+"""32 ms; the power spectra of such pieces are averaged over the window."""
 
 RAIL_AMPLITUDE = 0.98
 RAIL_FRACTION = 0.5
-"""A full-scale sine spends 0.13 of its time beyond that amplitude; a stuck or ringing model all."""
+"""A full-scale sine is beyond that amplitude for 0.13 of its time; a stuck model always."""
 
 SILENT_WINDOWS = 5
-"""5.1 s without any sound. Measured: no window of generated drums (10 s each) is silent."""
+"""5.1 s. Measured: no window of generated drums (10 s each) is silent."""
 
 Kind = Literal["noise", "rail", "silence"]
 
 
 @dataclass(frozen=True)
 class Degeneracy:
-    """A stretch of sound that is no sound of anything."""
+    """A degenerate stretch of audio."""
 
     kind: Kind
     start_sec: float
     end_sec: float
     retried: bool = False
-    """Whether it was replaced by what the next seed gives."""
+    """Whether it was replaced by audio of the next seed."""
 
     def __str__(self) -> str:
-        what = {"noise": "runaway noise", "rail": "stuck at full scale", "silence": "dead silence"}
-        fate = ", drawn again with the next seed" if self.retried else ""
-        return f"{what[self.kind]} from {self.start_sec:.1f} to {self.end_sec:.1f} s{fate}"
+        names = {"noise": "runaway noise", "rail": "stuck at full scale", "silence": "dead silence"}
+        retried = ", generated again with the next seed" if self.retried else ""
+        return f"{names[self.kind]} from {self.start_sec:.1f} to {self.end_sec:.1f} s{retried}"
 
 
 class DegeneracyDetector:
-    """Watches one clip's levels, window after window."""
+    """Checks one clip's levels, window after window."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self.window_samples = WINDOW_VIDEO_FRAMES * config.clock.samples_per_video_frame
         self._silent = 0
         self._ok = True
-        self._samples = 0
+        self._position = 0
 
     @property
     def ok(self) -> bool:
-        """Whether the last window was neither at fault nor silent."""
+        """Whether the last window was neither degenerate nor silent."""
         return self._ok
 
     @property
-    def seen(self) -> int:
-        """Samples of the clip up to which the guard has looked, or need not look."""
-        return self._samples
+    def position(self) -> int:
+        """Sample of the clip at which the next window starts."""
+        return self._position
+
+    def samples_to_window_end(self, sample: int) -> int:
+        """Return how many samples are left of the window that `sample` is in."""
+        return self.window_samples - sample % self.window_samples
 
     def update(self, levels: UInt8[np.ndarray, " samples"]) -> Degeneracy | None:
-        """Return what is wrong with the next window; a last one may be shorter."""
-        start = self._samples
-        self._samples += len(levels)
-        kind = _kind(levels, self._config)
+        """Check the next window; the first and last of a clip may be shorter."""
+        start = self._position
+        self._position += len(levels)
+        kind = _classify(levels, self._config)
         self._silent = self._silent + 1 if kind == "silence" else 0
         self._ok = kind is None
         if kind is None or (kind == "silence" and self._silent < SILENT_WINDOWS):
             return None
         if kind == "silence":
-            start = max(0, self._samples - self._silent * self.window_samples)
+            start = max(0, self._position - self._silent * self.window_samples)
         rate_hz = self._config.clock.sample_rate_hz
-        return Degeneracy(kind, start / rate_hz, self._samples / rate_hz)
+        return Degeneracy(kind, start / rate_hz, self._position / rate_hz)
 
-    def reset(self, samples: int) -> None:
-        """Go on anew from there, as after a healthy window."""
-        self._samples, self._silent = samples, 0
+    def reset(self, sample: int) -> None:
+        """Continue from this sample, as after a good window."""
+        self._position, self._silent = sample, 0
 
 
 def find_degeneracies(levels: UInt8[np.ndarray, " samples"], config: Config) -> list[Degeneracy]:
-    """Return the faults of a whole clip; neighbours of one kind are one."""
+    """Return the degenerate stretches of a whole clip, adjacent ones of one kind merged."""
     detector, degeneracies = DegeneracyDetector(config), list[Degeneracy]()
     for start in range(0, len(levels), detector.window_samples):
         degeneracy = detector.update(levels[start : start + detector.window_samples])
@@ -112,7 +119,7 @@ def find_degeneracies(levels: UInt8[np.ndarray, " samples"], config: Config) -> 
 
 
 def merge_degeneracy(degeneracies: list[Degeneracy], degeneracy: Degeneracy) -> None:
-    """Append a fault, or let the last one of its kind last until this one's end."""
+    """Append a stretch, or extend the last one if it is adjacent and of the same kind."""
     last = degeneracies[-1] if degeneracies else None
     same = last and last.kind == degeneracy.kind and not (last.retried or degeneracy.retried)
     if last and same and last.end_sec >= degeneracy.start_sec:
@@ -122,11 +129,11 @@ def merge_degeneracy(degeneracies: list[Degeneracy], degeneracy: Degeneracy) -> 
 
 
 def next_seed(key: np.ndarray) -> np.ndarray:
-    """Return a clip's key under the next seed; after the last one comes 0."""
+    """Return a clip's key with the next seed; the last seed wraps around to 0."""
     return np.array([(int(key[0]) + 1) & MAX_SEED, key[1]], np.uint32)
 
 
-def _kind(levels: UInt8[np.ndarray, " samples"], config: Config) -> Kind | None:
+def _classify(levels: UInt8[np.ndarray, " samples"], config: Config) -> Kind | None:
     model = config.model
     if len(levels) < SPECTRUM_SAMPLES:
         return None
@@ -148,8 +155,8 @@ def _entropy_bits(levels: UInt8[np.ndarray, " samples"], q_levels: int) -> float
 
 
 def _flatness(waveform: np.ndarray) -> float:
-    """Return the flatness of the spectrum averaged over the window, without its ends."""
-    whole = waveform[: len(waveform) // SPECTRUM_SAMPLES * SPECTRUM_SAMPLES]
-    frames = whole.reshape(-1, SPECTRUM_SAMPLES) * np.hanning(SPECTRUM_SAMPLES)
+    """Return the flatness of the mean spectrum of a window, without DC and Nyquist."""
+    waveform = waveform[: len(waveform) // SPECTRUM_SAMPLES * SPECTRUM_SAMPLES]
+    frames = waveform.reshape(-1, SPECTRUM_SAMPLES) * np.hanning(SPECTRUM_SAMPLES)
     power = np.mean(np.abs(np.fft.rfft(frames)) ** 2, axis=0)[1:-1]
     return float(np.exp(np.mean(np.log(power + np.finfo(float).tiny))) / np.mean(power))

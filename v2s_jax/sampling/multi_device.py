@@ -1,41 +1,74 @@
-"""All requests, over one generator or one for each device of the machine.
+"""Generation of many clips on one sampler, or on one sampler per device of the machine.
 
-Each device runs the same program on a tile of its own and takes the next clip whenever a row is
-free, so none waits for another; which one takes a clip changes nothing of its sound.
+Every device runs the same program and takes the next clip whenever a slot is free, so no device
+waits for another. A clip's levels do not depend on which device generates it.
 """
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
+from jaxtyping import UInt8
 
 from v2s_jax.errors import InputError
-from v2s_jax.sampling.continuous_batching import (
-    Clip,
-    ContinuousBatcher,
-    GenerationOptions,
-    GenerationResult,
-    open_clip,
-)
+from v2s_jax.sampling.continuous_batching import Clip, ContinuousBatcher, open_clip
 from v2s_jax.sampling.rng import check_temperature
-from v2s_jax.sampling.sampler import Request, Sampler
+from v2s_jax.sampling.sampler import Sampler
+from v2s_jax.sampling.types import GenerationOptions, GenerationResult, Request
 
-_MAX_WAITING = 4
-"""Results of a device that may wait to be taken; then it waits itself: memory is bounded."""
+_MAX_BLOCKS_AHEAD = 4
+"""Blocks that a device may generate before their results are used: this bounds memory."""
+
+_Step = tuple[int, list[tuple[int, GenerationResult]]]
+"""What `ContinuousBatcher.run` yields."""
 
 
 def replicate_sampler(
     make: Callable[[], Sampler], devices: Sequence[Any] | None = None
 ) -> list[Sampler]:
-    """Make a generator on each local device, or on those given."""
+    """Make one sampler per device.
+
+    Args:
+        make: Makes a sampler on JAX's default device.
+        devices: JAX devices of this machine; all of them unless given.
+
+    Returns:
+        The samplers, in the order of the devices.
+    """
     samplers = []
     for device in jax.local_devices() if devices is None else devices:
         with jax.default_device(device):
             samplers.append(make())
     return samplers
+
+
+def generate(
+    sampler: Sampler,
+    requests: Sequence[Request],
+    temperature: float = 1.0,
+    on_samples: Callable[[int], None] = lambda samples: None,
+) -> list[UInt8[np.ndarray, " samples"]]:
+    """Generate clips on one device, in the simplest way.
+
+    Args:
+        sampler: A sampler, compiled or not.
+        requests: Any number of clips.
+        temperature: Divides the logits.
+        on_samples: Called after each block with the number of new samples.
+
+    Returns:
+        The levels of each clip, in the order of `requests`.
+
+    Raises:
+        InputError: As `generate_stream`.
+    """
+    results = generate_all([sampler], requests, GenerationOptions(temperature), on_samples)
+    return [result.levels for result in results]
 
 
 def generate_all(
@@ -45,8 +78,8 @@ def generate_all(
     on_samples: Callable[[int], None] = lambda samples: None,
 ) -> list[GenerationResult]:
     """Return what `generate_stream` yields, in the order of `requests`."""
-    made = dict(generate_stream(samplers, requests, options, on_samples))
-    return [made[number] for number in range(len(requests))]
+    results = dict(generate_stream(samplers, requests, options, on_samples))
+    return [results[index] for index in range(len(requests))]
 
 
 def generate_stream(
@@ -55,38 +88,43 @@ def generate_stream(
     options: GenerationOptions,
     on_samples: Callable[[int], None] = lambda samples: None,
 ) -> Iterator[tuple[int, GenerationResult]]:
-    """Yield the number and the sound of each request as it ends.
+    """Generate clips, and yield each when it is finished.
 
-    `generators` are of one checkpoint and one tile. Long clips begin first, so that no row is left
-    with one at the end. `on_samples` is told after each block how many wanted samples it brought.
-    Raises InputError for a bad temperature, features or prefix.
+    Args:
+        samplers: One per device, of the same checkpoint and batch size.
+        requests: Any number of clips. The longest start first, so that no device is left with a
+            long one at the end.
+        options: Options of all clips.
+        on_samples: Called after each block with the number of new samples.
+
+    Yields:
+        The index of a request, and its result.
+
+    Raises:
+        InputError: For a bad temperature or prefix, and for features that are not finite, of
+            another width than the config's, or not one vector per video frame.
     """
     check_temperature(options.temperature)
     if options.max_retries < 0:
-        raise InputError(f"{options.max_retries} redraws: use 0 for none, or more")
+        raise InputError(f"{options.max_retries} retries: use 0 or more")
     clips = [open_clip(i, request, samplers[0]) for i, request in enumerate(requests)]
-    clips.sort(key=lambda clip: -clip.left)
-    yield from _empty(clips, options)
-    take = _Queue([clip for clip in clips if clip.left])
-    if len(samplers) == 1:
-        steps = ContinuousBatcher(samplers[0], take, options).run()
-    else:
-        steps = _run_devices(samplers, take, options)
-    for brought, ended in steps:
-        on_samples(brought)
-        yield from ended
-
-
-def _empty(
-    clips: Sequence[Clip], options: GenerationOptions
-) -> Iterator[tuple[int, GenerationResult]]:
+    clips.sort(key=lambda clip: -clip.remaining)
     for clip in clips:
-        if not clip.left:
-            yield clip.number, GenerationResult(clip.levels, 0.0 if options.with_nats else None, ())
+        if not clip.remaining:
+            nll = 0.0 if options.with_nll else None
+            yield clip.index, GenerationResult(clip.levels, nll, ())
+    next_clip = _ClipQueue([clip for clip in clips if clip.remaining])
+    if len(samplers) == 1:
+        steps = ContinuousBatcher(samplers[0], next_clip, options).run()
+    else:
+        steps = _run_devices(samplers, next_clip, options)
+    for new_samples, finished in steps:
+        on_samples(new_samples)
+        yield from finished
 
 
-class _Queue:
-    """Hands out clips, to several threads too."""
+class _ClipQueue:
+    """Hands out clips to the batchers of all devices."""
 
     def __init__(self, clips: Sequence[Clip]) -> None:
         self._clips = iter(clips)
@@ -98,44 +136,39 @@ class _Queue:
 
 
 def _run_devices(
-    samplers: Sequence[Sampler], take: _Queue, options: GenerationOptions
-) -> Iterator[tuple[int, list[tuple[int, GenerationResult]]]]:
-    """Run each generator in a thread of its own, on its device; the first fault ends all."""
-    results: queue.Queue[Any] = queue.Queue(_MAX_WAITING * len(samplers))
-    stop = threading.Event()
+    samplers: Sequence[Sampler], next_clip: _ClipQueue, options: GenerationOptions
+) -> Iterator[_Step]:
+    """Run each sampler in its own thread; the first error ends all.
 
-    def put(result: Any) -> None:
-        while not stop.is_set():
-            with suppress(queue.Full):
-                results.put(result, timeout=0.1)
-                return
+    Each device has an executor with one thread, which runs its blocks in order. A new block is
+    submitted only when the result of an earlier one is taken.
+    """
+    with ExitStack() as stack:
+        pending: dict[Future[_Step | None], Callable[[], Future[_Step | None]]] = {}
+        for sampler in samplers:
+            executor = ThreadPoolExecutor(max_workers=1)
+            stack.callback(executor.shutdown, cancel_futures=True)
+            submit = _block_submitter(executor, sampler, next_clip, options)
+            pending |= {submit(): submit for _ in range(_MAX_BLOCKS_AHEAD)}
+        while pending:
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                submit = pending.pop(future)
+                step = future.result()
+                if step is not None:
+                    pending[submit()] = submit
+                    yield step
 
-    def work(sampler: Sampler) -> None:
-        (device,) = jax.tree.leaves(sampler.folded.params)[0].devices()
-        try:
-            with jax.default_device(device):
-                for step in ContinuousBatcher(sampler, take, options).run():
-                    put(step)
-                    if stop.is_set():
-                        return
-            put(None)
-        except BaseException as error:
-            put(error)
 
-    threads = [threading.Thread(target=work, args=(g,), daemon=True) for g in samplers]
-    for thread in threads:
-        thread.start()
-    try:
-        working = len(threads)
-        while working:
-            result = results.get()
-            if isinstance(result, BaseException):
-                raise result
-            if result is None:
-                working -= 1
-            else:
-                yield result
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+def _block_submitter(
+    executor: Executor, sampler: Sampler, next_clip: _ClipQueue, options: GenerationOptions
+) -> Callable[[], Future[_Step | None]]:
+    """Return a function that submits the next block of a sampler; its result is None at the end."""
+    (device,) = jax.tree.leaves(sampler.folded.params)[0].devices()
+    steps = ContinuousBatcher(sampler, next_clip, options).run()
+
+    def run_block() -> _Step | None:
+        with jax.default_device(device):
+            return next(steps, None)
+
+    return partial(executor.submit, run_block)

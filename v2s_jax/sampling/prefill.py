@@ -1,7 +1,7 @@
-"""A sound to continue from: the tiers' carry is warmed by teacher forcing.
+"""Prefill: teacher forcing over a given prefix brings the carry to where generation continues.
 
-The model's own forward pass reads the prefix, chunk by chunk, so every tier stands where it would
-stand had it generated those samples.
+The model's own forward pass reads the prefix, so every tier's state is what it would be if the
+sampler had generated those samples.
 """
 
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ from v2s_jax.model import Carry, VideoToSound, forward
 def check_prefix(
     prefix: UInt8[np.ndarray, " prefix_samples"], samples: int, config: Config, clip: str
 ) -> None:
-    """Raise InputError unless the prefix is whole big frames and leaves something to generate."""
+    """Raise InputError unless the prefix is whole big frames and shorter than the clip."""
     size = config.model.big_frame_size
     if len(prefix) % size:
         raise InputError(
-            f"{clip}: a prefix of {len(prefix)} samples is not in whole big frames of {size}: cut "
-            f"it to {len(prefix) // size * size}"
+            f"{clip}: a prefix of {len(prefix)} samples is not a multiple of the big frame size "
+            f"{size}: cut it to {len(prefix) // size * size}"
         )
     if len(prefix) >= samples:
         raise InputError(
@@ -35,13 +35,13 @@ def check_prefix(
         )
     if len(prefix) and prefix.max() >= config.model.q_levels:
         raise InputError(
-            f"{clip}: level {prefix.max()} in the prefix, the model knows 0 to "
+            f"{clip}: level {prefix.max()} in the prefix, but the model has levels 0 to "
             f"{config.model.q_levels - 1}: quantize it with the model's q_levels"
         )
 
 
 @partial(jax.jit, static_argnums=0)
-def _read(
+def _forward_chunk(
     model: VideoToSound,
     params: dict[str, Any],
     carry: Carry,
@@ -58,13 +58,13 @@ def prefill(
     prefix: UInt8[np.ndarray, " prefix_samples"],
     features: Iterable[Float[np.ndarray, " feature_dim"]],
 ) -> Carry:
-    """Return one row's carry after a prefix of whole big frames.
+    """Return one slot's carry after a prefix of whole big frames.
 
-    `features` are those of the video frames that the prefix lies in, one at a time.
+    `features` holds one vector for each video frame that the prefix spans.
     """
     samples = model.config.clock.samples_per_video_frame
     starts = range(0, len(prefix), samples)
     for start, vector in zip(starts, features, strict=True):
         chunk = jnp.asarray(prefix[start : start + samples], jnp.int32)[None]
-        carry = _read(model, params, carry, chunk, jnp.asarray(vector)[None, None])
+        carry = _forward_chunk(model, params, carry, chunk, jnp.asarray(vector)[None, None])
     return carry

@@ -1,4 +1,4 @@
-"""A progress bar over generation: first compiling, then sounding, with the pace."""
+"""Progress bars with the pace as a multiple of real time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,19 +9,24 @@ from v2s_jax.sampling.sampler import Sampler
 
 
 @contextmanager
-def progress_bar(sampler: Sampler, samples: int) -> Iterator[Callable[[int], None]]:
-    """Compile behind a bar, start its clock anew, and give what `generate` tells its samples."""
+def progress_bar(
+    sampler: Sampler, samples: int | None, description: str = "generating"
+) -> Iterator[Callable[[int], None]]:
+    """Compile the sampler, then show progress; yields a function to call with new samples.
+
+    `samples` is the expected total, None if unknown.
+    """
     sample_rate_hz = sampler.config.clock.sample_rate_hz
     with tqdm(
         total=samples, desc="compiling", unit=" samples", unit_scale=True, dynamic_ncols=True
     ) as bar:
 
-        def on_samples(brought: int) -> None:
-            bar.update(brought)
+        def on_samples(new_samples: int) -> None:
+            bar.update(new_samples)
             rate = bar.n / max(bar.format_dict["elapsed"], 1e-9)
-            bar.set_postfix_str(f"{rate / sample_rate_hz:.1f} x real time")
+            bar.set_postfix_str(f"{rate / sample_rate_hz:.1f} x real time", refresh=False)
 
         sampler.compile()
-        bar.set_description("sounding")
-        bar.reset()
+        bar.set_description(description)
+        bar.reset(total=samples)
         yield on_samples

@@ -1,9 +1,9 @@
-"""The noise of generation: one counter-based uniform number for each sample.
+"""Counter-based random numbers: one uniform number per sample.
 
-    u = U(key, video frame, sample in it),   key = (seed, hash of the clip's content),
+    u = U(key, video frame, sample in it),   key = (seed, hash of the clip's content)
 
-and the level is the inverse of the cumulative distribution at u. A clip's sound so depends on the
-seed and the clip alone: not on its place in the batch, its company, or pauses.
+A level is drawn by inverting the cumulative distribution at u. So a clip's noise depends only on
+the seed and its content: not on its slot, the other clips of the batch, or pauses.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from v2s_jax.config import MAX_SEED
 from v2s_jax.errors import InputError
 
 MIN_TEMPERATURE = 1e-3
-"""Below it the likeliest level always wins, and float32 soon overflows."""
+"""Below it the likeliest level is always drawn, and float32 soon overflows."""
 
 
 def check_temperature(temperature: float) -> None:
@@ -30,7 +30,7 @@ def check_temperature(temperature: float) -> None:
 
 
 def check_seed(seed: int) -> None:
-    """Raise InputError unless `seed` fits the generator's key."""
+    """Raise InputError unless `seed` is a valid seed: a 32-bit unsigned integer."""
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed {seed}: use a whole number from 0 to {MAX_SEED}")
 
@@ -54,22 +54,22 @@ def uniforms(
     video_frame: Int[Array, ""] | Int[Array, " batch"],
     samples: int,
 ) -> Float[Array, "batch samples"]:
-    """Return the noise of one video frame of every row: one number in [0, 1) for each sample.
+    """Return the noise of one video frame of each clip: numbers in [0, 1).
 
-    `video_frame` counts from the start of the row's own clip.
+    `video_frame` counts from the clip's start.
     """
 
-    def row(words: UInt32[Array, "2"], frame: Int[Array, ""]) -> Float[Array, " samples"]:
-        key = jax.random.wrap_key_data(words, impl="threefry2x32")
+    def clip(key_data: UInt32[Array, "2"], frame: Int[Array, ""]) -> Float[Array, " samples"]:
+        key = jax.random.wrap_key_data(key_data, impl="threefry2x32")
         return jax.random.uniform(jax.random.fold_in(key, frame), (samples,))
 
-    return jax.vmap(row)(keys, jnp.broadcast_to(video_frame, keys.shape[:1]))
+    return jax.vmap(clip)(keys, jnp.broadcast_to(video_frame, keys.shape[:1]))
 
 
 def inverse_cdf(
     logits: Float[Array, "batch q_levels"], uniform: Float[Array, " batch"]
 ) -> Int[Array, " batch"]:
-    """Return the level at which the cumulative distribution passes `uniform` in [0, 1)."""
+    """Return the level at which the cumulative distribution exceeds `uniform` in [0, 1)."""
     weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
     cumulative = jnp.cumsum(weights, axis=-1)
     target = uniform[:, None] * cumulative[:, -1:]

@@ -1,13 +1,14 @@
-"""The tiers run one tick at a time: a big frame, the frames in it, the samples in those.
+"""The tiers, one tick at a time: a big frame, the frames in it, the samples in those.
 
-They are the tiers of training, with weight norm folded away and embedding x first layer folded to
-tables, and each h multiplied by all that reads it in one product. What is chosen at each sample is
-the caller's: noise decides when generating, the true sound when the same program is held against
-teacher forcing.
+These are the tiers of training with three changes that save time: weight norm is folded into the
+kernels, embedding x first layer into lookup tables, and each state h is multiplied once by the
+joined kernels of all its readers. The caller chooses each sample's level: from noise to generate,
+or the given level to compare the same program with teacher forcing.
 
-`ScanEngine` is the plain engine, which runs on every device and every model, and which the others
-are held to. Its weights may lie in bfloat16, or in int8 with a scale for each output: where memory
-is the limit, a clip alone at the sizes of `paper`, fewer bytes are more samples.
+`ScanEngine` is the reference engine: it runs every model on every device, and the other engines are
+tested against it. Its weights can be bfloat16, or int8 with a scale per output: where memory
+bandwidth is the limit (one clip of preset `paper`), fewer bytes per weight give more samples per
+second.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, FrameKernel, OutputLevel
-from v2s_jax.kernels.packing import WeightFormat, quantise
+from v2s_jax.kernels.packing import WeightFormat, quantize_int8
 from v2s_jax.model import (
     SCALE_SUFFIX,
     Carry,
@@ -33,27 +34,27 @@ from v2s_jax.model import (
 from v2s_jax.sampling.rng import inverse_cdf
 
 UNROLL = 4
-"""Samples in one turn of the innermost loop: 9 % more of them on a CPU than with one."""
+"""Samples per iteration of the innermost loop: 9 % faster on a CPU than 1."""
 
 ROUNDED = ("input_kernel", "kernel")
-"""Kernels of a tier that other formats than float32 apply to, where they are read by themselves."""
+"""Names of the kernels that are stored in other formats than float32."""
 
 SelectFn = Callable[[Array, Array], tuple[Array, Any]]
-"""Choose the next level: (logits [batch q_levels], given [batch]) -> (level, kept)."""
+"""Chooses the next level: (logits [batch q_levels], noise or level [batch]) -> (level, outputs)."""
 SampleTierFn = Callable[[Array, Array, Array], tuple[Array, Any]]
-"""Run the sample tier over the samples that one tick above conditions: (window [batch frame_size],
-conditioning [batch samples mlp_dim], given [samples batch]) -> (window, kept [samples batch ...]).
-"""
+"""Runs the sample tier over the samples of one tick of the tier above: (window [batch frame_size],
+conditioning [batch samples mlp_dim], noise or levels [samples batch])
+-> (window, outputs [samples batch ...])."""
 
 
 class ScanWeights(NamedTuple):
-    """The weights as the scan reads them."""
+    """Weights in the layout of the scan."""
 
     tiers: InferenceParams
     fused_kernels: FusedOutputKernels
-    """What each layer of the upper tiers multiplies its new h by, in one product.
+    """Joined kernels by which each layer of the upper tiers multiplies its new h.
 
-    Copies: at the sizes of `paper` a third of the weights once more."""
+    Copies: in preset `paper` they add a third to the weights."""
 
 
 def run_big_frame(
@@ -61,13 +62,12 @@ def run_big_frame(
     weights: ScanWeights,
     carry: StepCarry,
     visual_gates: Float[Array, "batch gates"] | None,
-    given: Float[Array, "batch big_frame_size"] | Int[Array, "batch big_frame_size"],
-    samples: SampleTierFn,
+    noise_or_levels: Float[Array, "batch big_frame_size"] | Int[Array, "batch big_frame_size"],
+    run_samples: SampleTierFn,
 ) -> tuple[StepCarry, Any]:
-    """Run the tiers over the samples of one big frame, choosing each level with `samples`.
+    """Run the tiers over the samples of one big frame; `run_samples` chooses the levels.
 
-    `given` holds what those get for each sample: noise when generating, the true levels when
-    scoring. Returns the carry and what `samples` kept: arrays [big_frame_size batch ...].
+    Returns the carry, and the outputs of `run_samples`: arrays [big_frame_size batch ...].
     """
     c = model.config.model
     fused_kernels = weights.fused_kernels
@@ -75,19 +75,19 @@ def run_big_frame(
     def apply(method: Callable[..., Any], *args: Any) -> Any:
         return model.apply(weights.tiers.params, *args, method=method)
 
-    def frame(state: tuple[StepState, Array], inputs: tuple[Array, Array]) -> tuple[Any, Any]:
-        primed, window = state
-        gates, given_frame = inputs
-        primed, conditioning = apply(
+    def frame(carry: tuple[StepState, Array], inputs: tuple[Array, Array]) -> tuple[Any, Any]:
+        state, window = carry
+        gates, frame_inputs = inputs
+        state, conditioning = apply(
             lambda m, *a: m.sample_rnn.step_frame_tier(*a),
-            primed,
+            state,
             window,
             gates,
             weights.tiers.frame_kernel,
             fused_kernels.frame,
         )
-        window, kept = samples(window, conditioning, given_frame)
-        return (primed, window), (window, kept)
+        window, outputs = run_samples(window, conditioning, frame_inputs)
+        return (state, window), (window, outputs)
 
     big_frame, conditioning = apply(
         lambda m, *a: m.sample_rnn.step_big_frame_tier(*a),
@@ -97,29 +97,29 @@ def run_big_frame(
         fused_kernels.big_frame,
     )
     if carry.frame is None:
-        lookback, kept = samples(carry.levels, conditioning, given.T)
-        return StepCarry(big_frame, None, lookback), kept
-    given_by_frame = given.T.reshape(c.ratio, c.frame_size, -1)
-    (below, _), (windows, kept) = jax.lax.scan(
+        lookback, outputs = run_samples(carry.levels, conditioning, noise_or_levels.T)
+        return StepCarry(big_frame, None, lookback), outputs
+    by_frame = noise_or_levels.T.reshape(c.ratio, c.frame_size, -1)
+    (frame_state, _), (windows, outputs) = jax.lax.scan(
         frame,
         (carry.frame, carry.levels[:, -c.frame_size :]),
-        (jnp.swapaxes(conditioning, 0, 1), given_by_frame),
+        (jnp.swapaxes(conditioning, 0, 1), by_frame),
     )
     lookback = jnp.swapaxes(windows, 0, 1).reshape(carry.levels.shape)
 
-    def in_order(by_frame: Array) -> Array:
-        return by_frame.reshape(c.big_frame_size, *by_frame.shape[2:])
+    def flatten(leaf: Array) -> Array:
+        return leaf.reshape(c.big_frame_size, *leaf.shape[2:])
 
-    return StepCarry(big_frame, below, lookback), jax.tree.map(in_order, kept)
+    return StepCarry(big_frame, frame_state, lookback), jax.tree.map(flatten, outputs)
 
 
 def fused_output_kernels(model: VideoToSound, folded: InferenceParams) -> FusedOutputKernels:
-    """Return what the upper tiers multiply their new h by."""
+    """Return the joined kernels by which the upper tiers multiply their new h."""
     return model.apply(folded.params, method=lambda m: m.sample_rnn.fused_kernels())  # type: ignore[return-value]
 
 
 def to_step_carry(model: VideoToSound, weights: ScanWeights, carry: Carry) -> StepCarry:
-    """Return a carry with the products that the first tick waits for."""
+    """Return a carry with the cached products that the first tick needs."""
     return model.apply(  # type: ignore[return-value]
         weights.tiers.params,
         carry,
@@ -129,10 +129,10 @@ def to_step_carry(model: VideoToSound, weights: ScanWeights, carry: Carry) -> St
 
 
 def scan_samples(model: VideoToSound, folded: InferenceParams, select_fn: SelectFn) -> SampleTierFn:
-    """Return the sample tier as a scan that chooses each level with `pick`."""
+    """Return the sample tier as a scan; `select_fn` chooses each level."""
 
     def sample(window: Array, inputs: tuple[Array, Array]) -> tuple[Array, Any]:
-        conditioning, given_now = inputs
+        conditioning, noise_or_level = inputs
         logits: Array = model.apply(  # type: ignore[assignment]
             folded.params,
             folded.tables,
@@ -140,52 +140,25 @@ def scan_samples(model: VideoToSound, folded: InferenceParams, select_fn: Select
             conditioning,
             method=lambda m, *a: m.sample_rnn.sample_logits(*a),
         )
-        level, kept = select_fn(logits, given_now)
-        return jnp.concatenate([window[:, 1:], level[:, None]], axis=1), kept
+        level, outputs = select_fn(logits, noise_or_level)
+        return jnp.concatenate([window[:, 1:], level[:, None]], axis=1), outputs
 
-    def samples(window: Array, conditioning: Array, given_frame: Array) -> tuple[Array, Any]:
-        by_sample = (jnp.swapaxes(conditioning, 0, 1), given_frame)
-        return jax.lax.scan(sample, window, by_sample, unroll=min(UNROLL, len(given_frame)))
+    def run_samples(window: Array, conditioning: Array, inputs: Array) -> tuple[Array, Any]:
+        by_sample = (jnp.swapaxes(conditioning, 0, 1), inputs)
+        return jax.lax.scan(sample, window, by_sample, unroll=min(UNROLL, len(inputs)))
 
-    return samples
-
-
-def run_tiers(
-    model: VideoToSound,
-    folded: InferenceParams,
-    carry: Carry,
-    visual_gates: Float[Array, "batch gates"] | None,
-    given: Float[Array, "batch samples"] | Int[Array, "batch samples"],
-    select_fn: SelectFn,
-) -> tuple[Carry, Array]:
-    """Run the tiers over whole big frames that lie in one video frame.
-
-    Returns the carry and what `pick` kept, [batch samples ...].
-    """
-    batch, samples = given.shape
-    by_big_frame = given.reshape(batch, -1, model.config.model.big_frame_size)
-
-    weights = ScanWeights(folded, fused_output_kernels(model, folded))
-    samples_of = scan_samples(model, folded, select_fn)
-
-    def tick(carry: StepCarry, given_now: Array) -> tuple[StepCarry, Array]:
-        return run_big_frame(model, weights, carry, visual_gates, given_now, samples_of)
-
-    last, kept = jax.lax.scan(
-        tick, to_step_carry(model, weights, carry), jnp.swapaxes(by_big_frame, 0, 1)
-    )
-    return last.carry(), jnp.swapaxes(kept.reshape(samples, *kept.shape[2:]), 0, 1)
+    return run_samples
 
 
 class EngineWeights(NamedTuple):
-    """The scan's weights, and those of the kernel where there is one."""
+    """Weights of the scan, and of the frame kernel if there is one."""
 
     scan: ScanWeights
-    of_kernel: Any | None
+    kernel: Any | None
 
 
 class ScanEngine:
-    """Nested scans, compiled by XLA; the innermost may be a kernel instead."""
+    """Nested scans, compiled by XLA; the innermost can be replaced by a kernel."""
 
     batch_invariant = False
 
@@ -197,21 +170,21 @@ class ScanEngine:
         self._kernel = kernel
 
     def pack(self, folded: InferenceParams) -> EngineWeights:
-        """Join the kernels that one h is multiplied by; round what is read over and over."""
-        of_kernel = None if self._kernel is None else self._kernel.pack(folded)
+        """Join the kernels that read the same h, and store them in the engine's weight format."""
+        kernel = None if self._kernel is None else self._kernel.pack(folded)
         fused_kernels = fused_output_kernels(self._model, folded)
         if self._weights != "float32":
             fused_kernels = jax.tree.map(
-                partial(_rounded_kernel, weights=self._weights), fused_kernels
+                partial(_round_kernel, weights=self._weights), fused_kernels
             )
-            folded = self._rounded(folded)
-        return EngineWeights(ScanWeights(folded, fused_kernels), of_kernel)
+            folded = self._round_tiers(folded)
+        return EngineWeights(ScanWeights(folded, fused_kernels), kernel)
 
-    def _rounded(self, folded: InferenceParams) -> InferenceParams:
+    def _round_tiers(self, folded: InferenceParams) -> InferenceParams:
         """Round the frame tier's input kernel and the sample tier.
 
-        `outward` holds the other large ones. What video frames enter by stays exact, and so does
-        the big frames' input.
+        The other large kernels are in `fused_kernels`. The inputs of video frames and big frames
+        stay exact.
         """
         tree = folded.params["params"]
         tiers = dict(tree["sample_rnn"])
@@ -221,38 +194,37 @@ class ScanEngine:
             tiers["frame_tier"] = frame | {cell: round_weights(frame[cell], self._weights)}
         return folded._replace(params={"params": tree | {"sample_rnn": tiers}})
 
-    def big_frames(
-        self, weights: EngineWeights, carry: Carry, given: BlockInputs, keep: OutputLevel
+    def run_big_frames(
+        self, weights: EngineWeights, carry: Carry, inputs: BlockInputs, keep: OutputLevel
     ) -> tuple[Carry, BlockOutputs]:
-        """Run the tiers over `given.ticks` big frames, one turn of a loop for each.
+        """Run the tiers over `inputs.ticks` big frames, one iteration of a loop for each.
 
-        The loop's body is the same for any number of them: so is every rounding.
+        The loop's body, and so its rounding, is the same for any number of iterations.
         """
-        video_frames, batch_size, per_frame, size = given.noise.shape
+        video_frames, batch_size, per_frame, size = inputs.noise.shape
         samples = video_frames * per_frame * size
-
-        run_samples = self._samples(weights, given, keep)
+        run_samples = self._sample_tier(weights, inputs, keep)
 
         def tick(
             done: Array, loop: tuple[StepCarry, BlockOutputs]
         ) -> tuple[StepCarry, BlockOutputs]:
-            carry, drawn = loop
-            video_frame, place = jnp.divmod(given.offset + done, per_frame)
-            gates = None if given.gates is None else given.gates[video_frame]
-            if given.forced is None:
+            carry, outputs = loop
+            video_frame, index = jnp.divmod(inputs.offset + done, per_frame)
+            gates = None if inputs.gates is None else inputs.gates[video_frame]
+            if inputs.forced is None:
                 by_sample = jax.lax.dynamic_index_in_dim(
-                    given.noise[video_frame], place, 1, keepdims=False
+                    inputs.noise[video_frame], index, 1, keepdims=False
                 )
             else:
-                by_sample = jax.lax.dynamic_slice_in_dim(given.forced, done * size, size).T
+                by_sample = jax.lax.dynamic_slice_in_dim(inputs.forced, done * size, size).T
             carry, new = run_big_frame(
                 self._model, weights.scan, carry, gates, by_sample, run_samples
             )
 
-            def into(kept: Array, now: Array) -> Array:
-                return jax.lax.dynamic_update_slice_in_dim(kept, now, done * size, axis=0)
+            def write(buffer: Array, values: Array) -> Array:
+                return jax.lax.dynamic_update_slice_in_dim(buffer, values, done * size, axis=0)
 
-            return carry, jax.tree.map(into, drawn, new)
+            return carry, jax.tree.map(write, outputs, new)
 
         q_levels = self._model.config.model.q_levels
         empty = BlockOutputs(
@@ -261,60 +233,60 @@ class ScanEngine:
             jnp.zeros((samples, batch_size, q_levels)) if keep == "logits" else None,
         )
         first = to_step_carry(self._model, weights.scan, carry)
-        last, drawn = jax.lax.fori_loop(0, given.ticks, tick, (first, empty))
-        return last.carry(), drawn
+        last, outputs = jax.lax.fori_loop(0, inputs.ticks, tick, (first, empty))
+        return last.carry(), outputs
 
-    def _samples(
-        self, weights: EngineWeights, given: BlockInputs, keep: OutputLevel
+    def _sample_tier(
+        self, weights: EngineWeights, inputs: BlockInputs, keep: OutputLevel
     ) -> SampleTierFn:
-        """Return what runs the sample tier: a scan, or the kernel."""
-        forced = given.forced is not None
+        """Return the sample tier: a scan, or the kernel."""
+        forced = inputs.forced is not None
 
-        def select_fn(logits: Array, given_now: Array) -> tuple[Array, BlockOutputs]:
-            tempered = logits / given.temperature
-            level = given_now if forced else inverse_cdf(tempered, given_now)
-            nats = None
+        def select_fn(logits: Array, noise_or_level: Array) -> tuple[Array, BlockOutputs]:
+            tempered = logits / inputs.temperature
+            level = noise_or_level if forced else inverse_cdf(tempered, noise_or_level)
+            nll = None
             if keep != "levels":
                 chosen = jnp.take_along_axis(tempered, level[:, None], axis=-1)[:, 0]
-                nats = jax.nn.logsumexp(tempered, axis=-1) - chosen
+                nll = jax.nn.logsumexp(tempered, axis=-1) - chosen
             return level, BlockOutputs(
-                level.astype(jnp.uint8), nats, logits if keep == "logits" else None
+                level.astype(jnp.uint8), nll, logits if keep == "logits" else None
             )
 
-        kernel, of_kernel = self._kernel, weights.of_kernel
+        kernel, kernel_weights = self._kernel, weights.kernel
         if kernel is None:
             return scan_samples(self._model, weights.scan.tiers, select_fn)
 
-        def samples(
-            window: Array, conditioning: Array, given_frame: Array
+        def run_kernel(
+            window: Array, conditioning: Array, noise_or_levels: Array
         ) -> tuple[Array, BlockOutputs]:
-            levels, nats, logits = kernel(
-                of_kernel, window, conditioning, given_frame.T, given.temperature, keep
+            levels, nll, logits = kernel(
+                kernel_weights, window, conditioning, noise_or_levels.T, inputs.temperature, keep
             )
-            by_row = BlockOutputs(levels.astype(jnp.uint8), nats, logits)
-            return levels, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), by_row)
+            by_slot = BlockOutputs(levels.astype(jnp.uint8), nll, logits)
+            return levels, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), by_slot)
 
-        return samples
+        return run_kernel
 
 
 def round_weights(tree: dict[str, Any], weights: WeightFormat) -> dict[str, Any]:
     """Return a tier's parameters with its kernels in another format."""
-    new: dict[str, Any] = {}
+    rounded: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            new[name] = round_weights(value, weights)
+            rounded[name] = round_weights(value, weights)
         elif name not in ROUNDED:
-            new[name] = value
+            rounded[name] = value
         else:
-            kernel = _rounded_kernel(value, weights)
+            kernel = _round_kernel(value, weights)
             if isinstance(kernel, ScaledKernel):
-                new[name], new[name + SCALE_SUFFIX] = kernel
+                rounded[name], rounded[name + SCALE_SUFFIX] = kernel
             else:
-                new[name] = kernel
-    return new
+                rounded[name] = kernel
+    return rounded
 
 
-def _rounded_kernel(kernel: Array, weights: WeightFormat) -> Array | ScaledKernel:
+def _round_kernel(kernel: Array, weights: WeightFormat) -> Array | ScaledKernel:
     if weights == "bfloat16":
         return kernel.astype(jnp.bfloat16)
-    return ScaledKernel(*quantise(kernel))
+    return ScaledKernel(*quantize_int8(kernel))

@@ -1,13 +1,15 @@
-"""Endless sound: video frames' features in, blocks of one video frame's samples out.
+"""Endless audio: features of video frames in, blocks of one video frame's samples out.
 
-The carry comes in and goes out; memory does not grow. Between blocks it stays on the device. Frame
-sounds each video frame as it comes. Seq and Flow, which read a whole video before its first
-sample, get windows: an encoder that starts anew reads each window and gives the coarsest tier its
-first state in it; the middle tier's state and the last samples go on from the window before. What
-is lost against the whole video: all sight of what lies outside the window, and the coarsest tier's
-memory at each window's start.
+The carry goes in and comes out; memory does not grow. Between blocks the carry stays on the device.
+
+Frame generates each video frame's audio as soon as its features arrive. Seq and Flow read a whole
+video before the first sample, so they get windows: a fresh encoder reads each window and gives the
+coarsest tier its initial state; the middle tier's state and the last samples carry on from the
+window before. Compared with the whole video they lose all context outside the window, and the
+coarsest tier's memory at each window's start.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -18,7 +20,7 @@ from jaxtyping import Float, UInt8, UInt32
 
 from v2s_jax.errors import InputError
 from v2s_jax.model import Carry
-from v2s_jax.sampling.continuous_batching import put_row, row_of
+from v2s_jax.sampling.continuous_batching import get_slot, put_slot
 from v2s_jax.sampling.degeneracy import (
     WINDOW_VIDEO_FRAMES,
     Degeneracy,
@@ -26,22 +28,26 @@ from v2s_jax.sampling.degeneracy import (
     next_seed,
 )
 from v2s_jax.sampling.rng import check_temperature
-from v2s_jax.sampling.sampler import BLOCK_VIDEO_FRAMES, Sampler, SamplerState
+from v2s_jax.sampling.sampler import Sampler
+from v2s_jax.sampling.types import BLOCK_VIDEO_FRAMES, SamplerState
 from v2s_jax.validation import check_features
 
 DEFAULT_WINDOW_VIDEO_FRAMES = 156
 """Video frames of one window of Seq and Flow: the paper's clips, about 10 s."""
 
+SLOT = np.int32(0)
+"""The sampler's slot that a stream uses; the others stay empty."""
+
 
 class StreamCarry(NamedTuple):
-    """All that the next block needs to know of the stream so far."""
+    """Everything that the next block depends on."""
 
     tiers: Carry
-    """One row, on the device: a copy, which costs no wait. NumPy arrays are as good."""
+    """A batch of one, on the device: a copy, which does not wait. NumPy arrays work as well."""
     key: UInt32[np.ndarray, "2"]
     video_frame: int
     """The next one, counted from the start of the stream."""
-    ahead: int = 0
+    frames_ahead: int = 0
     """Video frames from that one on that the encoder of Seq and Flow has read already."""
 
 
@@ -50,14 +56,14 @@ class Block(NamedTuple):
 
     levels: UInt8[np.ndarray, " samples"]
     carry: StreamCarry
-    """What follows this block begins with; it stays good whatever the stream does next."""
+    """The carry after this block; it stays valid whatever the stream does next."""
     degeneracy: Degeneracy | None
-    """What the guard saw in the window that this block ends."""
+    """Set if this block ends a degenerate window."""
 
 
 def first_carry(sampler: Sampler, key: UInt32[np.ndarray, "2"]) -> StreamCarry:
     """Return the carry before the first video frame of a stream."""
-    return StreamCarry(row_of(_nothing(sampler).carry, FIRST), key, 0)
+    return StreamCarry(get_slot(_empty_state(sampler).carry, SLOT), key, 0)
 
 
 def stream(
@@ -69,120 +75,126 @@ def stream(
     window: int = DEFAULT_WINDOW_VIDEO_FRAMES,
     max_retries: int = 0,
 ) -> Iterator[Block]:
-    """Yield a block for each video frame's features, as it comes.
+    """Yield a block for each video frame's features, as they come.
 
-    Blocks one after the other are what `Generator.generate` gives the whole clip with the same
-    key and tile (Seq and Flow: if it is one window). `carry` goes on exactly: `features` begin
-    with those of `carry.video_frame`, also where the encoder has read that far already, and
-    `window` is as before. `max_retries` is how often a fault may be answered by going on from the last
-    healthy carry with the next seed; what was given out stays. The guard's windows are counted
-    from `carry`. Raises InputError for a bad temperature, window, or features.
+    The blocks together are what `generate` returns for the whole clip with the same key and batch
+    size (Seq and Flow: if it fits one window).
+
+    Args:
+        sampler: Uses its first slot only.
+        features: Start with those of `carry.video_frame`, even if the encoder of Seq or Flow has
+            read further already.
+        carry: `first_carry`, or that of an earlier block, which is continued exactly.
+        temperature: Divides the logits.
+        window: Video frames of a window of Seq and Flow; must stay the same when continuing.
+        max_retries: How often a degenerate window is answered by going on from the carry of the
+            last good one with the next seed; audio already yielded stays. Detector windows are
+            counted from `carry`.
+
+    Raises:
+        InputError: For a bad temperature, window, or features.
     """
     check_temperature(temperature)
     if window < 1:
         raise InputError(f"window of {window} video frames: use at least 1")
-    row = _Row(sampler, carry, temperature)
-    detector, heard = DegeneracyDetector(sampler.config), list[np.ndarray]()
+    slot = _StreamSlot(sampler, carry, temperature)
+    detector, checked = DegeneracyDetector(sampler.config), list[np.ndarray]()
     detector.reset(int(carry.video_frame) * sampler.config.clock.samples_per_video_frame)
     rewind_point = carry.tiers
-    for vector, ahead, begins in _in_windows(sampler, features, window, carry):
-        if begins is not None:
-            row.encode(begins)
-        levels, degeneracy = row.block(vector), None
-        heard.append(levels)
-        after = row.carry(ahead)
-        if len(heard) == WINDOW_VIDEO_FRAMES:
-            degeneracy = detector.update(np.concatenate(heard))
-            heard.clear()
+    for vector, frames_ahead, new_window in _split_windows(sampler, features, window, carry):
+        if new_window is not None:
+            slot.encode(new_window)
+        levels, degeneracy = slot.generate(vector), None
+        checked.append(levels)
+        after = slot.carry(frames_ahead)
+        if len(checked) == WINDOW_VIDEO_FRAMES:
+            degeneracy = detector.update(np.concatenate(checked))
+            checked.clear()
             if degeneracy is not None and max_retries:
                 max_retries -= 1
-                degeneracy = Degeneracy(
-                    degeneracy.kind, degeneracy.start_sec, degeneracy.end_sec, retried=True
-                )
+                degeneracy = dataclasses.replace(degeneracy, retried=True)
                 after = after._replace(tiers=rewind_point, key=next_seed(after.key))
-                row.go_on_from(after)
-                detector.reset(detector.seen)  # the silence before it is over
+                slot.set_carry(after)
+                detector.reset(detector.position)  # silent windows count from here again
             elif detector.ok:
                 rewind_point = after.tiers
         yield Block(levels, after, degeneracy)
 
 
-def _in_windows(
+def _split_windows(
     sampler: Sampler, features: Iterable[np.ndarray], window: int, carry: StreamCarry
 ) -> Iterator[tuple[np.ndarray, int, np.ndarray | None]]:
-    """Give each vector, how many more have been read, and at a window's first all that it holds."""
+    """Yield each vector, how many more are read, and at a window's start the whole window."""
     width = sampler.config.model.feature_dim
-    vectors, first, ahead = iter(features), int(carry.video_frame), int(carry.ahead)
+    vectors = iter(features)
+    first, frames_ahead = int(carry.video_frame), int(carry.frames_ahead)
     if not sampler.config.model.encodes_video:
-        for number, vector in enumerate(vectors, first):
-            check_features(vector[None], 1, width, "the stream", number)
+        for video_frame, vector in enumerate(vectors, first):
+            check_features(vector[None], 1, width, "the stream", video_frame)
             yield vector, 0, None
         return
-    for left, vector in zip(range(ahead - 1, -1, -1), vectors, strict=False):
+    for left, vector in zip(range(frames_ahead - 1, -1, -1), vectors, strict=False):
         yield vector[:0], left, None
-    first += ahead
-    while seen := list(itertools.islice(vectors, window)):
-        check_features(np.stack(seen), len(seen), width, "the stream", first)
-        first += len(seen)
-        for place, vector in enumerate(seen):
-            yield vector[:0], len(seen) - place - 1, np.stack(seen) if place == 0 else None
+    first += frames_ahead
+    while read := list(itertools.islice(vectors, window)):
+        stacked = np.stack(read)
+        check_features(stacked, len(read), width, "the stream", first)
+        first += len(read)
+        for i, vector in enumerate(read):
+            yield vector[:0], len(read) - i - 1, stacked if i == 0 else None
 
 
-FIRST = np.int32(0)
-"""The row of the tile that a stream is in; the others stay empty."""
-
-
-class _Row:
-    """The stream in the first row of a tile, on the device from block to block."""
+class _StreamSlot:
+    """The slot of a sampler that generates a stream; its state stays on the device."""
 
     def __init__(self, sampler: Sampler, carry: StreamCarry, temperature: float) -> None:
-        self._generator = sampler
+        self._sampler = sampler
         self._temperature = temperature
-        self.go_on_from(carry)
+        self.set_carry(carry)
 
-    def go_on_from(self, carry: StreamCarry) -> None:
-        """Put a carry in the place of what is there."""
+    def set_carry(self, carry: StreamCarry) -> None:
+        """Continue from this carry."""
         self._key, self._video_frame = carry.key, int(carry.video_frame)
-        keys = np.zeros((self._generator.batch_size, 2), np.uint32)
-        keys[FIRST] = carry.key
-        self._stream = self._generator.start(keys)
-        self._next_clip(carry.tiers)
+        keys = np.zeros((self._sampler.batch_size, 2), np.uint32)
+        keys[SLOT] = carry.key
+        self._state = self._sampler.init_state(keys)
+        self._set_tiers(carry.tiers)
 
-    def carry(self, ahead: int) -> StreamCarry:
-        """Return a copy, which stays when the next block uses up its buffers."""
-        return StreamCarry(row_of(self._stream.carry, FIRST), self._key, self._video_frame, ahead)
+    def carry(self, frames_ahead: int) -> StreamCarry:
+        """Return a copy, which stays valid when the next block donates the state."""
+        tiers = get_slot(self._state.carry, SLOT)
+        return StreamCarry(tiers, self._key, self._video_frame, frames_ahead)
 
-    def block(self, vector: Float[np.ndarray, " _"]) -> UInt8[np.ndarray, " samples"]:
-        """Sound the next video frame."""
-        sampler = self._generator
+    def generate(self, vector: Float[np.ndarray, " _"]) -> UInt8[np.ndarray, " samples"]:
+        """Generate the next video frame's samples."""
+        sampler = self._sampler
         start_frame = np.zeros(sampler.batch_size, np.int32)
-        start_frame[FIRST] = -self._video_frame
-        # Counted anew at each block, so that no counter of the program grows.
-        before = self._stream._replace(tick=jnp.int32(0), start_frame=jnp.asarray(start_frame))
-        # The program of whole clips, which ends early: another one would round otherwise.
+        start_frame[SLOT] = -self._video_frame
+        # Every block counts from 0 again, so that no counter of the program grows.
+        before = self._state._replace(tick=jnp.int32(0), start_frame=jnp.asarray(start_frame))
+        # The program of whole clips, stopped early: a program of its own would round differently.
         features = np.zeros((sampler.batch_size, BLOCK_VIDEO_FRAMES, len(vector)), np.float32)
-        features[FIRST, 0] = vector
+        features[SLOT, 0] = vector
         ticks = sampler.block_ticks // BLOCK_VIDEO_FRAMES
-        self._stream, levels = sampler.block(before, features, self._temperature, ticks)
+        self._state, levels = sampler.generate_block(before, features, self._temperature, ticks)
         self._video_frame += 1
-        return levels[FIRST]
+        return levels[SLOT]
 
     def encode(self, window: Float[np.ndarray, "video_frames _"]) -> None:
-        """Let a fresh encoder read a window; the tiers below go on as they were."""
-        encoded = _nothing(self._generator)
+        """Read a window with a fresh encoder; the finer tiers keep their states."""
+        encoded = _empty_state(self._sampler)
         for first in range(0, len(window), BLOCK_VIDEO_FRAMES):
-            features, seen = self._generator.empty_features()
-            read = window[first : first + BLOCK_VIDEO_FRAMES]
-            features[FIRST, : len(read)] = read
-            seen[FIRST, : len(read)] = True
-            encoded = self._generator.encode(encoded, features, seen)
-        big_frame = row_of(encoded.carry, FIRST).big_frame
-        self._next_clip(row_of(self._stream.carry, FIRST)._replace(big_frame=big_frame))
+            features, frame_mask = self._sampler.empty_features()
+            block = window[first : first + BLOCK_VIDEO_FRAMES]
+            features[SLOT, : len(block)] = block
+            frame_mask[SLOT, : len(block)] = True
+            encoded = self._sampler.encode(encoded, features, frame_mask)
+        big_frame = get_slot(encoded.carry, SLOT).big_frame
+        self._set_tiers(get_slot(self._state.carry, SLOT)._replace(big_frame=big_frame))
 
-    def _next_clip(self, tiers: Carry) -> None:
-        self._stream = self._stream._replace(carry=put_row(FIRST, tiers, self._stream.carry))
+    def _set_tiers(self, tiers: Carry) -> None:
+        self._state = self._state._replace(carry=put_slot(SLOT, tiers, self._state.carry))
 
 
-def _nothing(sampler: Sampler) -> SamplerState:
-    """Return a tile of empty rows."""
-    return sampler.start(np.zeros((sampler.batch_size, 2), np.uint32))
+def _empty_state(sampler: Sampler) -> SamplerState:
+    return sampler.init_state(np.zeros((sampler.batch_size, 2), np.uint32))

@@ -1,6 +1,16 @@
-"""The story of sample.py, and the Python API `sonify`: videos in, their sound out."""
+"""From videos to files with generated audio: `sonify`, and `stream` for frames as they come."""
 
+from v2s_jax.sonification.options import SampleOptions
+from v2s_jax.sonification.outputs import GeneratedFiles, Report
 from v2s_jax.sonification.pipeline import sonify
-from v2s_jax.sonification.report import GeneratedFiles, Report
+from v2s_jax.sonification.streaming import AudioBlock, stream, stream_video
 
-__all__ = ["GeneratedFiles", "Report", "sonify"]
+__all__ = [
+    "AudioBlock",
+    "GeneratedFiles",
+    "Report",
+    "SampleOptions",
+    "sonify",
+    "stream",
+    "stream_video",
+]

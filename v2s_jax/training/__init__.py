@@ -1,1 +1,1 @@
-"""Training: loss, step, parallel devices, checkpoints, metrics, and the loop."""
+"""Training: state, step, data parallelism, checkpoints, metrics, and the loop."""

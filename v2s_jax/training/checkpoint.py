@@ -1,25 +1,23 @@
-"""Checkpoints: what a run needs to go on exactly, and the parameters alone for sampling.
+"""Checkpoints of a run: everything it needs to resume exactly.
 
-A run's folder holds Orbax steps, written in the background and renamed when whole:
+Orbax writes them in the background and renames each one when it is complete:
 
-    WORKDIR/checkpoints/STEP/   state (params, optimiser, average, step), carry in clip order,
-                                meta as JSON, bits on held-out clips where they were measured
-    WORKDIR/params.safetensors  parameters and config of the finished run, half precision
+    WORKDIR/checkpoints/STEP/   state (params, optimizer, moving average, step), carry in clip
+                                order, meta as JSON, bits per held-out sample if evaluated
+    WORKDIR/corrupt/            corrupt checkpoints that were moved away
 
-The newest ones are kept, and the one with the fewest held-out bits. Orbax does not notice bytes
-that flipped inside a file, so meta keeps a CRC of every leaf. A run goes on from its newest whole
-checkpoint; damaged ones are set aside in WORKDIR/damaged/. Of several processes the first alone
-reads and writes; the folder need not be there for the others.
+The newest checkpoints and the best one are kept. Orbax does not notice flipped bytes in a file, so
+meta holds a CRC of every leaf. With several processes only process 0 reads and writes; the others
+need not see the folder.
 """
 
 import itertools
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,6 +31,7 @@ from v2s_jax.model import Carry
 from v2s_jax.run_folder import (
     CHECKPOINTS,
     FIRST_PROCESS,
+    MAX_REASON_CHARS,
     CorruptCheckpointError,
     check_crc,
     crc_by_leaf,
@@ -42,13 +41,13 @@ from v2s_jax.run_folder import (
 )
 from v2s_jax.training.state import TrainState
 
-CORRUPT_SUFFIX = "damaged"
-NOT_FINITE = "not_finite"
+CORRUPT_FOLDER = "corrupt"
+NOT_FINITE_FOLDER = "not_finite"
 BITS = "bits_per_sample"
 UNSCORED = float("inf")
-"""The bits of a checkpoint that was not scored: it is nobody's best."""
+"""Bits of a checkpoint that was not evaluated: never the best."""
 
-LOOP_CLOSED = "Event loop is closed"  # asyncio's words
+EVENT_LOOP_CLOSED = "Event loop is closed"  # asyncio's message
 
 logger = logging.getLogger(__name__)
 
@@ -60,17 +59,37 @@ class Checkpoint(NamedTuple):
     carry: Carry
 
 
+class _StoredState(NamedTuple):
+    """The names of the fields of `TrainState` in checkpoints."""
+
+    step: Any
+    params: Any
+    opt_state: Any
+    average: Any
+
+
+class _StoredCheckpoint(NamedTuple):
+    state: _StoredState
+    carry: Carry
+
+
+def _to_stored(checkpoint: Checkpoint) -> _StoredCheckpoint:
+    return _StoredCheckpoint(_StoredState(*checkpoint.state), checkpoint.carry)
+
+
 def _bits(metrics: dict[str, float]) -> float:
     return metrics[BITS]
 
 
-class Checkpointer:
-    """The checkpoints of one run, for the first process.
+class Checkpointer(ExitStack):
+    """Reads and writes the checkpoints of one run, in process 0. Use it in a `with` block.
 
-    `data` says what the run is trained on; a run on other data does not go on.
+    `data` identifies the training data; a run does not resume on other data. Raises InputError when
+    the folder cannot be created.
     """
 
     def __init__(self, workdir: Path, config: Config, data: str = "") -> None:
+        super().__init__()
         quiet_orbax()
         self.config, self.data = config, data
         self.folder = (workdir / CHECKPOINTS).absolute()
@@ -78,132 +97,108 @@ class Checkpointer:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"{self.folder}: cannot be made ({error.strerror}): choose another --workdir"
+                f"{self.folder}: cannot be created ({error.strerror}): choose another --workdir"
             ) from error
         newest = policies.LatestN(config.training.keep_checkpoints)
-        # The last of the sorted ones stays.
-        best = policies.BestN(get_metric_fn=_bits, reverse=True, n=1)
+        best = policies.BestN(get_metric_fn=_bits, reverse=True, n=1)  # keeps the last when sorted
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                best_fn=_bits,  # without it no metrics are written
+                best_fn=_bits,  # without it Orbax writes no metrics
                 best_mode="min",
                 preservation_policy=policies.AnyPreservationPolicy([newest, best]),
-                create=False,  # it has been, above
+                create=False,  # already created
                 cleanup_tmp_directories=True,
                 multiprocessing_options=FIRST_PROCESS,
             ),
         )
+        self.enter_context(_quiet_failed_writes())
+        self.callback(self._close)
 
-    def __enter__(self) -> "Checkpointer":
-        self._hook_before = sys.unraisablehook
-        sys.unraisablehook = self._hook
-        return self
-
-    def _hook(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """Leave out what TensorStore's threads tell of all the writes after one that failed."""
-        if str(unraisable.exc_value) != LOOP_CLOSED:
-            self._hook_before(unraisable)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            with self._writing():
-                self._manager.wait_until_finished()
-            self._manager.close()
-        finally:
-            sys.unraisablehook = self._hook_before
+    def _close(self) -> None:
+        with self._wrap_write_errors():
+            self._manager.wait_until_finished()
+        self._manager.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Turn what Orbax's threads met while they wrote into an InputError."""
+    def _wrap_write_errors(self) -> Iterator[None]:
+        """Raise an error from a background write as an InputError."""
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{self.folder}: a checkpoint could not be written ({_last_reason(error)}): free "
-                "space or mend the disk; the same words go on from the newest whole one"
+                f"{self.folder}: a checkpoint could not be written ({_root_cause(error)}): free "
+                "space or fix the disk, then rerun the same command to resume"
             ) from error
 
     def save(self, checkpoint: Checkpoint, bits: float = UNSCORED) -> None:
         """Save in the background; the arrays are copied before this returns.
 
-        `bits` are those per held-out sample. Raises InputError when this checkpoint, or the one
+        `bits` are the bits per held-out sample. Raises InputError when this checkpoint, or the one
         before, cannot be written.
         """
-        meta = {
-            "config": self.config.to_json(),
-            "data": self.data,
-            "crc": crc_by_leaf(checkpoint),
-        }
-        with self._writing():
+        stored = _to_stored(checkpoint)
+        meta = {"config": self.config.to_json(), "data": self.data, "crc": crc_by_leaf(stored)}
+        with self._wrap_write_errors():
             self._manager.save(
                 int(checkpoint.state.step),
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(checkpoint.state._asdict()),
-                    carry=ocp.args.StandardSave(checkpoint.carry._asdict()),
+                    state=ocp.args.StandardSave(stored.state._asdict()),
+                    carry=ocp.args.StandardSave(stored.carry._asdict()),
                     meta=ocp.args.JsonSave(meta),
                 ),
                 metrics={BITS: bits},
             )
 
     def best_bits(self) -> float:
-        """Return the fewest held-out bits of the checkpoints that are there."""
+        """Return the fewest held-out bits of all checkpoints."""
         metrics = (self._manager.metrics(step) for step in self._manager.all_steps())
-        return min((_bits(kept) for kept in metrics if kept), default=UNSCORED)
+        return min((_bits(values) for values in metrics if values), default=UNSCORED)
 
     def restore_latest(self, like: Checkpoint) -> Checkpoint | None:
-        """Return the newest whole checkpoint, or None in a new folder. `like` gives the structure.
+        """Return the newest intact checkpoint, or None in a new folder. `like` has its structure.
 
-        Newer ones that are damaged are named in the log and set aside. Raises InputError when the
-        run in the folder has another config or data, or no checkpoint of it is whole.
+        Logs newer corrupt checkpoints and moves them away. Raises InputError when the run has
+        another config or other data, or when no checkpoint is intact.
         """
-        damaged: list[CorruptCheckpointError] = []
+        corrupt: list[CorruptCheckpointError] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                found = self._restore(step, like)
+                checkpoint = self._restore(step, like)
             except CorruptCheckpointError as error:
-                damaged.append(error)
+                corrupt.append(error)
                 continue
-            for newer in damaged:
-                self._set_aside(newer, step)
-            return found
-        if damaged:
+            for newer in corrupt:
+                self._move_away(newer, step)
+            return checkpoint
+        if corrupt:
             raise InputError(
-                f"{self.folder}: no whole checkpoint; of the newest: {damaged[0].reason}: copy the "
+                f"{self.folder}: no intact checkpoint; the newest: {corrupt[0].reason}: copy the "
                 "folder again, or use another --workdir"
-            ) from damaged[0]
+            ) from corrupt[0]
         return None
 
-    def _set_aside(self, error: CorruptCheckpointError, going_on_from: int) -> None:
-        """Move a damaged checkpoint away, where no later one of the same step is in its way."""
-        aside = self.folder.parent / CORRUPT_SUFFIX
-        aside.mkdir(exist_ok=True)
+    def _move_away(self, error: CorruptCheckpointError, resume_step: int) -> None:
+        """Move a corrupt checkpoint away, so that its step can be saved again."""
+        folder = self.folder.parent / CORRUPT_FOLDER
+        folder.mkdir(exist_ok=True)
         names = (f"{error.path.name}.{number}" for number in itertools.count())
-        target = next(aside / name for name in names if not (aside / name).exists())
+        target = next(folder / name for name in names if not (folder / name).exists())
         error.path.rename(target)
         self._manager.reload()
         logger.warning(
-            "warning: %s: damaged checkpoint (%s): set aside as %s, going on from step %d",
-            error.path,
-            error.reason,
-            target,
-            going_on_from,
+            "warning: %s: corrupt checkpoint (%s): moved to %s, resuming from step %d",
+            *(error.path, error.reason, target, resume_step),
         )
 
     def _restore(self, step: int, like: Checkpoint) -> Checkpoint:
         """Return one checkpoint.
 
-        Raises DamagedCheckpointError, and InputError when it is of another config or other data.
+        Raises CorruptCheckpointError, and InputError for another config or other data.
         """
+        path = self.folder / str(step)
         meta = read_meta(self._manager, self.folder, step)
-        differing = differing_fields(
-            self.config, parse_config(self.folder / str(step), meta["config"])
-        )
+        differing = differing_fields(self.config, parse_config(path, meta["config"]))
         if differing:
             raise InputError(
                 f"{self.folder}: the run there has another config ({'; '.join(differing)}): "
@@ -211,21 +206,37 @@ class Checkpointer:
             )
         if meta["data"] != self.data:
             raise InputError(
-                f"{self.folder}: the run there was trained on other data ({meta['data']}; these "
-                f"are {self.data}): give its data, or another --workdir"
+                f"{self.folder}: the run there was trained on other data ({meta['data']}; not "
+                f"{self.data}): use its data, or another --workdir"
             )
-        like = jax.tree.map(np.asarray, like)
+        stored = jax.tree.map(np.asarray, _to_stored(like))
         args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(like.state._asdict()),
-            carry=ocp.args.StandardRestore(like.carry._asdict()),
+            state=ocp.args.StandardRestore(stored.state._asdict()),
+            carry=ocp.args.StandardRestore(stored.carry._asdict()),
         )
-        read = restore_items(self._manager, self.folder, step, args)
-        found = Checkpoint(TrainState(**read["state"]), Carry(**read["carry"]))
-        check_crc(found, meta["crc"], self.folder / str(step))
-        return found
+        items = restore_items(self._manager, self.folder, step, args)
+        stored = _StoredCheckpoint(_StoredState(**items["state"]), Carry(**items["carry"]))
+        check_crc(stored, meta["crc"], path)
+        return Checkpoint(TrainState(*stored.state), stored.carry)
 
 
-def _last_reason(error: Exception) -> str:
-    """Return what lies at the bottom of an error that names every layer it came through."""
+@contextmanager
+def _quiet_failed_writes() -> Iterator[None]:
+    """Drop what TensorStore's threads print about every write that follows a failed one."""
+    previous = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != EVENT_LOOP_CLOSED:
+            previous(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = previous
+
+
+def _root_cause(error: Exception) -> str:
+    """Return the end of a message that names every layer the error went through."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return first_line.rsplit(": ", 1)[-1][:200]
+    return first_line.rsplit(": ", 1)[-1][:MAX_REASON_CHARS]

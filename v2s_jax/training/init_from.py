@@ -1,4 +1,4 @@
-"""The parameters that a run begins with: drawn, or those of another run as far as they fit."""
+"""Warm start: initial parameters from another run, as far as its layers fit."""
 
 from pathlib import Path
 from typing import Any
@@ -14,47 +14,52 @@ from v2s_jax.model.conditioning import CONDITIONING
 from v2s_jax.training.state import TrainState
 
 Layers = dict[str, dict[str, Any]]
-"""Parameters by name, by the layer that they are of."""
+"""Parameters by layer and name."""
 
 
 def warm_start(path: Path, config: Config, state: TrainState) -> tuple[TrainState, str]:
-    """Return a state before the first update with the parameters of a file, a run, or a model.
+    """Return a state before the first update with the parameters at `path`, and a summary.
 
-    `path` is what `load_params` reads. A layer is taken as a whole, if all its parameters are there
-    and of the same shapes; the others stay as `state` has them. The optimiser begins anew. Returned
-    beside it is what was taken, in words. What reads the features is not taken from a model of
-    others: of another extractor, or of other weights.
+    `path` is anything that `load_params` reads. A layer is copied if all its parameters exist there
+    with the same shapes; `state` keeps the others. The optimizer state stays new. Layers that read
+    features are not copied from a model with another extractor or other extractor weights.
 
-    Raises InputError when nothing that is learned fits, when levels stand for other amplitudes, or
-    when nothing can be read.
+    Raises InputError when no learned layer fits, when the quantization differs, or when `path`
+    cannot be read.
     """
-    other, found = load_params(path)
-    levels, its_levels = config.model.quantization, other.model.quantization
-    if levels != its_levels:
+    source_config, source_params = load_params(path)
+    quantization, source_quantization = (
+        config.model.quantization,
+        source_config.model.quantization,
+    )
+    if quantization != source_quantization:
         raise InputError(
-            f"{path}: its levels are {its_levels}, this run's {levels}: add "
-            f"--model.quantization {its_levels}, or begin from another"
+            f"{path}: its quantization is {source_quantization}, not {quantization}: add "
+            f"--model.quantization {source_quantization}, or use another --training.init-from"
         )
-    drawn, given = _layers(state.params), _layers(found)
-    same_features = _of_the_same_features(other, config)
+    layers, source = _by_layer(state.params), _by_layer(source_params)
+    same_features = _has_same_features(source_config, config)
     if not same_features:
-        given = {name: layer for name, layer in given.items() if not _reads_features(config, name)}
-    taken = {name for name, layer in drawn.items() if _shapes(layer) == _shapes(given.get(name))}
-    if taken <= {CONDITIONING}:  # its statistics are not learned
-        features = "" if same_features else f", nor its features ({other.extractor})"
+        source = {
+            name: layer for name, layer in source.items() if not _reads_features(config, name)
+        }
+    copied = {name for name, layer in layers.items() if _shapes(layer) == _shapes(source.get(name))}
+    if copied <= {CONDITIONING}:  # its statistics are not learned
+        features = "" if same_features else f", and its features differ ({source_config.extractor})"
         raise InputError(
-            f"{path}: no layer that is learned has the sizes of this model's{features}: give the "
-            "run the --model.* words of that one, or begin from another"
+            f"{path}: no learned layer has the sizes of this model{features}: use the --model.* "
+            "options of that run, or another --training.init-from"
         )
-    params = _tree({name: given[name] if name in taken else drawn[name] for name in drawn})
-    average = state.average
-    beginning = state._replace(params=params, average=average if average is None else params)
-    rest = sorted(drawn.keys() - taken)
-    words = f"{len(taken)} of {len(drawn)} layers from {path}"
-    return beginning, words + (f"; drawn: {', '.join(rest)}" if rest else "")
+    params = _to_tree({name: source[name] if name in copied else layers[name] for name in layers})
+    ema_params = None if state.ema_params is None else params
+    message = f"{len(copied)} of {len(layers)} layers from {path}"
+    rest = sorted(layers.keys() - copied)
+    if rest:
+        message += f"; random: {', '.join(rest)}"
+    return state._replace(params=params, ema_params=ema_params), message
 
 
-def _of_the_same_features(one: Config, other: Config) -> bool:
+def _has_same_features(one: Config, other: Config) -> bool:
     motion = "flow" in (one.model.variant, other.model.variant)
     return one.extractor == other.extractor and not one.extraction.diff(
         other.extraction, motion=motion
@@ -62,29 +67,29 @@ def _of_the_same_features(one: Config, other: Config) -> bool:
 
 
 def _reads_features(config: Config, layer: str) -> bool:
-    """Say whether a layer's input is features as they were extracted, or their statistics."""
+    """Whether the input of a layer is extracted features, or their statistics."""
     model = config.model
     if layer.split(SEPARATOR)[0] == CONDITIONING:
         return True
     if model.visual_proj_dim is not None or model.variant == "unconditional":
         return False
-    place = ENCODER if model.encodes_video else BIG_FRAME_TIER
-    return layer == SEPARATOR.join((*place, model.cell))  # of stacked ones the first
+    tier = ENCODER if model.encodes_video else BIG_FRAME_TIER
+    return layer == SEPARATOR.join((*tier, model.cell))  # the first one of a stack
 
 
-def _layers(params: dict[str, Any]) -> Layers:
+def _by_layer(params: dict[str, Any]) -> Layers:
     layers: Layers = {}
-    for name, leaf in flatten_dict(params["params"], sep=SEPARATOR).items():
-        layer, _, parameter = name.rpartition(SEPARATOR)
-        layers.setdefault(layer, {})[parameter] = leaf
+    for path, leaf in flatten_dict(params["params"], sep=SEPARATOR).items():
+        layer, _, name = path.rpartition(SEPARATOR)
+        layers.setdefault(layer, {})[name] = leaf
     return layers
 
 
-def _tree(layers: Layers) -> dict[str, Any]:
+def _to_tree(layers: Layers) -> dict[str, Any]:
     flat = {
         f"{layer}{SEPARATOR}{name}": jnp.asarray(leaf, jnp.float32)
-        for layer, of_layer in layers.items()
-        for name, leaf in of_layer.items()
+        for layer, leaves in layers.items()
+        for name, leaf in leaves.items()
     }
     return {"params": unflatten_dict(flat, sep=SEPARATOR)}
 

@@ -1,4 +1,4 @@
-"""The training loop as a linear story: open, resume, update, log, evaluate, save."""
+"""The training loop: resume, update, log, evaluate, save."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -13,10 +13,10 @@ from v2s_jax.checkpoints import BEST_PARAMS_FILE, PARAMS_FILE, save_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound, initial_carry
-from v2s_jax.training.checkpoint import NOT_FINITE, UNSCORED, Checkpoint, Checkpointer
+from v2s_jax.processes import PreemptionGuard
+from v2s_jax.training.checkpoint import NOT_FINITE_FOLDER, UNSCORED, Checkpoint, Checkpointer
 from v2s_jax.training.init_from import warm_start
-from v2s_jax.training.meter import Meter
-from v2s_jax.training.metrics import AudioSample, MetricsLog
+from v2s_jax.training.metrics import AudioSample, Meter, MetricsLog, Profile
 from v2s_jax.training.parallel import (
     DataParallel,
     all_devices,
@@ -25,30 +25,28 @@ from v2s_jax.training.parallel import (
     is_only_process,
     reached_preemption_sync_point,
 )
-from v2s_jax.training.preemption import PreemptionGuard
-from v2s_jax.training.profile import Profile
 from v2s_jax.training.state import TrainState, init_state
-from v2s_jax.training.step import ALL, DeviceBatch, UpdateMetrics, chunks_per_clip, updates_in_call
+from v2s_jax.training.step import ALL, DeviceBatch, UpdateMetrics, chunks_per_clip, steps_in_call
 from v2s_jax.training.validation import EVAL_BITS, ValidationSet, evaluate
 from v2s_jax.types import Batch, FeatureStatistics
 
 OpenBatches = Callable[[int, range], Generator[Batch]]
-"""Return the endless batches of a run, from the given one on: the rows that this process feeds."""
+"""Return the endless batches of a run from a batch number on, with the rows of this process."""
 
 SampleFn = Callable[[dict[str, Any]], Iterable[AudioSample]]
-"""Return what parameters sound like."""
+"""Generate audio with these parameters."""
 
 
 class TrainingData(NamedTuple):
-    """The clips that are trained on."""
+    """The clips to train on."""
 
     open: OpenBatches
     clip_samples: int
     """Length of every clip of the batches."""
     statistics: FeatureStatistics | None
-    """Those of the training set; None for a model that standardises nothing."""
+    """Those of the training set; None if the model does not standardise features."""
     fingerprint: str = ""
-    """What tells these data from others; a run goes on with the same only."""
+    """Identifies the data; a run resumes only on the same data."""
 
 
 class TrainResult(NamedTuple):
@@ -56,9 +54,9 @@ class TrainResult(NamedTuple):
 
     step: int
     nll: float | None
-    """Nats per sample, mean over the last logged updates; None if no update was left to make."""
+    """Nats per sample, mean over the last logged updates; None if the run was already finished."""
     params_file: Path | None
-    """None if the run was asked to end (SIGTERM) before its last update."""
+    """None if SIGTERM stopped the run before its last update."""
 
 
 def train(
@@ -71,179 +69,217 @@ def train(
     sample_fn: SampleFn | None = None,
     profile: bool = False,
 ) -> TrainResult:
-    """Train until `config.training.steps`, going on from the newest checkpoint in `workdir`.
+    """Train until `config.training.steps`, resuming from the newest checkpoint in `workdir`.
 
-    Without one, a run begins with parameters drawn from the seed, or with those of
-    `config.training.begin_from`, as far as they fit. Stopped and started again, a run ends with the
-    same parameters, bit for bit, as one that never stopped (same devices). With several processes
-    each calls this alike, and the first alone reads and writes `workdir`. After every
-    `eval_every_steps` updates it is scored on `held_out` and heard with `listen`.
+    A run that was interrupted and resumed ends with the same parameters, bit for bit, as one that
+    was not (on the same devices). With several processes each makes the same call, and only
+    process 0 reads and writes `workdir`. On preemption (SIGTERM) the run saves a checkpoint after
+    the current call and returns.
 
-    On SIGTERM the run ends after the compiled call at work, with a checkpoint.
+    Args:
+        config: sizes of the model, and the training run.
+        data: the clips to train on.
+        workdir: folder for checkpoints, logs and parameters.
+        devices: devices of all processes, in the same order in each; None: all.
+        validation: clips for evaluation every `eval_every_steps` updates; None: no evaluation.
+        sample_fn: generates audio for TensorBoard after each evaluation.
+        profile: write a profile of a few compiled calls.
 
-    Raises InputError when the folder holds a run with another config or other data, when it
-    cannot be written, when what it is to begin from cannot be read or does not fit, or
-    when the loss is not finite.
+    Returns:
+        How the run ended.
+
+    Raises:
+        InputError: `workdir` holds a run with another config or other data, or cannot be written;
+            `init_from` cannot be read or does not fit; or the loss is not finite.
     """
+    # --- Model and devices
     training = config.training
     model = VideoToSound(config, training.precision)
     chunks = chunks_per_clip(config, data.clip_samples)
-    updates = updates_in_call(config, data.clip_samples)
-    if training.steps % updates:
-        raise InputError(
-            f"steps {training.steps} is not a multiple of the {updates} updates of one call: "
-            f"use {training.steps - training.steps % updates + updates}"
-        )
-    parallel = DataParallel(model, updates, all_devices() if devices is None else devices)
-    writes = is_main_process()
-
-    def at_a_clip_s_start(state: TrainState) -> Checkpoint:
-        carry = initial_carry(model, state.params, training.batch_clips)
-        return jax.tree.map(np.array, Checkpoint(state, carry))
-
-    first = at_a_clip_s_start(init_state(model, data.statistics))
-
-    def begin() -> Checkpoint:
-        if training.init_from is None:
-            return first
-        beginning, words = warm_start(Path(training.init_from), config, first.state)
-        tqdm.write(words)
-        return at_a_clip_s_start(beginning)
+    num_steps = _check_num_steps(training.steps, steps_in_call(config, data.clip_samples))
+    parallel = DataParallel(model, num_steps, all_devices() if devices is None else devices)
+    is_main = is_main_process()
+    best_file, params_file = workdir / BEST_PARAMS_FILE, workdir / PARAMS_FILE
 
     with ExitStack() as stack:
-        enter = stack.enter_context
-        checkpoints = enter(Checkpointer(workdir, config, data.fingerprint)) if writes else None
-        # Several processes have a handler already, with which they agree on a step.
-        termination = enter(PreemptionGuard()) if is_only_process() else None
-        start = _restore_or_init(checkpoints, first, begin)
-        first_step = step = int(start.state.step)
-        best_bits = checkpoints.best_bits() if checkpoints else UNSCORED
-        state = parallel.replicate(start.state)
-        carry = parallel.split(parallel.own(start.carry))
-        log = enter(MetricsLog(workdir, step)) if writes else None
-        batches = enter(closing(data.open(step // chunks, parallel.rows)))
-        bar = enter(
-            tqdm(
-                initial=step,
-                total=training.steps,
-                unit="step",
-                dynamic_ncols=True,
-                disable=not writes,
-            )
+        # --- Restore or initialize
+        checkpointer = (
+            stack.enter_context(Checkpointer(workdir, config, data.fingerprint))
+            if is_main
+            else None
         )
-        trace = enter(Profile(workdir)) if profile else None
+        # With several processes JAX handles SIGTERM, and they agree on a step to stop at.
+        guard = stack.enter_context(PreemptionGuard()) if is_only_process() else None
+        start = _restore_or_init(checkpointer, model, data.statistics)
+        first_step = step = int(start.state.step)
+        best_bits = checkpointer.best_bits() if checkpointer else UNSCORED
+        state = parallel.replicate(start.state)
+        carry = parallel.shard(parallel.local_rows(start.carry))
+
+        # --- Data and logs
+        batches = stack.enter_context(closing(data.open(step // chunks, parallel.row_range)))
+        log = stack.enter_context(MetricsLog(workdir, step)) if is_main else None
+        bar = stack.enter_context(_progress_bar(step, training.steps, is_main))
+        tracer = stack.enter_context(Profile(workdir)) if profile else None
         meter = Meter(config)
         if step:
-            bar.write(f"going on from step {step}")
+            bar.write(f"resuming from step {step}")
+
         while step < training.steps:
+            # --- Update: one compiled call
             if step % chunks == 0 or step == first_step:
-                clips, on_devices = _next_batch(batches, parallel)
-            state, carry, metrics = parallel(state, carry, on_devices)
-            before, step = step, step + updates
-            problem = _not_finite(metrics, before)
-            if problem:
-                inspected = _dump_state(workdir, config, Checkpoint(state, carry), parallel)
-                raise InputError(
-                    f"{problem} (clips {', '.join(clips)}): its state lies in {inspected}; the "
-                    "newest checkpoint is from before; begin again in another --workdir with a "
-                    "lower --training.learning-rate"
+                clip_ids, device_batch = _next_batch(batches, parallel)
+            state, carry, metrics = parallel(state, carry, device_batch)
+            last_step, step = step, step + num_steps
+            if problem := _find_non_finite(metrics, last_step):
+                raise _not_finite_error(
+                    problem, clip_ids, workdir, config, Checkpoint(state, carry), parallel
                 )
-            meter.add(metrics, updates)
-            bar.update(updates)
-            if trace:
-                trace.called()
-            # Asked once, for the answer may change at any moment.
-            requested = (
-                termination.requested
-                if termination
-                else reached_preemption_sync_point(step // updates)
+            meter.add(metrics, num_steps)
+            bar.update(num_steps)
+            if tracer:
+                tracer.step()
+
+            # --- What is due after this call? Asked once: SIGTERM may arrive at any time.
+            preempted = (
+                guard.requested if guard else reached_preemption_sync_point(step // num_steps)
             )
-            done = step == training.steps or requested
-            evaluates = validation and _crosses_interval(before, step, training.eval_every_steps)
+            is_last = step == training.steps or preempted
+            do_eval = crosses_interval(last_step, step, training.eval_every_steps)
+            do_save = crosses_interval(last_step, step, training.checkpoint_every_steps)
+            do_log = crosses_interval(last_step, step, training.log_every_steps)
+            do_eval = do_eval and validation is not None
             scalars: dict[str, float] = {}
-            if done or evaluates or _crosses_interval(before, step, training.log_every_steps):
-                scalars |= meter.read()
-                bar.set_postfix_str(
-                    f"{scalars['bits_per_sample']:.3f} bits, "
-                    f"{scalars['nats_per_sample']:.3f} nats, "
-                    f"{scalars['x_real_time']:.1f} x real time"
-                )
-            if validation and evaluates:
-                scalars |= evaluate(parallel, state.result, validation)
+
+            # --- Log
+            if is_last or do_eval or do_log:
+                scalars |= meter.summarize()
+                bar.set_postfix_str(_format_progress(scalars))
+
+            # --- Evaluate
+            if validation and do_eval:
+                scalars |= evaluate(parallel, state.eval_params, validation)
                 bar.write(f"step {step}: {scalars[EVAL_BITS]:.4f} bits per held-out sample")
                 if log:
-                    result = jax.tree.map(np.asarray, state.result)
-                    for heard in sample_fn(result) if sample_fn else ():
-                        log.log_audio(step, heard)
+                    params = jax.tree.map(np.asarray, state.eval_params)
+                    for sample in sample_fn(params) if sample_fn else ():
+                        log.log_audio(step, sample)
                     if scalars[EVAL_BITS] < best_bits:
                         best_bits = scalars[EVAL_BITS]
-                        save_params(workdir / BEST_PARAMS_FILE, config, result)
+                        save_params(best_file, config, params)
             if log and scalars:
                 log.write(step, scalars)
-            if (
-                done
-                or evaluates
-                or _crosses_interval(before, step, training.checkpoint_every_steps)
-            ):
-                host_state = jax.tree.map(np.asarray, state), parallel.gather(carry)
-                if checkpoints:
+
+            # --- Save
+            if is_last or do_eval or do_save:
+                host_carry = parallel.gather(carry)
+                if checkpointer:
+                    host_state = jax.tree.map(np.asarray, state)
                     bits = scalars.get(EVAL_BITS, UNSCORED)
-                    checkpoints.save(Checkpoint(*host_state), bits)
-                meter.skip()
-            if requested:
+                    checkpointer.save(Checkpoint(host_state, host_carry), bits)
+                meter.skip_pause()
+            if preempted:
                 break
+
+        # --- Finish
         if step < training.steps:
             return TrainResult(step, meter.last_nll, None)
-        if writes:
-            result = jax.tree.map(np.asarray, state.result)
-            save_params(workdir / PARAMS_FILE, config, result)
-    return TrainResult(step, meter.last_nll, workdir / PARAMS_FILE)
+        if is_main:
+            save_params(params_file, config, jax.tree.map(np.asarray, state.eval_params))
+    return TrainResult(step, meter.last_nll, params_file)
+
+
+def _check_num_steps(steps: int, num_steps: int) -> int:
+    """Return `num_steps`, the updates of one call; raise InputError unless they divide `steps`."""
+    if steps % num_steps:
+        raise InputError(
+            f"steps {steps} is not a multiple of the {num_steps} updates of one call: "
+            f"use {steps - steps % num_steps + num_steps}"
+        )
+    return num_steps
+
+
+def _progress_bar(step: int, total: int, is_main: bool) -> "tqdm[Any]":
+    return tqdm(initial=step, total=total, unit="step", dynamic_ncols=True, disable=not is_main)
+
+
+def _format_progress(scalars: dict[str, float]) -> str:
+    bits, nll = scalars["bits_per_sample"], scalars["nats_per_sample"]
+    return f"{bits:.3f} bits, {nll:.3f} nats, {scalars['x_real_time']:.1f} x real time"
 
 
 def _restore_or_init(
-    checkpoints: Checkpointer | None, first: Checkpoint, begin: Callable[[], Checkpoint]
+    checkpointer: Checkpointer | None, model: VideoToSound, statistics: FeatureStatistics | None
 ) -> Checkpoint:
-    """Return what the run goes on from; all processes get what the first one reads or begins."""
-    start, problem = first, None
-    if checkpoints:
+    """Return the checkpoint to start from.
+
+    1. Process 0 resumes from the newest intact checkpoint; newer corrupt ones are moved away.
+    2. Without a checkpoint, it takes the layers of `init_from` that fit.
+    3. Everything else is random, drawn from the seed.
+    4. The other processes receive the result of process 0, or exit when it refuses.
+    """
+    config = model.config
+
+    def at_clip_start(state: TrainState) -> Checkpoint:
+        carry = initial_carry(model, state.params, config.training.batch_clips)
+        return jax.tree.map(np.array, Checkpoint(state, carry))
+
+    start, problem = at_clip_start(init_state(model, statistics)), None
+    if checkpointer:
         try:
-            start = checkpoints.restore_latest(first) or begin()
+            restored = checkpointer.restore_latest(start)
+            if restored:
+                start = restored
+            elif config.training.init_from is not None:
+                state, message = warm_start(Path(config.training.init_from), config, start.state)
+                tqdm.write(message)
+                start = at_clip_start(state)
         except InputError as error:
             problem = error
     if broadcast_from_process_0(np.int32(problem is not None)):
-        raise problem or InputError("the first process could not begin: its own message says why")
+        raise problem or InputError("process 0 could not start: see its message")
     return broadcast_from_process_0(start)
 
 
 def _next_batch(
     batches: Iterator[Batch], parallel: DataParallel
 ) -> tuple[tuple[str, ...], DeviceBatch]:
-    """Put the next clips on the devices; return their names beside them."""
+    """Return the names of the next clips, and the clips on the devices."""
     batch = next(batches)
-    arrays = parallel.split((batch.levels, batch.features, batch.mask))
+    arrays = parallel.shard((batch.levels, batch.features, batch.mask))
     return batch.clip_ids, DeviceBatch(*arrays)
 
 
-def _crosses_interval(before: int, after: int, every: int) -> bool:
-    """Say whether a multiple of `every` lies in (before, after]; 0 has none."""
-    return bool(every) and after // every > before // every
+def crosses_interval(before: int, after: int, interval: int) -> bool:
+    """Whether a multiple of `interval` is in (before, after]; never for an interval of 0."""
+    return bool(interval) and after // interval > before // interval
 
 
-def _not_finite(metrics: UpdateMetrics, before: int) -> str | None:
-    """Return what is not finite, and since which step."""
+def _find_non_finite(metrics: UpdateMetrics, last_step: int) -> str | None:
+    """Describe the first loss or gradient that is not finite."""
     for name, values in (("loss", metrics.nll), ("gradient", metrics.gradient_norm[ALL])):
         finite = np.isfinite(np.asarray(values))
         if not finite.all():
-            step = before + 1 + int(np.argmin(finite))
-            return f"the {name} is {values[step - before - 1]} at step {step}"
+            step = last_step + 1 + int(np.argmin(finite))
+            return f"the {name} is {values[step - last_step - 1]} at step {step}"
     return None
 
 
-def _dump_state(workdir: Path, config: Config, found: Checkpoint, parallel: DataParallel) -> Path:
-    """Write a state that is not finite where no run goes on from it; return the folder."""
-    folder = workdir / NOT_FINITE
-    carry = parallel.gather(found.carry)
+def _not_finite_error(
+    problem: str,
+    clip_ids: tuple[str, ...],
+    workdir: Path,
+    config: Config,
+    checkpoint: Checkpoint,
+    parallel: DataParallel,
+) -> InputError:
+    """Save the state for inspection, in a folder that no run resumes from; return the error."""
+    folder = workdir / NOT_FINITE_FOLDER
+    carry = parallel.gather(checkpoint.carry)
     if is_main_process():
-        with Checkpointer(folder, config) as inspected:
-            inspected.save(Checkpoint(jax.tree.map(np.asarray, found.state), carry))
-    return folder
+        with Checkpointer(folder, config) as checkpointer:
+            checkpointer.save(Checkpoint(jax.tree.map(np.asarray, checkpoint.state), carry))
+    return InputError(
+        f"{problem} (clips {', '.join(clip_ids)}): its state is in {folder}; the newest checkpoint "
+        "is from before: start again in another --workdir with a lower --training.learning-rate"
+    )

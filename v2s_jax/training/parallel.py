@@ -1,8 +1,8 @@
-"""Data-parallel training over the devices of all processes. The only file that says pmap.
+"""Data-parallel training over the devices of all processes. The only module that uses pmap.
 
-The state is the same on every device and has no device axis; the batch and the carry are split
-by clip and have one, in the order of the clips. N devices equal one to rounding, however many
-processes hold them: process 0 has the first rows of every batch, the last one the last.
+The state is the same on every device and has no device axis. Batch and carry are sharded by clip
+and have one. Results do not depend on the number of devices or processes, up to rounding: process 0
+has the first rows of every batch, the last process the last.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,76 +28,74 @@ def all_devices() -> list[jax.Device]:
 
 
 class DataParallel:
-    """A training step spread over `devices`, which are those of all processes alike.
+    """The training step on `devices`, which every process lists in the same order.
 
-    Raises InputError when the clips of a batch cannot be split evenly.
+    Raises InputError when the clips of a batch cannot be divided evenly.
     """
 
-    def __init__(self, model: VideoToSound, updates: int, devices: Sequence[jax.Device]) -> None:
+    def __init__(self, model: VideoToSound, num_steps: int, devices: Sequence[jax.Device]) -> None:
         self.devices = list(devices)
         training = model.config.training
-        self.clips = training.batch_clips
-        parts = len(self.devices) * training.grad_accum_steps
-        if self.clips % parts:
-            times = f" x {training.grad_accum_steps} micro-batches" * (
-                training.grad_accum_steps > 1
-            )
+        self.batch_clips, micro_batches = training.batch_clips, training.grad_accum_steps
+        parts = len(self.devices) * micro_batches
+        if self.batch_clips % parts:
+            times = f" x {micro_batches} micro-batches" if micro_batches > 1 else ""
             raise InputError(
-                f"batch_clips {self.clips} cannot be split over {len(self.devices)} devices"
+                f"batch_clips {self.batch_clips} cannot be split over {len(self.devices)} devices"
                 f"{times}: use a multiple of {parts}"
             )
-        own = [device for device in self.devices if device.process_index == jax.process_index()]
-        self.rows = self._rows(own)
-        mesh = Mesh(np.array(own), (AXIS,))
+        local = [device for device in self.devices if device.process_index == jax.process_index()]
+        self.row_range = self._row_range(local)
+        mesh = Mesh(np.array(local), (AXIS,))
         self._by_clip = NamedSharding(mesh, PartitionSpec(AXIS))
-        self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._own_devices = len(own)
-        total = partial(jax.lax.psum, axis_name=AXIS)
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._local_devices = len(local)
+        all_reduce_sum = partial(jax.lax.psum, axis_name=AXIS)
         self._step: Callable[..., tuple[TrainState, Carry, UpdateMetrics]] = jax.pmap(
-            partial(train_step, model, updates, total=total),
+            partial(train_step, model, num_steps, all_reduce_sum=all_reduce_sum),
             axis_name=AXIS,
             in_axes=(None, 0, 0),
             out_axes=(None, 0, None),
             devices=self.devices,
             donate_argnums=(0, 1),
         )
-        # No exchange between devices: each process scores the clips that it has read.
-        self._nll = jax.pmap(partial(clip_nll, model), in_axes=(None, 0), devices=own)
+        # Without communication: each process evaluates the clips that it has read.
+        self._nll = jax.pmap(partial(clip_nll, model), in_axes=(None, 0), devices=local)
 
-    def _rows(self, own: Sequence[jax.Device]) -> range:
-        """Return the rows of every batch that this process feeds."""
-        per_device = self.clips // len(self.devices)
-        first = self.devices.index(own[0]) * per_device
-        return range(first, first + len(own) * per_device)
+    def _row_range(self, local: Sequence[jax.Device]) -> range:
+        """Return the rows of every batch that this process reads."""
+        per_device = self.batch_clips // len(self.devices)
+        first = self.devices.index(local[0]) * per_device
+        return range(first, first + len(local) * per_device)
 
     def replicate(self, state: Any) -> Any:
-        """Put a state of host arrays, the same in every process, on every device."""
-        return jax.device_put(state, self._everywhere)
+        """Put host arrays that are the same in every process on every device."""
+        return jax.device_put(state, self._replicated)
 
-    def split(self, by_clip: Any) -> Any:
-        """Put this process's rows of host arrays on its devices, a run of clips on each."""
+    def shard(self, by_clip: Any) -> Any:
+        """Put this process's rows of host arrays on its devices, consecutive clips on each."""
 
         def put(x: np.ndarray) -> jax.Array:
-            return jax.device_put(x.reshape(self._own_devices, -1, *x.shape[1:]), self._by_clip)
+            return jax.device_put(x.reshape(self._local_devices, -1, *x.shape[1:]), self._by_clip)
 
         return jax.tree.map(put, by_clip)
 
-    def own(self, by_clip: Any) -> Any:
-        """Return this process's rows of arrays that hold those of all clips."""
-        return jax.tree.map(lambda x: x[self.rows.start : self.rows.stop], by_clip)
+    def local_rows(self, by_clip: Any) -> Any:
+        """Return this process's rows of host arrays of the whole batch."""
+        return jax.tree.map(lambda x: x[self.row_range.start : self.row_range.stop], by_clip)
 
     def gather(self, by_clip: Any) -> Any:
-        """Return what `split` took, of all processes: host arrays in the order of the clips."""
+        """Return sharded arrays of all processes as host arrays, in the order of the clips."""
         return gather_rows(jax.tree.map(_without_device_axis, by_clip))
 
     def __call__(
         self, state: TrainState, carry: Carry, batch: DeviceBatch
     ) -> tuple[TrainState, Carry, UpdateMetrics]:
-        """Run the step; `state` and `carry` are used up."""
+        """Run the step; `state` and `carry` are donated."""
         return self._step(state, carry, batch)
 
     def clip_nll(self, params: dict[str, Any], batch: DeviceBatch) -> Float[np.ndarray, " rows"]:
-        """Return the nats of each whole clip of this process's rows."""
+        """Return the NLL of each whole clip of this process's rows (nats)."""
         return _without_device_axis(self._nll(params, batch))
 
 
@@ -105,17 +103,14 @@ def _without_device_axis(x: jax.Array) -> np.ndarray:
     return np.asarray(x).reshape(-1, *x.shape[2:])
 
 
-# Several processes: each is told the same, or tells the others.
-
-
 def connect(
     coordinator: str | None, processes: int | None, process: int | None, heartbeat_sec: int
 ) -> None:
-    """Join the processes of a run; must come before anything else that JAX does.
+    """Join the processes of a run; must be called before anything else in JAX.
 
-    With no `coordinator` (HOST:PORT of process 0) the machine is asked, as TPU pods can tell.
-    A process that is silent for `heartbeat_sec` seconds ends all the others. Raises InputError
-    when there is nothing to join, or the others cannot be reached.
+    Without `coordinator` (HOST:PORT of process 0) JAX asks the machine, which works on TPU pods.
+    When a process is silent for `heartbeat_sec` seconds, all others exit. Raises InputError when
+    the other processes cannot be reached.
     """
     try:
         jax.distributed.initialize(
@@ -124,39 +119,39 @@ def connect(
     except (ValueError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(
-            f"the processes of the run cannot be joined ({first_line}): on other machines than a "
+            f"the processes of the run cannot be joined ({first_line}): on machines other than a "
             "TPU pod give --run.coordinator HOST:PORT, --run.processes and --run.process"
         ) from error
 
 
 def is_main_process() -> bool:
-    """Say whether this is the process that writes."""
+    """Whether this is process 0, which writes the files."""
     return jax.process_index() == 0
 
 
 def is_only_process() -> bool:
-    """Say whether there is no other process."""
+    """Whether there is only one process."""
     return jax.process_count() == 1
 
 
 def broadcast_from_process_0(tree: Any) -> Any:
-    """Return the first process's tree of host arrays in every process."""
+    """Return the host arrays of process 0 in every process."""
     if is_only_process():
         return tree
     return multihost_utils.broadcast_one_to_all(tree)
 
 
 def gather_rows(tree: Any) -> Any:
-    """Return the host arrays of all processes, one process's rows behind another's."""
+    """Return the host arrays of all processes, concatenated along their first axis."""
     if is_only_process():
         return tree
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def reached_preemption_sync_point(call: int) -> bool:
-    """Say whether SIGTERM has come to any of several processes: the same to all, at one call.
+    """Whether any process has received SIGTERM: the same answer in all, at the same call.
 
-    Since `connect` the signal is caught and told to the others. This must be asked after every
-    call of the training step, which count up by one: they agree on one that is still to come.
+    JAX catches the signal since `connect`. Every process must ask after every call of the training
+    step, numbered one by one, because they agree on a future call to stop at.
     """
     return bool(multihost_utils.reached_preemption_sync_point(call))

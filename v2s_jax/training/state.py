@@ -1,4 +1,4 @@
-"""What training changes: parameters, optimiser, their average; and how a gradient changes them."""
+"""The training state, the optimizer, and one update."""
 
 from typing import Any, NamedTuple
 
@@ -14,29 +14,26 @@ from v2s_jax.types import FeatureStatistics
 ADAM_B1 = 0.9
 ADAM_B2 = 0.999
 ADAM_EPSILON = 1e-8
-"""Adam's published defaults, which SampleRNN uses."""
+"""Adam's published defaults, as in SampleRNN."""
 
 
 class TrainState(NamedTuple):
-    """What an update changes and a checkpoint keeps, besides the carry."""
+    """What an update changes, besides the carry."""
 
     step: Int[Array, ""]
     params: dict[str, Any]
     opt_state: Any
-    average: dict[str, Any] | None
-    """Exponential moving average of the parameters, where the config wants one."""
+    ema_params: dict[str, Any] | None
+    """Exponential moving average of the parameters; None if `ema_decay` is 0."""
 
     @property
-    def result(self) -> dict[str, Any]:
-        """The parameters that the run is for: their average, where there is one."""
-        return self.params if self.average is None else self.average
+    def eval_params(self) -> dict[str, Any]:
+        """The parameters to evaluate and to save: their moving average, if there is one."""
+        return self.params if self.ema_params is None else self.ema_params
 
 
 def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
-    """Return Adam with elementwise clipping.
-
-    Its rate rises from 0, is constant, then falls to 0 at the end; the paper's is constant.
-    """
+    """Return Adam with elementwise gradient clipping and the config's learning rate."""
     return optax.chain(
         optax.clip(training.gradient_clip),
         optax.adam(learning_rate(training), b1=ADAM_B1, b2=ADAM_B2, eps=ADAM_EPSILON),
@@ -44,7 +41,10 @@ def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
 
 
 def learning_rate(training: TrainingConfig) -> float | optax.Schedule:
-    """Return the rate, or what tells it from the number of updates before."""
+    """Return the learning rate: a linear rise, a constant, a cosine decay to 0; or one number.
+
+    The paper's rate is constant.
+    """
     peak = training.learning_rate
     decay_steps = min(training.decay_steps, training.steps)
     warmup_steps = min(training.warmup_steps, training.steps - decay_steps)
@@ -62,17 +62,17 @@ def learning_rate(training: TrainingConfig) -> float | optax.Schedule:
 
 
 def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> TrainState:
-    """Return the state before the first update, a function of the config's seed and the data.
+    """Return the state before the first update, which depends only on the config and the data.
 
-    `statistics` may be None for a model that standardises nothing.
+    `statistics` may be None if the model does not standardise features.
     """
     training = model.config.training
     params = init_params(model, jax.random.key(training.seed))
     params = with_statistics(params, model.config.model, statistics)
     params = apply_chrono_init(params, model.config.model, training.chrono_init_max_ticks)
-    average = params if training.ema_decay else None
+    ema_params = params if training.ema_decay else None
     return TrainState(
-        jnp.zeros((), jnp.int32), params, make_optimizer(training).init(params), average
+        jnp.zeros((), jnp.int32), params, make_optimizer(training).init(params), ema_params
     )
 
 
@@ -80,9 +80,9 @@ def apply_gradients(
     training: TrainingConfig, state: TrainState, gradient: dict[str, Any]
 ) -> TrainState:
     """Return the state after one update."""
-    change, opt_state = make_optimizer(training).update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, change)
-    average = state.average
-    if average is not None:
-        average = optax.incremental_update(params, average, step_size=1 - training.ema_decay)
-    return TrainState(state.step + 1, params, opt_state, average)
+    updates, opt_state = make_optimizer(training).update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema_params = state.ema_params
+    if ema_params is not None:
+        ema_params = optax.incremental_update(params, ema_params, step_size=1 - training.ema_decay)
+    return TrainState(state.step + 1, params, opt_state, ema_params)

@@ -1,4 +1,4 @@
-"""Evaluation while training: bits per sample on clips that are not trained on."""
+"""Evaluation during training: bits per sample on clips that are not trained on."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -18,35 +18,35 @@ class ValidationSet(NamedTuple):
     """Clips that are not trained on."""
 
     open: Callable[[range], Iterable[Batch]]
-    """Return the batches, from the first, of the rows that this process scores."""
+    """Return the batches, from the first one, with the rows that this process evaluates."""
     categories: tuple[str, ...]
-    """Those that the clips may be of."""
+    """Categories that the clips may have."""
 
 
 def evaluate(
     parallel: DataParallel, params: dict[str, Any], validation: ValidationSet
 ) -> dict[str, float]:
-    """Return nats and bits per held-out sample, and the bits of each category, to be logged.
+    """Return nats and bits per held-out sample, and the bits of each category, as log scalars.
 
-    Every process scores its own rows of the batches; sums and counts are added up over all of
-    them and divided once.
+    Every process evaluates its rows of the batches; sums and counts are added over all processes
+    and divided once.
     """
-    sums = np.zeros((2, len(validation.categories)))  # nats, samples
-    for batch in validation.open(parallel.rows):
-        arrays = DeviceBatch(*parallel.split((batch.levels, batch.features, batch.mask)))
-        nats = parallel.clip_nll(params, arrays)
+    sums = np.zeros((2, len(validation.categories)))  # NLL, samples
+    for batch in validation.open(parallel.row_range):
+        arrays = DeviceBatch(*parallel.shard((batch.levels, batch.features, batch.mask)))
+        nll = parallel.clip_nll(params, arrays)
         category = [validation.categories.index(name) for name in batch.categories]
-        np.add.at(sums[0], category, nats.astype(np.float64))
+        np.add.at(sums[0], category, nll.astype(np.float64))
         np.add.at(sums[1], category, batch.mask.sum(axis=1))
-    nats, samples = gather_rows(sums[None]).sum(axis=0)
-    nats_per_sample = float(nats.sum() / samples.sum())
+    nll, samples = gather_rows(sums[None]).sum(axis=0)
+    nll_per_sample = float(nll.sum() / samples.sum())
     by_category = {
-        f"{EVAL_BITS}/{name}": float(of_name / count * BITS_PER_NAT)
-        for name, of_name, count in zip(validation.categories, nats, samples, strict=True)
+        f"{EVAL_BITS}/{name}": float(category_nll / count * BITS_PER_NAT)
+        for name, category_nll, count in zip(validation.categories, nll, samples, strict=True)
         if count
     }
     return {
-        EVAL_NLL: nats_per_sample,
-        EVAL_BITS: nats_per_sample * BITS_PER_NAT,
+        EVAL_NLL: nll_per_sample,
+        EVAL_BITS: nll_per_sample * BITS_PER_NAT,
         **(by_category if len(by_category) > 1 else {}),
     }

@@ -1,7 +1,6 @@
-"""`v2s prepare folder`: layouts, splits, the cache, the manifest, whole data sets only."""
+"""`v2s prepare folder`: layouts, splits, cache, manifest, and complete datasets only."""
 
 import dataclasses
-import errno
 import os
 import shutil
 import signal
@@ -17,19 +16,23 @@ from etils import epath
 from tests.child_processes import children, is_running, needs_proc, wait_for
 from tests.ffmpeg import run_ffmpeg
 from v2s_jax.cli import prepare
-from v2s_jax.cli.prepare_folder import FolderArgs
+from v2s_jax.cli.prepare import FolderArgs
+from v2s_jax.config import ExtractorConfig
 from v2s_jax.datasets import open_dataset
-from v2s_jax.datasets.folders.build_dataset import build_dataset
-from v2s_jax.datasets.folders.decode import ClipLength, DecodedClip, loop_to_length
-from v2s_jax.datasets.folders.feature_cache import FeatureCache, pass_key
+from v2s_jax.datasets.folders.build_dataset import Vegas, build_dataset
+from v2s_jax.datasets.folders.decode import (
+    ClipLength,
+    DecodedClip,
+    FeatureCache,
+    cache_key,
+    loop_to_length,
+)
 from v2s_jax.datasets.folders.layout import Source, find_sources
 from v2s_jax.datasets.folders.manifest import Row, read_manifest
-from v2s_jax.datasets.folders.split import SplitRule, leaks, split_of
+from v2s_jax.datasets.folders.split import SplitRule, assign_splits, leaks, split_clips
 from v2s_jax.datasets.folders.stats import draw, measure_lengths, table
-from v2s_jax.datasets.folders.vegas import decide
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import ExtractorSpec
-from v2s_jax.io import atomic_directory
 
 SHORT: dict[str, Any] = {"video_frames": 20, "workers": 1, "test_clips": 1}
 
@@ -53,8 +56,16 @@ def videos(tmp_path_factory) -> Path:
     return root
 
 
-def make(videos: Path, out: Path, **changes: object):
-    return build_dataset(FolderArgs(str(videos), str(out), **{**SHORT, **changes}))
+def build(videos: Path, out: Path, overwrite: bool = False, **changes: Any) -> Vegas:
+    args = FolderArgs(str(videos), str(out), **{**SHORT, **changes})
+    return build_dataset(args.settings(), overwrite=overwrite)
+
+
+@pytest.fixture(scope="module")
+def built(videos, tmp_path_factory) -> tuple[Path, Vegas]:
+    """A dataset of these videos; tests leave it as it is."""
+    out = tmp_path_factory.mktemp("built")
+    return out, build(videos, out)
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -81,14 +92,14 @@ def test_layouts(tmp_path, pattern):
     ]
 
 
-def test_files_elsewhere_are_named(tmp_path):
+def test_ignored_files_are_listed(tmp_path):
     touch(tmp_path, "dog/a.mp4", "b.mp4", "dog/more/c.mp4", "dog/notes.txt", ".hidden/d.mp4")
     sources, ignored = find_sources(str(tmp_path))
     assert [source.name for source in sources] == ["dog/a.mp4"]
     assert [entry.name for entry in ignored] == ["b.mp4", "dog/more/c.mp4", "dog/notes.txt"]
 
 
-def test_clips_of_one_name_get_ids_of_their_own(tmp_path):
+def test_clips_with_equal_names_get_unique_ids(tmp_path):
     touch(tmp_path, "a/b-c.mp4", "a-b/c.mp4", "a/b-c.mkv", "a/d.mp4")
     ids = [source.clip_id for source in find_sources(str(tmp_path))[0]]
     assert len(set(ids)) == 4 and "a-d" in ids
@@ -123,7 +134,7 @@ def test_youtube_ids_of_the_csv(tmp_path):
     assert [source.youtube_id for source in sources] == [None, "abc", "-d_f", None]
     assert not ignored
     info.write_text("id,start\nabc,0\n")
-    with pytest.raises(InputError, match="has no column YTID but id, start"):
+    with pytest.raises(InputError, match="no column YTID, only id, start"):
         find_sources(str(tmp_path))
 
 
@@ -145,9 +156,9 @@ def clips(category: str, count: int, youtube: tuple[str | None, ...] = ()) -> li
     ]
 
 
-def test_the_last_of_each_category_are_held_out(caplog):
+def test_last_clips_of_each_category_are_test_clips(caplog):
     sources = [*clips("dog", 300), *clips("drum", 256)]
-    splits = split_of(sources, SplitRule())
+    splits = split_clips(sources, SplitRule())
     assert not caplog.text
     for category, count in (("dog", 300), ("drum", 256)):
         found = [splits[f"{category}-{n}"] for n in range(count)]
@@ -155,60 +166,60 @@ def test_the_last_of_each_category_are_held_out(caplog):
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 1), (19, 1), (255, 25)])
-def test_small_categories_hold_out_a_tenth_and_say_so(caplog, count, held_out):
-    splits = split_of(clips("dog", count), SplitRule())
+def test_small_category_holds_out_a_tenth_with_a_warning(caplog, count, held_out):
+    splits = split_clips(clips("dog", count), SplitRule())
     assert list(splits.values()).count("test") == held_out
-    assert f"dog: {count} clips are too few to hold out 128: {held_out} held out" in caplog.text
+    assert f"dog: {count} clips are too few for 128 test clips: using {held_out}" in caplog.text
 
 
-def test_random_split_depends_on_the_seed_alone():
+def test_random_split_depends_only_on_the_seed():
     sources = clips("dog", 300)
     orders = ((sources, 1), (sources[::-1], 1), (sources, 2))
-    chosen = [split_of(order, SplitRule(seed=seed)) for order, seed in orders]
+    chosen = [split_clips(order, SplitRule(seed=seed)) for order, seed in orders]
     assert [list(splits.values()).count("test") for splits in chosen] == [128] * 3
     assert chosen[0] == chosen[1] != chosen[2]
 
 
-def test_training_clips_of_a_test_clips_video_are_listed():
+def test_training_clips_of_a_test_video_leak():
     sources = clips("dog", 6, ("v", "w", "v", None, "w", "v"))
-    splits = split_of(sources, SplitRule(test_clips=2))
+    splits = split_clips(sources, SplitRule(test_clips=2))
     found = leaks(sources, splits)
     assert set(found) == {"dog-0", "dog-1", "dog-2"}
     assert found["dog-1"] == "from the same YouTube video (w) as test clip dog-4"
 
 
-def test_a_test_clip_that_cannot_be_read_leaks_nothing():
+def test_unreadable_test_clip_leaks_nothing():
     sources = clips("dog", 4, ("v", "w", "w", "v"))
-    splits = split_of(sources, SplitRule(test_clips=2))
+    splits = split_clips(sources, SplitRule(test_clips=2))
     rows = [
         Row(source.name, "used", clip_id=source.clip_id, sha256=source.name) for source in sources
     ]
     rows[3] = dataclasses.replace(rows[3], status="rejected", reason="damaged")
-    decided = decide(sources, splits, rows)
+    decided = assign_splits(sources, splits, rows)
     assert [row.status for row in decided] == ["used", "rejected", "used", "rejected"]
     assert decided[1].reason == "from the same YouTube video (w) as test clip dog-2"
 
 
-def test_bytes_that_leak_leak_under_any_name():
+def test_equal_bytes_leak_under_any_name():
     sources = clips("dog", 5, ("v", None, None, None, "v"))
-    splits = split_of(sources, SplitRule(test_clips=1))
+    splits = split_clips(sources, SplitRule(test_clips=1))
     rows = [
         Row(source.name, "used", clip_id=source.clip_id, sha256=digest)
         for source, digest in zip(sources, "aabcd", strict=True)
     ]
-    decided = decide(sources, splits, rows)
+    decided = assign_splits(sources, splits, rows)
     assert [row.status for row in decided] == ["rejected", "rejected", "used", "used", "used"]
     assert decided[1].reason == "from the same YouTube video (v) as test clip dog-4"
 
 
-def test_of_equal_files_the_test_clip_stays():
+def test_of_equal_files_the_test_clip_is_kept():
     sources = clips("dog", 4)
-    splits = split_of(sources, SplitRule(test_clips=1))
+    splits = split_clips(sources, SplitRule(test_clips=1))
     rows = [
         Row(source.name, "used", clip_id=source.clip_id, sha256=digest)
         for source, digest in zip(sources, "abba", strict=True)
     ]
-    decided = decide(sources, splits, rows)
+    decided = assign_splits(sources, splits, rows)
     assert [row.status for row in decided] == ["rejected", "used", "rejected", "used"]
     assert decided[0].reason == "the same bytes as dog/3 (test)"
     assert decided[2].reason == "the same bytes as dog/1 (train)"
@@ -217,7 +228,7 @@ def test_of_equal_files_the_test_clip_stays():
 # Looping
 
 
-def test_sound_and_picture_are_looped_together():
+def test_audio_and_frames_are_looped_together():
     frames = np.arange(3, dtype=np.float16)[:, None]
     once = DecodedClip(np.repeat(np.arange(3), 1_024).astype(np.int16), frames, frames, 0.192, ())
     record = loop_to_length(once, "a", "b", ClipLength(video_frames=8))
@@ -229,57 +240,58 @@ def test_sound_and_picture_are_looped_together():
 # The whole way
 
 
-def test_a_folder_becomes_a_data_set(videos, tmp_path):
-    folder, builder = make(videos, tmp_path)
-    assert str(folder) == str(tmp_path / "vegas" / "1.0.0")
-    assert sorted(path.name for path in (tmp_path / "vegas").iterdir()) == [
-        "1.0.0",
-        "manifest.jsonl",
-    ]
+def test_folder_becomes_a_dataset(built):
+    out, builder = built
+    folder = out / "vegas" / "1.0.0"
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["1.0.0", "manifest.jsonl"]
     data = {split: open_dataset(folder, split) for split in ("train", "test")}
     assert (len(data["train"]), len(data["test"])) == (4, 2)
-    assert sorted(record.clip_id for record in data["test"]) == [
-        "dog-video_00002",
-        "drum-video_00002",
-    ]
+    test_ids = sorted(record.clip_id for record in data["test"])
+    assert test_ids == ["dog-video_00002", "drum-video_00002"]
     assert data["train"].categories == ("dog", "drum")
     assert data["train"].metadata["samples_max"] == 20 * 1_024
     record = next(iter(data["train"].of_category("drum")))
     assert record.waveform.size == 20 * 1_024 and len(record.motion) == 20
-    rows = list(read_manifest(epath.Path(tmp_path) / "vegas" / "manifest.jsonl"))
-    assert rows == builder.rows
+    rows = list(read_manifest(epath.Path(folder.parent / "manifest.jsonl")))
+    assert rows == builder.manifest
     assert rows[0].video_frames == 10 and rows[0].clip_video_frames == 20
     assert "looped 2.00 times to 20 video frames" in rows[0].corrections
 
 
-def test_what_is_made_inside_the_folder_of_videos_is_no_source(videos, tmp_path):
-    for name, out in (("a", "a/made"), ("b", "b")):
+def test_existing_dataset_is_not_replaced(videos, built):
+    out, _ = built
+    info = out / "vegas/1.0.0/dataset_info.json"
+    before = info.stat().st_mtime_ns
+    with pytest.raises(InputError, match="already exists: use --overwrite"):
+        build(videos, out)
+    assert info.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_outputs_inside_the_source_folder_are_skipped(videos, tmp_path):
+    for name, out in (("a", "a/out"), ("b", "b")):
         source = shutil.copytree(videos, tmp_path / name)
         for _ in range(2):
-            _, builder = make(source, tmp_path / out, overwrite=True)
-            assert len(builder.manifest) == 6
+            assert len(build(source, tmp_path / out, overwrite=True).manifest) == 6
 
 
-def test_nothing_is_computed_twice(videos, tmp_path):
-    counts = [
-        dataclasses.astuple(make(videos, tmp_path, overwrite=True, **changes)[1].counts)
-        for changes in ({}, {}, {"split_seed": 3}, {"name": "other"}, {"video_frames": 15})
-    ]
-    assert counts == [(6, 0, 0), (0, 6, 0), (0, 6, 0), (0, 6, 0), (6, 0, 0)]
+def test_cached_features_are_reused(videos, built, tmp_path):
+    cache = str(built[0] / "cache")
+    builder = build(videos, tmp_path, cache=cache, split_seed=3, name="other")
+    assert dataclasses.astuple(builder.counts) == (0, 6, 0)
 
 
-def test_damaged_and_lost_entries_are_made_again(videos, tmp_path):
-    make(videos, tmp_path)
+def test_corrupt_and_missing_cache_entries_are_recomputed(videos, built, tmp_path):
+    shutil.copytree(built[0] / "cache", tmp_path / "cache")
     first, second, *_ = sorted((tmp_path / "cache").glob("*/*.npz"))
     data = bytearray(first.read_bytes())
     data[len(data) // 2] ^= 1
     first.write_bytes(data)
     second.unlink()
-    _, builder = make(videos, tmp_path, overwrite=True)
-    assert dataclasses.astuple(builder.counts) == (2, 4, 0)
+    assert dataclasses.astuple(build(videos, tmp_path).counts) == (2, 4, 0)
 
 
-def test_an_entry_damaged_anywhere_is_none(tmp_path):
+def test_corrupt_cache_entry_is_never_used(tmp_path):
     cache = FeatureCache(str(tmp_path))
     frames = np.ones((2, 3), np.float16)
     once = DecodedClip(np.ones(2_048, np.int16), frames, frames, 0.128, ("x",))
@@ -298,95 +310,7 @@ def test_an_entry_damaged_anywhere_is_none(tmp_path):
             assert read is None or np.array_equal(read.waveform, once.waveform)
 
 
-@pytest.mark.parametrize("case", ["cwd", "proc", "below a file", "file in the way"])
-def test_folders_that_cannot_be_made(tmp_path, monkeypatch, case):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
-    (tmp_path / ".made.incomplete").touch()
-    where = {"cwd": ".", "proc": "/proc/made", "below a file": "file/made"}.get(case, "made")
-    if case == "file in the way":
-        with atomic_directory(Path(where)):
-            pass
-        assert Path(where).is_dir()
-        return
-    refused = pytest.raises(InputError, match=r"cannot be (written|put in its place)")
-    with refused, atomic_directory(Path(where)):
-        pass
-
-
-def folder_with(path, text):
-    path.mkdir()
-    (path / "file").write_text(text)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("problem", "told"),
-    [
-        (OSError(errno.EXDEV, "Invalid cross-device link"), InputError),
-        (KeyboardInterrupt(), KeyboardInterrupt),
-    ],
-)
-def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch, problem, told):
-    folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
-
-    def refused(self, target):
-        if self.name.endswith(".incomplete"):
-            raise problem
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refused)
-    with pytest.raises(told), atomic_directory(folder) as new:
-        (new / "file").write_text("new")
-    assert (folder / "file").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["made"]
-
-
-def test_a_folder_that_cannot_be_put_back_is_kept_for_the_next_run(tmp_path, monkeypatch):
-    """A disk that fails for good in the middle."""
-    folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
-
-    def refused(self, target):
-        if self.name != "made":
-            raise OSError(errno.EIO, "Input/output error")
-        return rename(self, target)
-
-    with monkeypatch.context() as failing:
-        failing.setattr(Path, "rename", refused)
-        with pytest.raises(InputError, match="made: cannot be written"), atomic_directory(folder):
-            pass
-    assert not folder.exists()
-    with pytest.raises(InputError, match="made: put back"), atomic_directory(folder):
-        pass
-    assert (folder / "file").read_text() == "old"
-
-
-def test_what_is_being_removed_bears_no_name_that_is_put_back(tmp_path, monkeypatch):
-    folder = folder_with(tmp_path / "made", "old")
-
-    def killed(path, **_):
-        raise SystemExit(str(path))
-
-    monkeypatch.setattr(shutil, "rmtree", killed)
-    with pytest.raises(SystemExit, match=r"made\.incomplete"), atomic_directory(folder) as new:
-        (new / "file").write_text("new")
-    assert (folder / "file").read_text() == "new"
-    assert {path.name for path in tmp_path.iterdir()} == {"made", ".made.incomplete"}
-
-
-def test_a_folder_that_an_interrupted_run_took_away_is_put_back(tmp_path):
-    """Nor does the next run replace it before it is asked whether it may."""
-    folder_with(tmp_path / ".made.replaced", "old")
-    folder = tmp_path / "made"
-    with pytest.raises(InputError, match="made: put back"), atomic_directory(folder):
-        pass
-    assert (folder / "file").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["made"]
-
-
 def test_key_depends_on_bytes_extractor_weights_and_length():
-    from v2s_jax.config import ExtractorConfig
-
     spec, shape = ExtractorSpec(), ClipLength()
     weights = dataclasses.replace(
         spec, name="vgg19", extraction=ExtractorConfig(appearance_weights_sha256="ab")
@@ -395,28 +319,20 @@ def test_key_depends_on_bytes_extractor_weights_and_length():
         weights, extraction=ExtractorConfig(appearance_weights_sha256="cd")
     )
     keys = [
-        pass_key("a", spec, shape),
-        pass_key("b", spec, shape),
-        pass_key("a", weights, shape),
-        pass_key("a", others, shape),
-        pass_key("a", spec, dataclasses.replace(shape, video_frames=9)),
+        cache_key("a", spec, shape),
+        cache_key("b", spec, shape),
+        cache_key("a", weights, shape),
+        cache_key("a", others, shape),
+        cache_key("a", spec, dataclasses.replace(shape, video_frames=9)),
     ]
     assert len(set(keys)) == len(keys)
 
 
-def test_a_data_set_is_not_replaced_unasked(videos, tmp_path):
-    make(videos, tmp_path)
-    before = (tmp_path / "vegas/1.0.0/dataset_info.json").stat().st_mtime_ns
-    with pytest.raises(InputError, match="there already: use --overwrite"):
-        make(videos, tmp_path)
-    assert (tmp_path / "vegas/1.0.0/dataset_info.json").stat().st_mtime_ns == before
-
-
-def test_a_folder_of_rejects_leaves_its_manifest(tmp_path):
+def test_folder_without_usable_files_leaves_a_manifest(tmp_path):
     for name in ("a", "b"):
         touch(tmp_path, f"in/dog/{name}.mp4")
     with pytest.raises(InputError, match=r"no clip for split train: 0 of 2 files.*failed\.jsonl"):
-        make(tmp_path / "in", tmp_path / "out")
+        build(tmp_path / "in", tmp_path / "out")
     rows = list(read_manifest(epath.Path(tmp_path) / "out" / "vegas" / "manifest.failed.jsonl"))
     assert [row.reason for row in rows] == ["is empty: copy or record it again"] * 2
     assert [path.name for path in (tmp_path / "out" / "vegas").iterdir()] == [
@@ -424,37 +340,39 @@ def test_a_folder_of_rejects_leaves_its_manifest(tmp_path):
     ]
 
 
-def test_a_run_that_fails_leaves_the_data_set_and_its_manifest(videos, tmp_path):
-    """Of the last clips, which are held out, none can be read: then they are mended."""
+@pytest.mark.slow
+def test_failed_run_keeps_the_old_dataset_and_manifest(videos, tmp_path):
+    """No test clip can be read; then they are restored."""
     source = tmp_path / "in"
     shutil.copytree(videos, source)
-    make(source, tmp_path / "out")
+    build(source, tmp_path / "out")
     made = tmp_path / "out" / "vegas"
     before = (made / "manifest.jsonl").read_bytes()
     held_out = [source / category / "videos/video_00002.mp4" for category in ("dog", "drum")]
     for path in held_out:
         path.write_bytes(b"")
     with pytest.raises(InputError, match=r"no clip for split test.*--test-clips or --split-seed"):
-        make(source, tmp_path / "out", overwrite=True)
+        build(source, tmp_path / "out", overwrite=True)
     assert (made / "manifest.jsonl").read_bytes() == before
     assert len(open_dataset(made, "test")) == 2
     rows = list(read_manifest(epath.Path(made) / "manifest.failed.jsonl"))
     assert sum(row.status == "rejected" for row in rows) == 2
     for path in held_out:
         shutil.copy(videos / path.relative_to(source), path)
-    make(source, tmp_path / "out", overwrite=True)
+    build(source, tmp_path / "out", overwrite=True)
     assert sorted(path.name for path in made.iterdir()) == ["1.0.0", "manifest.jsonl"]
 
 
-def test_a_cache_that_cannot_be_written_ends_the_run(videos, tmp_path):
+def test_unwritable_cache_ends_the_run(videos, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file.* cannot write there"):
-        make(videos, tmp_path / "out", cache=str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"file.* cannot be written"):
+        build(videos, tmp_path / "out", cache=str(tmp_path / "file"))
     assert not (tmp_path / "out" / "vegas" / "1.0.0").exists()
 
 
-def test_videos_cache_and_manifest_may_lie_in_a_bucket(videos, tmp_path):
-    """A store in memory takes the place of Google's; shards and Beam's own files are local here."""
+@pytest.mark.slow
+def test_videos_cache_and_manifest_in_a_bucket(videos, tmp_path):
+    """With a store in memory instead of Google's; shards and Beam's own files are local here."""
     program = f"""
 from pathlib import Path
 import fsspec
@@ -470,8 +388,8 @@ class Bucket(MemoryFileSystem):
 
 fsspec.register_implementation("gcs", Bucket, clobber=True)
 import v2s_jax.datasets
-from v2s_jax.cli.prepare_folder import FolderArgs
-from v2s_jax.datasets.folders.build_dataset import _build, settings
+from v2s_jax.cli.prepare import FolderArgs
+from v2s_jax.datasets.folders.build_dataset import _run_builder
 from v2s_jax.datasets.folders.manifest import write_manifest
 import dataclasses
 root = Path({str(videos)!r})
@@ -479,9 +397,9 @@ for path in root.rglob("*.mp4"):
     Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())
 args = FolderArgs("gs://bucket/v", {str(tmp_path)!r}, cache="gs://bucket/cache", workers=1,
                   test_clips=1, video_frames=20)
-wanted = settings(args, ())
+settings = args.settings()
 for counts in ((6, 0, 0), (0, 6, 0)):
-    builder = _build(wanted, {str(tmp_path)!r} + f"/{{counts[0]}}", overwrite=False)
+    builder = _run_builder(settings, {str(tmp_path)!r} + f"/{{counts[0]}}", overwrite=False)
     assert dataclasses.astuple(builder.counts) == counts, builder.counts
 write_manifest(epath.Path("gs://bucket/out/manifest.jsonl"), builder.manifest)
 assert len(epath.Path("gs://bucket/out/manifest.jsonl").read_text().splitlines()) == 6
@@ -491,38 +409,33 @@ assert len(epath.Path("gs://bucket/out/manifest.jsonl").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("argv", "message"),
     [
-        ("folder v --out o --workers 0", "--workers 0: must be at least 1"),
         ("folder v --out o --name No", "--name No: use small letters"),
-        ("folder v --out o --min-sec 0", "--min-sec 0.0: must be at least 0.064"),
-        ("folder v --out o --video-frames 0", "--video-frames 0: must be at least 1"),
-        ("synthetic --out o -- --runner=DataflowRunner", "words after -- are Beam's"),
-        (
-            "folder v --out o --video-frames 5",
-            "--video-frames 5: 0.32 s, shorter than --min-sec 0.5",
-        ),
-        ("stats gs://bucket/vegas", "is no folder here: give --out"),
+        ("folder v --out o --video-frames 5", "0.32 s, shorter than --min-sec 0.5"),
+        ("synthetic --out o -- --runner=DataflowRunner", "arguments after -- are for Beam"),
         ("folder v --out o -- --runner=NoSuchRunner", "--runner=NoSuchRunner: "),
         ("folder v --out o -- --direct_num_workers=abc", "--direct_num_workers"),
+        ("stats gs://bucket/vegas", "is not a local folder: give --out"),
         ("stats nowhere", "manifest.jsonl: cannot be read"),
     ],
 )
-def test_bad_words(monkeypatch, words, says):
-    monkeypatch.setattr(sys, "argv", ["v2s_jax.cli.prepare", *words.split()])
+def test_bad_arguments(monkeypatch, argv, message):
+    monkeypatch.setattr(sys, "argv", ["v2s prepare", *argv.split()])
     with pytest.raises(InputError) as caught:
         prepare.main()
-    assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_same_data_set(videos, tmp_path):
-    """From another folder, as users may: the workers find the program all the same."""
+def test_two_processes_build_the_same_dataset(videos, tmp_path):
+    """Started in another folder; the workers still find the package."""
     command = [
         *(
             sys.executable,
             "-m",
-            "v2s_jax.cli.prepare",
+            "v2s_jax",
+            "prepare",
             "folder",
             str(videos),
             "--out",
@@ -536,7 +449,7 @@ def test_two_processes_make_the_same_data_set(videos, tmp_path):
     assert "4 train and 2 test clips" in ended.stdout
     assert "6 files extracted, 0 found in the cache" in ended.stdout
     assert "video frames/s" in ended.stderr
-    make(videos, tmp_path / "one", name="vegas")
+    build(videos, tmp_path / "one", name="vegas")
     one, two = (open_dataset(folder, "train") for folder in (tmp_path / "one", tmp_path / "vegas"))
     for first, second in zip(one, two, strict=True):
         assert first.clip_id == second.clip_id
@@ -544,7 +457,7 @@ def test_two_processes_make_the_same_data_set(videos, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_ffmpeg_rejects_no_file(tmp_path, monkeypatch):
+def test_killed_ffmpeg_rejects_no_file(tmp_path, monkeypatch):
     for name in ("a", "b"):
         video(tmp_path / "in" / "dog" / f"{name}.mp4", 2.0, ord(name))
     program = tmp_path / "ffmpeg"
@@ -552,22 +465,22 @@ def test_a_killed_ffmpeg_rejects_no_file(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
     words = ("--test-clips", "1", "--workers", "1", "--out", str(tmp_path / "out"))
-    command = [sys.executable, "-m", "v2s_jax.cli.prepare", "folder", str(tmp_path / "in"), *words]
+    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(tmp_path / "in"), *words]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2, ended.stderr
-    assert "error: ffmpeg was killed, most likely for want of memory" in ended.stderr
-    with pytest.raises(InputError, match="no data set there"):
+    assert "error: ffmpeg was killed, probably because memory ran out" in ended.stderr
+    with pytest.raises(InputError, match="no dataset found"):
         open_dataset(tmp_path / "out", "train")
 
 
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", ["worker", "launcher"])
-def test_killed_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path, whom):
+def test_killed_run_leaves_no_dataset_and_resumes(tmp_path, whom):
     for number in range(12):
         video(tmp_path / "in" / "dog" / f"{number}.mp4", 4.0, 300 + number)
     words = ("--test-clips", "1", "--workers", "2")
-    command = [sys.executable, "-m", "v2s_jax.cli.prepare", "folder", str(tmp_path / "in"), *words]
+    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(tmp_path / "in"), *words]
     command += ["--out", str(tmp_path / "out")]
     cache = tmp_path / "out" / "cache"
     with subprocess.Popen(
@@ -585,7 +498,7 @@ def test_killed_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path, whom)
     if whom == "worker":
         assert process.returncode == 2, errors
         assert "worker processes was killed" in errors.splitlines()[-1]
-    with pytest.raises(InputError, match="no data set there"):
+    with pytest.raises(InputError, match="no dataset found"):
         open_dataset(tmp_path / "out", "train")
     wait_for(lambda: not any(is_running(pid) for pid in group), seconds=60)
     kept = len(list(cache.glob("*/*.npz")))
@@ -598,10 +511,10 @@ def test_killed_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path, whom)
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_ends_quietly_and_whole(tmp_path, workers):
+def test_ctrl_c_ends_the_run(tmp_path, workers):
     for number in range(12):
         video(tmp_path / "in" / "dog" / f"{number}.mp4", 4.0, 300 + number)
-    command = [sys.executable, "-m", "v2s_jax.cli.prepare", "folder", str(tmp_path / "in")]
+    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(tmp_path / "in")]
     command += ["--out", str(tmp_path / "out"), "--test-clips", "1", "--workers", str(workers)]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -611,7 +524,6 @@ def test_ctrl_c_ends_quietly_and_whole(tmp_path, workers):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    assert "Traceback" not in errors and errors.endswith("stopped\n")
     wait_for(lambda: not any(is_running(pid) for pid in group), seconds=60)
     assert not list((tmp_path / "out" / "vegas").iterdir())
 
@@ -631,7 +543,7 @@ def command_line(process: int) -> bytes:
 # Stats
 
 
-def test_lengths_are_counted_as_in_the_papers_figure(tmp_path):
+def test_lengths_are_counted_as_in_the_paper(tmp_path):
     rows = [
         Row(f"{n}", "used", category=category, source_sec=sec)
         for n, (category, sec) in enumerate(
@@ -647,23 +559,23 @@ def test_lengths_are_counted_as_in_the_papers_figure(tmp_path):
     odd = dataclasses.replace(lengths.categories[0], category=r"$\frac{$")
     draw(dataclasses.replace(lengths, categories=(odd,)), tmp_path / "lengths.png")
     assert (tmp_path / "lengths.png").stat().st_size > 10_000
-    with pytest.raises(InputError, match="no file that is used"):
+    with pytest.raises(InputError, match="no used file"):
         measure_lengths(rows[-1:], "here")
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"\xff", "cannot be read (not UTF-8)"),
         (
             b'{"source": "a", "status": "used", "corrections": [], "source_sec": "2"}',
-            "is no number",
+            "is not a number",
         ),
-        (b"[]", "line 1 is not a row"),
+        (b"[]", "line 1 is not a manifest row"),
     ],
 )
-def test_a_damaged_manifest(tmp_path, content, says):
+def test_invalid_manifest(tmp_path, content, message):
     (tmp_path / "m.jsonl").write_bytes(content)
     with pytest.raises(InputError) as caught:
         list(read_manifest(epath.Path(tmp_path) / "m.jsonl"))
-    assert says in str(caught.value)
+    assert message in str(caught.value)

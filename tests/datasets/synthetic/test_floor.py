@@ -7,11 +7,12 @@ import pytest
 from scipy.special import entr, ndtr
 
 from v2s_jax.config import Clock
-from v2s_jax.datasets.synthetic.clip import SyntheticClip
 from v2s_jax.datasets.synthetic.floor import floor_bits, level_edges
-from v2s_jax.datasets.synthetic.generator import CATEGORIES, make_clip
+from v2s_jax.datasets.synthetic.generator import CATEGORIES, SyntheticClip, make_clip
 from v2s_jax.datasets.synthetic.sound import BACKGROUND_SIGMA, Track
 from v2s_jax.quantize import quantize
+
+pytestmark = pytest.mark.slow  # the golden hashes are the fast guard
 
 SAMPLES = 400
 DRAWS = 4_000

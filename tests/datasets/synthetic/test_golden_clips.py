@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from v2s_jax.config import Clock
-from v2s_jax.datasets.synthetic.clip import SyntheticClip
-from v2s_jax.datasets.synthetic.generator import CATEGORIES, make_clip
-from v2s_jax.datasets.synthetic.probes import FILES_ALONE, PROBES
+from v2s_jax.datasets.synthetic.generator import CATEGORIES, SyntheticClip, make_clip
+from v2s_jax.datasets.synthetic.probes import FILE_PROBES, PROBES
 
 CLOCK = Clock()
 VIDEO_FRAMES = 32
@@ -168,7 +167,7 @@ def test_events_are_pinned_of_every_category_that_has_them() -> None:
 @pytest.mark.parametrize("probe", PROBE_GOLDEN)
 def test_bytes_of_probes_are_golden(probe: str) -> None:
     """Of another category each; all probes that are not of files alone."""
-    assert {*PROBE_GOLDEN} == {*PROBES} - {"none", *FILES_ALONE}
+    assert {*PROBE_GOLDEN} == {*PROBES} - {"none", *FILE_PROBES}
     category = CATEGORIES[PROBES.index(probe)]
     assert digest(make_clip(category, "train", 3, 0, CLOCK, 16, probe)) == PROBE_GOLDEN[probe]
 

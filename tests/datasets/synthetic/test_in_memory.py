@@ -1,4 +1,4 @@
-"""The direct way: clips of the generator as batches in memory, beside those that files give."""
+"""Clips rendered in memory, compared with those read from files."""
 
 import itertools
 import json
@@ -24,19 +24,19 @@ from v2s_jax.cli import train as command
 from v2s_jax.cli.run import run_cli
 from v2s_jax.config import TINY, Clock, Config
 from v2s_jax.datasets import batches, feature_statistics, open_dataset, padded_size
-from v2s_jax.datasets.synthetic.clip_files import opened, read_clip
-from v2s_jax.datasets.synthetic.command import PIXELS, generate_dataset
+from v2s_jax.datasets.synthetic.clip_files import open_extractor_once, read_clip
+from v2s_jax.datasets.synthetic.generate_dataset import PIXELS, generate_dataset
 from v2s_jax.datasets.synthetic.generator import CATEGORIES
 from v2s_jax.datasets.synthetic.in_memory import (
     InMemoryClips,
-    make_record,
     open_in_memory,
-    open_order,
-    read_order,
+    open_splits,
+    parse_spec,
     record_bytes,
+    render_record,
 )
 from v2s_jax.datasets.synthetic.presets import Preset
-from v2s_jax.datasets.synthetic.recipe import DatasetSpec
+from v2s_jax.datasets.synthetic.spec import DatasetSpec
 from v2s_jax.errors import InputError
 from v2s_jax.media.encode import write_wav
 from v2s_jax.media.process import ffmpeg, url
@@ -63,7 +63,7 @@ def files(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def opened_order():
     """What opens the splits of ORDER, motion included."""
-    with open_order(ORDER, "synthetic:mini", workers=2, keep_mb=1_000, motion=True) as open_split:
+    with open_splits(ORDER, "synthetic:mini", workers=2, keep_mb=1_000, motion=True) as open_split:
         yield open_split
     assert not multiprocessing.active_children()
 
@@ -73,7 +73,7 @@ def opened_order():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_records_are_those_of_files_up_to_the_codec_s_loss(files, opened_order, split):
+def test_records_equal_those_of_files_up_to_codec_loss(files, opened_order, split):
     """Sound, names and order bit for bit; pictures within what H.264 at CRF 18 loses.
 
     Over 40 clips of 2 s (ten categories), appearance, which lies in [0, 1], differed by 0.0020 on
@@ -87,12 +87,12 @@ def test_records_are_those_of_files_up_to_the_codec_s_loss(files, opened_order, 
     assert direct.categories == on_disk.categories
     appearance, motion = [], []
     records = direct.read(range(len(direct)))
-    for recipe, made, read in zip(direct.recipes, records, on_disk, strict=True):
+    for spec, made, read in zip(direct.clips, records, on_disk, strict=True):
         assert (made.clip_id, made.category) == (read.clip_id, read.category)
         np.testing.assert_array_equal(made.waveform, read.waveform)
         assert made.waveform.dtype == read.waveform.dtype
         label = files / "clips" / read.category / f"{read.clip_id}.json"
-        assert json.loads(label.read_text())["events_sec"] == recipe.make().events_sec.tolist()
+        assert json.loads(label.read_text())["events_sec"] == spec.render().events_sec.tolist()
         for name, found in (("appearance", appearance), ("motion", motion)):
             ours, theirs = getattr(made, name), getattr(read, name)
             assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
@@ -102,10 +102,10 @@ def test_records_are_those_of_files_up_to_the_codec_s_loss(files, opened_order, 
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_a_file_without_loss_gives_the_same_record_bit_for_bit(tmp_path, category):
+def test_lossless_file_gives_the_same_record(tmp_path, category):
     """Pictures as lossless RGB: decoded, they go through the same code to the same features."""
-    recipe = next(r for r in ORDER.recipes("test") if r.category == category)
-    clip, clock = recipe.make(), recipe.clock
+    spec = next(r for r in ORDER.clips("test") if r.category == category)
+    clip, clock = spec.render(), spec.clock
     path, wav = tmp_path / f"{clip.clip_id}.mkv", tmp_path / "sound.wav"
     write_wav(wav, clip.waveform, clock.sample_rate_hz)
     size = f"{clip.frames.shape[2]}x{clip.frames.shape[1]}"
@@ -113,17 +113,17 @@ def test_a_file_without_loss_gives_the_same_record_bit_for_bit(tmp_path, categor
     rate = ("-framerate", f"{clock.fps.numerator}/{clock.fps.denominator}", "-i", "pipe:0")
     lossless = ("-c:v", "libx264rgb", "-crf", "0", "-c:a", "flac", url(path))
     with ffmpeg(*pictures, *rate, "-i", url(wav), *lossless, feed=True) as run:
-        run.feed(picture.tobytes() for picture in clip.frames)
+        run.feed(frame.tobytes() for frame in clip.frames)
         assert run.process.wait() == 0
-    made = make_record(recipe, motion=True)
-    read = read_clip(path, category, clock, opened(PIXELS))
+    made = render_record(spec, motion=True)
+    read = read_clip(path, category, clock, open_extractor_once(PIXELS))
     assert made.clip_id == read.clip_id and made.category == read.category
     for name in ("waveform", "appearance", "motion"):
         np.testing.assert_array_equal(getattr(made, name), getattr(read, name))
 
 
 @pytest.mark.slow
-def test_batches_are_those_of_files(files, opened_order):
+def test_batches_equal_those_of_files(files, opened_order):
     """Levels, mask, order and names alike; the statistics are computed by the same code."""
     on_disk, direct = open_dataset(files, "train"), opened_order("train")
     assert padded_size(on_disk, FLOW) == padded_size(direct, FLOW)
@@ -141,28 +141,30 @@ def test_batches_are_those_of_files(files, opened_order):
     np.testing.assert_allclose(ours.appearance.scale, theirs.appearance.scale, rtol=0.01)
 
 
-def test_motion_that_nobody_reads_is_not_made(opened_order):
-    recipe = opened_order("test").recipes[0]
-    seen, both = make_record(recipe, motion=False), make_record(recipe, motion=True)
+def test_unused_motion_is_not_computed(opened_order):
+    spec = opened_order("test").clips[0]
+    seen, both = render_record(spec, motion=False), render_record(spec, motion=True)
     np.testing.assert_array_equal(seen.appearance, both.appearance)
     assert seen.motion.shape == (ORDER.preset.video_frames, 0)
     for motion, record in ((False, seen), (True, both)):
         arrays = (record.waveform, record.appearance, record.motion)
-        assert record_bytes(recipe, motion) == sum(array.nbytes for array in arrays)
+        assert record_bytes(spec, motion) == sum(array.nbytes for array in arrays)
 
 
-def test_what_is_kept_is_bounded_and_changes_nothing():
+def test_cache_is_bounded_and_changes_nothing():
     """Room for three clips: those stay, the fourth is made anew each time."""
     order = replace(ORDER, preset=replace(ORDER.preset, video_frames=2, categories=("drum",)))
     preset = replace(order.preset, train_clips=4)
     one = 2 * 2 * (1_024 + 4_096)
-    with open_order(replace(order, preset=preset), "synthetic:four", 1, 0, motion=False) as opening:
+    with open_splits(
+        replace(order, preset=preset), "synthetic:four", 1, 0, motion=False
+    ) as opening:
         clips = opening("train")
-        clips.makers._bytes_left = 3 * one
+        clips.workers._bytes_left = 3 * one
         first = list(clips.read(range(4)))
         again = list(clips.read(range(4)))
-        kept = clips.makers._kept
-        assert list(kept) == list(clips.recipes[:3]) and clips.makers._bytes_left == 0
+        kept = clips.workers._cache
+        assert list(kept) == list(clips.clips[:3]) and clips.workers._bytes_left == 0
         assert [a is b for a, b in zip(first, again, strict=True)] == [True, True, True, False]
         for a, b in zip(first, again, strict=True):
             np.testing.assert_array_equal(a.waveform, b.waveform)
@@ -203,7 +205,7 @@ def test_resume_equals_never_stopped(opened_order, tmp_path):
     train(config, stopping(clips, config, None), whole, device)
     with pytest.raises(ConnectionAbortedError):
         train(config, stopping(clips, config, 2), stopped, device)
-    with open_order(ORDER, "synthetic:mini", 1, 0, motion=True) as opening:
+    with open_splits(ORDER, "synthetic:mini", 1, 0, motion=True) as opening:
         train(config, stopping(opening("train"), config, None), stopped, device)
     ours, theirs = (load_params(folder)[1] for folder in (stopped, whole))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
@@ -216,7 +218,7 @@ def run(monkeypatch, capsys):
     def go(*words: object) -> tuple[int | str | None, str, str]:
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            run_cli(lambda: command.main({"synthetic": open_in_memory}))
+            run_cli(command.main)
         out, err = capsys.readouterr()
         return ended.value.code, out, err
 
@@ -227,20 +229,20 @@ QUICK = ["--training.steps", 4, "--training.batch-clips", 8, "--training.eval-ev
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_the_same_clips_only(run, tmp_path):
+def test_run_resumes_only_with_the_same_clips(run, tmp_path):
     words = ["tiny", "--workdir", tmp_path / "run", *QUICK]
     code, told, err = run(*words, "--data", "synthetic:pair")
     assert code == 0, err
     assert "1 clips from synthetic:pair" in told
     code, told, _ = run(*words, "--data", "synthetic:pair,seed=0")
-    assert code == 0 and "step 4: finished before" in told
+    assert code == 0 and "step 4: already finished" in told
     for other in ("synthetic:pair,seed=1", "synthetic:pair,probe=silence"):
         code, _, err = run(*words, "--data", other)
         assert code == 2
         assert "was trained on other data" in err and "Traceback" not in err
 
 
-def test_the_fingerprint_tells_preset_seed_split_probe_category_and_generator(monkeypatch):
+def test_fingerprint_depends_on_every_setting(monkeypatch):
     def told(words: str, split: str = "test", category: str | None = None) -> str:
         with open_in_memory(words, TINY, 1, 0) as opening:
             clips = opening(split)
@@ -257,14 +259,14 @@ def test_the_fingerprint_tells_preset_seed_split_probe_category_and_generator(mo
     ]
     assert told("tiny,seed=0") == different[0]
     monkeypatch.setattr(
-        "v2s_jax.datasets.synthetic.recipe.generator_hash", lambda: "another generator"
+        "v2s_jax.datasets.synthetic.spec.generator_digest", lambda: "another generator"
     )
     different.append(told("tiny"))
     assert len(set(different)) == len(different)
 
 
 @pytest.mark.slow
-def test_a_fresh_interpreter_trains_without_tensorflow(tmp_path):
+def test_training_needs_no_tensorflow(tmp_path):
     """`train.py` and its workers, where importing TensorFlow fails."""
     blocked = tmp_path / "blocked"
     blocked.mkdir()
@@ -295,45 +297,45 @@ def test_a_fresh_interpreter_trains_without_tensorflow(tmp_path):
         (["--data", "synthetic:tinny"], "preset tinny: unknown: did you mean tiny?"),
         (["--data", "synthetic:"], "did you mean"),
         (["--data", "synthetic:tiny,probe=motoin"], "probe motoin: unknown: did you mean motion?"),
-        (["--data", "synthetic:tiny,seed=x"], "'seed=x' is not understood: use synthetic:PRESET"),
-        (["--data", "synthetic:tiny,seed=-1"], "error: seed -1: use a whole number from 0 on"),
+        (["--data", "synthetic:tiny,seed=x"], "cannot parse 'seed=x': use synthetic:PRESET"),
+        (["--data", "synthetic:tiny,seed=-1"], "error: seed -1: must be at least 0"),
         (
             ["--data", "synthetic:tiny,probe=frame_rate_other"],
-            "frame_rate_other changes files alone: leave it out, or make files with `",
+            "frame_rate_other changes only files: remove it, or write files with `",
         ),
-        (["--data", "synthetic:tiny,sede=1"], "'sede=1' is not understood"),
-        (["--data", "sintetic:tiny"], "no data set there"),
+        (["--data", "synthetic:tiny,sede=1"], "cannot parse 'sede=1'"),
+        (["--data", "sintetic:tiny"], "no dataset found"),
         (
             ["--data", "synthetic:pair", "--training.eval-split", "tset"],
             "no split 'tset': choose from train, test",
         ),
         (["--training.category", "dgo"], "did you mean dog"),
-        (["--extractor", "vgg19"], "makes pixels features alone, the config wants vgg19"),
+        (["--extractor", "vgg19"], "has only pixels features, the config expects vgg19"),
         (["--run.workers", 0], "--run.workers 0: use at least 1"),
         (["--run.keep-mb", -1], "--run.keep-mb -1: use 0"),
     ],
 )
-def test_what_cannot_be_is_one_line(run, tmp_path, words, message):
+def test_bad_arguments_are_one_line(run, tmp_path, words, message):
     code, _, err = run("tiny", "--data", "synthetic:tiny", "--workdir", tmp_path / "run", *words)
     assert code == 2
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert message in line and "Traceback" not in err
 
 
-def test_clips_in_memory_are_not_evaluated_and_the_way_to_files_is_named(monkeypatch, capsys):
+def test_evaluation_needs_files(monkeypatch, capsys):
     words = ["--data", "synthetic:small,seed=1,probe=motion", "--checkpoint", "any", "--out", "any"]
     monkeypatch.setattr(sys, "argv", ["evaluate.py", *words])
     with pytest.raises(SystemExit) as ended:
         run_cli(evaluate.main)
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "error: --data synthetic:small,seed=1,probe=motion: only train.py makes clips in memory: "
-        "make files with `v2s prepare synthetic --preset small --seed 1 --probe motion "
-        "--out FOLDER` and give --data FOLDER\n"
+        "error: --data synthetic:small,seed=1,probe=motion: only `v2s train` renders clips in "
+        "memory: write files with `v2s prepare synthetic --preset small --seed 1 --probe motion "
+        "--out FOLDER` and use --data FOLDER\n"
     )
 
 
-def test_a_killed_worker_is_one_line():
+def test_killed_worker_is_one_line():
     others = set(multiprocessing.active_children())
     with open_in_memory("demo", TINY, 1, 0) as opening:
         clips = opening("train")
@@ -349,15 +351,15 @@ def test_a_killed_worker_is_one_line():
             list(clips.read([9]))
 
 
-def test_a_signal_to_the_group_leaves_the_workers_to_the_run():
+def test_signal_to_the_process_group_spares_the_workers():
     """As `timeout` sends it: the run, which saves a checkpoint first, still gets its batches."""
     program = """
 import signal, sys
-from v2s_jax.datasets.synthetic.in_memory import open_direct
+from v2s_jax.datasets.synthetic.in_memory import open_in_memory
 from v2s_jax.config import TINY
 
 signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
-with open_direct("demo", TINY, 1, 0) as opening:
+with open_in_memory("demo", TINY, 1, 0) as opening:
     clips = opening("train")
     print(next(clips.read([0])).clip_id, flush=True)
     sys.stdin.readline()
@@ -381,19 +383,19 @@ with open_direct("demo", TINY, 1, 0) as opening:
     assert run.returncode == 0
 
 
-def test_the_clips_keep_the_clock_of_the_config():
+def test_clips_use_the_clock_of_the_config():
     clock = Clock(sample_rate_hz=8_000, samples_per_video_frame=512)
-    order = read_order("pair,seed=3,probe=silence", clock)
+    order = parse_spec("pair,seed=3,probe=silence", clock)
     assert (order.seed, order.probe, order.clock) == (3, "silence", clock)
-    recipe = next(order.recipes("train"))
-    assert make_record(recipe, motion=False).waveform.size == recipe.video_frames * 512
+    spec = next(order.clips("train"))
+    assert render_record(spec, motion=False).waveform.size == spec.video_frames * 512
 
 
 # TFDS
 
 
 @pytest.mark.slow
-def test_tfds_loads_what_prepare_made(files):
+def test_tfds_loads_the_dataset(files):
     """By name and from the folder: the records that the program reads."""
     folder = files / "synthetic_mini" / "1.0.0"
     for loaded in (

@@ -1,7 +1,7 @@
-"""Nothing tells of a synthetic clip's sound but what is meant to: no name, order, size, picture.
+"""Nothing but the intended causes predicts a synthetic clip's sound: not name, order, size, frame.
 
-Every claim is a permutation test (`telling.py`) with fixed seeds; 1 % is the chance that a file of
-claims fails by accident (each at 1 % over their number). Each has its counterpart in which the
+Every claim is a permutation test (`permutation_test.py`) with fixed seeds; 1 % is the chance that
+any of them fails by accident. Each has a counterpart in which the
 same test on a thing that does tell finds it.
 """
 
@@ -10,14 +10,15 @@ import functools
 import numpy as np
 import pytest
 
-from tests.telling import p_value, timbre
+from tests.permutation_test import p_value, timbre
 from v2s_jax.config import Clock
-from v2s_jax.datasets.synthetic.clip import SyntheticClip
 from v2s_jax.datasets.synthetic.encoding import write_video
-from v2s_jax.datasets.synthetic.generator import CATEGORIES, make_clip
+from v2s_jax.datasets.synthetic.generator import CATEGORIES, SyntheticClip, make_clip
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scenes import dog, drum
-from v2s_jax.media.encode import CLIP_SUFFIX, SoundCodec
+from v2s_jax.media.encode import CLIP_SUFFIX, AudioCodec
+
+pytestmark = pytest.mark.slow  # the golden hashes are the fast guard
 
 CLOCK = Clock()
 CHANCE = 0.01
@@ -112,18 +113,18 @@ def test_a_first_picture_does_not_foretell_how_often_something_happens_later():
     Of 200 ordinary clips each; what is about to happen in the next 0.3 s is read from it.
     """
     samples, rate_hz = 2 * CLOCK.sample_rate_hz, CLOCK.sample_rate_hz
-    picture_sec = float(CLOCK.picture_time_sec(0))
+    picture_sec = float(CLOCK.video_frame_time_sec(0))
     found = {}
     for category in ("drum", "dog"):
         shown, soon, later = [], [], []
         for index in range(200):
-            draws = Rng(0, category, "train", index)
+            rng = Rng(0, category, "train", index)
             if category == "drum":
-                happening = drum.choose_hits(draws.stream("hits"), CLOCK, samples)
+                happening = drum.choose_hits(rng.stream("hits"), CLOCK, samples)
                 angle = drum.stick_angle(happening, np.array([picture_sec]), rate_hz)
                 shown.append([float(angle[0])] * 2)
             else:
-                happening = dog.choose_barks(draws.stream("barks"), CLOCK, samples)
+                happening = dog.choose_barks(rng.stream("barks"), CLOCK, samples)
                 since = picture_sec - happening.sample / rate_hz
                 shown.append([part(since) @ happening.strength for part in (dog.lean, dog.jaw)])
             at_sec = happening.sample / rate_hz
@@ -146,7 +147,7 @@ SIZED = ("drum", "fireworks", "water_flowing")
 def test_of_a_file_with_pcm_the_size_says_nothing_of_a_motion_clips_sound_but_flac_does(tmp_path):
     """PCM takes as many bytes for silence as for noise; FLAC does not, and is the control."""
 
-    def found(category: str, codec: SoundCodec) -> float:
+    def found(category: str, codec: AudioCodec) -> float:
         made = clips(category, "motion", 8, CLIPS)
         sizes = []
         for m in made:

@@ -9,26 +9,27 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from tests.telling import p_value, timbre
+from tests.permutation_test import p_value, timbre
 from v2s_jax import media
 from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic import generator
-from v2s_jax.datasets.synthetic.clip import SyntheticClip
-from v2s_jax.datasets.synthetic.encoding import NOTHING_IN_ONE, write_video
-from v2s_jax.datasets.synthetic.generator import CATEGORIES, make_clip
+from v2s_jax.datasets.synthetic.encoding import INTRA_ONLY_PROBES, write_video
+from v2s_jax.datasets.synthetic.generator import CATEGORIES, SyntheticClip, make_clip
 from v2s_jax.datasets.synthetic.probes import (
     CARD_PLACE_PX,
     CARD_RADIUS_PX,
-    FILES_ALONE,
+    FILE_PROBES,
     PROBES,
     WHEEL_PLACE_PX,
     WHEEL_RADIUS_PX,
-    card_pictures,
-    roots,
+    card_frames,
+    clip_streams,
 )
 from v2s_jax.datasets.synthetic.scenes import drum
 from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC
 from v2s_jax.errors import InputError
+
+pytestmark = pytest.mark.slow  # the golden hashes are the fast guard
 
 CLOCK = Clock()
 RATE_HZ = CLOCK.sample_rate_hz
@@ -158,7 +159,7 @@ def test_foresight_shows_what_decides_the_sound_only_after_it(category):
     made = [clip(category, index, "foresight") for index in range(8)]
     white = [bool(m.state["card_white"]) for m in made]
     assert 0 < sum(white) < len(white)
-    shown = SHORT - card_pictures(SHORT)
+    shown = SHORT - card_frames(SHORT)
     x, y, reach = *(int(place) for place in CARD_PLACE_PX), int(CARD_RADIUS_PX) // 2
     upper_half = np.s_[shown:, y - reach : y, x - reach : x + reach]
     for m, is_white in zip(made, white, strict=True):
@@ -182,18 +183,18 @@ def one_of_either_card(category: str) -> tuple[SyntheticClip, SyntheticClip]:
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_files_of_foresight_show_nothing_of_the_card_before_it(category, tmp_path):
     black, white = (decoded(m, "foresight", tmp_path) for m in one_of_either_card(category))
-    shown = SHORT - card_pictures(SHORT)
+    shown = SHORT - card_frames(SHORT)
     np.testing.assert_array_equal(black[:shown], white[:shown])
     assert (black[shown:] != white[shown:]).any()
 
 
 def test_an_encoder_that_looks_ahead_would_show_it(tmp_path):
     black, white = (decoded(m, "none", tmp_path) for m in one_of_either_card("baby_crying"))
-    shown = SHORT - card_pictures(SHORT)
+    shown = SHORT - card_frames(SHORT)
     assert (black[:shown] != white[:shown]).any()
 
 
-@pytest.mark.parametrize("probe", NOTHING_IN_ONE)
+@pytest.mark.parametrize("probe", INTRA_ONLY_PROBES)
 def test_what_is_decoded_of_a_picture_depends_on_that_picture_alone(probe, tmp_path):
     """So a file's pictures say, each alone, what the drawn ones say: shown backwards, they are the
     same, and an ordinary file's are not."""
@@ -268,7 +269,7 @@ def test_half_of_the_silent_probe_is_at_rest(category):
     resting = 0
     for index in range(10):
         made = clip(category, index, "silence")
-        if roots("silence", 0, category, "train", index, False).at_rest:
+        if clip_streams("silence", 0, category, "train", index, False).at_rest:
             assert (made.frames == made.frames[0]).all()
             assert not is_heard(made)
             assert np.abs(made.waveform).max() < 6 / 1_024  # the background's six sigma
@@ -301,8 +302,8 @@ def test_distractor_is_seen_and_not_heard(category):
     np.testing.assert_array_equal(disturbed.events_sec, plain.events_sec)
     assert disturbed.state == plain.state
     assert all((a != b).any() for a, b in zip(plain.frames, disturbed.frames, strict=True))
-    changed = [(a != b).any(axis=-1) for a, b in zip(plain.frames, disturbed.frames, strict=True)]
-    assert (changed[0] != changed[-1]).any()  # the ball moves
+    moved = [(a != b).any(axis=-1) for a, b in zip(plain.frames, disturbed.frames, strict=True)]
+    assert (moved[0] != moved[-1]).any()  # the ball moves
 
 
 # --- frame rates
@@ -365,7 +366,7 @@ def test_a_scene_that_cannot_sound_in_its_time_is_refused():
 @pytest.mark.slow
 @every_category
 def test_every_probe_is_made_of_every_category_also_beyond_its_sizes(category):
-    for probe in (name for name in PROBES if name not in FILES_ALONE):
+    for probe in (name for name in PROBES if name not in FILE_PROBES):
         made = make_clip(category, "extrapolation", 0, 1, CLOCK, 11, probe)
         assert made.frames.shape[0] == 11
         assert 0 < np.abs(made.waveform).max() < 0.95
@@ -378,7 +379,7 @@ def test_leading_sizes_of_the_extrapolation_split_lie_on_both_sides_of_the_other
 
     def sizes(split: str) -> np.ndarray:
         looks = [
-            roots("none", 0, category, split, index, split == "extrapolation")[0]
+            clip_streams("none", 0, category, split, index, split == "extrapolation")[0]
             for index in range(200)
         ]
         return np.array([getattr(module.choose_look(look.stream("look")), name) for look in looks])
@@ -387,8 +388,8 @@ def test_leading_sizes_of_the_extrapolation_split_lie_on_both_sides_of_the_other
     low, high = train.min(), train.max()
     width = high - low
     assert low - 0.05 * width < test.min() and test.max() < high + 0.05 * width
-    beyond = np.maximum(low - outside, outside - high) / width
-    assert (beyond > 0).all() and beyond.max() < 0.25
+    extrapolate = np.maximum(low - outside, outside - high) / width
+    assert (extrapolate > 0).all() and extrapolate.max() < 0.25
     assert 50 < (outside < low).sum() < 150
 
 

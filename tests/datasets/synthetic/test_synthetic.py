@@ -13,8 +13,7 @@ import pytest
 
 from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic import drawing
-from v2s_jax.datasets.synthetic.clip import SyntheticClip
-from v2s_jax.datasets.synthetic.generator import CATEGORIES, SPLITS, make_clip
+from v2s_jax.datasets.synthetic.generator import CATEGORIES, SPLITS, SyntheticClip, make_clip
 from v2s_jax.datasets.synthetic.presets import PRESETS
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scenes import drum, water_flowing
@@ -34,20 +33,20 @@ def make(category: str, index: int, split: str = "train", seed: int = 0) -> Synt
 
 
 def drum_truth(index: int, split: str = "train") -> tuple[drum.Look, drum.Hits]:
-    draws = Rng(0, "drum", split, index)
-    return drum.choose_look(draws.stream("look")), drum.choose_hits(
-        draws.stream("hits"), CLOCK, SAMPLES
+    rng = Rng(0, "drum", split, index)
+    return drum.choose_look(rng.stream("look")), drum.choose_hits(
+        rng.stream("hits"), CLOCK, SAMPLES
     )
 
 
 def water_truth(index: int) -> tuple[water_flowing.Look, Trajectory]:
-    draws = Rng(0, "water_flowing", "train", index)
-    look = water_flowing.choose_look(draws.stream("look"))
-    return look, water_flowing.choose_tap(draws.stream("tap"), SAMPLES / RATE_HZ)
+    rng = Rng(0, "water_flowing", "train", index)
+    look = water_flowing.choose_look(rng.stream("look"))
+    return look, water_flowing.choose_tap(rng.stream("tap"), SAMPLES / RATE_HZ)
 
 
-def picture_times_sec() -> np.ndarray:
-    return np.array([float(CLOCK.picture_time_sec(i)) for i in range(VIDEO_FRAMES)])
+def frame_times_sec() -> np.ndarray:
+    return np.array([float(CLOCK.video_frame_time_sec(i)) for i in range(VIDEO_FRAMES)])
 
 
 def small_luminance(frames: np.ndarray) -> np.ndarray:
@@ -69,7 +68,7 @@ def test_clip_keeps_its_form(category: str, clock: Clock, video_frames: int) -> 
     samples = video_frames * clock.samples_per_video_frame
     assert clip.clip_id == f"{category}-test-00012"
     assert clip.category == category
-    assert clip.frames.shape == (video_frames, drawing.PICTURE_PX, drawing.PICTURE_PX, 3)
+    assert clip.frames.shape == (video_frames, drawing.FRAME_PX, drawing.FRAME_PX, 3)
     assert clip.waveform.shape == (samples,)
     assert ((clip.events_sec >= 0) & (clip.events_sec < samples / clock.sample_rate_hz)).all()
     assert (np.diff(clip.events_sec) > 0).all()
@@ -185,7 +184,7 @@ def test_single_small_pictures_tell_the_stick_angle_of_unseen_clips() -> None:
     def pictures_and_angles(split: str, clips: int) -> tuple[np.ndarray, np.ndarray]:
         looks = [small_luminance(make("drum", i, split).frames) for i in range(clips)]
         truth = [
-            drum.stick_angle(drum_truth(i, split)[1], picture_times_sec(), RATE_HZ)
+            drum.stick_angle(drum_truth(i, split)[1], frame_times_sec(), RATE_HZ)
             for i in range(clips)
         ]
         return np.concatenate(looks), np.concatenate(truth)
@@ -245,7 +244,7 @@ def test_water_level_follows_the_flux_that_lands() -> None:
     fluxes, levels = [], []
     for index in range(20):
         look, tap = water_truth(index)
-        q = water_flowing.landing_flux(look, tap, picture_times_sec())
+        q = water_flowing.landing_flux(look, tap, frame_times_sec())
         sound = make("water_flowing", index).waveform.astype(np.float64)
         fluxes.append(q)
         levels.append(np.sqrt(np.mean(sound.reshape(-1, window) ** 2, axis=1)))
@@ -275,7 +274,7 @@ def test_stream_is_seen_where_and_when_water_falls() -> None:
         frames = make("water_flowing", index).frames
         row = round(0.5 * (look.spout_y_px + look.surface_y_px))
         fall_sec = water_flowing.fall_time_sec(row - look.spout_y_px)
-        q = water_flowing.flux(tap, picture_times_sec() - fall_sec)
+        q = water_flowing.flux(tap, frame_times_sec() - fall_sec)
         across = frames[:, row].astype(np.float64).sum(axis=2)
         pale_px = (across > across[:, :20].mean() + 150).sum(axis=1)
         assert (pale_px[q > 0.3] >= 2).all()
@@ -317,17 +316,17 @@ def test_normals_have_gaussian_moments() -> None:
 
 
 def test_a_stream_does_not_feel_what_its_neighbours_drew() -> None:
-    draws = Rng(0, "drum", "train", 0)
-    first = draws.stream("hits").uniforms(4)
-    draws.stream("look").uniforms(9)
-    draws.uniforms(9)
-    assert (draws.stream("hits").uniforms(4) == first).all()
-    assert (draws.stream("look").uniforms(4) != first).all()
+    rng = Rng(0, "drum", "train", 0)
+    first = rng.stream("hits").uniforms(4)
+    rng.stream("look").uniforms(9)
+    rng.uniforms(9)
+    assert (rng.stream("hits").uniforms(4) == first).all()
+    assert (rng.stream("look").uniforms(4) != first).all()
 
 
 def test_waiting_times_are_exponential_past_the_shortest() -> None:
-    draws = Rng("gaps")
-    gaps = np.array([draws.waiting_time(0.3, 0.25, 100.0) for _ in range(4_000)])
+    rng = Rng("gaps")
+    gaps = np.array([rng.waiting_time(0.3, 0.25, 100.0) for _ in range(4_000)])
     assert gaps.min() >= 0.3
     assert gaps.mean() == pytest.approx(0.55, rel=0.04)
     assert gaps.std() == pytest.approx(0.25, rel=0.08)
@@ -366,8 +365,8 @@ def test_shapes_are_those_of_the_whole_picture_looked_at() -> None:
 
 
 def test_dots_are_discs_each_in_its_picture() -> None:
-    picture, x, y = np.array([0, 1, 1]), np.array([30.4, 0.2, 90.0]), np.array([60.6, 5.0, 127.5])
-    covered = drawing.dots(2, picture, x, y, 1.5)
+    frame, x, y = np.array([0, 1, 1]), np.array([30.4, 0.2, 90.0]), np.array([60.6, 5.0, 127.5])
+    covered = drawing.dots(2, frame, x, y, 1.5)
     disc = [
         drawing.bar(float(a), float(b), float(a), float(b), 1.5) for a, b in zip(x, y, strict=True)
     ]

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.test_faults import ROOT, on_disk, one_line_of, run, skip_unless_mountable
+from tests.training.test_faults import ROOT, error_line, on_disk, run, skip_unless_mountable
 from v2s_jax.cli.run import run_cli
 from v2s_jax.config import Clock
 from v2s_jax.datasets import open_dataset
 from v2s_jax.datasets.synthetic.clip_files import read_clip
-from v2s_jax.datasets.synthetic.command import make_synthetic
+from v2s_jax.datasets.synthetic.generate_dataset import generate_dataset
 from v2s_jax.datasets.synthetic.presets import Preset
+from v2s_jax.datasets.synthetic.spec import DatasetSpec
 from v2s_jax.features.pixels import PixelsExtractor
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ PATIENCE_SEC = 120
 
 
 def make(out: Path, workers: int = 1) -> Path:
-    return make_synthetic(out, MINI, seed=3, workers=workers, overwrite=False)
+    return generate_dataset(out, DatasetSpec(MINI, 3), workers)
 
 
 def child(out: str) -> None:
@@ -36,8 +37,8 @@ def child(out: str) -> None:
     run_cli(lambda: print(make(Path(out), workers=2)))
 
 
-def child_words(out: Path) -> list[str]:
-    code = "import sys; from tests.datasets.synthetic.test_synthetic_faults import child; child(*sys.argv[1:])"
+def child_command(out: Path) -> list[str]:
+    code = f"import sys; from {__name__} import child; child(sys.argv[1])"
     return [sys.executable, "-c", code, str(out)]
 
 
@@ -92,21 +93,21 @@ def test_a_full_disk_ends_the_run_and_finished_clips_stay(tmp_path, whole):
     disk.mkdir()
     skip_unless_mountable(disk)
     script = f'"$@"; code=$?; cp -a {disk} {copy}; exit $code'
-    ended = run(on_disk(disk, f"size={DISK}", ["sh", "-c", script, "sh", *child_words(disk)]))
-    line = one_line_of(ended)
+    ended = run(on_disk(disk, f"size={DISK}", ["sh", "-c", script, "sh", *child_command(disk)]))
+    line = error_line(ended)
     assert "No space left on device" in line and "free space" in line
     check_goes_on(copy, whole, check_parts(copy))
 
 
 def test_a_disk_that_cannot_be_written_is_one_line(tmp_path):
     skip_unless_mountable(tmp_path)
-    line = one_line_of(run(on_disk(tmp_path, "ro", child_words(tmp_path))))
+    line = error_line(run(on_disk(tmp_path, "ro", child_command(tmp_path))))
     assert "Read-only file system" in line and str(tmp_path) in line
 
 
 def test_ctrl_c_leaves_finished_clips_from_which_the_run_goes_on(tmp_path, whole):
     with subprocess.Popen(
-        child_words(tmp_path), cwd=ROOT, stderr=subprocess.PIPE, text=True
+        child_command(tmp_path), cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
         limit = time.monotonic() + PATIENCE_SEC
         while len(list(tmp_path.glob("clips/*/*.json"))) < 3:
@@ -116,7 +117,7 @@ def test_ctrl_c_leaves_finished_clips_from_which_the_run_goes_on(tmp_path, whole
         _, told = process.communicate(timeout=PATIENCE_SEC)
     assert process.returncode == 130
     assert told.endswith(
-        f"\n{tmp_path / 'clips'}: finished clips stay; the same words go on with the rest\n"
+        f"\n{tmp_path / 'clips'}: finished clips are kept; rerun the same command to resume\n"
         "stopped\n"
     )
     assert "Traceback" not in told

@@ -27,7 +27,9 @@ from v2s_jax.datasets.synthetic.scenes import (
 )
 from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC
 from v2s_jax.datasets.synthetic.trajectory import Trajectory
-from v2s_jax.datasets.synthetic.voice import Formant, sung
+from v2s_jax.datasets.synthetic.voice import Formant, harmonics
+
+pytestmark = pytest.mark.slow  # the golden hashes are the fast guard
 
 CLOCK = Clock()
 VIDEO_FRAMES = 32
@@ -35,18 +37,18 @@ RATE_HZ = CLOCK.sample_rate_hz
 SAMPLES = VIDEO_FRAMES * CLOCK.samples_per_video_frame
 END_SEC = SAMPLES / RATE_HZ
 SCENES = {
-    "baby_crying": baby_crying.make,
-    "chainsaw": chainsaw.make,
-    "dog": dog.make,
-    "fireworks": fireworks.make,
-    "helicopter": helicopter.make,
-    "printer": printer.make,
-    "rail_transport": rail_transport.make,
-    "snoring": snoring.make,
+    "baby_crying": baby_crying.render_scene,
+    "chainsaw": chainsaw.render_scene,
+    "dog": dog.render_scene,
+    "fireworks": fireworks.render_scene,
+    "helicopter": helicopter.render_scene,
+    "printer": printer.render_scene,
+    "rail_transport": rail_transport.render_scene,
+    "snoring": snoring.render_scene,
 }
 
 
-def draws(category: str, index: int) -> Rng:
+def root_rng(category: str, index: int) -> Rng:
     return Rng(0, category, "train", index)
 
 
@@ -56,11 +58,11 @@ WITH_FLOW = 3
 
 @functools.cache
 def make(category: str, index: int, at_rest: bool = False, other_noise: bool = False) -> Scene:
-    root = draws(category, index)
-    noise = draws(category, index + 1_000) if other_noise else root
+    root = root_rng(category, index)
+    noise = root_rng(category, index + 1_000) if other_noise else root
     with_flow = index < WITH_FLOW and not other_noise
-    setting = SceneContext(root, root, noise, CLOCK, VIDEO_FRAMES, at_rest, with_flow)
-    return SCENES[category](setting)
+    context = SceneContext(root, root, noise, CLOCK, VIDEO_FRAMES, at_rest, with_flow)
+    return SCENES[category](context)
 
 
 def steady(level: float) -> Trajectory:
@@ -146,11 +148,11 @@ def test_flow_explains_the_pictures(category: str) -> None:
 def test_flow_of_sparks_is_where_they_go() -> None:
     age = np.array([0.2, 0.264])
     for index in range(3):
-        look = fireworks.choose_look(draws("fireworks", index).stream("look"))
-        rockets = fireworks.choose_rockets(draws("fireworks", index).stream("rockets"), END_SEC)
-        setting = SceneContext(*[draws("fireworks", index)] * 3, CLOCK, 2, with_flow=True)
-        painting = setting.painting(np.zeros((128, 128, 3)))
-        fireworks.render(painting, look, rockets, rockets.burst_sec[2] + age)
+        look = fireworks.choose_look(root_rng("fireworks", index).stream("look"))
+        rockets = fireworks.choose_rockets(root_rng("fireworks", index).stream("rockets"), END_SEC)
+        context = SceneContext(*[root_rng("fireworks", index)] * 3, CLOCK, 2, with_flow=True)
+        painting = context.painting(np.zeros((128, 128, 3)))
+        fireworks.animate(painting, look, rockets, rockets.burst_sec[2] + age)
         flow = painting.flow[1]
         reach = fireworks.SPARK_REACH_M * look.px_per_m
         spread = reach * (1.0 - np.exp(-age / fireworks.SPREAD_SEC))
@@ -198,7 +200,7 @@ def test_voices_fade_towards_high_frequencies_and_stop_nowhere() -> None:
     """From one sixth of an octave to the next a level falls by at most 12 dB, until 20 dB down."""
     time_sec = np.arange(RATE_HZ) / RATE_HZ
     flat = (Formant(1_000.0, 1e9, 1.0),)
-    voice = sung(50.0 * time_sec, np.full(RATE_HZ, 50.0), 0.0, flat, RATE_HZ, 4_000.0)
+    voice = harmonics(50.0 * time_sec, np.full(RATE_HZ, 50.0), 0.0, flat, RATE_HZ, 4_000.0)
     partials = np.abs(np.fft.rfft(voice)) ** 2
     edges_hz = 500.0 * 2.0 ** (np.arange(21) / 6)
     place = np.searchsorted(edges_hz, np.arange(len(partials)))
@@ -230,7 +232,7 @@ def test_a_larger_dog_barks_lower_and_a_wider_jaw_higher(radius_px: float) -> No
 def test_a_dog_is_heard_only_with_an_open_jaw_and_announces_each_bark() -> None:
     time_sec = np.arange(SAMPLES) / RATE_HZ
     for index in range(6):
-        barks = dog.choose_barks(draws("dog", index).stream("barks"), CLOCK, SAMPLES)
+        barks = dog.choose_barks(root_rng("dog", index).stream("barks"), CLOCK, SAMPLES)
         open_jaw = dog.jaw(time_sec[:, None] - barks.sample / RATE_HZ).sum(axis=1) > 0
         sound = make("dog", index).track.sound
         assert (sound[~open_jaw] == 0).all()
@@ -259,11 +261,11 @@ def test_a_cry_glides_between_400_and_610_hz_with_the_mouth(radius_px: float) ->
 def test_babies_cry_about_once_a_second_and_level_follows_the_mouth() -> None:
     gaps, levels, mouths = [], [], []
     for index in range(12):
-        stream = draws("baby_crying", index).stream("cries")
+        stream = root_rng("baby_crying", index).stream("cries")
         cries = baby_crying.choose_cries(stream, CLOCK, 10 * RATE_HZ)
         gaps.append(np.diff(cries.sample) / RATE_HZ)
         if index < 4:
-            stream = draws("baby_crying", index).stream("cries")
+            stream = root_rng("baby_crying", index).stream("cries")
             cries = baby_crying.choose_cries(stream, CLOCK, SAMPLES)
             since = np.arange(SAMPLES)[:, None] / RATE_HZ - cries.sample / RATE_HZ
             wide = baby_crying.mouth(since, cries.length_sec) @ cries.strength
@@ -299,7 +301,7 @@ def test_snores_start_after_the_chest_and_hold_still_is_silent() -> None:
     time_sec = np.arange(SAMPLES) / RATE_HZ
     for index in range(6):
         scene = make("snoring", index)
-        breaths = snoring.choose_breaths(draws("snoring", index).stream("breaths"), END_SEC)
+        breaths = snoring.choose_breaths(root_rng("snoring", index).stream("breaths"), END_SEC)
         speed = np.abs(np.gradient(snoring.chest(breaths, time_sec)))
         assert (scene.track.sound[speed == 0] == 0).all()
         for event in scene.events_sec:
@@ -332,7 +334,7 @@ def test_the_stepper_tone_is_the_speed_over_the_carriage(carriage_px: float) -> 
 
 def test_the_carriage_knocks_where_the_flag_stands() -> None:
     for index in range(6):
-        runs = printer.choose_runs(draws("printer", index).stream("runs"), END_SEC)
+        runs = printer.choose_runs(root_rng("printer", index).stream("runs"), END_SEC)
         place = printer.place_px(runs, runs.end_sec)
         flag = printer.flag_px(runs, 9.0, runs.end_sec)
         assert place + 9.0 * np.sign(runs.speed_px_sec) == pytest.approx(flag)
@@ -449,12 +451,12 @@ def test_the_log_takes_a_fifth_of_the_rate() -> None:
 def test_the_saw_shakes_as_its_engine_turns() -> None:
     none = chainsaw.Cuts(np.zeros(0), np.zeros(0))
     look = chainsaw.choose_look(Rng("saw").stream("look"))
-    setting = SceneContext(*[Rng("saw")] * 3, CLOCK, 16, with_flow=True)
-    times = setting.picture_times_sec
+    context = SceneContext(*[Rng("saw")] * 3, CLOCK, 16, with_flow=True)
+    times = context.frame_times_sec
     shown = {}
     for rate_hz in (0.0, 139.0):
-        painting = setting.painting(np.zeros((128, 128, 3)))
-        chainsaw.render(painting, look, steady(rate_hz), none, times, Rng("dust"))
+        painting = context.painting(np.zeros((128, 128, 3)))
+        chainsaw.animate(painting, look, steady(rate_hz), none, times, Rng("dust"))
         shown[rate_hz] = np.abs(painting.flow[..., 1]).max()
     law = np.sin(2.0 * np.pi * chainsaw.engine_turns(steady(139.0), none, times))
     assert shown[0.0] < 1e-9
@@ -469,8 +471,8 @@ def test_a_bang_is_heard_at_its_distance_over_343() -> None:
     delays, distances = [], []
     for index in range(10):
         scene = make("fireworks", index)
-        look = fireworks.choose_look(draws("fireworks", index).stream("look"))
-        rockets = fireworks.choose_rockets(draws("fireworks", index).stream("rockets"), END_SEC)
+        look = fireworks.choose_look(root_rng("fireworks", index).stream("look"))
+        rockets = fireworks.choose_rockets(root_rng("fireworks", index).stream("rockets"), END_SEC)
         for event in scene.events_sec:
             burst = rockets.burst_sec[np.abs(rockets.burst_sec + look.delay_sec - event).argmin()]
             first = round(event * RATE_HZ)

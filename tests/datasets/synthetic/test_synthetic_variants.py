@@ -1,4 +1,4 @@
-"""`--exact-flow` and `--sound-codec` of the synthetic set."""
+"""`--exact-flow` and `--audio-codec` of the synthetic set."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,15 @@ from scipy import ndimage
 from v2s_jax.config import Clock
 from v2s_jax.datasets import open_dataset, waveform_from_int16
 from v2s_jax.datasets.synthetic.clip_files import ClipTask, prepare_clip, write_flow
-from v2s_jax.datasets.synthetic.command import clip_tasks, generate_dataset
+from v2s_jax.datasets.synthetic.generate_dataset import clip_tasks, generate_dataset
 from v2s_jax.datasets.synthetic.generator import CATEGORIES, make_clip
 from v2s_jax.datasets.synthetic.presets import Preset
 from v2s_jax.datasets.synthetic.randomness import Rng
-from v2s_jax.datasets.synthetic.recipe import DatasetSpec
 from v2s_jax.datasets.synthetic.scenes import drum, water_flowing
+from v2s_jax.datasets.synthetic.spec import DatasetSpec
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import ExtractorSpec
-from v2s_jax.media.encode import SoundCodec
+from v2s_jax.media.encode import AudioCodec
 
 CLOCK = Clock()
 RATE_HZ = CLOCK.sample_rate_hz
@@ -46,10 +46,10 @@ def test_flow_does_not_change_the_clip_and_has_its_form(category):
 def test_flow_of_the_stick_is_its_turn_about_the_hand():
     """By a rotation of each pixel's place, from the law of the stick's angle alone."""
     clip = make_clip("drum", "train", 0, 0, CLOCK, 32, with_flow=True)
-    draws = Rng(0, "drum", "train", 0)
-    look = drum.choose_look(draws.stream("look"))
-    hits = drum.choose_hits(draws.stream("hits"), CLOCK, 32 * 1_024)
-    times = np.array([float(CLOCK.picture_time_sec(i)) for i in range(32)])
+    rng = Rng(0, "drum", "train", 0)
+    look = drum.choose_look(rng.stream("look"))
+    hits = drum.choose_hits(rng.stream("hits"), CLOCK, 32 * 1_024)
+    times = np.array([float(CLOCK.video_frame_time_sec(i)) for i in range(32)])
     turn = np.diff(drum.stick_angle(hits, times, RATE_HZ))
     hand_x = look.touch_x_px + drum.STICK_LENGTH_PX * np.cos(drum.STICK_SLOPE_RAD)
     hand_y = (
@@ -141,7 +141,7 @@ def test_aac_reads_back_and_has_no_floor(tmp_path):
     categories = ("drum", "baby_crying")
     out = {codec: tmp_path / codec for codec in ("aac", "pcm")}
     for codec, folder in out.items():
-        order = DatasetSpec(mini(*categories), seed=0, sound_codec=codec)
+        order = DatasetSpec(mini(*categories), seed=0, audio_codec=codec)
         made = generate_dataset(folder, order, workers=1, overwrite=False)
         data = open_dataset(folder, "train")
         assert data.name == made.parent.name == f"synthetic_mini_{codec}"
@@ -160,7 +160,7 @@ def test_aac_reads_back_and_has_no_floor(tmp_path):
 
 
 def test_the_label_of_an_aac_clip_says_that_its_floor_is_void(tmp_path):
-    order = DatasetSpec(mini("drum"), seed=0, sound_codec="aac")
+    order = DatasetSpec(mini("drum"), seed=0, audio_codec="aac")
     (task, *_) = clip_tasks(order, tmp_path, False, ExtractorSpec())
     assert prepare_clip(task).floor_bits is None
     assert json.loads(task.label.read_text())["floor_bits"] is None
@@ -170,14 +170,14 @@ def test_the_label_of_an_aac_clip_says_that_its_floor_is_void(tmp_path):
 def test_clips_of_two_codecs_do_not_share_a_folder(tmp_path):
     """They would share a label; told to overwrite, one clip gives way to the other, whole."""
 
-    def task(codec: SoundCodec, overwrite: bool = False) -> ClipTask:
-        order = DatasetSpec(mini("drum"), seed=0, sound_codec=codec)
+    def task(codec: AudioCodec, overwrite: bool = False) -> ClipTask:
+        order = DatasetSpec(mini("drum"), seed=0, audio_codec=codec)
         return clip_tasks(order, tmp_path, overwrite, ExtractorSpec())[0]
 
     prepare_clip(task("flac"))
     made = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     for codec in ("pcm", "aac"):
-        with pytest.raises(InputError, match="made with sound_codec flac: use --over") as caught:
+        with pytest.raises(InputError, match="has audio_codec flac: use --over") as caught:
             prepare_clip(task(codec))
         assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == made

@@ -1,130 +1,246 @@
-"""The story of `v2s prepare folder`: one writer, one builder, a folder that appears when whole."""
+"""Build a dataset from a folder of videos: VEGAS, VAS, or CLASS/FILE of any origin.
+
+`build_dataset` finds the files (`layout`), chooses the test clips (`split`), extracts features with
+Beam (`extraction`), and lets the TFDS builder `Vegas` write the shards. The finished folder appears
+atomically.
+"""
 
 import io
 import shutil
+import tempfile
+import uuid
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+import apache_beam as beam
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
-from v2s_jax.cli.prepare_folder import FolderArgs
-from v2s_jax.datasets import open_dataset
-from v2s_jax.datasets.folders.decode import ClipLength
+from v2s_jax import __version__
+from v2s_jax.datasets import Metadata, open_dataset, record_features
+from v2s_jax.datasets.folders.decode import ClipLength, FeatureCache, loop_to_length
 from v2s_jax.datasets.folders.extraction import (
+    Counts,
     ExtractionJob,
-    check_options,
+    check_args,
+    extract,
     is_local,
-    local_options,
+    local_args,
 )
-from v2s_jax.datasets.folders.feature_cache import FeatureCache
-from v2s_jax.datasets.folders.manifest import MANIFEST, write_manifest
-from v2s_jax.datasets.folders.split import SPLITS, SplitRule
-from v2s_jax.datasets.folders.vegas import VERSION, FolderSettings, Vegas
-from v2s_jax.datasets.locking import CORES, directory_lock
+from v2s_jax.datasets.folders.layout import Ignored, find_sources
+from v2s_jax.datasets.folders.manifest import MANIFEST, Row, write_manifest
+from v2s_jax.datasets.folders.settings import VERSION, FolderSettings
+from v2s_jax.datasets.folders.split import SPLITS, assign_splits, split_clips
 from v2s_jax.datasets.remote import is_remote
-from v2s_jax.datasets.writer import import_tensorflow
+from v2s_jax.datasets.schema import FORMAT_VERSION
+from v2s_jax.datasets.writer import dataset_exists_error, import_tensorflow, write_error
 from v2s_jax.errors import InputError
-from v2s_jax.features.extractor import resolve_spec
-from v2s_jax.io import atomic_directory
+from v2s_jax.features.extractor import feature_dims, resolve_spec
+from v2s_jax.io import atomic_directory, directory_lock
+from v2s_jax.processes import CPU_COUNT
 
 MAX_SHARD_BYTES = 200 * 10**6
-"""TFDS advises 100 to 200 MB."""
+"""TFDS recommends 100 to 200 MB."""
 
 
-def build_dataset(args: FolderArgs, beam_words: Sequence[str] = ()) -> tuple[epath.Path, Vegas]:
-    """Make the data set; return its folder, and the builder with its rows and counts.
+def build_dataset(settings: FolderSettings, *, overwrite: bool = False) -> "Vegas":
+    """Build the dataset `settings.folder`.
 
-    Raises InputError when the data set is there and not to be overwritten, when no clip can be
-    used, and when something cannot be written.
+    Args:
+        settings: source, output, split rule, clip length and extractor.
+        overwrite: replace an existing dataset.
+
+    Returns:
+        The TFDS builder, with a row for each file and the counts of the extraction.
+
+    Raises:
+        InputError: when the dataset exists, no clip is usable, or something cannot be written.
     """
-    check_options(beam_words)
-    wanted = settings(args, beam_words)
-    folder = epath.Path(args.out) / args.name / VERSION
-    if is_remote(args.out):
-        _check_absent(folder, args.overwrite)
-        builder = _build(wanted, args.out, args.overwrite)
-        write_manifest(args.manifest, builder.manifest)
-        args.failed_manifest.unlink(missing_ok=True)
-        return folder, builder
-    with directory_lock(Path(args.out)):
-        _check_absent(folder, args.overwrite)
-        with atomic_directory(Path(folder)) as temporary:
-            builder = _build(wanted, str(temporary), overwrite=False)
-            made = temporary / args.name / VERSION
-            for split in SPLITS:
-                open_dataset(made, split)  # leaves the index of records beside the shards
-            beside = list(temporary.iterdir())
-            for path in made.iterdir():
-                path.rename(temporary / path.name)
-            for left in beside:  # of TFDS: the emptied folder, and one for downloads
-                shutil.rmtree(left)
-            # Before the data set appears: a disk that is full now leaves the old ones in place.
-            write_manifest(epath.Path(temporary / MANIFEST), builder.manifest)
-        (Path(folder) / MANIFEST).replace(args.manifest)
-        args.failed_manifest.unlink(missing_ok=True)
-    return folder, builder
+    check_args(settings.beam_args)
+    folder = settings.folder
+    if is_remote(settings.out):
+        _check_absent(folder, overwrite)
+        builder = _run_builder(settings, settings.out, overwrite)
+        write_manifest(settings.manifest, builder.manifest)
+    else:
+        with directory_lock(Path(settings.out)):
+            _check_absent(folder, overwrite)
+            with atomic_directory(Path(folder)) as temporary:
+                builder = _run_builder(settings, str(temporary), overwrite=False)
+                _move_up(temporary, temporary / settings.name / VERSION)
+                # Written before the swap: if the disk is full now, the old dataset stays.
+                write_manifest(epath.Path(temporary / MANIFEST), builder.manifest)
+            (Path(folder) / MANIFEST).replace(settings.manifest)
+    settings.failed_manifest.unlink(missing_ok=True)
+    return builder
 
 
-def settings(args: FolderArgs, beam_words: Sequence[str]) -> FolderSettings:
-    """Return what the builder needs; Beam's words come after ours, so they win."""
-    workers = args.workers or (CORES if args.features.extractor == "pixels" else 1)
-    options = (*local_options(workers), *beam_words)
-    if not is_local(options):
-        options = tuple(beam_words)
-    cache = args.cache or str(epath.Path(args.out) / "cache")
-    made = (args.out, cache, args.manifest, args.failed_manifest, args.manifest.parent / VERSION)
-    return FolderSettings(
-        source=args.source,
-        name=args.name,
-        rule=SplitRule(args.test_clips, args.split_seed),
-        extraction=ExtractionJob(
-            extractor=resolve_spec(args.features.spec),
-            shape=ClipLength(video_frames=args.video_frames, min_sec=args.min_sec),
-            cache=FeatureCache(cache),
-        ),
-        beam_options=options,
-        leave_out=tuple(map(str, made)),
-        failed_manifest=str(args.failed_manifest),
-    )
+def _move_up(temporary: Path, dataset: Path) -> None:
+    """Move the dataset's files to `temporary` and remove the other folders that TFDS made."""
+    for split in SPLITS:
+        open_dataset(dataset, split)  # writes the record index
+    leftovers = list(temporary.iterdir())
+    for path in dataset.iterdir():
+        path.rename(temporary / path.name)
+    for path in leftovers:
+        shutil.rmtree(path)
 
 
 def _check_absent(folder: epath.Path, overwrite: bool) -> None:
     if folder.exists() and not overwrite:
-        raise InputError(f"{folder}: there already: use --overwrite to replace it")
+        raise dataset_exists_error(folder)
 
 
-def _build(settings: FolderSettings, data_dir: str, overwrite: bool) -> Vegas:
+def beam_arguments(settings: FolderSettings) -> tuple[str, ...]:
+    """Return all arguments for Beam; the user's come last, so they override ours."""
+    workers = settings.workers or (CPU_COUNT if settings.extractor.name == "pixels" else 1)
+    args = (*local_args(workers), *settings.beam_args)
+    return args if is_local(args) else settings.beam_args
+
+
+def _run_builder(settings: FolderSettings, data_dir: str, overwrite: bool) -> "Vegas":
     tensorflow = import_tensorflow()
     tfds.disable_progress_bar()
+    builder = Vegas(settings, data_dir=data_dir)
     mode = tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
     config = tfds.download.DownloadConfig(
         try_download_gcs=False,
         max_shard_size=MAX_SHARD_BYTES,
-        beam_options=PipelineOptions(list(settings.beam_options)),
+        beam_options=PipelineOptions(list(builder.beam_args)),
         download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if overwrite else mode,
     )
-    builder = Vegas(settings, data_dir=data_dir)
     try:
-        with redirect_stdout(io.StringIO()):  # TFDS names a folder that is renamed soon
+        with redirect_stdout(io.StringIO()):  # TFDS prints the name of a temporary folder
             builder.download_and_prepare(download_config=config)
     except (OSError, tensorflow.errors.OpError) as error:
-        raise InputError(
-            f"{data_dir}: cannot be written ({str(error).splitlines()[0]}): free space or choose "
-            "another folder"
-        ) from error
+        raise write_error(data_dir, error) from error
     return builder
 
 
-def tell(folder: epath.Path, builder: Vegas, manifest: epath.Path) -> None:
-    """Say what became of the files."""
-    used = Counter(row.split for row in builder.rows if row.status == "used")
+def format_summary(settings: FolderSettings, builder: "Vegas") -> str:
+    """Return how many clips were used, computed and rejected."""
+    used = Counter(row.split for row in builder.manifest if row.status == "used")
     rejected = sum(row.status == "rejected" for row in builder.manifest)
     counts = builder.counts
     assert counts is not None
-    print(f"{folder}: {used['train']} train and {used['test']} test clips")
-    print(f"features: {counts.extracted} files extracted, {counts.cached} found in the cache")
-    print(f"{manifest}: every file, {rejected} of them rejected with the reason")
+    return (
+        f"{settings.folder}: {used['train']} train and {used['test']} test clips\n"
+        f"features: {counts.extracted} files extracted, {counts.cached} found in the cache\n"
+        f"{settings.manifest}: all files, {rejected} of them rejected with the reason"
+    )
+
+
+class Vegas(tfds.core.GeneratorBasedBuilder):
+    """TFDS builder: clips of a folder of videos, with features, for v2s_jax."""
+
+    VERSION = tfds.core.Version(VERSION)
+
+    def __init__(self, settings: FolderSettings, **kwargs: Any) -> None:
+        self._settings = settings
+        self._job = ExtractionJob(
+            extractor=resolve_spec(settings.extractor),
+            length=settings.length,
+            cache=FeatureCache(settings.cache_folder),
+        )
+        self.name = settings.name
+        self.beam_args = beam_arguments(settings)
+        self.counts: Counts | None = None
+        self.manifest: list[Row] = []
+        """Every file, including those that cannot be a clip."""
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"Clips of {self._settings.source}, with features, for v2s_jax.",
+            features=record_features(*feature_dims(self._job.extractor.name)),
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        """Extract features, decide on every file, and give each split its clips."""
+        settings = self._settings
+        sources, ignored = find_sources(settings.source, settings.outputs)
+        splits = split_clips(sources, settings.rule)
+        with self._rows_folder() as folder:
+            rows, self.counts = extract(sources, self._job, self.beam_args, folder)
+        rows = assign_splits(sources, splits, rows)
+        self.manifest = [*rows, *map(_ignored_row, ignored)]
+        used = [row for row in rows if row.status == "used"]
+        empty = [split for split in SPLITS if all(row.split != split for row in used)]
+        if empty:
+            write_manifest(settings.failed_manifest, self.manifest)
+            raise InputError(
+                f"{settings.source}: no clip for split {empty[0]}: {len(used)} of {len(rows)} "
+                "files can be used: add files, or change --test-clips or --split-seed; "
+                f"{settings.failed_manifest} gives the reason for each file"
+            )
+        self.info.metadata.update(_metadata(settings, self._job, used))
+        return {
+            split: self._generate_examples([row for row in used if row.split == split])
+            for split in SPLITS
+        }
+
+    @contextmanager
+    def _rows_folder(self) -> Iterator[epath.Path]:
+        """Yield a temporary folder that all workers can write."""
+        if is_local(self.beam_args):
+            with tempfile.TemporaryDirectory() as folder:
+                yield epath.Path(folder)
+            return
+        shared = epath.Path(self.data_dir) / f".rows-{uuid.uuid4().hex}"  # unique to this run
+        try:
+            yield shared
+        finally:
+            if shared.exists():
+                shared.rmtree()
+
+    def _generate_examples(
+        self, rows: list[Row]
+    ) -> Iterator[tuple[str, dict[str, Any]]] | beam.PTransform:
+        """Yield the clips one by one locally, or let the workers of a cluster make them."""
+        cache, length = self._job.cache, self._job.length
+        if is_local(self.beam_args):
+            return (_example(row, cache, length) for row in rows)
+        return beam.Create(rows) | beam.Map(_example, cache, length)
+
+
+def _ignored_row(entry: Ignored) -> Row:
+    return Row(source=entry.name, status="rejected", reason=entry.reason)
+
+
+def _example(row: Row, cache: FeatureCache, length: ClipLength) -> tuple[str, dict[str, Any]]:
+    assert row.features is not None and row.clip_id is not None and row.category is not None
+    decoded = cache.read(row.features)
+    if decoded is None:
+        raise InputError(
+            f"{cache.path(row.features)}: missing or corrupt: rerun the same command to resume"
+        )
+    return row.clip_id, loop_to_length(decoded, row.clip_id, row.category, length)._asdict()
+
+
+def _metadata(settings: FolderSettings, job: ExtractionJob, used: list[Row]) -> Metadata:
+    clock = job.length.clock
+    appearance_dim, motion_dim = feature_dims(job.extractor.name)
+    return Metadata(
+        format_version=FORMAT_VERSION,
+        extractor=job.extractor.name,
+        extraction=vars(job.extractor.extraction).copy(),
+        appearance_dim=appearance_dim,
+        motion_dim=motion_dim,
+        sample_rate_hz=clock.sample_rate_hz,
+        samples_per_video_frame=clock.samples_per_video_frame,
+        samples_max=job.length.samples,
+        categories=sorted({row.category for row in used if row.category}),
+        made_by={
+            "data_set": settings.name,  # the key is part of the format
+            "test_clips": settings.rule.test_clips,
+            "split_seed": settings.rule.seed,
+            "min_sec": job.length.min_sec,
+            "v2s_jax": __version__,
+        },
+    )

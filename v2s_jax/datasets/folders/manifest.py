@@ -1,4 +1,4 @@
-"""The manifest: what became of every file of a folder, one JSON object a line."""
+"""The manifest: what happened to every file of a folder, one JSON object per line."""
 
 import dataclasses
 import json
@@ -30,19 +30,19 @@ class Row:
     split: str | None = None
     clip_id: str | None = None
     sha256: str | None = None
-    """Of the file's bytes."""
+    """Hash of the file."""
     youtube_id: str | None = None
     source_sec: float | None = None
-    """How long its pictures last."""
+    """Duration of its video stream."""
     video_frames: int | None = None
     """Video frames of one pass, before looping."""
     samples: int | None = None
-    """Samples of one pass."""
+    """Audio samples of one pass."""
     clip_video_frames: int | None = None
     """Video frames of the clip, after looping."""
     clip_samples: int | None = None
     corrections: tuple[str, ...] = ()
-    """What was mended, cut or looped."""
+    """What was repaired, cut or looped."""
     features: str | None = None
     """Key of its pass in the feature cache."""
 
@@ -52,11 +52,11 @@ class Row:
 
     @classmethod
     def from_json(cls, line: str) -> "Row":
-        """Return the row of a line."""
+        """Parse a line."""
         fields = json.loads(line)
         row = {**fields, "corrections": tuple(fields["corrections"])}
         if not isinstance(seconds := row.get("source_sec"), int | float | None):
-            raise TypeError(f"source_sec {seconds!r} is no number")
+            raise TypeError(f"source_sec {seconds!r} is not a number")
         return cls(**row)
 
 
@@ -67,22 +67,17 @@ def write_manifest(path: epath.Path, rows: Iterable[Row]) -> None:
 
 
 def read_manifest(path: epath.Path) -> Iterator[Row]:
-    """Yield the rows.
-
-    Raises InputError when the file is missing or not a manifest.
-    """
+    """Yield the rows; raise InputError if the file is missing or invalid."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(
-            f"{path}: cannot be read ({reason}): give the folder of a data set that "
-            f"`v2s prepare folder` made"
+            f"{path}: cannot be read ({reason}): give the folder of a dataset that "
+            f"`v2s prepare folder` built"
         ) from error
     for number, line in enumerate(lines, 1):
         try:
             yield Row.from_json(line)
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{path}: line {number} is not a row of a manifest: {error}"
-            ) from error
+            raise InputError(f"{path}: line {number} is not a manifest row: {error}") from error

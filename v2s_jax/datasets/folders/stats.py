@@ -1,4 +1,4 @@
-"""`v2s prepare stats`: how many clips of which length, as the paper's Figure 2 has it."""
+"""Clips per category and length, as in the paper's Figure 2 (`v2s prepare stats`)."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import tyro
 from etils import epath
 
 from v2s_jax.datasets.folders.manifest import MANIFEST, Row, read_manifest
@@ -16,29 +15,29 @@ from v2s_jax.errors import InputError
 from v2s_jax.io import atomic_write
 
 LENGTH_EDGES_SEC = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
-"""From 2 s on those of the paper's Figure 2; the last bin has all from 8 s up."""
+"""Bins of the paper's Figure 2, and one below 2 s; the last one has no upper end."""
 
 LENGTH_NAMES = ("under 2 s", "2 to 4 s", "4 to 6 s", "6 to 8 s", "8 s and more")
-PICTURE_WIDTH_IN = 10.0
+FIGURE_WIDTH_IN = 10.0
 LINE_HEIGHT_IN = 0.32
 MARGIN_IN = 1.6
 
 
 @dataclass(frozen=True)
 class CategoryLengths:
-    """One line of the table."""
+    """One row of the table."""
 
     category: str
     clips: int
     mean_sec: float
     sd_sec: float
-    """Standard deviation of the lengths themselves (divided by n)."""
+    """Population standard deviation."""
     hours: float
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """The clips of a data set by category and length of the file's pictures."""
+    """The clips of a dataset by category and by duration of their video stream."""
 
     categories: tuple[CategoryLengths, ...]
     total: CategoryLengths
@@ -46,38 +45,32 @@ class Lengths:
     """Share of clips in each bin of `LENGTH_NAMES`."""
 
 
-@dataclass(frozen=True)
-class StatsArgs:
-    """Tell how many clips of which length a data set holds, as table and picture."""
+def write_stats(data: str, out: Path | None = None) -> None:
+    """Print clip lengths of the dataset at `data`, and write lengths.json and lengths.png to `out`.
 
-    data: tyro.conf.Positional[str]
-    """Folder of a data set that `folder` made: OUT/NAME, or one that holds a manifest.jsonl."""
-    out: Path | None = None
-    """Folder that gets lengths.json and lengths.png; the data set's own unless given."""
-
-    def run(self) -> None:
-        """Print the table, write it and the picture."""
-        if is_remote(self.data) and self.out is None:
-            raise InputError(f"{self.data}: is no folder here: give --out, for table and picture")
-        rows = list(read_manifest(epath.Path(self.data) / MANIFEST))
-        lengths = measure_lengths(rows, self.data)
-        print("\n".join(table(lengths)))
-        out = self.out or Path(self.data)
-        with atomic_write(out / "lengths.json") as temporary:
-            temporary.write_text(json.dumps(_as_json(lengths), indent=2) + "\n")
-        with atomic_write(out / "lengths.png") as temporary:
-            draw(lengths, temporary)
-        print(f"{out / 'lengths.png'}: the same as a picture")
+    `out` is the dataset's own folder by default.
+    """
+    if is_remote(data) and out is None:
+        raise InputError(f"{data}: is not a local folder: give --out for the results")
+    rows = list(read_manifest(epath.Path(data) / MANIFEST))
+    lengths = measure_lengths(rows, data)
+    print("\n".join(table(lengths)))
+    out = out or Path(data)
+    with atomic_write(out / "lengths.json") as temporary:
+        temporary.write_text(json.dumps(_as_json(lengths), indent=2) + "\n")
+    with atomic_write(out / "lengths.png") as temporary:
+        draw(lengths, temporary)
+    print(f"{out / 'lengths.png'}: the table as a figure")
 
 
 def measure_lengths(rows: Sequence[Row], where: str) -> Lengths:
-    """Return the lengths of the clips that are used: of their files' pictures, uncut, not looped.
+    """Return the lengths of the used files, before they are cut or looped.
 
-    Raises InputError when no clip is used.
+    Raises InputError if no file is used.
     """
     used = [(row.category or "", row.source_sec or 0.0) for row in rows if row.status == "used"]
     if not used:
-        raise InputError(f"{where}: its manifest has no file that is used: nothing to count")
+        raise InputError(f"{where}: its manifest has no used file: nothing to count")
     seconds = np.array([sec for _, sec in used])
     names = np.array([category for category, _ in used])
     edges = np.array(LENGTH_EDGES_SEC[1:-1])
@@ -100,7 +93,7 @@ def _line(category: str, seconds: np.ndarray) -> CategoryLengths:
 
 
 def table(lengths: Lengths) -> list[str]:
-    """Return the lines of the table."""
+    """Format the table as lines."""
     width = max(len(line.category) for line in (*lengths.categories, lengths.total))
     lines = [f"{'category':{max(width, 8)}}   clips   length, mean and sd   hours"]
     for line in (*lengths.categories, lengths.total):
@@ -123,11 +116,11 @@ def _as_json(lengths: Lengths) -> dict[str, object]:
 
 
 def draw(lengths: Lengths, path: Path) -> None:
-    """Draw clips per category, with mean length and deviation, beside the histogram of lengths."""
+    """Draw clips per category with mean and deviation, and the histogram of lengths."""
     lines = lengths.categories[::-1]
     height_in = MARGIN_IN + LINE_HEIGHT_IN * max(len(lines), len(LENGTH_NAMES))
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(PICTURE_WIDTH_IN, height_in), layout="constrained", width_ratios=(3, 2)
+        1, 2, figsize=(FIGURE_WIDTH_IN, height_in), layout="constrained", width_ratios=(3, 2)
     )
     bars = left.barh(range(len(lines)), [line.clips for line in lines])
     left.set_yticks(range(len(lines)), [line.category for line in lines], parse_math=False)

@@ -1,4 +1,4 @@
-"""A synthetic clip's two files, and the record that is read from them."""
+"""The files of a synthetic clip (video and label), and the record read back from them."""
 
 import dataclasses
 import functools
@@ -12,13 +12,12 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from tools.codes import PLAIN
 from v2s_jax import media
 from v2s_jax.config import Clock
 from v2s_jax.datasets import ClipRecord, waveform_to_int16
 from v2s_jax.datasets.synthetic.encoding import write_video
-from v2s_jax.datasets.synthetic.floor import floor_bits
-from v2s_jax.datasets.synthetic.recipe import ClipSpec
+from v2s_jax.datasets.synthetic.floor import DEFAULT_ALPHABET, floor_bits
+from v2s_jax.datasets.synthetic.spec import ClipSpec
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
 from v2s_jax.io import atomic_write
@@ -28,30 +27,29 @@ from v2s_jax.types import Features
 
 @dataclass(frozen=True)
 class ClipTask:
-    """A synthetic clip to make, unless its file is there, and to turn into a record."""
+    """A clip to render, unless its files exist, and to convert to a record."""
 
-    recipe: ClipSpec
+    clip: ClipSpec
     folder: Path
-    """Where the clip's two files lie."""
+    """Folder of the clip's files."""
     overwrite: bool
-    """Whether a file made by another recipe is made again."""
+    """Replace files that have another spec."""
     extractor: ExtractorSpec
-    """What makes its features."""
 
     @property
     def video(self) -> Path:
-        """The clip itself: H.264 and its sound."""
-        recipe = self.recipe
-        name = f"{recipe.category}-{recipe.split}-{recipe.index:05d}"
-        return self.folder / f"{name}{CLIP_SUFFIX[recipe.sound_codec]}"
+        """The clip: H.264 and audio."""
+        clip = self.clip
+        name = f"{clip.category}-{clip.split}-{clip.index:05d}"
+        return self.folder / f"{name}{CLIP_SUFFIX[clip.audio_codec]}"
 
     @property
     def label(self) -> Path:
-        """The clip's category, events and recipe; written last, so it marks a finished clip."""
+        """Category, events and spec of the clip. Written last, so it marks a finished clip."""
         return self.video.with_suffix(".json")
 
 
-class Prepared(NamedTuple):
+class PreparedClip(NamedTuple):
     """A clip's record, and its floor."""
 
     record: ClipRecord
@@ -59,49 +57,48 @@ class Prepared(NamedTuple):
     """None for AAC, which changes the levels."""
 
 
-def prepare_clip(task: ClipTask) -> Prepared:
-    """Make the clip's file unless it is there, then read it back as a record.
+def prepare_clip(task: ClipTask) -> PreparedClip:
+    """Render the clip's file unless it exists, then read it back as a record.
 
-    Raises InputError for a file that another recipe made, and for one that does not hold the
-    clip's whole length.
+    Raises InputError if the file has another spec or another length.
     """
-    label = _finished(task) or _write_clip(task)
-    recipe = task.recipe
-    record = read_clip(task.video, recipe.category, recipe.clock, opened(task.extractor))
-    wanted = recipe.video_frames * recipe.clock.samples_per_video_frame
-    if record.waveform.size != wanted:
+    label = _read_label(task) or _write_clip(task)
+    clip = task.clip
+    record = read_clip(task.video, clip.category, clip.clock, open_extractor_once(task.extractor))
+    samples = clip.video_frames * clip.clock.samples_per_video_frame
+    if record.waveform.size != samples:
         raise InputError(
-            f"{task.video}: {record.waveform.size} samples instead of {wanted}: delete it and run "
-            "again"
+            f"{task.video}: {record.waveform.size} samples instead of {samples}: delete it and "
+            "rerun the command"
         )
-    return Prepared(record, label["floor_bits"])
+    return PreparedClip(record, label["floor_bits"])
 
 
-def check_finished(tasks: Iterable[ClipTask]) -> None:
-    """Raise InputError for the first clip that is there and must not be taken or made again."""
+def check_existing(tasks: Iterable[ClipTask]) -> None:
+    """Raise InputError for the first existing clip that can neither be used nor replaced."""
     for task in tasks:
-        _finished(task)
+        _read_label(task)
 
 
-opened = functools.lru_cache(maxsize=1)(open_extractor)
-"""Open once in each process."""
+open_extractor_once = functools.lru_cache(maxsize=1)(open_extractor)
+"""Open an extractor, once per process."""
 
 
 def read_clip(video_file: Path, category: str, clock: Clock, extractor: Extractor) -> ClipRecord:
-    """Decode a video with sound into its record, named after the file.
+    """Decode a video with audio to a record, named after the file.
 
-    Raises InputError for a file that cannot be read in full.
+    Raises InputError if the file cannot be read completely.
     """
     video = media.probe(video_file)
     if video.warnings:
-        raise InputError(f"{video.warnings[0]}: replace or delete it and run again")
+        raise InputError(f"{video.warnings[0]}: replace or delete it and rerun the command")
     frames = media.read_video_frames(
-        video, clock, extractor.picture_height_px, extractor.picture_width_px
+        video, clock, extractor.frame_height_px, extractor.frame_width_px
     )
-    return as_record(video_file.stem, category, frames, media.read_audio(video, clock), extractor)
+    return to_record(video_file.stem, category, frames, media.read_audio(video, clock), extractor)
 
 
-def as_record(
+def to_record(
     clip_id: str,
     category: str,
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
@@ -110,9 +107,9 @@ def as_record(
     *,
     motion: bool = True,
 ) -> ClipRecord:
-    """Return a clip's record from its pictures, in the extractor's size, and its sound.
+    """Return a clip's record from its video frames, in the extractor's size, and its audio.
 
-    Without motion, which takes most of the time, that of the record has no columns.
+    Without motion, which takes most of the time, the record's motion has no columns.
     """
     if motion:
         features = extractor.extract(frames)
@@ -128,36 +125,33 @@ def as_record(
     )
 
 
-def _finished(task: ClipTask) -> dict[str, Any] | None:
-    """Return the label of a clip whose files are there and from this recipe.
-
-    The label, one for all codecs of the sound, is what tells of the recipe.
-    """
+def _read_label(task: ClipTask) -> dict[str, Any] | None:
+    """Return the label of an existing clip with this spec; None if the clip must be rendered."""
     if not task.label.exists():
         return None
     try:
         label: dict[str, Any] = json.loads(task.label.read_text())
-        made: dict[str, Any] = label["recipe"]
+        existing: dict[str, Any] = label["recipe"]
         label["floor_bits"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{task.label}: not a clip's label: delete it and run again") from error
-    wanted = dataclasses.asdict(task.recipe)
-    differing = [f"{name} {made.get(name)}" for name in wanted if made.get(name) != wanted[name]]
-    if differing and not task.overwrite:
+        raise InputError(f"{task.label}: invalid: delete it and rerun the command") from error
+    spec = dataclasses.asdict(task.clip)
+    diff = [f"{name} {existing.get(name)}" for name in spec if existing.get(name) != spec[name]]
+    if diff and not task.overwrite:
         raise InputError(
-            f"{task.label}: made with {', '.join(differing)}: use --overwrite to make it again, "
-            "or another --out"
+            f"{task.label}: has {', '.join(diff)}: use --overwrite to replace it, or another --out"
         )
-    return None if differing or not task.video.exists() else label
+    return None if diff or not task.video.exists() else label
 
 
 def _write_clip(task: ClipTask) -> dict[str, Any]:
-    recipe = task.recipe
+    spec = task.clip
     task.label.unlink(missing_ok=True)
-    for suffix in set(CLIP_SUFFIX.values()):  # of a clip made before with another codec, too
+    for suffix in set(CLIP_SUFFIX.values()):  # also a clip with another codec
         task.video.with_suffix(suffix).unlink(missing_ok=True)
-    clip = recipe.make()
-    write_video(task.video, clip, recipe.clock, recipe.probe, recipe.sound_codec)
+    clip = spec.render()
+    write_video(task.video, clip, spec.clock, spec.probe, spec.audio_codec)
+    lossy = spec.audio_codec == "aac"
     label = {
         "clip_id": clip.clip_id,
         "category": clip.category,
@@ -167,9 +161,9 @@ def _write_clip(task: ClipTask) -> dict[str, Any]:
             name: value if isinstance(value, float) else list(value)
             for name, value in clip.state.items()
         },
-        "floor_bits": None if recipe.sound_codec == "aac" else floor_bits(clip.track, *PLAIN),
-        "floor_levels": PLAIN._asdict(),
-        "recipe": dataclasses.asdict(recipe),
+        "floor_bits": None if lossy else floor_bits(clip.track, *DEFAULT_ALPHABET),
+        "floor_levels": DEFAULT_ALPHABET._asdict(),
+        "recipe": dataclasses.asdict(spec),
     }
     with atomic_write(task.label) as temporary:
         temporary.write_text(json.dumps(label, indent=2) + "\n")
@@ -177,25 +171,25 @@ def _write_clip(task: ClipTask) -> dict[str, Any]:
 
 
 def write_flow(task: ClipTask) -> Path:
-    """Write the clip's exact flow beside its video, float32 [video_frames height width 2].
+    """Write the exact optical flow next to the video, float32 [video_frames height width 2].
 
-    One that is there stays if it was made by the same recipe, which the file holds too.
+    An existing file with the same spec, which is stored in it, is kept.
     """
     path = task.video.with_suffix(".flow.npz")
-    recipe = dataclasses.asdict(task.recipe)
-    if _recipe_of_flow(path) != recipe:
-        flow = task.recipe.make(with_flow=True).flow
+    spec = dataclasses.asdict(task.clip)
+    if _read_flow_spec(path) != spec:
+        flow = task.clip.render(with_flow=True).flow
         assert flow is not None
         with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, flow=flow, recipe=json.dumps(recipe))
+            np.savez_compressed(file, flow=flow, recipe=json.dumps(spec))
     return path
 
 
-def _recipe_of_flow(path: Path) -> dict[str, Any] | None:
-    """Return what a flow was made by; None for a file that is not there or does not say it."""
+def _read_flow_spec(path: Path) -> dict[str, Any] | None:
+    """Return the clip spec stored in a flow file; None if the file is missing or invalid."""
     try:
-        with np.load(path) as kept:
-            recipe: dict[str, Any] = json.loads(str(kept["recipe"]))
+        with np.load(path) as arrays:
+            spec: dict[str, Any] = json.loads(str(arrays["recipe"]))
     except (OSError, EOFError, ValueError, KeyError, BadZipFile):
         return None
-    return recipe
+    return spec

@@ -1,22 +1,22 @@
-"""The generator: names and numbers in, one clip out, the same whenever it is made."""
+"""Render one synthetic clip; a pure function of its names and numbers."""
 
-import difflib
 import functools
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float32, Float64, UInt8
 
 from v2s_jax.config import Clock
-from v2s_jax.datasets.synthetic.clip import SyntheticClip
 from v2s_jax.datasets.synthetic.probes import (
-    MOVE_ALIKE,
     PROBES,
+    SHARED_MOTION_PROBES,
     Probe,
-    changed,
+    apply_probe,
     check_length,
-    is_heard,
-    roots,
+    clip_streams,
+    is_audible,
 )
-from v2s_jax.datasets.synthetic.scene import SceneContext
+from v2s_jax.datasets.synthetic.scene import SceneContext, State
 from v2s_jax.datasets.synthetic.scenes import (
     baby_crying,
     chainsaw,
@@ -29,33 +29,60 @@ from v2s_jax.datasets.synthetic.scenes import (
     snoring,
     water_flowing,
 )
-from v2s_jax.datasets.synthetic.sound import finished
-from v2s_jax.errors import InputError
+from v2s_jax.datasets.synthetic.sound import Track, add_background
+from v2s_jax.errors import InputError, unknown_name_error
+
+GENERATOR_VERSION = 1
+"""Stored with each clip. Raise it when the same arguments give other bytes, which is when the
+golden hashes of tests/datasets/synthetic/test_golden_clips.py change."""
 
 _SCENES = {
-    "baby_crying": baby_crying.make,
-    "chainsaw": chainsaw.make,
-    "dog": dog.make,
-    "drum": drum.make,
-    "fireworks": fireworks.make,
-    "helicopter": helicopter.make,
-    "printer": printer.make,
-    "rail_transport": rail_transport.make,
-    "snoring": snoring.make,
-    "water_flowing": water_flowing.make,
+    "baby_crying": baby_crying.render_scene,
+    "chainsaw": chainsaw.render_scene,
+    "dog": dog.render_scene,
+    "drum": drum.render_scene,
+    "fireworks": fireworks.render_scene,
+    "helicopter": helicopter.render_scene,
+    "printer": printer.render_scene,
+    "rail_transport": rail_transport.render_scene,
+    "snoring": snoring.render_scene,
+    "water_flowing": water_flowing.render_scene,
 }
 
 CATEGORIES: tuple[str, ...] = tuple(_SCENES)
-"""Categories that can be made, under their VEGAS folder names."""
+"""Categories, by their VEGAS folder names."""
 
 EXTRAPOLATION = "extrapolation"
-"""The split whose leading sizes lie just outside the range of all other clips."""
+"""The split whose leading sizes are just outside the range of all other clips."""
 
 SPLITS = ("train", "test", EXTRAPOLATION)
-"""The split enters the key of every draw, so no two splits share a stream."""
+"""The split is part of the key of every random stream, so splits share no stream."""
 
-TAKES = 50
-"""Ways to move that are tried, for clips that all move alike, until one makes a sound."""
+MAX_ATTEMPTS = 50
+"""Motions that are tried for clips that all move alike, until one makes enough sound."""
+
+
+@dataclass(frozen=True)
+class SyntheticClip:
+    """One rendered clip."""
+
+    clip_id: str
+    """Category, split and index, such as `drum-train-00012`."""
+    category: str
+    """VEGAS folder name of the category."""
+    frames: UInt8[np.ndarray, "video_frames height width 3"]
+    """RGB; frame i shows the state at `clock.video_frame_time_sec(i)`."""
+    waveform: Float32[np.ndarray, " samples"]
+    """Amplitudes in [-1, 1), multiples of 1/32768; `samples_per_video_frame` for each frame."""
+    events_sec: Float64[np.ndarray, " events"]
+    """Rising onset times from the start of the clip; empty for sounds without onsets."""
+    state: State
+    """The visible quantities."""
+    track: Track
+    """The sound before background noise and rounding, with what an oracle knows of it."""
+    flow: Float32[np.ndarray, "video_frames height width 2"] | None
+    """Exact displacement (right, down) in px from frame i - 1 to frame i, indexed by the pixel in
+    frame i - 1; zero for i = 0. None unless requested."""
 
 
 def make_clip(
@@ -68,33 +95,52 @@ def make_clip(
     probe: Probe = "none",
     with_flow: bool = False,
 ) -> SyntheticClip:
-    """Make one clip; a pure function of its arguments.
+    """Render one clip.
 
-    Raises InputError for an unknown category, split or probe, for a negative index or no
-    pictures, and for too few of them for the probe to mean anything.
+    Args:
+        category: one of CATEGORIES.
+        split: one of SPLITS.
+        index: number of the clip in its category and split, from 0.
+        seed: seed of the dataset.
+        clock: sample rate and video frame rate.
+        video_frames: length of the clip.
+        probe: what determines the sound, or disturbs the video.
+        with_flow: also compute the exact optical flow.
+
+    Returns:
+        The clip; equal arguments give equal bytes.
+
+    Raises:
+        InputError: for an unknown name, a negative index, or a clip too short for the probe.
     """
-    _check_known("category", category, CATEGORIES)
-    _check_known("split", split, SPLITS)
-    _check_known("probe", probe, PROBES)
+    for kind, name, known in (
+        ("category", category, CATEGORIES),
+        ("split", split, SPLITS),
+        ("probe", probe, PROBES),
+    ):
+        if name not in known:
+            raise unknown_name_error(kind, name, known)
     if index < 0 or video_frames < 1:
         raise InputError(
-            f"clip {index} of {video_frames} video frames: give an index from 0 on and at least "
-            "1 video frame"
+            f"clip {index} of {video_frames} video frames: give an index of at least 0 and at "
+            "least 1 video frame"
         )
     check_length(probe, video_frames, clock)
-    beyond = split == EXTRAPOLATION
-    take = 0
-    if probe in MOVE_ALIKE:
-        take = _sounding_take(probe, seed, category, beyond, clock, video_frames)
-    look, motion, noise, at_rest = roots(probe, seed, category, split, index, beyond, take)
-    setting = SceneContext(look, motion, noise, clock, video_frames, at_rest, with_flow)
-    scene = _SCENES[category](setting)
-    scene = changed(probe, scene, noise.stream(probe), clock)
+    extrapolate = split == EXTRAPOLATION
+    attempt = 0
+    if probe in SHARED_MOTION_PROBES:
+        attempt = _audible_attempt(probe, seed, category, extrapolate, clock, video_frames)
+    look, motion, noise, at_rest = clip_streams(
+        probe, seed, category, split, index, extrapolate, attempt
+    )
+    context = SceneContext(look, motion, noise, clock, video_frames, at_rest, with_flow)
+    scene = _SCENES[category](context)
+    scene = apply_probe(probe, scene, noise.stream(probe), clock)
     return SyntheticClip(
         clip_id=f"{category}-{split}-{index:05d}",
         category=category,
         frames=scene.painting.frames,
-        waveform=finished(scene.track.sound, noise.stream("background")),
+        waveform=add_background(scene.track.sound, noise.stream("background")),
         events_sec=np.asarray(scene.events_sec, np.float64),
         state=scene.state,
         track=scene.track,
@@ -103,24 +149,16 @@ def make_clip(
 
 
 @functools.cache
-def _sounding_take(
-    probe: Probe, seed: int, category: str, beyond: bool, clock: Clock, video_frames: int
+def _audible_attempt(
+    probe: Probe, seed: int, category: str, extrapolate: bool, clock: Clock, video_frames: int
 ) -> int:
-    """Return the first take of what a probe's clips all do that makes enough of a sound."""
-    for take in range(TAKES):
-        look, motion, _, _ = roots(probe, seed, category, "", 0, beyond, take)
+    """Return the first attempt at a shared motion that makes enough sound."""
+    for attempt in range(MAX_ATTEMPTS):
+        look, motion, _, _ = clip_streams(probe, seed, category, "", 0, extrapolate, attempt)
         scene = _SCENES[category](SceneContext(look, motion, motion, clock, video_frames))
-        if is_heard(probe, scene):
-            return take
+        if is_audible(probe, scene):
+            return attempt
     raise InputError(
-        f"probe {probe} of {category}, {video_frames} video frames: none of {TAKES} takes makes a "
-        "sound in so short a time: give more video frames"
+        f"probe {probe} of {category}, {video_frames} video frames: no sound in {MAX_ATTEMPTS} "
+        "attempts: use more video frames"
     )
-
-
-def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"{kind} {name!r} is unknown: did you mean {nearest!r}? Known: {', '.join(known)}"
-        )

@@ -1,13 +1,12 @@
-"""The direct way: generator -> features -> records in memory, without files and TensorFlow.
+"""Synthetic clips rendered in memory, without files and TensorFlow.
 
-    with open_direct("small", config, workers=None, keep_mb=2_048) as open_split:
+    with open_in_memory("small", config, workers=None, keep_mb=2_048) as open_split:
         clips = open_split("train")
 
-`train.py --data synthetic:small` reads its batches from this. Clip n of a split is the n-th of
-`Order.recipes`, the clip that `v2s prepare synthetic` writes n-th; its record is the one made of
-that file, but for the video codec's loss. Worker processes make clips when they are asked for: the
-batch that is trained on next, and the one after it. What was made first stays in memory, as far as
-`keep_mb` reaches, and is not made again in later epochs.
+`v2s train --data synthetic:small` reads its batches from this. Clip n of a split is the clip that
+`v2s prepare synthetic` writes as number n; the records differ only by the loss of the video codec.
+Worker processes render the clips of the next batches. The first clips stay in memory, up to
+`keep_mb`, and are not rendered again in later epochs.
 """
 
 import hashlib
@@ -21,199 +20,205 @@ from dataclasses import dataclass, replace
 
 from v2s_jax.config import Clock, Config, ExtractorConfig
 from v2s_jax.datasets import ClipRecord, Metadata
-from v2s_jax.datasets.dataset import IN_MEMORY as KIND
-from v2s_jax.datasets.locking import CORES
-from v2s_jax.datasets.synthetic.clip_files import as_record, opened
-from v2s_jax.datasets.synthetic.command import PIXELS, dataset_metadata
+from v2s_jax.datasets.dataset import IN_MEMORY
+from v2s_jax.datasets.synthetic.clip_files import open_extractor_once, to_record
+from v2s_jax.datasets.synthetic.generate_dataset import PIXELS, dataset_metadata
 from v2s_jax.datasets.synthetic.presets import PRESETS
-from v2s_jax.datasets.synthetic.probes import FILES_ALONE, PROBES
-from v2s_jax.datasets.synthetic.recipe import ClipSpec, DatasetSpec
+from v2s_jax.datasets.synthetic.probes import FILE_PROBES, PROBES
+from v2s_jax.datasets.synthetic.spec import ClipSpec, DatasetSpec
 from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.features.extractor import feature_dims
-from v2s_jax.worker_pool import open_pool, worker_killed_error
+from v2s_jax.processes import CPU_COUNT, open_pool, worker_killed_error
 
 BYTES_PER_MB = 10**6
 BYTES_PER_VALUE = 2
-"""Of int16 samples and of float16 features."""
+"""Of int16 samples and float16 features."""
 
-FORM = f"{KIND}PRESET[,seed=N][,probe=NAME]"
+SYNTAX = f"{IN_MEMORY}PRESET[,seed=N][,probe=NAME]"
 
 
 @dataclass(frozen=True)
 class InMemoryClips:
-    """One split of an order, as `v2s_jax.datasets.Clips` wants it."""
+    """One split of a dataset, as a `v2s_jax.datasets.ClipSource`."""
 
-    order: DatasetSpec
+    spec: DatasetSpec
     location: str
     split: str
     metadata: Metadata
-    recipes: tuple[ClipSpec, ...]
-    makers: "ClipWorkers"
+    clips: tuple[ClipSpec, ...]
+    workers: "ClipWorkers"
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Names of the categories, sorted."""
+        """Sorted category names."""
         return tuple(self.metadata["categories"])
 
     @property
     def clock(self) -> Clock:
-        """The clock that the clips are made with."""
-        return self.order.clock
+        """The clock of the clips."""
+        return self.spec.clock
 
     @property
     def extraction(self) -> ExtractorConfig:
-        """How the features are made."""
+        """Settings of the feature extractor."""
         return PIXELS.extraction
 
     @property
     def fingerprint(self) -> str:
-        """What tells this data from other data: everything that its clips depend on, digested."""
-        digest = hashlib.sha256(repr(self.recipes).encode()).hexdigest()[:8]
-        return f"{self.order.name} in memory, split {self.split}, {len(self)} clips, {digest}"
+        """One line that identifies the data: a digest of everything that the clips depend on."""
+        digest = hashlib.sha256(repr(self.clips).encode()).hexdigest()[:8]
+        return f"{self.spec.name} in memory, split {self.split}, {len(self)} clips, {digest}"
 
     def of_category(self, category: str) -> "InMemoryClips":
-        """Return the clips of one category alone; raise InputError when there is none."""
+        """Return only the clips of one category; raise InputError if it is unknown."""
         if category not in self.categories:
             raise unknown_name_error("category", category, self.categories, f"{self.location} has")
-        chosen = tuple(recipe for recipe in self.recipes if recipe.category == category)
-        return replace(self, recipes=chosen)
+        return replace(self, clips=tuple(clip for clip in self.clips if clip.category == category))
+
+    def take(self, clips: Sequence[int]) -> "InMemoryClips":
+        """Return only these clips, in this order."""
+        return replace(self, clips=tuple(self.clips[clip] for clip in clips))
+
+    def clip_categories(self, clips: Sequence[int]) -> Iterator[str]:
+        """Yield the category of each of these clips."""
+        return (self.clips[clip].category for clip in clips)
 
     def __len__(self) -> int:
-        return len(self.recipes)
+        return len(self.clips)
 
     def read(self, clips: Sequence[int]) -> Iterator[ClipRecord]:
-        """Yield clips by number, in this order, made by all workers at once.
+        """Yield clips by number, in this order, rendered by all workers in parallel.
 
-        Raises InputError when the system kills a worker.
+        Raises InputError if the system kills a worker.
         """
-        return self.makers.records([self.recipes[clip] for clip in clips])
+        return self.workers.records([self.clips[clip] for clip in clips])
 
 
 class ClipWorkers:
-    """Processes that make clips, and what they made."""
+    """Processes that render clips, and a cache of the first clips."""
 
     def __init__(self, workers: int, keep_mb: int, motion: bool) -> None:
         self._workers = workers
         self._motion = motion
         self._pool = open_pool(workers)
-        self._kept: dict[ClipSpec, Future[ClipRecord]] = {}
+        self._cache: dict[ClipSpec, Future[ClipRecord]] = {}
         self._bytes_left = keep_mb * BYTES_PER_MB
-        self._lock = threading.Lock()  # batches are read by several threads
+        self._lock = threading.Lock()  # several threads read batches
 
-    def records(self, recipes: Sequence[ClipSpec]) -> Generator[ClipRecord, None, None]:
-        """Yield the clips in this order; all are under way before the first one is awaited."""
+    def records(self, clips: Sequence[ClipSpec]) -> Generator[ClipRecord, None, None]:
+        """Yield the clips in this order; all are submitted before the first one is awaited."""
         try:
-            awaited = deque([self._made(recipe) for recipe in recipes])
-            while awaited:
-                yield awaited.popleft().result()
+            pending = deque([self._submit(clip) for clip in clips])
+            while pending:
+                yield pending.popleft().result()
         except BrokenProcessPool as error:
             raise worker_killed_error(self._workers, "--run.workers") from error
 
     def close(self) -> None:
-        """End the processes, each after the clip that it is at."""
+        """End the processes after the clips that they are rendering."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _made(self, recipe: ClipSpec) -> Future[ClipRecord]:
-        """Return a clip that is kept or being made, or have it made."""
+    def _submit(self, clip: ClipSpec) -> Future[ClipRecord]:
+        """Return a clip from the cache, or start to render it."""
         with self._lock:
-            if recipe in self._kept:
-                return self._kept[recipe]
-            clip = self._pool.submit(make_record, recipe, self._motion)
-            size = record_bytes(recipe, self._motion)
+            if clip in self._cache:
+                return self._cache[clip]
+            future = self._pool.submit(render_record, clip, self._motion)
+            size = record_bytes(clip, self._motion)
             if size <= self._bytes_left:
-                self._kept[recipe] = clip
+                self._cache[clip] = future
                 self._bytes_left -= size
-            return clip
+            return future
 
 
-def make_record(recipe: ClipSpec, motion: bool) -> ClipRecord:
-    """Make a clip and its features: what the workers do."""
-    clip = recipe.make()
-    extractor = opened(PIXELS)
-    size = (extractor.picture_height_px, extractor.picture_width_px)
-    assert clip.frames.shape[1:3] == size  # else they must be scaled, as ffmpeg does with files
-    return as_record(
+def render_record(spec: ClipSpec, motion: bool) -> ClipRecord:
+    """Render a clip and extract its features, in a worker."""
+    clip = spec.render()
+    extractor = open_extractor_once(PIXELS)
+    size = (extractor.frame_height_px, extractor.frame_width_px)
+    assert clip.frames.shape[1:3] == size  # ffmpeg scales files; nothing would scale these
+    return to_record(
         clip.clip_id, clip.category, clip.frames, clip.waveform, extractor, motion=motion
     )
 
 
-def record_bytes(recipe: ClipSpec, motion: bool) -> int:
+def record_bytes(clip: ClipSpec, motion: bool) -> int:
     """Return the memory that a clip's record takes."""
     appearance_dim, motion_dim = feature_dims(PIXELS.name)
     width = appearance_dim + (motion_dim if motion else 0)
-    samples = recipe.clock.samples_per_video_frame
-    return BYTES_PER_VALUE * recipe.video_frames * (samples + width)
+    samples = clip.clock.samples_per_video_frame
+    return BYTES_PER_VALUE * clip.video_frames * (samples + width)
 
 
 @contextmanager
 def open_in_memory(
-    words: str, config: Config, workers: int | None, keep_mb: int
+    text: str, config: Config, workers: int | None, keep_mb: int
 ) -> Iterator[Callable[[str], InMemoryClips]]:
-    """Give what opens the splits of PRESET[,seed=N][,probe=NAME]; end the workers afterwards.
+    """Yield a function that opens the splits of PRESET[,seed=N][,probe=NAME].
 
-    The clips are on the config's clock. Motion is made for a model that reads it only: for others
-    it has no columns. Workers are one for each core unless their number is given.
+    The clips use the config's clock. Motion has no columns unless the model reads it. There is one
+    worker per core by default; they end with the block.
 
-    Raises InputError for words that are unknown, and for another extractor than pixels.
+    Raises InputError for unknown names, and for other extractors than pixels.
     """
-    where = f"{KIND}{words}"
+    location = f"{IN_MEMORY}{text}"
     if config.extractor != PIXELS.name:
         raise InputError(
-            f"--data {where}: makes {PIXELS.name} features alone, the config wants "
-            f"{config.extractor}: make files with `v2s prepare synthetic --extractor "
-            f"{config.extractor}` and give their folder"
+            f"--data {location}: has only {PIXELS.name} features, the config expects "
+            f"{config.extractor}: write files with `v2s prepare synthetic --extractor "
+            f"{config.extractor}` and use their folder"
         )
     motion = config.model.variant == "flow"
-    with open_order(read_order(words, config.clock), where, workers, keep_mb, motion) as open_split:
+    spec = parse_spec(text, config.clock)
+    with open_splits(spec, location, workers, keep_mb, motion) as open_split:
         yield open_split
 
 
 @contextmanager
-def open_order(
-    order: DatasetSpec, where: str, workers: int | None, keep_mb: int, motion: bool
+def open_splits(
+    spec: DatasetSpec, location: str, workers: int | None, keep_mb: int, motion: bool
 ) -> Iterator[Callable[[str], InMemoryClips]]:
-    """Give what opens the splits of an order; see `open_in_memory`."""
-    metadata = dataset_metadata(order, PIXELS)
+    """Yield a function that opens the splits of a dataset; see `open_in_memory`."""
+    metadata = dataset_metadata(spec, PIXELS)
     if not motion:
         metadata["motion_dim"] = 0
-    makers = ClipWorkers(workers or CORES, keep_mb, motion)
+    pool = ClipWorkers(workers or CPU_COUNT, keep_mb, motion)
 
     def open_split(split: str) -> InMemoryClips:
-        if split not in order.preset.splits:
-            there = ", ".join(order.preset.splits)
-            raise InputError(f"{where}: no split {split!r}: choose from {there}")
-        return InMemoryClips(order, where, split, metadata, tuple(order.recipes(split)), makers)
+        if split not in spec.preset.splits:
+            choices = ", ".join(spec.preset.splits)
+            raise InputError(f"{location}: no split {split!r}: choose from {choices}")
+        return InMemoryClips(spec, location, split, metadata, tuple(spec.clips(split)), pool)
 
     try:
         yield open_split
     finally:
-        makers.close()
+        pool.close()
 
 
-def read_order(words: str, clock: Clock) -> DatasetSpec:
-    """Return the order that PRESET[,seed=N][,probe=NAME] stands for.
+def parse_spec(text: str, clock: Clock) -> DatasetSpec:
+    """Parse PRESET[,seed=N][,probe=NAME].
 
-    Raises InputError, with the nearest name, for one that is unknown, for a negative seed, and for
-    a probe of files, whose clips in memory would be ordinary ones.
+    Raises InputError for unknown names, a negative seed, and probes that only change files.
     """
-    preset, *settings = words.split(",")
+    preset, *settings = text.split(",")
+    option = f"--data {IN_MEMORY}{text}:"
     if preset not in PRESETS:
-        raise unknown_name_error(f"--data {KIND}{words}: preset", preset, PRESETS)
-    order = DatasetSpec(PRESETS[preset], clock=clock)
+        raise unknown_name_error(f"{option} preset", preset, PRESETS)
+    spec = DatasetSpec(PRESETS[preset], clock=clock)
     for setting in settings:
         match setting.split("="):
             case ["seed", digits] if digits.removeprefix("-").isdecimal():
-                order = replace(order, seed=int(digits))
-            case ["probe", name] if name in FILES_ALONE:
+                spec = replace(spec, seed=int(digits))
+            case ["probe", name] if name in FILE_PROBES:
                 raise InputError(
-                    f"--data {KIND}{words}: {name} changes files alone: leave it out, or make "
-                    f"files with `v2s prepare synthetic --probe {name}` and give their "
-                    "folder"
+                    f"{option} {name} changes only files: remove it, or write files with "
+                    f"`v2s prepare synthetic --probe {name}` and use their folder"
                 )
             case ["probe", name] if name in PROBES:
-                order = replace(order, probe=name)
+                spec = replace(spec, probe=name)
             case ["probe", name]:
-                raise unknown_name_error(f"--data {KIND}{words}: probe", name, PROBES)
+                raise unknown_name_error(f"{option} probe", name, PROBES)
             case _:
-                raise InputError(f"--data {KIND}{words}: {setting!r} is not understood: use {FORM}")
-    return order
+                raise InputError(f"{option} cannot parse {setting!r}: use {SYNTAX}")
+    return spec

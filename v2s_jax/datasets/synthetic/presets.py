@@ -1,4 +1,4 @@
-"""Named sizes of the synthetic set, and the lengths of its clips."""
+"""Presets of the synthetic dataset: number and lengths of its clips."""
 
 import functools
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from scipy.optimize import brentq
 from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic.generator import CATEGORIES, EXTRAPOLATION, SPLITS
 from v2s_jax.datasets.synthetic.randomness import Rng
+from v2s_jax.errors import unknown_name_error
 
 
 class VegasCount(NamedTuple):
-    """What the paper says of one category."""
+    """The paper's figures for one category."""
 
     videos: int
     mean_sec: float
@@ -34,28 +35,27 @@ VEGAS = {
 """Videos and mean length of each category (Zhou et al. 2018, figure 2): 28,109 videos."""
 
 LENGTHS_SEC = (2, 4, 6, 8, 10)
-"""VEGAS's videos are made of 2-second segments."""
+"""VEGAS videos consist of 2-second segments."""
 LENGTH_SHARES = (0.188, 0.146, 0.110, 0.065, 0.491)
 """Shares over all categories. The first three are the paper's (figure 2); it gives 55.6 % for 8 and
-10 s together, parted here so that the mean is the paper's 7.05 s."""
+10 s together, divided here so that the mean is the paper's 7.05 s."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How many clips, how long, of what."""
+    """Number, length and categories of clips."""
 
     name: str
     """The preset's name."""
     train_clips: int | None
-    """Clips per category in `train`; None for the paper's counts, less the test clips."""
+    """Clips per category in `train`; None for the paper's counts minus the test clips."""
     test_clips: int
     """Clips per category in `test`."""
     video_frames: int | None
-    """Pictures per clip; 32 last 2.048 s under the default clock. None for the paper's lengths."""
+    """Video frames per clip; 32 last 2.048 s by default. None for the paper's lengths."""
     categories: tuple[str, ...]
-    """Categories in the set."""
     extrapolation_clips: int = 0
-    """Clips per category in `extrapolation`, which is not made without any."""
+    """Clips per category in `extrapolation`, which is omitted if 0."""
 
     def count(self, split: str, category: str) -> int:
         """Return how many clips of a category a split has."""
@@ -77,10 +77,7 @@ class Preset:
         )
 
     def clips(self, split: str) -> list[tuple[str, int]]:
-        """Return category and index of a split's clips, categories taking turns.
-
-        Readers in this order see a mixture.
-        """
+        """Return category and index of a split's clips, cycling through the categories."""
         counts = {category: self.count(split, category) for category in self.categories}
         return [
             (category, index)
@@ -92,7 +89,7 @@ class Preset:
     def clip_video_frames(
         self, clock: Clock, seed: int, category: str, split: str, index: int
     ) -> int:
-        """Return the number of pictures of one clip: whole ones in its length."""
+        """Return the number of whole video frames in one clip."""
         if self.video_frames is not None:
             return self.video_frames
         part = Rng(seed, category, split, index, "length").between(0.0, 1.0)
@@ -101,7 +98,7 @@ class Preset:
         return int(length_sec * clock.fps)
 
     def longest_video_frames(self, clock: Clock) -> int:
-        """Return the most pictures that a clip can have."""
+        """Return the video frames of the longest possible clip."""
         if self.video_frames is not None:
             return self.video_frames
         return int(LENGTHS_SEC[-1] * clock.fps)
@@ -109,10 +106,10 @@ class Preset:
 
 @functools.cache
 def length_shares(mean_sec: float) -> np.ndarray:
-    """Return the share of each length in a category of this mean: those of all, tilted.
+    """Return the share of each length in a category with this mean.
 
-    Shares times exp(slope * length) are the nearest to those of all (in relative entropy) that
-    have the mean.
+    These are the overall shares times exp(slope * length): of all shares with this mean, the
+    nearest to the overall ones in relative entropy.
     """
     lengths, shares = np.array(LENGTHS_SEC, np.float64), np.array(LENGTH_SHARES)
 
@@ -131,12 +128,19 @@ SMALL = Preset("small", 500, 128, video_frames=32, categories=CATEGORIES, extrap
 """For studies: 5,000 clips, and 1,280 to test on."""
 
 FULL = Preset("full", None, 128, video_frames=None, categories=CATEGORIES, extrapolation_clips=128)
-"""As large as VEGAS: its counts and lengths."""
+"""The counts and lengths of VEGAS."""
 
 DEMO = Preset("demo", train_clips=320, test_clips=32, video_frames=32, categories=CATEGORIES)
-"""For the checkpoints that ship, which two CPU cores learn in about an hour each."""
+"""For the pretrained checkpoints, each trained on two CPU cores in about an hour."""
 
 PAIR = Preset("pair", train_clips=1, test_clips=1, video_frames=12, categories=("drum",))
 """Two short clips, to try a slow extractor."""
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, SMALL, FULL, DEMO, PAIR)}
+
+
+def find_preset(name: str) -> Preset:
+    """Return a preset by name; raise InputError with the nearest name if it is unknown."""
+    if name not in PRESETS:
+        raise unknown_name_error("--preset", name, PRESETS)
+    return PRESETS[name]

@@ -1,9 +1,10 @@
-"""Random numbers that do not depend on NumPy's distributions: even ones are the same everywhere.
+"""Random numbers that do not depend on NumPy's distributions.
 
-NumPy promises the raw bits of Philox, but not the streams of its distributions, so the step from
-bits to numbers is here. A stream is named, not numbered: its key is the SHA-256 of its name, and
-a category that draws one number more for its colours leaves its sound as it was. Gaussian
-numbers and waiting times go through logarithm and cosine, whose last bits are the machine's.
+NumPy keeps the raw bits of Philox stable, but not the streams of its distributions, so the step
+from bits to numbers is here. A stream has a name; its key is the SHA-256 of the name. So a category
+that draws one more number for its colours does not change its sound. Uniform numbers are the same
+on every machine; Gaussian numbers and waiting times use logarithm and cosine, whose last bits
+depend on the machine.
 """
 
 import hashlib
@@ -17,22 +18,22 @@ _KEY_BYTES = 16  # Philox-4x64 takes a key of 128 bits
 _MANTISSA_BITS = 53  # of a float64: the most that keeps every step of [0, 1) equally likely
 
 OUTER_MARGIN = 0.2
-"""How far the region of extrapolation reaches beyond each end of a range, in its widths."""
+"""Width of the extrapolation region beyond each end of a range, in widths of the range."""
 
 
 class Rng:
     """One named stream of random numbers."""
 
-    def __init__(self, *name: str | int, beyond: bool = False) -> None:
-        """Open a stream; `beyond` moves what `leading` draws out of its range."""
+    def __init__(self, *name: str | int, extrapolate: bool = False) -> None:
+        """Open a stream; with `extrapolate`, `leading` draws from outside its range."""
         self._name = name
-        self._beyond = beyond
+        self._beyond = extrapolate
         digest = hashlib.sha256(json.dumps(name).encode()).digest()
         self._bits = np.random.Philox(key=int.from_bytes(digest[:_KEY_BYTES], "little"))
 
     def stream(self, purpose: str) -> "Rng":
-        """Return the stream of that name below this one, always from its start."""
-        return Rng(*self._name, purpose, beyond=self._beyond)
+        """Return the substream of that name, from its start."""
+        return Rng(*self._name, purpose, extrapolate=self._beyond)
 
     def uniforms(self, count: int) -> Float64[np.ndarray, " count"]:
         """Draw numbers in [0, 1)."""
@@ -47,11 +48,11 @@ class Rng:
         return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
 
     def between(self, low: float, high: float) -> float:
-        """Draw one number, even over [low, high)."""
+        """Draw one number, uniform over [low, high)."""
         return low + (high - low) * float(self.uniforms(1)[0])
 
     def leading(self, low: float, high: float) -> float:
-        """Draw a category's leading size: over [low, high), or just outside for `beyond` streams.
+        """Draw a category's leading size from [low, high), or from just outside.
 
         Outside are [low - margin, low) and [high, high + margin), equally likely.
         """
@@ -64,8 +65,8 @@ class Rng:
     def waiting_time(self, shortest: float, mean_excess: float, longest: float) -> float:
         """Draw one gap: `shortest` plus an exponential excess, cut at `longest`.
 
-        Past the shortest gap the excess is memoryless up to the cut, so the time since the last
-        event says next to nothing of the next one.
+        Beyond the shortest gap the excess is memoryless up to the cut, so the time since the last
+        event says almost nothing about the next one.
         """
         covered = -math.expm1(-(longest - shortest) / mean_excess)
         return shortest - mean_excess * math.log1p(-covered * self.between(0.0, 1.0))

@@ -1,12 +1,12 @@
-"""Sounds that categories share: shaped noise, background noise, the 16-bit grid.
+"""Sounds that categories share: shaped noise, background noise, 16-bit rounding.
 
-A clip's sound is split, sample by sample, for the sake of the entropy floor (`floor.py`):
+For the entropy floor (`floor.py`), each sample of a clip is split in two:
 
     sound_t = known_t + fresh_t,     fresh_t ~ Normal(0, fresh_variance_t), new at t
 
-`known_t` is fixed by the state and by all that was drawn for earlier samples. Noise through a
-causal filter, y_t = h_0 e_t + h_1 e_(t-1) + ..., splits so by itself: h_0 e_t is new, the rest is
-past. A gain that follows from the state scales both.
+`known_t` follows from the state and from all draws for earlier samples. Noise through a causal
+filter, y_t = h_0 e_t + h_1 e_(t-1) + ..., splits naturally: h_0 e_t is new, the rest past. A gain
+that follows from the state scales both.
 """
 
 from typing import NamedTuple
@@ -21,8 +21,8 @@ BACKGROUND_SIGMA = 1 / 1024
 """Standard deviation of the Gaussian noise under every clip, -60 dB of full scale.
 
 An eighth of a step of 256 linear levels: 32 steps of the 16-bit file, but in silence the model
-sees one level. At half a step the noise alone costs 1.4 bits per sample, and a small model spends
-its first thousands of updates on it before it looks at the picture.
+sees one level. At half a step the noise alone costs 1.4 bits per sample, and a small model learns
+only that for thousands of updates before it uses the video.
 """
 
 SPEED_OF_SOUND_M_SEC = 343.0
@@ -31,13 +31,13 @@ Acoustics)."""
 
 KNOCK_DECAYS = 8.0  # length of a knock in decay times of its first part: -69 dB at its end
 _FULL_SCALE = 32_768  # of 16-bit sound
-_WARM_UP_SEC = 0.1  # a filter runs before the clip: ten decay times of a corner at 20 Hz
+_WARM_UP_SEC = 0.1  # filters start this early: ten decay times of a corner at 20 Hz
 _HIGHEST_CORNER = 0.45  # of the sample rate; higher corners are left out
 _POWER_POINTS = 8_192  # frequencies over which a filter's power is averaged
 
 
 class Texture(NamedTuple):
-    """Gaussian noise that knows which part of each sample is new."""
+    """Gaussian noise, and the part of each sample that is new."""
 
     values: Float64[np.ndarray, " samples"]
     fresh: Float64[np.ndarray, " samples"]
@@ -47,7 +47,7 @@ class Texture(NamedTuple):
 
 
 class Track:
-    """A clip's sound while it is put together, without the background noise."""
+    """A clip's sound, without the background noise."""
 
     def __init__(self, samples: int) -> None:
         self.known = np.zeros(samples)
@@ -62,7 +62,7 @@ class Track:
         return self.known + self.fresh
 
     def add(self, start: int, part: Float64[np.ndarray, " part"]) -> None:
-        """Add a sound that the oracle is told, from sample `start` on; what sticks out is cut."""
+        """Add a sound that the oracle knows, from sample `start` on, cut to the track."""
         add_at(self.known, start, part)
 
     def add_texture(
@@ -71,7 +71,7 @@ class Track:
         gain: Float64[np.ndarray, " part"] | float = 1.0,
         start: int = 0,
     ) -> None:
-        """Add a noise, drawn for this call alone, times a gain that follows from the state."""
+        """Add noise, drawn for this call only, times a gain that follows from the state."""
         add_at(self.known, start, gain * (texture.values - texture.fresh))
         add_at(self.fresh, start, gain * texture.fresh)
         variance = np.broadcast_to((gain * texture.fresh_std) ** 2, texture.values.shape)
@@ -82,7 +82,7 @@ class Track:
         return Track.of(gain * self.known, gain * self.fresh, gain**2 * self.fresh_variance)
 
     def delayed(self, by: int) -> "Track":
-        """Return the track so many samples later; before it there is silence."""
+        """Return the track delayed by this many samples, after silence."""
         parts = (self.known, self.fresh, self.fresh_variance)
         samples = len(self.known)
         return Track.of(*(np.concatenate([np.zeros(by), part])[:samples] for part in parts))
@@ -95,8 +95,8 @@ class Track:
         return track
 
 
-def coloured(
-    draws: Rng, samples: int, low_hz: float, high_hz: float, sample_rate_hz: int
+def filtered_noise(
+    rng: Rng, samples: int, low_hz: float, high_hz: float, sample_rate_hz: int
 ) -> Texture:
     """Return stationary noise of RMS 1 between two corners, 12 dB per octave outside.
 
@@ -106,17 +106,17 @@ def coloured(
     sections = [signal.butter(2, min(low_hz, highest_hz), "highpass", False, "sos", sample_rate_hz)]
     if high_hz < highest_hz:
         sections.append(signal.butter(2, high_hz, "lowpass", False, "sos", sample_rate_hz))
-    return _filtered(draws, samples, np.concatenate(sections), sample_rate_hz)
+    return _filtered(rng, samples, np.concatenate(sections), sample_rate_hz)
 
 
 def _filtered(
-    draws: Rng, samples: int, sections: Float64[np.ndarray, "sections 6"], sample_rate_hz: int
+    rng: Rng, samples: int, sections: Float64[np.ndarray, "sections 6"], sample_rate_hz: int
 ) -> Texture:
     """Run white noise through second-order sections, scaled to RMS 1."""
     _, response = signal.sosfreqz(sections, _POWER_POINTS)
     scale = 1.0 / np.sqrt(np.mean(np.abs(response) ** 2))
     before = round(_WARM_UP_SEC * sample_rate_hz)
-    white = scale * draws.normals(before + samples)
+    white = scale * rng.normals(before + samples)
     newest = float(np.prod(sections[:, 0]))
     return Texture(
         signal.sosfilt(sections, white)[before:], newest * white[before:], scale * newest
@@ -124,10 +124,10 @@ def _filtered(
 
 
 def band_noise(
-    draws: Rng, samples: int, low_hz: float, high_hz: float, sample_rate_hz: int
+    rng: Rng, samples: int, low_hz: float, high_hz: float, sample_rate_hz: int
 ) -> Float64[np.ndarray, " samples"]:
     """Return Gaussian noise of RMS 1 (on average) between two corners, 12 dB per octave outside."""
-    spectrum = np.fft.rfft(draws.normals(samples))
+    spectrum = np.fft.rfft(rng.normals(samples))
     frequency_hz = np.fft.rfftfreq(samples, 1.0 / sample_rate_hz)
     gain = np.zeros_like(frequency_hz)
     above_dc = frequency_hz[1:]
@@ -139,7 +139,7 @@ def band_noise(
 def add_at(
     track: Float64[np.ndarray, " samples"], start: int, part: Float64[np.ndarray, " part"]
 ) -> None:
-    """Add a sound to a track from sample `start` on, in place; what sticks out is dropped."""
+    """Add a sound to a track from sample `start` on, in place, cut to the track."""
     first, last = max(start, 0), min(start + len(part), len(track))
     if first < last:
         track[first:last] += part[first - start : last - start]
@@ -151,7 +151,7 @@ def knock(
     decay_sec: float,
     sample_rate_hz: int,
 ) -> Float64[np.ndarray, " samples"]:
-    """Return the knock of something hard, peaking near 1.
+    """Return the knock of a hard object, peaking near 1.
 
     `decay_sec` is the first part's decay time; the others decay faster by their ratio.
     """
@@ -161,8 +161,10 @@ def knock(
     return parts.sum(axis=1) / amplitude.sum()
 
 
-def finished(sound: Float64[np.ndarray, " samples"], draws: Rng) -> Float32[np.ndarray, " samples"]:
+def add_background(
+    sound: Float64[np.ndarray, " samples"], rng: Rng
+) -> Float32[np.ndarray, " samples"]:
     """Add the background noise and round to multiples of 1/32768."""
-    noisy = sound + BACKGROUND_SIGMA * draws.normals(len(sound))
+    noisy = sound + BACKGROUND_SIGMA * rng.normals(len(sound))
     steps = np.clip(np.rint(noisy * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
     return (steps / _FULL_SCALE).astype(np.float32)

@@ -1,9 +1,9 @@
-"""Stories: a quantity that moves smoothly from one level to the next.
+"""Trajectories: a quantity that moves smoothly from one level to the next.
 
     level --turn (smoothstep of given length)--> level --hold--> ...
 
-Value and integral are both in closed form, so a phase driven by a story (rotor angle, engine
-phase, carriage position) is exact at any instant, also at those between samples.
+Value and integral have closed forms, so a phase driven by a trajectory (rotor angle, engine phase,
+carriage position) is exact at any time, also between samples.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jaxtyping import Float64
 
 from v2s_jax.datasets.synthetic.randomness import Rng
 
-PAST_SEC = 1.0  # a story starts this long before the clip, so a clip may start anywhere in it
+PAST_SEC = 1.0  # trajectories start this long before the clip, so a clip may start anywhere in one
 
 
 class Trajectory(NamedTuple):
@@ -67,7 +67,7 @@ def bump(
 
 
 def sample_trajectory(
-    draws: Rng,
+    rng: Rng,
     end_sec: float,
     level: Callable[[Rng], float],
     turn_sec: float,
@@ -75,10 +75,10 @@ def sample_trajectory(
 ) -> Trajectory:
     """Draw levels until `end_sec`; `hold_sec` is the shortest gap, its mean excess, the longest."""
     turns: list[float] = []
-    levels = [level(draws)]
+    levels = [level(rng)]
     time_sec = -PAST_SEC
     while time_sec < end_sec:
-        time_sec += draws.waiting_time(*hold_sec)
+        time_sec += rng.waiting_time(*hold_sec)
         turns.append(time_sec)
-        levels.append(level(draws))
+        levels.append(level(rng))
     return Trajectory(np.array(turns), np.full(len(turns), turn_sec), np.array(levels))

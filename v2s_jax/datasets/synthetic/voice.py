@@ -1,8 +1,8 @@
 """Voices and engines: sums of harmonics, shaped by resonances.
 
 A source of pitch f0(t) gives partials k f0(t); each passes the resonances (formants) of the tube,
-which may move while it sounds. Everything is a closed function of the state, so nothing rings on
-after the state is at rest.
+which may move meanwhile. Everything is a closed function of the state, so nothing rings after the
+state is at rest.
 """
 
 import math
@@ -60,7 +60,7 @@ def partials(
     return total
 
 
-def sung(
+def harmonics(
     turns: Float64[np.ndarray, " samples"],
     pitch_hz: Float64[np.ndarray, " samples"],
     slope: float,
@@ -71,7 +71,7 @@ def sung(
     """Return partials falling off as k ** -slope at the source, shaped by the formants.
 
     Partials fade out towards `highest_hz`, or towards half the sample rate where that is lower:
-    their amplitudes as the square of the way that is left, so that no edge is heard.
+    their amplitudes with the square of the remaining distance, so that no edge is audible.
     """
     highest_hz = min(highest_hz, HIGHEST_SHARE * sample_rate_hz)
     voice = np.zeros(len(turns))

@@ -1,219 +1,219 @@
-"""The report's parts as tables."""
+"""Tables of likelihood, conditioning gain and retrieval; the same ones are printed and in HTML."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from v2s_jax.evaluation import paper
-from v2s_jax.evaluation.bootstrap import CONFIDENCE, RESAMPLES
-from v2s_jax.evaluation.categories import ALL_CLIPS, MEAN_OF_CATEGORIES
-from v2s_jax.evaluation.report.formatting import MISSING, format_estimate, missing_notes
-from v2s_jax.evaluation.report.table import Table
+import rich.console
+import rich.table
+
+from v2s_jax.evaluation.likelihood import ConditioningRow, LikelihoodResults, LikelihoodRow
+from v2s_jax.evaluation.report import paper
+from v2s_jax.evaluation.retrieval import MEAN_RECIPROCAL_RANK, RetrievalResults, RetrievalRow
+from v2s_jax.evaluation.statistics import (
+    ALL_CLIPS,
+    CONFIDENCE,
+    MEAN_OF_CATEGORIES,
+    RESAMPLES,
+    Estimate,
+)
 
 PERCENT = 100.0
-HEARD_F1 = 0.5
-"""Below it the detector misses most onsets of true sounds, or finds as many false ones, and F1
-tells more of the detector than of a model (ours)."""
+MISSING = "-"
+MAX_COLUMNS = 10_000
+"""Characters of a printed line: no table is wrapped."""
+INTERVAL_NOTE = (
+    f"[...]: {CONFIDENCE:.0%} percentile intervals of {RESAMPLES:,} resamples of clips, paired "
+    "where models are compared"
+)
 
 
-def number(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
-    """Return a number with its interval, or with the reason why there is none."""
-    value, low, high = (row[f"{unit}_{name}"] for name in ("per_sample", "low", "high"))
-    if low is None:
-        return f"{value:{signed}.4f} [{row['no_interval']}]"
-    return f"{value:{signed}.4f} [{low:{signed}.4f}, {high:{signed}.4f}]"
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first column names the rows."""
+
+    title: str
+    columns: Sequence[str] = ()
+    """One for each cell of a row; none where only a note says why there are no rows."""
+    rows: Sequence[Sequence[str]] = ()
+    notes: Sequence[str] = ()
+
+    def as_text(self) -> str:
+        """Return title, rows and notes as lines for a terminal."""
+        lines = [self.title]
+        if self.rows:
+            table = rich.table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+            for number, name in enumerate(self.columns):
+                table.add_column(name, justify="right" if number else "left", no_wrap=True)
+            for row in self.rows:
+                table.add_row(*row)
+            out = io.StringIO()
+            # Cells are data: no markup, no emoji codes.
+            console = rich.console.Console(
+                file=out, width=MAX_COLUMNS, markup=False, emoji=False, highlight=False
+            )
+            console.print(table)
+            lines += [line.rstrip() for line in out.getvalue().splitlines()]
+        return "\n".join([*lines, *self.notes])
 
 
-def cell(row: dict[str, Any], unit: str = "bits", signed: str = "") -> str:
-    """Return a number with its interval, if it has one; `why` says why others have none."""
-    value, low = row[f"{unit}_per_sample"], row[f"{unit}_low"]
-    return f"{value:{signed}.4f}" if low is None else number(row, unit, signed)
+def format_value(estimate: Estimate, digits: int, scale: float = 1.0, sign: str = "") -> str:
+    """Return an estimate without its interval."""
+    return MISSING if estimate.value is None else f"{scale * estimate.value:{sign}.{digits}f}"
 
 
-def why(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Say once each why numbers have no interval."""
-    return missing_notes(row["no_interval"] for row in rows)
+def format_estimate(estimate: Estimate, digits: int, scale: float = 1.0, sign: str = "") -> str:
+    """Return an estimate with its interval, if it has one."""
+    value = format_value(estimate, digits, scale, sign)
+    if estimate.low is None or estimate.high is None:
+        return value
+    low, high = (f"{scale * end:{sign}.{digits}f}" for end in (estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"
 
 
-def likelihood_tables(part: dict[str, Any]) -> list[Table]:
+def missing_notes(estimates: Iterable[Estimate]) -> list[str]:
+    """Say once each why there is no number, or no interval."""
+    reasons = dict.fromkeys(estimate.reason for estimate in estimates)
+    return [f"without an interval: {reason}" for reason in reasons if reason]
+
+
+def _with_reason(estimate: Estimate, sign: str = "") -> str:
+    """Return a number in bits with its interval, or with the reason why there is none."""
+    text = format_estimate(estimate, 4, sign=sign)
+    return text if estimate.low is not None else f"{text} [{estimate.reason}]"
+
+
+def likelihood_tables(results: LikelihoodResults) -> list[Table]:
     """Return table 1: each model and baseline, on each split, and by category if it has several."""
-    rows = part["rows"]
-    splits = list(dict.fromkeys(row["split"] for row in rows))
-    names = list(dict.fromkeys(row["model"] for row in rows))
-    categories = list(dict.fromkeys(row["category"] for row in rows))
-    found = {(row["model"], row["split"], row["category"]): row for row in rows}
-    by_category = Table(
-        f"Cross-entropy by category, bits per sample, {splits[-1]} clips",
-        ["", *names],
-        [
-            [category, *(cell(found[name, splits[-1], category]) for name in names)]
-            for category in categories
-        ],
-        why([row for row in rows if row["split"] == splits[-1]]),
-    )
-    whole = Table(
+    rows = results.rows
+    splits = list(dict.fromkeys(row.split for row in rows))
+    names = list(dict.fromkeys(row.model for row in rows))
+    categories = list(dict.fromkeys(row.category for row in rows))
+    cells = {(row.model, row.split, row.category): row for row in rows}
+
+    def both_units(row: LikelihoodRow) -> str:
+        bits, nats = row.bits_per_sample, row.nats_per_sample
+        return f"{format_estimate(bits, 4)} ({format_value(nats, 4)})"
+
+    overall = Table(
         f"Cross-entropy, bits per sample [{CONFIDENCE:.0%} interval] (nats)",
         ["", *(f"{split} clips" for split in splits)],
         [
-            [name, *(_both_units(found[name, split, ALL_CLIPS]) for split in splits)]
+            [name, *(both_units(cells[name, split, ALL_CLIPS]) for split in splits)]
             for name in names
         ],
-        why([row for row in rows if row["category"] == ALL_CLIPS]) + _likelihood_notes(part),
+        [
+            *missing_notes(row.bits_per_sample for row in rows if row.category == ALL_CLIPS),
+            *_likelihood_notes(results),
+        ],
     )
-    several = len(categories) > len((ALL_CLIPS, MEAN_OF_CATEGORIES)) + 1
-    return [whole, by_category] if several else [whole]
+    if len(categories) <= len((ALL_CLIPS, MEAN_OF_CATEGORIES)) + 1:
+        return [overall]
+    split = splits[-1]
+    by_category = Table(
+        f"Cross-entropy by category, bits per sample, {split} clips",
+        ["", *names],
+        [
+            [
+                category,
+                *(
+                    format_estimate(cells[name, split, category].bits_per_sample, 4)
+                    for name in names
+                ),
+            ]
+            for category in categories
+        ],
+        missing_notes(row.bits_per_sample for row in rows if row.split == split),
+    )
+    return [overall, by_category]
 
 
-def _likelihood_notes(part: dict[str, Any]) -> list[str]:
+def _likelihood_notes(results: LikelihoodResults) -> list[str]:
     notes = [
-        f"{row['model']} minus {row['minus']}, {row['split']}, paired: "
-        f"{number(row, signed='+')} bits"
-        for row in part["differences"]
-        if row["category"] == ALL_CLIPS
+        f"{row.model} minus {row.minus}, {row.split}, paired: "
+        f"{_with_reason(row.bits_per_sample, '+')} bits"
+        for row in results.differences
+        if row.category == ALL_CLIPS
     ]
     notes += [
-        f"regret of {row['model']}, {row['split']}: {number(row)} bits above the known floor"
-        for row in part["regret"]
-        if row["category"] == ALL_CLIPS
+        f"regret of {row.model}, {row.split}: {_with_reason(row.bits_per_sample)} bits above the "
+        "known floor"
+        for row in results.regret
+        if row.category == ALL_CLIPS
     ]
-    if not part["regret"]:
+    if not results.regret:
         notes.append("regret: the floor of these clips or levels is not known")
-    if not part["unconditional_models"]:
+    if not results.unconditional_models:
         notes.append(
             "unconditional baseline: none was given (train one with --model.variant unconditional)"
         )
-    return notes + [
-        f"the paper, on VEGAS, {split}: "
-        + ", ".join(f"{name} {value}" for name, value in zip(paper.MODELS, values, strict=True))
-        + " (unit not stated)"
-        for split, values in paper.TABLE_1.items()
-    ]
+    for split, values in paper.CROSS_ENTROPY.items():
+        named = zip(paper.MODELS, values, strict=True)
+        listed = ", ".join(f"{name} {value}" for name, value in named)
+        notes.append(f"the paper, on VEGAS, {split}: {listed} (unit not stated)")
+    return notes
 
 
-def _both_units(row: dict[str, Any]) -> str:
-    return f"{cell(row)} ({row['nats_per_sample']:.4f})"
-
-
-def sight_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return the conditioning gain of all clips."""
+def conditioning_table(rows: Sequence[ConditioningRow]) -> Table:
+    """Return the conditioning gain on all clips."""
     title = "Conditioning gain"
     if not rows:
-        return Table(title, notes=["no model that sees, or no other video to show"])
-    of_all = [row for row in rows if row["category"] == ALL_CLIPS]
+        return Table(title, notes=["no conditional model, or no other video to show"])
+    overall = [row for row in rows if row.category == ALL_CLIPS]
     return Table(
         title,
         ["", "videos shuffled", "clips", "bits per sample", "bits per clip"],
         [
             [
-                row["model"],
-                row["shuffled"].replace("_", " "),
-                str(row["clips"]),
-                cell(row, signed="+"),
-                _per_clip(row),
+                row.model,
+                row.shuffled.replace("_", " "),
+                str(row.bits_per_sample.clips),
+                format_estimate(row.bits_per_sample, 4, sign="+"),
+                format_estimate(row.bits_per_clip, 2, sign="+"),
             ]
-            for row in of_all
+            for row in overall
         ],
-        why(of_all),
+        missing_notes(row.bits_per_sample for row in overall),
     )
 
 
-def _per_clip(row: dict[str, Any]) -> str:
-    value, low, high = (row[f"bits_per_clip{end}"] for end in ("", "_low", "_high"))
-    return f"{value:+.2f}" if low is None else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def retrieval_tables(part: dict[str, Any]) -> list[Table]:
+def retrieval_tables(results: RetrievalResults) -> list[Table]:
     """Return table 2 for each model: measures down, scores across, the chance level last."""
-    rows = part["rows"]
+    rows = results.rows
     if not rows:
-        return [Table("Retrieval", notes=["no model that sees"])]
-    scores = list(dict.fromkeys(row["score"] for row in rows))
-    keys = list(dict.fromkeys(_measure(row) for row in rows))
-    found = {(row["model"], row["score"], _measure(row)): row for row in rows}
-    published = "; ".join(
-        f"{of} top-{top} {' / '.join(f'{value:.2f}' for value in values)}"
-        for (of, top), values in paper.TABLE_2_PERCENT.items()
-    )
-    notes = [
-        f"{len(part['queries'])} queries, {len(part['sounds'])} sounds of {part['seconds']:.2f} s; "
-        "equal scores count as all their orders",
-        f"the paper, on VEGAS, {paper.RANKED:,} sounds ({' / '.join(paper.MODELS)}): {published}",
-    ]
-    models = list(dict.fromkeys(row["model"] for row in rows))
+        return [Table("Retrieval", notes=["no conditional model"])]
+    scores = list(dict.fromkeys(row.score for row in rows))
+    measures = list(dict.fromkeys(_measure_name(row) for row in rows))
+    cells = {(row.model, row.score, _measure_name(row)): row for row in rows}
+    models = list(dict.fromkeys(row.model for row in rows))
     tables = []
     for model in models:
-        of_model = [[found[model, score, key] for score in scores] for key in keys]
-        of_model_rows = [row for own in of_model for row in own]
-        body = [
-            [_measure_name(key), *map(_percent, own), f"{PERCENT * own[0]['chance']:.2f}"]
-            for key, own in zip(keys, of_model, strict=True)
-        ]
-        head = ["", *(score.replace("_", " ") for score in scores), "chance"]
-        noted = [*why(of_model_rows), *(notes if model == models[-1] else [])]
-        tables.append(Table(f"Retrieval with {model}, %", head, body, noted))
+        lines = []
+        for measure in measures:
+            across = [cells[model, score, measure] for score in scores]
+            values = [format_estimate(row.estimate, 1, PERCENT) for row in across]
+            lines.append([measure, *values, f"{PERCENT * across[0].chance:.2f}"])
+        notes = missing_notes(row.estimate for row in rows if row.model == model)
+        if model == models[-1]:
+            notes += _retrieval_notes(results)
+        columns = ["", *(score.replace("_", " ") for score in scores), "chance"]
+        tables.append(Table(f"Retrieval with {model}, %", columns, lines, notes))
     return tables
 
 
-def _measure(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["right"], row["among"], row["measure"]
-
-
-def _measure_name(key: tuple[str, str, str]) -> str:
-    right, among, measure = key
-    short = "MRR" if measure == "mean_reciprocal_rank" else measure.replace("_", "-")
-    return f"{right} {short} {'in its category' if among == 'category' else 'of all'}"
-
-
-def _percent(row: dict[str, Any]) -> str:
-    if row["low"] is None:
-        return f"{PERCENT * row['value']:.1f}"
-    return f"{PERCENT * row['value']:.1f} [{PERCENT * row['low']:.1f}, {PERCENT * row['high']:.1f}]"
-
-
-def synchrony_table(model: str, by_category: dict[str, Any]) -> Table:
-    """Return F1 within the widest window of each category's sounds, beside controls and limits."""
-    if not by_category:
-        return Table(f"Synchrony of {model}", notes=["no category with events"])
-    names = list(dict.fromkeys(row["name"] for t in by_category.values() for row in t["rows"]))
-    window_ms = next(iter(by_category.values()))["rows"][0]["within"][-1]["window_ms"]
-    lines = []
-    for category, table in by_category.items():
-        rows = {row["name"]: row for row in table["rows"]}
-        error_ms = next(iter(rows.values()))["median_error_ms"]
-        f1s = {name: row["within"][-1]["f1"] for name, row in rows.items()}
-        cells = [format_estimate(f1s[name], 3) if name in f1s else MISSING for name in names]
-        lines.append([category, *cells, MISSING if error_ms is None else f"{error_ms:+.1f} ms"])
-    return Table(
-        f"Synchrony of {model}, F1 within {window_ms:g} ms",
-        ["", *(name.replace("_", " ") for name in names), "median error"],
-        lines,
-        [*detector_notes(by_category), *missing_notes(_reasons(by_category))],
+def _retrieval_notes(results: RetrievalResults) -> list[str]:
+    published = "; ".join(
+        f"{right} top-{top} {' / '.join(f'{value:.2f}' for value in values)}"
+        for (right, top), values in paper.RETRIEVAL_PERCENT.items()
     )
-
-
-def _reasons(by_category: Mapping[str, Any]) -> Iterator[str | None]:
-    for table in by_category.values():
-        yield from (row["within"][-1]["f1"]["reason"] for row in table["rows"])
-
-
-def detector_notes(by_category: Mapping[str, Any]) -> list[str]:
-    """Name the categories whose true sounds the detector of onsets does not hear in time."""
-    deaf = []
-    for category, table in by_category.items():
-        of_true = next(row for row in table["rows"] if row["name"] == "true_sound")
-        reached = of_true["within"][-1]["f1"]["value"]
-        if category != ALL_CLIPS and reached is not None and reached < HEARD_F1:
-            deaf.append(f"{category} {reached:.3f}")
-    if not deaf:
-        return []
     return [
-        f"the detector's limit: true sounds themselves have F1 below {HEARD_F1} in "
-        f"{', '.join(deaf)}: F1 says little of any model there, and lowers all clips; see loudness"
+        f"{len(results.queries)} queries, {len(results.clips)} clips of {results.seconds:.2f} s; "
+        "equal scores count as all their orders",
+        f"the paper, on VEGAS, {paper.RETRIEVAL_CLIPS:,} clips ({' / '.join(paper.MODELS)}): "
+        f"{published}",
     ]
 
 
-def intervals_told() -> str:
-    """Say what an interval is."""
-    return (
-        f"[...]: {CONFIDENCE:.0%} percentile intervals of {RESAMPLES:,} resamples of clips, paired "
-        "where models are compared"
-    )
+def _measure_name(row: RetrievalRow) -> str:
+    measure = "MRR" if row.measure == MEAN_RECIPROCAL_RANK else row.measure.replace("_", "-")
+    return f"{row.right} {measure} {'in its category' if row.among == 'category' else 'of all'}"

@@ -1,1 +1,1 @@
-"""The paper's cleaning protocol: segments, two sheets of questions, votes, clips."""
+"""The paper's cleaning protocol: segments, sheets of questions, votes, clips."""

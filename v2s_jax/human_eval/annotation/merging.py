@@ -1,4 +1,4 @@
-"""Kept segments that lie side by side become clips of 2 to 10 s; and the counts of all that."""
+"""Merge adjacent kept segments into clips of 2 to 10 s, and count."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from v2s_jax.human_eval.annotation.segments import SEGMENT_SEC, Segment
 from v2s_jax.human_eval.annotation.votes import Decision
 
-LONGEST_SEC = 10
+MAX_SEC = 10
 """Longest clip (paper: 2 to 10 s)."""
 
 
 @dataclass(frozen=True)
-class Merged:
-    """A clip: neighbouring kept segments of one raw video."""
+class MergedClip:
+    """A clip: adjacent kept segments of one raw video."""
 
     category: str
     source: str
@@ -21,51 +21,50 @@ class Merged:
     end_sec: int
 
 
-def merge(segments: Iterable[Segment], decisions: Mapping[str, Decision]) -> list[Merged]:
+def merge(segments: Iterable[Segment], decisions: Mapping[str, Decision]) -> list[MergedClip]:
     """Return the clips, by category, raw video and time.
 
-    A run of kept segments longer than 10 s gives one clip after the other, each as long as
-    possible: 12 s give 10 s and 2 s.
+    More than 10 s of kept segments are split into clips as long as possible: 12 s into 10 and 2.
     """
     kept = [segment for segment in segments if decisions[segment.segment_id] == "kept"]
     kept.sort(key=lambda segment: (segment.category, segment.source, segment.start_sec))
-    clips: list[Merged] = []
+    clips: list[MergedClip] = []
     for segment in kept:
         last = clips[-1] if clips else None
         if (
             last is not None
             and (last.category, last.source) == (segment.category, segment.source)
             and last.end_sec == segment.start_sec
-            and last.end_sec - last.start_sec + SEGMENT_SEC <= LONGEST_SEC
+            and last.end_sec - last.start_sec + SEGMENT_SEC <= MAX_SEC
         ):
-            clips[-1] = Merged(last.category, last.source, last.start_sec, segment.end_sec)
+            clips[-1] = MergedClip(last.category, last.source, last.start_sec, segment.end_sec)
         else:
             clips.append(
-                Merged(segment.category, segment.source, segment.start_sec, segment.end_sec)
+                MergedClip(segment.category, segment.source, segment.start_sec, segment.end_sec)
             )
     return clips
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the paper reports of its cleaning, for one category or for all."""
+    """The counts that the paper reports, for one category or for all."""
 
     category: str
     videos: int
     """Raw videos."""
     segments: int
     annotated: int
-    """Segments with three votes or more in both modalities."""
+    """Segments with at least three votes on both modalities."""
     removed: int
     undecided: int
-    """Segments with fewer votes: they are in no clip."""
+    """Segments with fewer votes, which are in no clip."""
     clips: int
     hours: float
     """Of all clips together."""
 
 
-def count(
-    segments: Sequence[Segment], decisions: Mapping[str, Decision], clips: Sequence[Merged]
+def count_decisions(
+    segments: Sequence[Segment], decisions: Mapping[str, Decision], clips: Sequence[MergedClip]
 ) -> list[Counts]:
     """Return the counts of each category, by name, and of all."""
     names = sorted({segment.category for segment in segments})
@@ -85,23 +84,23 @@ def _counts(
     name: str,
     segments: Sequence[Segment],
     decisions: Mapping[str, Decision],
-    clips: Sequence[Merged],
+    clips: Sequence[MergedClip],
 ) -> Counts:
-    found = Counter(decisions[segment.segment_id] for segment in segments)
+    counts = Counter(decisions[segment.segment_id] for segment in segments)
     return Counts(
         category=name,
         videos=len({(segment.category, segment.source) for segment in segments}),
         segments=len(segments),
-        annotated=found["kept"] + found["removed"],
-        removed=found["removed"],
-        undecided=found["undecided"],
+        annotated=counts["kept"] + counts["removed"],
+        removed=counts["removed"],
+        undecided=counts["undecided"],
         clips=len(clips),
         hours=sum(clip.end_sec - clip.start_sec for clip in clips) / 3_600,
     )
 
 
-def table(rows: Sequence[Counts]) -> list[str]:
-    """Return the counts as lines for people."""
+def format_counts(rows: Sequence[Counts]) -> list[str]:
+    """Format the counts as lines of a table."""
     width = max(len("category"), *(len(row.category) for row in rows))
     lines = [
         f"{'category':{width}}   videos  segments  annotated  removed  undecided    clips    hours"

@@ -1,4 +1,4 @@
-"""Raw videos in segments of 2 s, which people judge one by one."""
+"""Segments: 2 s of a raw video, which annotators judge one by one."""
 
 import csv
 import hashlib
@@ -9,14 +9,14 @@ from pathlib import Path
 from v2s_jax import media
 from v2s_jax.datasets.folders.layout import Source
 from v2s_jax.errors import InputError
-from v2s_jax.human_eval.annotation.tables import write_csv
+from v2s_jax.human_eval.csv_files import write_csv
 from v2s_jax.io import file_hash, wrap_read_errors
 
 SEGMENT_SEC = 2
 """Length of a segment (paper: 2 s)."""
 
-PICTURE_WIDTH_PX = 320
-"""Widest picture that is shown: a page of a hundred segments stays below some 10 MB (ours)."""
+MAX_WIDTH_PX = 320
+"""Width of the videos on a page: one of a hundred segments is about 10 MB (ours)."""
 
 SEGMENTS_FILE = "segments.csv"
 FIELDS = ("segment_id", "category", "source", "start_sec")
@@ -27,29 +27,29 @@ class Segment:
     """Two seconds of a raw video."""
 
     segment_id: str
-    """Unique, and a file name."""
+    """Unique; also a file name."""
     category: str
     source: str
-    """The raw video's path in its folder."""
+    """Path of the raw video in its folder."""
     start_sec: int
 
     @property
     def end_sec(self) -> int:
-        """Where it ends in the raw video."""
+        """End in the raw video."""
         return self.start_sec + SEGMENT_SEC
 
 
-def segments_of(source: Source, video: media.Video) -> list[Segment]:
-    """Return the whole segments of a video; what is left at its end, under 2 s, is in none.
+def split_into_segments(source: Source, video: media.Video) -> list[Segment]:
+    """Return the segments of a video, without a rest under 2 s at its end.
 
-    Raises InputError when it cannot be read.
+    Raises InputError when the file cannot be read.
     """
-    # The id tells nothing of the clip to those who vote, and holds for any file name. It is of the
-    # bytes too: another file under the same name has segments, and votes, of its own.
+    # A hash does not reveal the clip to annotators and is a valid file name. It includes the bytes:
+    # another file under the same name gets other segments, and so other votes.
     path = Path(source.path)
     with wrap_read_errors(path):
-        named = source.clip_id.encode() + file_hash(path)
-    stem = hashlib.sha256(named).hexdigest()[:12]
+        content = source.clip_id.encode() + file_hash(path)
+    stem = hashlib.sha256(content).hexdigest()[:12]
     return [
         Segment(f"{stem}-{number:03d}", source.category, source.name, number * SEGMENT_SEC)
         for number in range(int(video.duration_sec // SEGMENT_SEC))
@@ -57,17 +57,17 @@ def segments_of(source: Source, video: media.Video) -> list[Segment]:
 
 
 def write_media(segment: Segment, video: media.Video, folder: Path) -> None:
-    """Write the segment's picture without sound, and its sound without picture."""
-    picture, sound = media_paths(segment.segment_id, folder)
+    """Write the segment's video without audio, and its audio, unless they exist."""
+    silent, audio = media_paths(segment.segment_id, folder)
     start, end = float(segment.start_sec), float(segment.end_sec)
-    if not picture.exists():
-        media.write_part(video, start, end, picture, picture_width_px=PICTURE_WIDTH_PX, sound=False)
-    if not sound.exists():
-        media.write_part(video, start, end, sound, picture=False)
+    if not silent.exists():
+        media.write_part(video, start, end, silent, max_width_px=MAX_WIDTH_PX, with_audio=False)
+    if not audio.exists():
+        media.write_part(video, start, end, audio, with_video=False)
 
 
 def media_paths(segment_id: str, folder: Path) -> tuple[Path, Path]:
-    """Return where a segment's picture and sound lie."""
+    """Return the paths of a segment's silent video and of its audio."""
     return folder / f"{segment_id}.mp4", folder / f"{segment_id}.m4a"
 
 
@@ -77,18 +77,15 @@ def write_segments(path: Path, segments: Iterable[Segment]) -> None:
 
 
 def read_segments(path: Path) -> Iterator[Segment]:
-    """Yield the segments of a list.
-
-    Raises InputError when it cannot be read, or a line is not a segment.
-    """
-    again = "cut again (v2s annotate cut)"
+    """Yield the segments of a list; raise InputError when it cannot be read."""
+    fix = "run v2s annotate cut again"
     with wrap_read_errors(path), path.open(encoding="utf-8", newline="") as file:
         try:
             rows = list(csv.DictReader(file, strict=True))
         except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path}: not CSV ({error}): {again}") from error
+            raise InputError(f"{path}: not CSV ({error}): {fix}") from error
     for row in rows:
         try:
             yield Segment(row["segment_id"], row["category"], row["source"], int(row["start_sec"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: {row} is not a segment: {again}") from error
+            raise InputError(f"{path}: {row} is not a segment: {fix}") from error

@@ -1,22 +1,28 @@
-"""The two sheets of each batch of segments: as CSV, and as a page that a browser shows."""
+"""Sheets of questions about audio, and about video: as CSV, and as a page for a browser."""
 
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 from v2s_jax.human_eval.annotation.segments import Segment, media_paths
-from v2s_jax.human_eval.annotation.tables import write_csv
-from v2s_jax.human_eval.annotation.votes import ANSWERS, MODALITIES, VOTE_FIELDS, Modality
-from v2s_jax.human_eval.pages import data_url, write_page
+from v2s_jax.human_eval.annotation.votes import (
+    ANSWERS,
+    MODALITIES,
+    OLD_MODALITIES,
+    VOTE_FIELDS,
+    Modality,
+)
+from v2s_jax.human_eval.csv_files import write_csv
+from v2s_jax.web_pages import data_url, write_page
 
 PAGE_SEGMENTS = 100
-"""Segments on a page: about a quarter of an hour for one person (ours)."""
+"""Segments on a page: about 15 minutes for one annotator (ours)."""
 
 TEMPLATE = Path(__file__).with_name("page.html")
-ORDER_SEED = 0  # of the order in which segments are shown
+ORDER_SEED = 0  # shuffles segments
 
 QUESTIONS: dict[Modality, tuple[str, dict[str, str]]] = {
-    "sound": (
+    "audio": (
         "Do you hear this: {category}?",
         {
             "yes": "it is the main sound",
@@ -24,7 +30,7 @@ QUESTIONS: dict[Modality, tuple[str, dict[str, str]]] = {
             "no": "other sounds prevail",
         },
     ),
-    "picture": (
+    "video": (
         "Do you see what makes this sound: {category}?",
         {
             "yes": "all the time",
@@ -33,18 +39,17 @@ QUESTIONS: dict[Modality, tuple[str, dict[str, str]]] = {
         },
     ),
 }
-"""What people are asked; the three answers mean what they mean in the paper."""
+"""The question of each modality, and its answers with their meaning in the paper."""
 
-_MEDIA_TYPES: dict[Modality, str] = {"sound": "audio/mp4", "picture": "video/mp4"}
+_MEDIA_TYPES: dict[Modality, str] = {"audio": "audio/mp4", "video": "video/mp4"}
 
 
 def write_sheets(
     folder: Path, segments: Sequence[Segment], media: Path, page_segments: int
 ) -> list[Path]:
-    """Write every sheet and page; return the pages.
+    """Write the sheets and pages of both modalities; return the pages.
 
-    Sound and picture are judged apart, so each has sheets of its own. The order is shuffled, alike
-    at each call: segments of one video do not follow each other.
+    The order is a fixed shuffle, so that adjacent segments of a video are apart.
     """
     shuffled = list(segments)
     random.Random(ORDER_SEED).shuffle(shuffled)
@@ -59,21 +64,22 @@ def write_sheets(
     return pages
 
 
-def old_sheets(folder: Path, pages: Sequence[Path]) -> list[Path]:
-    """Return the sheets and pages of an earlier call there that these pages have not replaced."""
+def find_stale_sheets(folder: Path, pages: Sequence[Path]) -> list[Path]:
+    """Return the sheets and pages of earlier calls that `pages` have not replaced."""
     stems = {page.stem for page in pages}
-    found = (path for modality in MODALITIES for path in folder.glob(f"{modality}-[0-9]*"))
-    return sorted(p for p in found if p.suffix in (".csv", ".html") and p.stem not in stems)
+    names = (*MODALITIES, *OLD_MODALITIES)
+    paths = (path for name in names for path in folder.glob(f"{name}-[0-9]*"))
+    return sorted(p for p in paths if p.suffix in (".csv", ".html") and p.stem not in stems)
 
 
 def _write_sheet(path: Path, modality: Modality, segments: Sequence[Segment]) -> None:
-    """Write a sheet that waits for a name and answers."""
+    """Write a sheet without names and answers."""
     rows = ((segment.segment_id, modality, "", "", segment.category) for segment in segments)
     write_csv(path, (*VOTE_FIELDS, "category"), rows)
 
 
 def _write_page(path: Path, modality: Modality, segments: Sequence[Segment], media: Path) -> None:
-    """Write a page that needs nothing else: the segments' media lie in it."""
+    """Write a page with the media of its segments."""
     question, meanings = QUESTIONS[modality]
     items = [
         {
@@ -83,16 +89,17 @@ def _write_page(path: Path, modality: Modality, segments: Sequence[Segment], med
         }
         for segment in segments
     ]
-    sheet = {
-        "name": path.stem,
+    page = {
+        "storage_key": f"v2s_jax annotation {path.stem} {segments[0].segment_id}",
+        "page": path.stem,
         "modality": modality,
         "fields": VOTE_FIELDS,
         "answers": [[answer, meanings[answer]] for answer in ANSWERS],
         "items": items,
     }
-    write_page(path, TEMPLATE, sheet)
+    write_page(path, TEMPLATE, page=page)
 
 
 def _media_url(modality: Modality, segment_id: str, media: Path) -> str:
-    picture, sound = media_paths(segment_id, media)
-    return data_url(sound if modality == "sound" else picture, _MEDIA_TYPES[modality])
+    video, audio = media_paths(segment_id, media)
+    return data_url(audio if modality == "audio" else video, _MEDIA_TYPES[modality])

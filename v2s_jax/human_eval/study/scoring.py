@@ -1,30 +1,29 @@
-"""What answers say: how often each model was chosen, or taken for real, and how raters agree."""
+"""Scores of a study: how often each model was chosen or taken for real, and rater agreement."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import krippendorff
 import numpy as np
 
-from v2s_jax.evaluation.estimate import pooled, share_of
-from v2s_jax.human_eval.study.answers import Answer
-from v2s_jax.human_eval.study.key import (
+from v2s_jax.errors import require_extra
+from v2s_jax.evaluation.statistics import pooled, share
+from v2s_jax.human_eval.study.answers import (
     CHOICE,
     MISMATCHED,
     ORIGINAL,
     QUESTIONS,
     REAL,
     REAL_OR_FAKE,
+    Answer,
     Key,
 )
 
 ALL = "all"
 """The name of all categories together."""
-TOOK_FOR_REAL = "taken for real"
+TAKEN_FOR_REAL = "taken for real"
 MAJORITY = "taken for real by most"
-"""Of items with three raters or more, as the paper's."""
+"""Of items with three raters or more, as in the paper."""
 MAJORITY_RATERS = 3
 
 
@@ -43,98 +42,103 @@ class Rate:
     reason: str | None
     """Why there is no interval."""
     answers: int
-    """How many there are, or, of majorities, how many items."""
+    """Number of answers; of a majority, number of items."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far raters agree beyond chance: Krippendorff's alpha for names."""
+    """Krippendorff's alpha for nominal values."""
 
     question: str
     alpha: float | None
-    """1 is perfect, 0 is chance; None where no two raters judged the same, or all said the same."""
+    """1 is perfect, 0 is chance; None when no item has two raters, or all answers are equal."""
     raters: int
 
 
-def report(key: Key, answers: Sequence[Answer], seed: int) -> dict[str, Any]:
-    """Return everything as plain values; `seed` draws the resamples."""
-    categories = [ALL, *sorted({item.category for item in key.items})]
+@dataclass(frozen=True)
+class StudyReport:
+    """The scores of a study; the content of its JSON file."""
+
+    study: str
+    raters: list[str]
+    chance: dict[str, float]
+    """By page: the rate of a random answer."""
+    rates: list[Rate]
+    agreement: list[Agreement]
+
+
+def score_study(key: Key, answers: Sequence[Answer], seed: int) -> StudyReport:
+    """Compute all scores; `seed` draws the resamples."""
+    require_extra("eval", "krippendorff")
     rates: list[Rate] = []
-    for category in categories:
-        own = [one for one in answers if category in (ALL, one.item.category)]
-        rates += _choice_rates(key, own, category, seed)
-        rates += _real_rates(key, own, category, seed)
-    return {
-        "study": key.study,
-        "raters": sorted({answer.rater for answer in answers}),
-        "chance": {CHOICE: 1 / len(key.models)},
-        "rates": [asdict(rate) for rate in rates],
-        "agreement": [asdict(one) for one in _agreements(answers)],
+    for category in [ALL, *sorted({item.category for item in key.items})]:
+        subset = [answer for answer in answers if category in (ALL, answer.item.category)]
+        rates += _choice_rates(key, subset, category, seed)
+        rates += _real_rates(key, subset, category, seed)
+    by_question = {
+        question: [answer for answer in answers if answer.question == question]
+        for questions in QUESTIONS.values()
+        for question in questions
     }
+    return StudyReport(
+        study=key.study,
+        raters=sorted({answer.rater for answer in answers}),
+        chance={CHOICE: 1 / len(key.models)},
+        rates=rates,
+        agreement=[_agreement(name, given) for name, given in by_question.items() if given],
+    )
 
 
-def _choice_rates(key: Key, answers: Sequence[Answer], category: str, seed: int) -> Iterable[Rate]:
+def _choice_rates(key: Key, answers: Sequence[Answer], category: str, seed: int) -> Iterator[Rate]:
     for question in QUESTIONS[CHOICE]:
-        own = [answer for answer in answers if answer.question == question]
-        for model in key.models if own else ():
-            yield _rate(
-                question, category, model, [(a.item.clip, a.answer == model) for a in own], seed
-            )
+        given = [answer for answer in answers if answer.question == question]
+        for model in key.models if given else ():
+            hits = [(answer.item.clip, answer.answer == model) for answer in given]
+            yield _rate(question, category, model, hits, seed)
 
 
-def _real_rates(key: Key, answers: Sequence[Answer], category: str, seed: int) -> Iterable[Rate]:
-    by_name: dict[str, list[Answer]] = defaultdict(list)
+def _real_rates(key: Key, answers: Sequence[Answer], category: str, seed: int) -> Iterator[Rate]:
+    by_name: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for answer in answers:
         if answer.item.page == REAL_OR_FAKE:
             (name,) = answer.item.options.values()
-            by_name[name].append(answer)
+            by_name[name].append((answer.item.clip, answer.answer == REAL))
     for name in (*key.models, ORIGINAL, MISMATCHED):
-        own = by_name[name]
-        if not own:
-            continue
-        found = [(answer.item.clip, answer.answer == REAL) for answer in own]
-        yield _rate(TOOK_FOR_REAL, category, name, found, seed)
-        if majority := _majorities(own):
-            yield _rate(MAJORITY, category, name, majority, seed)
+        if hits := by_name[name]:
+            yield _rate(TAKEN_FOR_REAL, category, name, hits, seed)
+            if majorities := _majorities(hits):
+                yield _rate(MAJORITY, category, name, majorities, seed)
 
 
-def _majorities(answers: Sequence[Answer]) -> list[tuple[str, bool]]:
-    """Return whether most raters took each item for real, by clip."""
-    said: dict[str, list[bool]] = defaultdict(list)
-    for answer in answers:
-        said[answer.item.clip].append(answer.answer == REAL)
+def _majorities(hits: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """Return for each clip whether most raters took it for real."""
+    by_clip: dict[str, list[bool]] = defaultdict(list)
+    for clip, is_hit in hits:
+        by_clip[clip].append(is_hit)
     return [
-        (clip, 2 * sum(real) > len(real))
-        for clip, real in said.items()
-        if len(real) >= MAJORITY_RATERS
+        (clip, 2 * sum(votes) > len(votes))
+        for clip, votes in by_clip.items()
+        if len(votes) >= MAJORITY_RATERS
     ]
 
 
 def _rate(
-    question: str, category: str, name: str, found: Sequence[tuple[str, bool]], seed: int
+    question: str, category: str, name: str, hits: Sequence[tuple[str, bool]], seed: int
 ) -> Rate:
-    """Return the share of what is true, with its interval over clips drawn again."""
-    clips = sorted({clip for clip, _ in found})
-    place = {clip: number for number, clip in enumerate(clips)}
+    """Return the share of hits among (clip, hit), with its interval over resampled clips."""
+    clips = sorted({clip for clip, _ in hits})
+    rows = {clip: row for row, clip in enumerate(clips)}
     counts = np.zeros((len(clips), 2))
-    for clip, is_so in found:
-        counts[place[clip]] += (is_so, 1)
-    rate = pooled(counts, share_of, seed)
+    for clip, is_hit in hits:
+        counts[rows[clip]] += (is_hit, 1)
+    rate = pooled(counts, share, seed)
     assert rate.value is not None
-    return Rate(question, category, name, rate.value, rate.low, rate.high, rate.reason, len(found))
-
-
-def _agreements(answers: Sequence[Answer]) -> list[Agreement]:
-    found = []
-    for questions in QUESTIONS.values():
-        for question in questions:
-            own = [answer for answer in answers if answer.question == question]
-            if own:
-                found.append(_agreement(question, own))
-    return found
+    return Rate(question, category, name, rate.value, rate.low, rate.high, rate.reason, len(hits))
 
 
 def _agreement(question: str, answers: Sequence[Answer]) -> Agreement:
+    import krippendorff
+
     raters = sorted({answer.rater for answer in answers})
     items = sorted({answer.item.item for answer in answers})
     values = sorted({answer.answer for answer in answers})
@@ -148,28 +152,27 @@ def _agreement(question: str, answers: Sequence[Answer]) -> Agreement:
     return Agreement(question, float(alpha), len(raters))
 
 
-def table(found: dict[str, Any]) -> str:
-    """Return the report's rates over all categories, and agreement, as lines for people."""
-    lines = [f"{len(found['raters'])} raters"]
-    if any(rate["question"] in QUESTIONS[CHOICE] for rate in found["rates"]):
-        lines[0] += f"; chance of a choice {found['chance'][CHOICE]:.1%}"
-    by_question: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for rate in found["rates"]:
-        if rate["category"] == ALL:
-            by_question[rate["question"]].append(rate)
+def format_report(report: StudyReport) -> str:
+    """Format the rates over all categories and the agreement as text."""
+    lines = [f"{len(report.raters)} raters"]
+    if any(rate.question in QUESTIONS[CHOICE] for rate in report.rates):
+        lines[0] += f"; chance of a choice {report.chance[CHOICE]:.1%}"
+    by_question: dict[str, list[Rate]] = defaultdict(list)
+    for rate in report.rates:
+        if rate.category == ALL:
+            by_question[rate.question].append(rate)
     for question, rates in by_question.items():
-        lines.append(question)
-        lines += [_told(rate) for rate in rates]
-    for one in found["agreement"]:
-        alpha = "not defined" if one["alpha"] is None else f"{one['alpha']:.2f}"
-        lines.append(f"agreement on {one['question']}: alpha {alpha}")
+        lines += [question, *map(_format_rate, rates)]
+    for one in report.agreement:
+        alpha = "not defined" if one.alpha is None else f"{one.alpha:.2f}"
+        lines.append(f"agreement on {one.question}: alpha {alpha}")
     return "\n".join(lines)
 
 
-def _told(rate: dict[str, Any]) -> str:
+def _format_rate(rate: Rate) -> str:
     interval = (
-        f"no interval ({rate['reason']})"
-        if rate["low"] is None
-        else f"95 % interval {rate['low']:.1%} to {rate['high']:.1%}"
+        f"no interval ({rate.reason})"
+        if rate.low is None
+        else f"95 % interval {rate.low:.1%} to {rate.high:.1%}"
     )
-    return f"  {rate['name']:16} {rate['rate']:6.1%}  {interval}, {rate['answers']} answers"
+    return f"  {rate.name:16} {rate.rate:6.1%}  {interval}, {rate.answers} answers"

@@ -1,21 +1,21 @@
 """The fused engine's kernel on GPU (Triton): one launch draws all the samples of a frame.
 
-The tiers above run by XLA between launches, on the whole GPU; the sample-level MLP, whose samples
-wait for each other, is one program per 16 rows (the least that a tensor core takes):
+XLA runs the tiers above between launches, on the whole GPU. The sample-level MLP, whose samples
+depend on each other, is one program per 16 rows (the minimum of a tensor core):
 
     registers       the first layer's activations, 16 rows wide mlp_dim; the sums of the logits
     shared memory   those activations and one tile of the second layer's kernel, 64 KiB each at most
     L2 and L1       all weights, read again for every sample
 
-The second layer's outputs are never whole anywhere: each tile of columns goes at once into the
-logits, logits += relu(x W2[:, tile] + b) W3[tile, :].
+The outputs of the second layer are never stored as a whole: each tile of columns is added to the
+logits at once, logits += relu(x W2[:, tile] + b) W3[tile, :].
 
 A sample reads weights, tables aside, of 512 KiB in float32 and 256 in bfloat16 at the sizes of
 `demo`, of 5 and 2.5 MiB at those of `paper`; one multiprocessor has 227 KiB of shared memory on an
 H100, so they do not stay there. The shared memory of a cluster of 16 would hold those of `paper` in
 bfloat16; Triton has no clusters, and whether they pay is not measured.
 
-It lowers for CUDA; on a GPU it has not run yet.
+The kernel lowers for CUDA; it has not run on a GPU yet.
 """
 
 from functools import partial
@@ -29,12 +29,12 @@ from jaxtyping import Array, Float, Int
 
 from v2s_jax.errors import InputError
 from v2s_jax.kernels.interface import OutputLevel
-from v2s_jax.kernels.packing import MASKED_LOGIT, WEIGHT_BYTES, WeightFormat
+from v2s_jax.kernels.packing import MASKED_LOGIT, WEIGHT_BYTES, WeightFormat, check_mlp
 from v2s_jax.model import InferenceParams, VideoToSound
 from v2s_jax.model.linear import BFLOAT16
 
 ROWS = 16
-"""Rows of a program: the least that Triton's products take."""
+"""Rows of a program: the minimum of a Triton matrix product."""
 TILE_BYTES = 64 * 2**10
 """Of the second layer's kernel in shared memory."""
 MIN_COLUMNS = 16
@@ -62,18 +62,18 @@ class SampleWeights(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """What is written of a frame."""
+    """What the kernel writes for a frame."""
 
     levels: Any
     """[rows frame_size]: the next window too."""
-    nats: Any | None
+    nll: Any | None
     """[rows frame_size]"""
     logits: Any | None
     """[rows frame_size q_levels]"""
 
 
 class GpuFrame:
-    """The kernel, for one model and format of weights.
+    """The kernel, for one model and weight format.
 
     Raises InputError where shared memory is too small.
     """
@@ -87,6 +87,7 @@ class GpuFrame:
         interpret: bool = False,
     ) -> None:
         c = model.config.model
+        check_mlp(c, "fused")
         self._q_levels = c.q_levels
         self._weights = weights
         self._precision = model.precision
@@ -106,12 +107,12 @@ class GpuFrame:
                 f"shared memory, this GPU has {shared_bytes / KIB:.0f}: use --engine scan"
             )
 
-    def pack(self, folded: InferenceParams) -> SampleWeights:
+    def pack(self, inference_params: InferenceParams) -> SampleWeights:
         """Pad the MLP's weights to powers of two."""
-        tier = folded.params["params"]["sample_rnn"]["sample_tier"]
+        tier = inference_params.params["params"]["sample_rnn"]["sample_tier"]
         hidden, output = tier["hidden"], tier["output"]
         width, levels = map(_power_of_two, output["kernel"].shape)
-        tables = _pad(folded.tables, folded.tables.shape[0], levels, width)
+        tables = _pad(inference_params.tables, inference_params.tables.shape[0], levels, width)
         return SampleWeights(
             tables.reshape(-1, width),
             _pad(hidden["kernel"], width, width).astype(self._weights),
@@ -125,20 +126,20 @@ class GpuFrame:
         weights: SampleWeights,
         window: Int[Array, "slots frame_size"],
         conditioning: Float[Array, "slots frame_size mlp_dim"],
-        given: Float[Array, "slots frame_size"] | Int[Array, "slots frame_size"],
+        noise_or_levels: Float[Array, "slots frame_size"] | Int[Array, "slots frame_size"],
         temperature: Float[Array, ""],
         keep: OutputLevel,
     ) -> Drawing:
-        """Draw the samples of one frame; whole numbers in `given` are the levels to take."""
-        tile, frame_size = window.shape
-        rows = -(-tile // ROWS) * ROWS
+        """Draw the samples of one frame; integers in `noise_or_levels` are the levels to use."""
+        batch_size, frame_size = window.shape
+        rows = -(-batch_size // ROWS) * ROWS
         levels, width = weights.output_bias.shape[0], weights.hidden_bias.shape[0]
         by_sample = pl.BlockSpec((ROWS, frame_size), lambda group: (group, 0))
         by_width = pl.BlockSpec((ROWS, frame_size, width), lambda group: (group, 0, 0))
         by_logit = pl.BlockSpec((ROWS, frame_size, levels), lambda group: (group, 0, 0))
-        nats, logits = keep != "levels", keep == "logits"
+        nll, logits = keep != "levels", keep == "logits"
         shape = (rows, frame_size)
-        (drawing,) = pl.pallas_call(
+        (padded,) = pl.pallas_call(
             partial(_draw, self._q_levels, self._columns, self._precision),
             grid=(rows // ROWS,),
             in_specs=[
@@ -149,12 +150,12 @@ class GpuFrame:
                 by_sample,
             ],
             out_specs=[
-                Drawing(by_sample, by_sample if nats else None, by_logit if logits else None)
+                Drawing(by_sample, by_sample if nll else None, by_logit if logits else None)
             ],
             out_shape=[
                 Drawing(
                     jax.ShapeDtypeStruct(shape, jnp.int32),
-                    jax.ShapeDtypeStruct(shape, jnp.float32) if nats else None,
+                    jax.ShapeDtypeStruct(shape, jnp.float32) if nll else None,
                     jax.ShapeDtypeStruct((*shape, levels), jnp.float32) if logits else None,
                 )
             ],
@@ -166,12 +167,12 @@ class GpuFrame:
             weights,
             _pad(window, rows, frame_size),
             _pad(conditioning, rows, frame_size, width),
-            _pad(given, rows, frame_size),
+            _pad(noise_or_levels, rows, frame_size),
         )
-        made = Drawing(*(None if x is None else x[:tile] for x in drawing))
-        if made.logits is not None:
-            made = made._replace(logits=made.logits[..., : self._q_levels])
-        return made
+        drawing = Drawing(*(None if x is None else x[:batch_size] for x in padded))
+        if drawing.logits is not None:
+            drawing = drawing._replace(logits=drawing.logits[..., : self._q_levels])
+        return drawing
 
 
 def _draw(
@@ -182,12 +183,12 @@ def _draw(
     weights: SampleWeights,
     window: Any,
     conditioning: Any,
-    given: Any,
+    noise_or_levels: Any,
     drawing: Drawing,
 ) -> None:
     """Draw the samples of one frame of one group of rows.
 
-    The window is a ring: the place of its oldest level is that of the sample in the frame.
+    The window is a ring buffer: sample number i of a frame replaces the oldest level, at index i.
     """
     frame_size, levels = window.shape[1], weights.output_bias.shape[0]
     places = jax.lax.broadcasted_iota(jnp.int32, window.shape, 1)
@@ -207,15 +208,15 @@ def _draw(
         tempered = logits / temperature[0]
         peak = jnp.max(tempered, axis=1)
         masses = jnp.exp(tempered - peak[:, None])
-        asked = given[:, now]
-        if jnp.issubdtype(asked.dtype, jnp.integer):
-            level = asked
+        noise_or_level = noise_or_levels[:, now]
+        if jnp.issubdtype(noise_or_level.dtype, jnp.integer):
+            level = noise_or_level
         else:
-            level = _level(masses, asked, q_levels)
+            level = _level(masses, noise_or_level, q_levels)
         drawing.levels[:, now] = level
-        if drawing.nats is not None:
+        if drawing.nll is not None:
             chosen = jnp.sum(jnp.where(lanes == level[:, None], tempered, 0.0), axis=1)
-            drawing.nats[:, now] = jnp.log(jnp.sum(masses, axis=1)) + peak - chosen
+            drawing.nll[:, now] = jnp.log(jnp.sum(masses, axis=1)) + peak - chosen
         if drawing.logits is not None:
             drawing.logits[:, now, :] = logits
         return jnp.where(places == now, level[:, None], ring)
@@ -240,7 +241,7 @@ def _mlp(
 def _product(
     x: Float[Array, "rows inputs"], kernel: Float[Array, "inputs outputs"], precision: str
 ) -> Float[Array, "rows outputs"]:
-    """Return `model.product` without its rule for gradients, which Triton does not lower."""
+    """Return `linear.matmul` without its custom gradient, which Triton does not lower."""
     if kernel.dtype == jnp.bfloat16 or precision == BFLOAT16:
         rounded = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
         return jnp.matmul(*rounded, preferred_element_type=jnp.float32)
@@ -252,8 +253,7 @@ def _level(
 ) -> Int[Array, " rows"]:
     """Return the level at which the cumulative distribution passes `uniform`.
 
-    The rule is `generate.noise.inverse_cdf`; Triton has no slices, so the last of the sums is found
-    as the largest.
+    The rule is `rng.inverse_cdf`. Triton has no slices, so the last sum is found as the largest.
     """
     cumulative = jnp.cumsum(masses, axis=1)
     target = uniform * jnp.max(cumulative, axis=1)
@@ -271,5 +271,5 @@ def _power_of_two(size: int) -> int:
 
 
 def _pad(x: Array, *shape: int, fill: float = 0.0) -> Array:
-    edges = [(0, wanted - size) for wanted, size in zip(shape, x.shape, strict=True)]
+    edges = [(0, target - size) for target, size in zip(shape, x.shape, strict=True)]
     return jnp.pad(x, edges, constant_values=jnp.asarray(fill, x.dtype))

@@ -1,9 +1,9 @@
 """The launch of the TPU kernel: its grid, its blocks, and the bytes of VMEM that they take.
 
-The grid is (groups of rows, big frames). Blocks of weights are the same at every step, so they are
-copied to VMEM once and have one buffer; states stay there while a group's big frames go by, because
-their block does not change; what comes and goes by big frame has two buffers, one of which is
-copied while the other is worked on.
+The grid is (groups of rows, big frames). Blocks of weights are the same at every step: they are
+copied to VMEM once and have one buffer. The states of a group stay in VMEM over its big frames,
+because their block index does not change. Inputs and outputs of a big frame have two buffers, of
+which one is copied while the kernel works on the other.
 """
 
 import math
@@ -32,15 +32,15 @@ SUBLANES = 8
 FLOAT_BYTES = 4
 MIB = 2**20
 BUFFERS = 2
-"""Of a block that changes from one step to the next."""
+"""Buffers of a block that changes from step to step."""
 SMALLER = {"float32": "--weights bfloat16, ", "bfloat16": "--weights int8, ", "int8": ""}
-"""What a user may try whose weights do not fit."""
-ROOM = 1 / 16
-"""Share of VMEM that is left to the compiler's own values between two products."""
+"""What to try when the weights do not fit."""
+RESERVED_SHARE = 1 / 16
+"""Share of VMEM left to the compiler for values between two products."""
 
 
 class LaunchConfig(NamedTuple):
-    """What is fixed when the kernel is compiled."""
+    """The static arguments of the kernel."""
 
     group: int
     """Rows computed together, in whole sublanes."""
@@ -56,7 +56,7 @@ class LaunchConfig(NamedTuple):
 
 
 class States(NamedTuple):
-    """What one big frame leaves to the next: arrays, their specs, or refs."""
+    """The state between two big frames: arrays, their specs, or refs."""
 
     big_frame: Any
     """[rows dim]"""
@@ -67,11 +67,11 @@ class States(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """What is written of each big frame."""
+    """What the kernel writes for each big frame."""
 
     levels: Any
     """[big_frames rows big_frame_size]"""
-    nats: Any | None
+    nll: Any | None
     """[big_frames rows big_frame_size]"""
     logits: Any | None
     """[big_frames big_frame_size rows q_levels]"""
@@ -81,38 +81,38 @@ def launch(
     weights: TierWeights,
     states: States,
     gates: Float[Array, "video_frames rows gates"],
-    given: Float[Array, "big_frames rows big_frame_size"]
+    noise_or_levels: Float[Array, "big_frames rows big_frame_size"]
     | Int[Array, "big_frames rows big_frame_size"],
     ticks_and_offset: Int[Array, "2"],
     temperature: Float[Array, ""],
-    how: LaunchConfig,
+    config: LaunchConfig,
 ) -> tuple[States, Drawing]:
-    """Run the tiers over the first `ticks` big frames; what follows them is not written.
+    """Run the tiers over the first `ticks` big frames; the outputs after them are not written.
 
     Arrays are padded to whole lanes and groups of rows. Raises InputError where VMEM is too small.
     """
-    big_frames, rows, size = given.shape
-    group = how.group
+    big_frames, rows, size = noise_or_levels.shape
+    group = config.group
     gates_frames, _, gates_width = gates.shape
-    check_vmem(weights, size, how)
+    check_vmem(weights, size, config)
 
-    def at_given(g: Any, t: Any, scalars: Any) -> tuple[Any, ...]:
-        place = t if how.forced else t + scalars[1]
+    def at_sample(g: Any, t: Any, scalars: Any) -> tuple[Any, ...]:
+        place = t if config.forced else t + scalars[1]
         return jnp.minimum(place, big_frames - 1), g, 0
 
     def at_gates(g: Any, t: Any, scalars: Any) -> tuple[Any, ...]:
-        # Neither is negative; the sign that // looks at cannot be lowered without a TPU at hand.
-        place = jax.lax.div(t + scalars[1], jnp.int32(how.per_frame))
+        # Both are positive. `//` also handles signs, and cannot be lowered without a TPU.
+        place = jax.lax.div(t + scalars[1], jnp.int32(config.per_frame))
         return jnp.minimum(place, gates_frames - 1), g, 0
 
-    staying = States(*(pl.BlockSpec((group, x.shape[1]), lambda g, t, _: (g, 0)) for x in states))
+    resident = States(*(pl.BlockSpec((group, x.shape[1]), lambda g, t, _: (g, 0)) for x in states))
     by_sample = pl.BlockSpec((None, group, size), lambda g, t, _: (t, g, 0))
     width = weights.output_bias.shape[1]
     by_logit = pl.BlockSpec((None, size, group, width), lambda g, t, _: (t, 0, g, 0))
-    wanted = Drawing(True, how.keep != "levels", how.keep == "logits")
+    enabled = Drawing(True, config.keep != "levels", config.keep == "logits")
     shapes = Drawing(
-        jax.ShapeDtypeStruct(given.shape, jnp.int32),
-        jax.ShapeDtypeStruct(given.shape, jnp.float32),
+        jax.ShapeDtypeStruct(noise_or_levels.shape, jnp.int32),
+        jax.ShapeDtypeStruct(noise_or_levels.shape, jnp.float32),
         jax.ShapeDtypeStruct((big_frames, size, rows, width), jnp.float32),
     )
     specs = Drawing(by_sample, by_sample, by_logit)
@@ -122,69 +122,69 @@ def launch(
         in_specs=[
             pl.BlockSpec(memory_space=pltpu.SMEM),
             jax.tree.map(_resident, weights),
-            staying,
+            resident,
             pl.BlockSpec((None, group, gates_width), at_gates),
-            pl.BlockSpec((None, group, size), at_given),
+            pl.BlockSpec((None, group, size), at_sample),
         ],
-        out_specs=[staying, _only(wanted, specs)],
+        out_specs=[resident, _select(enabled, specs)],
         scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in _scratch(weights, group)],
     )
     call = pl.pallas_call(
-        partial(_kernel, how),
+        partial(_kernel, config),
         grid_spec=grid,
         out_shape=[
             States(*(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in states)),
-            _only(wanted, shapes),
+            _select(enabled, shapes),
         ],
         compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=how.vmem_bytes
+            dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=config.vmem_bytes
         ),
-        interpret=how.interpret,
+        interpret=config.interpret,
         name="v2s_fused_tiers",
     )
-    return call(ticks_and_offset, temperature[None], weights, states, gates, given)
+    return call(ticks_and_offset, temperature[None], weights, states, gates, noise_or_levels)
 
 
 def _kernel(
-    how: LaunchConfig,
+    config: LaunchConfig,
     ticks_and_offset: Any,
     temperature: Any,
     weights: TierWeights,
     before: States,
     gates: Any,
-    given: Any,
+    noise_or_levels: Any,
     state: States,
     drawing: Drawing,
     *scratch: Any,
 ) -> None:
     """Run one step of the grid: one big frame of one group of rows."""
-    refs = BigFrame(gates, given, *state, *drawing, *scratch)
+    refs = BigFrame(gates, noise_or_levels, *state, *drawing, *scratch)
     tick = pl.program_id(1)
 
     @pl.when(tick == 0)
     def _() -> None:
-        for kept, first in zip(state, before, strict=True):
-            kept[...] = first[...]
+        for ref, first in zip(state, before, strict=True):
+            ref[...] = first[...]
         init_pending(weights, refs)
 
     @pl.when(tick < ticks_and_offset[0])
     def _() -> None:
-        rule = DrawRule(temperature[0], how.forced, how.q_levels, how.precision)
+        rule = DrawRule(temperature[0], config.forced, config.q_levels, config.precision)
         run_big_frame(weights, refs, rule)
 
 
 def _resident(x: Array) -> pl.BlockSpec:
-    """Return the spec of an array that is in VMEM as a whole, once."""
+    """Return the spec of an array that stays in VMEM as a whole."""
     zeros = (0,) * x.ndim
     return pl.BlockSpec(x.shape, lambda g, t, _: zeros, pipeline_mode=pl.Buffered(1))
 
 
-def _only(wanted: Drawing, of: Drawing) -> Drawing:
-    return Drawing(*(x if want else None for x, want in zip(of, wanted, strict=True)))
+def _select(enabled: Drawing, of: Drawing) -> Drawing:
+    return Drawing(*(x if want else None for x, want in zip(of, enabled, strict=True)))
 
 
 def _scratch(weights: TierWeights, group: int) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of the sums that stay in VMEM, in the order of `BigFrame`."""
+    """Return the shapes of the scratch arrays in VMEM, in the order of `BigFrame`."""
     ratio, _, dim = weights.big_up_bias.shape
     frame_size, _, mlp_dim = weights.frame_up_bias.shape
     return (
@@ -220,15 +220,15 @@ def _bytes_in_tiles(shape: Sequence[int], itemsize: int = FLOAT_BYTES) -> int:
     return math.prod(leading) * tiles * SUBLANES * LANES * FLOAT_BYTES
 
 
-def check_vmem(weights: TierWeights, big_frame_size: int, how: LaunchConfig) -> None:
+def check_vmem(weights: TierWeights, big_frame_size: int, config: LaunchConfig) -> None:
     """Raise InputError where the launch does not fit; only shapes are read."""
-    needed = vmem_bytes_needed(weights, big_frame_size, how.group, how.keep)
-    there = int(how.vmem_bytes * (1 - ROOM))
-    if needed > there:
-        fewer = "" if how.group == SUBLANES else f"--batch-size {SUBLANES}, "
+    needed = vmem_bytes_needed(weights, big_frame_size, config.group, config.keep)
+    available = int(config.vmem_bytes * (1 - RESERVED_SHARE))
+    if needed > available:
+        fewer = "" if config.group == SUBLANES else f"--batch-size {SUBLANES}, "
         smaller = SMALLER[jax.tree.leaves(weights.hidden)[0].dtype.name]
         raise InputError(
-            f"--engine fused: weights and buffers of this model for {how.group} rows take "
-            f"{needed / MIB:.1f} MiB of VMEM, a core has {there / MIB:.1f} MiB for them: use "
+            f"--engine fused: weights and buffers of this model for {config.group} rows take "
+            f"{needed / MIB:.1f} MiB of VMEM, a core has {available / MIB:.1f} MiB for them: use "
             f"{fewer}{smaller}or --engine scan"
         )

@@ -1,15 +1,15 @@
-"""The body of the TPU kernel: three tiers over one big frame, on weights that lie in VMEM.
+"""The body of the TPU kernel: three tiers over one big frame, with the weights in VMEM.
 
-Mosaic has no gather and no cumulative sum, so a level enters as a one-hot row times the tables, and
-the cumulative distribution is a product with a triangle of ones. The tables lie in three parts of
-bfloat16, with 8 bits of each number in each, since a pass through the matrix unit takes no more:
-three passes sum to the number itself, half as many as a product of float32 takes. What a level adds
-to the first layer of the next `frame_size` samples is added when the level is drawn:
+Mosaic has no gather and no cumulative sum. So a table lookup is a one-hot row times the tables, and
+the cumulative distribution is a product with a triangle of ones. The tables are stored as three
+bfloat16 parts with 8 bits of each number in each, which is what one pass through the matrix unit
+takes: three passes sum to the exact number, half as many as a float32 product needs. What a level
+adds to the first layer of the next `frame_size` samples is added when the level is drawn:
 
-    waiting[s] = T_0[level of sample s - frame_size] + ... + T_last[level of sample s - 1],
+    pending[s] = T_0[level of sample s - frame_size] + ... + T_last[level of sample s - 1],
 
-oldest first, as the scan sums. `waiting` is a ring of `frame_size` slots, one for each place of a
-sample in its frame.
+oldest first, as in the scan. `pending` is a ring buffer of `frame_size` slots, one for each place
+of a sample in its frame.
 """
 
 from typing import Any, NamedTuple
@@ -26,11 +26,11 @@ from v2s_jax.model.rnn import GRU
 from v2s_jax.model.tiers import tier_input
 
 EXACT = jax.lax.Precision.HIGHEST
-"""Of the product that stands for a sum: float32 throughout."""
+"""Precision of the product that computes a sum: float32."""
 
 
 class TierWeights(NamedTuple):
-    """What stays in VMEM, in whole lanes; as arrays outside of the kernel, as refs inside.
+    """The weights in VMEM, in whole lanes; arrays outside of the kernel, refs inside.
 
     `dim`, `mlp_dim` and `q_levels` are padded to 128 lanes, each gate by itself. The kernels of the
     seven products have the format asked for, int8 ones with a scale [(ticks) 1 outputs]; the rest
@@ -74,21 +74,21 @@ class TierWeights(NamedTuple):
 
 
 class BigFrame(NamedTuple):
-    """Refs of what one big frame of a group of rows reads, keeps and writes."""
+    """Refs of what one big frame of a group of rows reads and writes."""
 
     gates: Any
-    """[rows gates]: the vision's share, and the bias."""
-    given: Any
+    """[rows gates]: the visual gates, and the bias."""
+    noise_or_levels: Any
     """[rows big_frame_size]: noise, or with teacher forcing the levels."""
     big_frame: Any
     """[rows dim]: the coarsest tier's state."""
     frame: Any
     """[rows dim]: the middle tier's state."""
     lookback: Any
-    """[rows big_frame_size]: the levels before, then those drawn."""
+    """[rows big_frame_size]: the levels before the big frame, then those drawn."""
     levels: Any
     """[rows big_frame_size]"""
-    nats: Any | None
+    nll: Any | None
     """[rows big_frame_size]"""
     logits: Any | None
     """[big_frame_size rows q_levels]"""
@@ -96,7 +96,7 @@ class BigFrame(NamedTuple):
     """[ratio * rows dim]: of the frames below."""
     conditioning_gates: Any
     """[ratio * rows gates]: their product."""
-    waiting: Any
+    pending: Any
     """[frame_size rows mlp_dim]: the first layer's sums, see above."""
 
 
@@ -111,29 +111,29 @@ class DrawRule(NamedTuple):
 
 
 def init_pending(weights: TierWeights, refs: BigFrame) -> None:
-    """Make `waiting` from the lookback, before the first big frame of a launch."""
+    """Compute `pending` from the lookback, before the first big frame of a launch."""
     frame_size = weights.frame_input.shape[0]
     before = refs.lookback.shape[1] - frame_size
 
-    def see(place: Int[Array, ""], nothing: Int[Array, ""]) -> Array:
+    def add_level(place: Int[Array, ""], nothing: Int[Array, ""]) -> Array:
         level = _column(refs.lookback[...].astype(jnp.float32), before + place)
-        _see(weights, refs, place, level.astype(jnp.int32))
+        _add_to_pending(weights, refs, place, level.astype(jnp.int32))
         return nothing
 
-    jax.lax.fori_loop(0, frame_size, see, jnp.int32(0))
+    jax.lax.fori_loop(0, frame_size, add_level, jnp.int32(0))
 
 
 def run_big_frame(weights: TierWeights, refs: BigFrame, rule: DrawRule) -> None:
     """Run the tiers over one big frame."""
     ratio, frame_size = weights.big_up_bias.shape[0], weights.frame_input.shape[0]
-    _begin_big_frame(weights, refs, rule)
+    _step_big_frame_tier(weights, refs, rule)
 
     def frame(tick: Int[Array, ""], recent: Int[Array, "rows frame_size"]) -> Array:
-        _begin_frame(weights, refs, rule, tick, recent)
+        _step_frame_tier(weights, refs, rule, tick, recent)
 
         def sample(place: Int[Array, ""], recent: Array) -> Array:
             level = _sample(weights, refs, rule, tick * frame_size + place, place)
-            _see(weights, refs, place, level)
+            _add_to_pending(weights, refs, place, level)
             return jnp.where(_lanes(recent) == place, level, recent)
 
         return jax.lax.fori_loop(0, frame_size, sample, recent)
@@ -143,8 +143,8 @@ def run_big_frame(weights: TierWeights, refs: BigFrame, rule: DrawRule) -> None:
     refs.lookback[...] = refs.levels[...]
 
 
-def _begin_big_frame(weights: TierWeights, refs: BigFrame, rule: DrawRule) -> None:
-    """Advance the coarsest tier, and give all the frames below their share of the gates."""
+def _step_big_frame_tier(weights: TierWeights, refs: BigFrame, rule: DrawRule) -> None:
+    """Advance the coarsest tier, and compute the conditioning gates of the frames below."""
     h = refs.big_frame[...]
     amplitudes = tier_input(refs.lookback[...], rule.q_levels)
     gates = matmul(amplitudes, weights.big_input[...], rule.precision) + refs.gates[...]
@@ -162,7 +162,7 @@ def _begin_big_frame(weights: TierWeights, refs: BigFrame, rule: DrawRule) -> No
     refs.conditioning_gates[...] = below + weights.frame_conditioning_bias[...]
 
 
-def _begin_frame(
+def _step_frame_tier(
     weights: TierWeights,
     refs: BigFrame,
     rule: DrawRule,
@@ -185,9 +185,9 @@ def _sample(
     sample: Int[Array, ""],
     place: Int[Array, ""],
 ) -> Int[Array, "rows 1"]:
-    """Compute one sample's logits, choose its level and write what is kept of it."""
+    """Compute the logits of a sample, draw its level and write the outputs."""
     conditioning = _times(refs.frame[...], weights.frame_up, rule, place)
-    x = nn.relu(refs.waiting[place] + conditioning + weights.frame_up_bias[place])
+    x = nn.relu(refs.pending[place] + conditioning + weights.frame_up_bias[place])
     x = nn.relu(_times(x, weights.hidden, rule) + weights.hidden_bias[...])
     logits = _times(x, weights.output, rule) + weights.output_bias[...]
     if refs.logits is not None:
@@ -195,12 +195,12 @@ def _sample(
     tempered = logits / rule.temperature
     peak = jnp.max(tempered, axis=-1, keepdims=True)
     masses = jnp.exp(tempered - peak)
-    given = _column(refs.given[...].astype(jnp.float32), sample)
-    level = given.astype(jnp.int32) if rule.forced else _level(masses, given, rule.q_levels)
+    value = _column(refs.noise_or_levels[...].astype(jnp.float32), sample)
+    level = value.astype(jnp.int32) if rule.forced else _level(masses, value, rule.q_levels)
     _write(refs.levels, sample, level)
-    if refs.nats is not None:
+    if refs.nll is not None:
         total = jnp.sum(masses, axis=-1, keepdims=True)
-        _write(refs.nats, sample, jnp.log(total) + peak - _column(tempered, level))
+        _write(refs.nll, sample, jnp.log(total) + peak - _column(tempered, level))
     return level
 
 
@@ -209,8 +209,7 @@ def _level(
 ) -> Int[Array, "rows 1"]:
     """Return the level at which the cumulative distribution passes `uniform`.
 
-    The rule is `generate.noise.inverse_cdf`. Padded levels have no mass, so the last of the sums is
-    the whole.
+    The rule is `rng.inverse_cdf`. Padded levels have no mass, so the last sum is the total.
     """
     width = masses.shape[1]
     first = jax.lax.broadcasted_iota(jnp.int32, (width, width), 0)
@@ -222,30 +221,32 @@ def _level(
     return jnp.minimum(below.astype(jnp.int32), q_levels - 1)
 
 
-def _see(
+def _add_to_pending(
     weights: TierWeights, refs: BigFrame, place: Int[Array, ""], level: Int[Array, "rows 1"]
 ) -> None:
-    """Add a level's table rows to the sums of the samples that will read it.
+    """Add the table rows of a level to the sums of the samples that will read it.
 
-    To that which has the same place in the next frame it is the oldest, and so the first.
+    For the sample at the same place in the next frame it is the oldest level, so it starts the sum.
     """
     frame_size, parts, width, _ = weights.tables.shape
     lanes = jax.lax.broadcasted_iota(jnp.int32, (level.shape[0], width), 1)
     one_hot = (lanes == level).astype(jnp.bfloat16)
 
-    def row(of_window: int | Array) -> Array:
-        of_parts = [
-            jnp.matmul(one_hot, weights.tables[of_window, part], preferred_element_type=jnp.float32)
+    def row(place_in_window: int | Array) -> Array:
+        products = [
+            jnp.matmul(
+                one_hot, weights.tables[place_in_window, part], preferred_element_type=jnp.float32
+            )
             for part in range(parts)
         ]
-        return sum(of_parts[1:], start=of_parts[0])
+        return sum(products[1:], start=products[0])
 
-    refs.waiting[place] = row(0)
+    refs.pending[place] = row(0)
 
-    def add(of_window: Int[Array, ""], nothing: Int[Array, ""]) -> Array:
-        behind = place - of_window
+    def add(place_in_window: Int[Array, ""], nothing: Int[Array, ""]) -> Array:
+        behind = place - place_in_window
         slot = jnp.where(behind < 0, behind + frame_size, behind)
-        refs.waiting[slot] = refs.waiting[slot] + row(of_window)
+        refs.pending[slot] = refs.pending[slot] + row(place_in_window)
         return nothing
 
     jax.lax.fori_loop(1, frame_size, add, jnp.int32(0))
@@ -271,11 +272,11 @@ def _lanes(x: Array) -> Int[Array, "rows lanes"]:
 
 
 def _column(x: Float[Array, "rows lanes"], column: Int[Array, "..."]) -> Float[Array, "rows 1"]:
-    """Return one column, the same of all rows or each row's own: lanes cannot be indexed."""
+    """Return one column, by one index or an index per row: lanes cannot be indexed."""
     return jnp.sum(jnp.where(_lanes(x) == column, x, 0.0), axis=-1, keepdims=True)
 
 
 def _write(ref: Any, column: Int[Array, ""], value: Array) -> None:
     """Write one column."""
-    kept = ref[...]
-    ref[...] = jnp.where(_lanes(kept) == column, value, kept)
+    old = ref[...]
+    ref[...] = jnp.where(_lanes(old) == column, value, old)

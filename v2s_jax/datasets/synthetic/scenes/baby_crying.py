@@ -16,9 +16,9 @@ from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import Track, coloured
+from v2s_jax.datasets.synthetic.sound import Track, filtered_noise
 from v2s_jax.datasets.synthetic.trajectory import bump, smoothstep
-from v2s_jax.datasets.synthetic.voice import Formant, sung
+from v2s_jax.datasets.synthetic.voice import Formant, harmonics
 
 BREATH_SEC = 0.28
 LENGTH_SEC = (0.40, 0.90)  # of one cry
@@ -60,15 +60,15 @@ class Look(NamedTuple):
     wall: drawing.Colour
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of a baby; the voice follows from the state, the breath in it is noise."""
-    clock, samples = setting.clock, setting.samples
-    look = choose_look(setting.look.stream("look"))
-    cries = choose_cries(setting.motion.stream("cries"), clock, samples, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    render(painting, look, cries, setting.picture_times_sec, clock.sample_rate_hz)
-    track = setting.track()
-    cry_all(track, look.radius_px, cries, clock.sample_rate_hz, setting.noise.stream("breath"))
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of a baby; the voice follows from the state, the breath in it is noise."""
+    clock, samples = context.clock, context.samples
+    look = choose_look(context.look.stream("look"))
+    cries = choose_cries(context.motion.stream("cries"), clock, samples, context.at_rest)
+    painting = context.painting(draw_background(look))
+    animate(painting, look, cries, context.frame_times_sec, clock.sample_rate_hz)
+    track = context.track()
+    cry_all(track, look.radius_px, cries, clock.sample_rate_hz, context.noise.stream("breath"))
     heard = (cries.sample >= 0) & (cries.sample < samples)
     cry_sec = cries.sample[heard] / clock.sample_rate_hz
     state = {
@@ -80,16 +80,16 @@ def make(setting: SceneContext) -> Scene:
     return Scene(painting, track, cry_sec, state)
 
 
-def choose_cries(draws: Rng, clock: Clock, samples: int, at_rest: bool = False) -> Cries:
+def choose_cries(rng: Rng, clock: Clock, samples: int, at_rest: bool = False) -> Cries:
     """Draw cries until the clip is over; the first may already be under way."""
     onsets, lengths, strengths = [], [], []
-    time_sec = -draws.between(0.0, 1.2)
+    time_sec = -rng.between(0.0, 1.2)
     end_sec = samples / clock.sample_rate_hz + BREATH_SEC
     while time_sec < end_sec and not at_rest:
         onsets.append(round(time_sec * clock.sample_rate_hz))
-        lengths.append(draws.between(*LENGTH_SEC))
-        strengths.append(draws.between(WEAKEST, STRONGEST))
-        time_sec += lengths[-1] + draws.waiting_time(*PAUSE_SEC)
+        lengths.append(rng.between(*LENGTH_SEC))
+        strengths.append(rng.between(WEAKEST, STRONGEST))
+        time_sec += lengths[-1] + rng.waiting_time(*PAUSE_SEC)
     return Cries(np.array(onsets, int), np.array(lengths), np.array(strengths))
 
 
@@ -109,14 +109,14 @@ def air(
     return full * length_sec / LENGTH_SEC[1]
 
 
-def cry_all(track: Track, radius_px: float, cries: Cries, sample_rate_hz: int, draws: Rng) -> None:
+def cry_all(track: Track, radius_px: float, cries: Cries, sample_rate_hz: int, rng: Rng) -> None:
     """Add the sound of all cries to the track."""
     each = zip(*(part.tolist() for part in cries), strict=True)
     for i, (sample, length_sec, strength) in enumerate(each):
         if sample < len(track.known):
             track.add(sample, cry(radius_px, length_sec, strength, sample_rate_hz))
             level = mouth(_times(length_sec, sample_rate_hz), length_sec)
-            breath = coloured(draws.stream(str(i)), len(level), *BREATH_BAND_HZ, sample_rate_hz)
+            breath = filtered_noise(rng.stream(str(i)), len(level), *BREATH_BAND_HZ, sample_rate_hz)
             track.add_texture(breath, BREATH_SHARE * strength * level, sample)
 
 
@@ -133,7 +133,7 @@ def cry(
         Formant(SECOND_FORMANT_HZ_PX / radius_px, 600.0, 0.7),
     )
     turns = np.cumsum(pitch_hz) / sample_rate_hz
-    voice = sung(turns, pitch_hz, SOURCE_SLOPE, formants, sample_rate_hz)
+    voice = harmonics(turns, pitch_hz, SOURCE_SLOPE, formants, sample_rate_hz)
     return VOICE_GAIN * strength * level * voice
 
 
@@ -141,27 +141,27 @@ def _times(length_sec: float, sample_rate_hz: int) -> Float64[np.ndarray, " samp
     return np.arange(round(length_sec * sample_rate_hz)) / sample_rate_hz
 
 
-def choose_look(draws: Rng) -> Look:
+def choose_look(rng: Rng) -> Look:
     """Draw the baby's size, place and colours; the mouth is dark in a lighter face."""
     return Look(
-        radius_px=draws.leading(*HEAD_RADIUS_PX),
-        x_px=64.0 + draws.between(-6.0, 6.0),
-        skin=drawing.colour(draws.between(0.03, 0.07), 0.35, draws.between(0.75, 0.95)),
-        blanket=drawing.colour(draws.between(0.0, 1.0), 0.40, draws.between(0.50, 0.75)),
-        wall=drawing.colour(draws.between(0.0, 1.0), 0.15, draws.between(0.45, 0.60)),
+        radius_px=rng.leading(*HEAD_RADIUS_PX),
+        x_px=64.0 + rng.between(-6.0, 6.0),
+        skin=drawing.colour(rng.between(0.03, 0.07), 0.35, rng.between(0.75, 0.95)),
+        blanket=drawing.colour(rng.between(0.0, 1.0), 0.40, rng.between(0.50, 0.75)),
+        wall=drawing.colour(rng.between(0.0, 1.0), 0.15, rng.between(0.45, 0.60)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw what does not move: wall and cot."""
-    canvas = drawing.shaded(look.wall, 0.75 * look.wall)
-    for post_x in range(8, drawing.PICTURE_PX, 20):
+    canvas = drawing.vertical_gradient(look.wall, 0.75 * look.wall)
+    for post_x in range(8, drawing.FRAME_PX, 20):
         post = drawing.rectangle(post_x - 2.5, -1.0, post_x + 2.5, 129.0)
         drawing.paint(canvas, post, drawing.colour(0.1, 0.15, 0.75))
     return canvas
 
 
-def render(
+def animate(
     painting: drawing.Painting, look: Look, cries: Cries, time_sec: np.ndarray, sample_rate_hz: int
 ) -> None:
     """Paint what moves: chest, head and mouth."""

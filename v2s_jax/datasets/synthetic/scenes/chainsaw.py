@@ -18,7 +18,7 @@ from jaxtyping import Float64
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import Track, coloured
+from v2s_jax.datasets.synthetic.sound import Track, filtered_noise
 from v2s_jax.datasets.synthetic.trajectory import (
     PAST_SEC,
     Trajectory,
@@ -26,7 +26,7 @@ from v2s_jax.datasets.synthetic.trajectory import (
     sample_trajectory,
     smoothstep,
 )
-from v2s_jax.datasets.synthetic.voice import Formant, sung
+from v2s_jax.datasets.synthetic.voice import Formant, harmonics
 
 IDLE_HZ, FULL_HZ = 42.0, 140.0  # 2,500 and 8,400 turns per minute
 OFF_SHARE, IDLE_SHARE = 0.15, 0.20  # of the levels that the throttle is set to
@@ -83,66 +83,66 @@ class Look(NamedTuple):
     bark: drawing.Colour
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of a chainsaw; the engine follows from the state, all else heard is noise."""
-    rate_hz, time_sec = setting.clock.sample_rate_hz, setting.sample_times_sec
-    look = choose_look(setting.look.stream("look"))
-    throttle = choose_throttle(setting.motion.stream("throttle"), setting.end_sec, setting.at_rest)
-    cuts = choose_cuts(setting.motion.stream("cuts"), setting.end_sec, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    chips = setting.motion.stream("dust")
-    render(painting, look, throttle, cuts, setting.picture_times_sec, chips)
-    track = setting.track()
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of a chainsaw; the engine follows from the state, all else heard is noise."""
+    rate_hz, time_sec = context.clock.sample_rate_hz, context.sample_times_sec
+    look = choose_look(context.look.stream("look"))
+    throttle = choose_throttle(context.motion.stream("throttle"), context.end_sec, context.at_rest)
+    cuts = choose_cuts(context.motion.stream("cuts"), context.end_sec, context.at_rest)
+    painting = context.painting(draw_background(look))
+    chips = context.motion.stream("dust")
+    animate(painting, look, throttle, cuts, context.frame_times_sec, chips)
+    track = context.track()
     track.add(0, engine(look.body_px, throttle, cuts, time_sec, rate_hz))
     rate = engine_hz(throttle, cuts, time_sec) / FULL_HZ
     stroke = 0.5 + 0.5 * np.cos(2.0 * np.pi * engine_turns(throttle, cuts, time_sec))
-    exhaust = coloured(setting.noise.stream("exhaust"), setting.samples, *EXHAUST_BAND_HZ, rate_hz)
+    exhaust = context.noise_band("exhaust", *EXHAUST_BAND_HZ)
     track.add_texture(exhaust, EXHAUST_RMS * engine_level(rate * FULL_HZ) * stroke**2)
-    rasp = coloured(setting.noise.stream("rasp"), setting.samples, *RASP_BAND_HZ, rate_hz)
+    rasp = context.noise_band("rasp", *RASP_BAND_HZ)
     track.add_texture(rasp, RASP_RMS * rate * depth(cuts, time_sec))
     bites = np.rint(cuts.start_sec * rate_hz).astype(int)
-    bites = bites[(bites >= 0) & (bites < setting.samples)]
+    bites = bites[(bites >= 0) & (bites < context.samples)]
     bites = bites[rate[bites] * FULL_HZ > SLOWEST_BITE_HZ]
     for sample in bites.tolist():
-        bite(track, sample, rate[sample], rate_hz, setting.noise.stream(f"bite {sample}"))
+        bite(track, sample, rate[sample], rate_hz, context.noise.stream(f"bite {sample}"))
     state = {
         "body_px": look.body_px,
         "bite_sec": cuts.start_sec.tolist(),
         "leave_sec": cuts.end_sec.tolist(),
-        "engine_hz": engine_hz(throttle, cuts, setting.picture_times_sec).tolist(),
+        "engine_hz": engine_hz(throttle, cuts, context.frame_times_sec).tolist(),
     }
     return Scene(painting, track, bites / rate_hz, state)
 
 
-def bite(track: Track, sample: int, rate: float, sample_rate_hz: int, draws: Rng) -> None:
+def bite(track: Track, sample: int, rate: float, sample_rate_hz: int, rng: Rng) -> None:
     """Add the burst of noise with which the teeth meet the log."""
     length = round(8.0 * BITE_SEC * sample_rate_hz)
     decay = np.exp(-np.arange(length) / (BITE_SEC * sample_rate_hz))
-    burst = coloured(draws, length, *RASP_BAND_HZ, sample_rate_hz)
+    burst = filtered_noise(rng, length, *RASP_BAND_HZ, sample_rate_hz)
     track.add_texture(burst, BITE_RMS * rate * decay, sample)
 
 
-def choose_throttle(draws: Rng, end_sec: float, at_rest: bool = False) -> Trajectory:
+def choose_throttle(rng: Rng, end_sec: float, at_rest: bool = False) -> Trajectory:
     """Draw the engine's rates without a log, in Hz."""
 
-    def level(draws: Rng) -> float:
-        kind = draws.between(0.0, 1.0)
-        cutting = draws.between(LOWEST_CUTTING_HZ, FULL_HZ)
+    def level(rng: Rng) -> float:
+        kind = rng.between(0.0, 1.0)
+        cutting = rng.between(LOWEST_CUTTING_HZ, FULL_HZ)
         if kind < OFF_SHARE or at_rest:
             return 0.0
         return IDLE_HZ if kind < OFF_SHARE + IDLE_SHARE else cutting
 
-    return sample_trajectory(draws, end_sec, level, THROTTLE_SEC, HOLD_SEC)
+    return sample_trajectory(rng, end_sec, level, THROTTLE_SEC, HOLD_SEC)
 
 
-def choose_cuts(draws: Rng, end_sec: float, at_rest: bool = False) -> Cuts:
+def choose_cuts(rng: Rng, end_sec: float, at_rest: bool = False) -> Cuts:
     """Draw cuts until the clip is over."""
     starts, ends = [], []
     time_sec = -PAST_SEC
     while time_sec < end_sec + DOWN_SEC and not at_rest:
-        time_sec += draws.waiting_time(*GAP_SEC)
+        time_sec += rng.waiting_time(*GAP_SEC)
         starts.append(time_sec)
-        time_sec += draws.between(*CUT_SEC)
+        time_sec += rng.between(*CUT_SEC)
         ends.append(time_sec)
     return Cuts(np.array(starts), np.array(ends))
 
@@ -199,45 +199,45 @@ def engine(
     body_hz = BODY_HZ_PX / body_px
     formants = (Formant(body_hz, 150.0, 1.0), Formant(4.3 * body_hz, 500.0, 0.6))
     turns = engine_turns(throttle, cuts, time_sec)[running]
-    voice = sung(turns, rate_hz[running], SOURCE_SLOPE, formants, sample_rate_hz, HIGHEST_HZ)
+    voice = harmonics(turns, rate_hz[running], SOURCE_SLOPE, formants, sample_rate_hz, HIGHEST_HZ)
     track = np.zeros(len(time_sec))
     track[running] = ENGINE_PEAK * ENGINE_GAIN * engine_level(rate_hz[running]) * voice
     return track
 
 
-def choose_look(draws: Rng) -> Look:
+def choose_look(rng: Rng) -> Look:
     """Draw size, place and colours; saw and log are darker than the sky."""
     return Look(
-        body_px=draws.leading(*BODY_PX),
-        bite_y_px=78.0 + draws.between(-3.0, 3.0),
-        body=drawing.colour(draws.between(-0.02, 0.12), 0.85, draws.between(0.70, 0.90)),
-        sky=drawing.colour(draws.between(0.45, 0.6), 0.15, draws.between(0.70, 0.85)),
-        grass=drawing.colour(draws.between(0.22, 0.36), 0.40, draws.between(0.45, 0.58)),
-        bark=drawing.colour(draws.between(0.05, 0.09), 0.55, draws.between(0.25, 0.38)),
+        body_px=rng.leading(*BODY_PX),
+        bite_y_px=78.0 + rng.between(-3.0, 3.0),
+        body=drawing.colour(rng.between(-0.02, 0.12), 0.85, rng.between(0.70, 0.90)),
+        sky=drawing.colour(rng.between(0.45, 0.6), 0.15, rng.between(0.70, 0.85)),
+        grass=drawing.colour(rng.between(0.22, 0.36), 0.40, rng.between(0.45, 0.58)),
+        bark=drawing.colour(rng.between(0.05, 0.09), 0.55, rng.between(0.25, 0.38)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw sky and grass."""
-    canvas = drawing.shaded(look.sky, look.grass)
+    canvas = drawing.vertical_gradient(look.sky, look.grass)
     drawing.paint(canvas, drawing.rectangle(-1.0, 112.0, 129.0, 129.0), look.grass)
     return canvas
 
 
-def render(
+def animate(
     painting: drawing.Painting,
     look: Look,
     throttle: Trajectory,
     cuts: Cuts,
     time_sec: np.ndarray,
-    draws: Rng,
+    rng: Rng,
 ) -> None:
     """Paint smoke, bar, log, saw and dust."""
     bite_x, bite_y = BITE_X_PX, look.bite_y_px
     rate = engine_hz(throttle, cuts, time_sec) / FULL_HZ
     shake = SHAKE_PX * rate * np.sin(2.0 * np.pi * engine_turns(throttle, cuts, time_sec))
     angle = bar_angle(cuts, time_sec)
-    # The saw turns about its handle, right of the log; at the bite the bar lies level.
+    # The saw turns about its handle, right of the log; at the bite the bar is level.
     grip_x, grip_y = BITE_X_PX + BAR_PX, bite_y - 4.0
     pose = drawing.pose(grip_x, grip_y + shake, angle)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -261,7 +261,7 @@ def render(
     painting.paint(drawing.bar(*at(0.0, 0.0), *at(BAR_PX + 8.0, 0.0), 4.5), steel, pose)
     shine = drawing.colour(0.6, 0.05, 0.85)
     painting.paint(drawing.bar(*at(0.0, 0.0), *at(BAR_PX + 7.0, 0.0), 2.0), shine, pose)
-    # The log lies before the bar.
+    # The log is in front of the bar.
     painting.paint(drawing.ellipse(bite_x, bite_y + 26.0, 26.0, 25.0), look.bark)
     wood = drawing.colour(0.10, 0.40, 0.80)
     painting.paint(drawing.ellipse(bite_x, bite_y + 26.0, 21.0, 20.0), wood)
@@ -275,32 +275,32 @@ def render(
     painting.paint(handle, black, pose)
     post = drawing.bar(*at(0.15 * length, top + 8.0), *at(0.1 * length, top - 6.0), 2.4)
     painting.paint(post, black, pose)
-    picture, now, then = _dust(throttle, cuts, time_sec, draws, (bite_x + 14.0, bite_y))
-    dust = drawing.dots(len(time_sec), picture, now[:, 0], now[:, 1], DUST_RADIUS_PX)
+    frame, now, then = _dust(throttle, cuts, time_sec, rng, (bite_x + 14.0, bite_y))
+    dust = drawing.dots(len(time_sec), frame, now[:, 0], now[:, 1], DUST_RADIUS_PX)
 
     def motion() -> drawing.Motion:
-        return drawing.dots_motion(len(time_sec), picture, now, then, DUST_RADIUS_PX)
+        return drawing.dots_motion(len(time_sec), frame, now, then, DUST_RADIUS_PX)
 
     painting.paint(dust, drawing.colour(0.12, 0.30, 0.95), motion)
 
 
 def _dust(
-    throttle: Trajectory, cuts: Cuts, time_sec: np.ndarray, draws: Rng, start: tuple[float, float]
+    throttle: Trajectory, cuts: Cuts, time_sec: np.ndarray, rng: Rng, start: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the chips of wood in sight: picture, (x, y) in it and (x, y) in the next picture."""
+    """Find the chips of wood in sight: frame, (x, y) in it and (x, y) in the next frame."""
     span_sec = PAST_SEC + time_sec[-1]
-    thrown_sec = span_sec * draws.uniforms(round(DUST_PER_SEC * span_sec)) - PAST_SEC
+    thrown_sec = span_sec * rng.uniforms(round(DUST_PER_SEC * span_sec)) - PAST_SEC
     strength = depth(cuts, thrown_sec) * engine_hz(throttle, cuts, thrown_sec) / FULL_HZ
-    kept = draws.uniforms(len(thrown_sec)) < strength
-    right_px_sec = 60.0 + 110.0 * draws.uniforms(len(thrown_sec))
-    up_px_sec = 90.0 * draws.uniforms(len(thrown_sec))
+    kept = rng.uniforms(len(thrown_sec)) < strength
+    right_px_sec = 60.0 + 110.0 * rng.uniforms(len(thrown_sec))
+    up_px_sec = 90.0 * rng.uniforms(len(thrown_sec))
     age_sec = time_sec[:, None] - thrown_sec
-    picture, chip = np.nonzero((age_sec >= 0.0) & (age_sec < DUST_SEC) & kept)
+    frame, chip = np.nonzero((age_sec >= 0.0) & (age_sec < DUST_SEC) & kept)
 
     def place(age_sec: np.ndarray) -> np.ndarray:
         fallen = 0.5 * DUST_FALL_PX_SEC2 * age_sec**2 - up_px_sec[chip] * age_sec
         return np.stack([start[0] + right_px_sec[chip] * age_sec, start[1] + fallen], axis=-1)
 
-    age_sec = age_sec[picture, chip]
-    next_sec = np.append(time_sec, time_sec[-1])[picture + 1]
-    return picture, place(age_sec), place(age_sec + next_sec - time_sec[picture])
+    age_sec = age_sec[frame, chip]
+    next_sec = np.append(time_sec, time_sec[-1])[frame + 1]
+    return frame, place(age_sec), place(age_sec + next_sec - time_sec[frame])

@@ -4,7 +4,7 @@
 
 A bark is a glottal source whose pitch is inverse to the dog's size and rises as the jaw opens,
 through two formants of the mouth: the wider the jaw, the higher the first. Level, pitch and
-formants are functions of the visible jaw alone, so a shut mouth is silent. The head starts to
+formants are functions only of the visible jaw, so a shut mouth is silent. The head starts to
 draw back four video frames before the bark, as far as the bark will be strong.
 """
 
@@ -17,9 +17,9 @@ from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import Track, coloured
+from v2s_jax.datasets.synthetic.sound import Track, filtered_noise
 from v2s_jax.datasets.synthetic.trajectory import bump, smoothstep
-from v2s_jax.datasets.synthetic.voice import Formant, sung
+from v2s_jax.datasets.synthetic.voice import Formant, harmonics
 
 DRAW_BACK_SEC, LUNGE_SEC = 0.16, 0.12
 RETURN_SEC = 0.18
@@ -39,7 +39,7 @@ VOICE_GAIN = 0.54  # keeps a bark's peak near its strength
 BREATH_BAND_HZ = (900.0, 4_000.0)
 BREATH_SHARE = 0.05  # RMS of the breath's noise over the strength, jaw fully open
 
-HEAD_RADIUS_PX = (13.0, 20.0)  # the whole dog is five of them long, and stays in the picture
+HEAD_RADIUS_PX = (13.0, 20.0)  # the whole dog is five of them long, and stays in the image
 JAW_RAD = 0.85  # of the strongest bark: 49 degrees
 DRAW_BACK_PX, LUNGE_PX = 11.0, 9.0  # of the strongest bark
 
@@ -64,15 +64,15 @@ class Look(NamedTuple):
     grass: drawing.Colour
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of a dog; the voice follows from the state, the breath in it is noise."""
-    clock, samples = setting.clock, setting.samples
-    look = choose_look(setting.look.stream("look"))
-    barks = choose_barks(setting.motion.stream("barks"), clock, samples, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    render(painting, look, barks, setting.picture_times_sec, clock.sample_rate_hz)
-    track = setting.track()
-    bark_all(track, look.radius_px, barks, clock.sample_rate_hz, setting.noise.stream("breath"))
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of a dog; the voice follows from the state, the breath in it is noise."""
+    clock, samples = context.clock, context.samples
+    look = choose_look(context.look.stream("look"))
+    barks = choose_barks(context.motion.stream("barks"), clock, samples, context.at_rest)
+    painting = context.painting(draw_background(look))
+    animate(painting, look, barks, context.frame_times_sec, clock.sample_rate_hz)
+    track = context.track()
+    bark_all(track, look.radius_px, barks, clock.sample_rate_hz, context.noise.stream("breath"))
     heard = barks.sample < samples
     bark_sec = barks.sample[heard] / clock.sample_rate_hz
     state = {
@@ -83,15 +83,15 @@ def make(setting: SceneContext) -> Scene:
     return Scene(painting, track, bark_sec, state)
 
 
-def choose_barks(draws: Rng, clock: Clock, samples: int, at_rest: bool = False) -> Barks:
+def choose_barks(rng: Rng, clock: Clock, samples: int, at_rest: bool = False) -> Barks:
     """Draw bark times and strengths until one comes after the clip; the clip starts at rest."""
     onsets, strengths = [], []
     time_sec = DRAW_BACK_SEC + LUNGE_SEC - SHORTEST_GAP_SEC
     end_sec = samples / clock.sample_rate_hz + DRAW_BACK_SEC + LUNGE_SEC
     while time_sec < end_sec and not at_rest:
-        time_sec += draws.waiting_time(SHORTEST_GAP_SEC, MEAN_EXCESS_GAP_SEC, LONGEST_GAP_SEC)
+        time_sec += rng.waiting_time(SHORTEST_GAP_SEC, MEAN_EXCESS_GAP_SEC, LONGEST_GAP_SEC)
         onsets.append(round(time_sec * clock.sample_rate_hz))
-        strengths.append(draws.between(WEAKEST, STRONGEST))
+        strengths.append(rng.between(WEAKEST, STRONGEST))
     return Barks(np.array(onsets, int), np.array(strengths))
 
 
@@ -108,14 +108,16 @@ def lean(since_sec: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*time
     return 2.0 * forth - back - home
 
 
-def bark_all(track: Track, radius_px: float, barks: Barks, sample_rate_hz: int, draws: Rng) -> None:
+def bark_all(track: Track, radius_px: float, barks: Barks, sample_rate_hz: int, rng: Rng) -> None:
     """Add the sound of all barks to the track."""
     length = round(BARK_SEC * sample_rate_hz)
     level = jaw(np.arange(length) / sample_rate_hz)
     for sample, strength in zip(barks.sample.tolist(), barks.strength.tolist(), strict=True):
         if sample < len(track.known):
             track.add(sample, bark(radius_px, strength, sample_rate_hz))
-            breath = coloured(draws.stream(str(sample)), length, *BREATH_BAND_HZ, sample_rate_hz)
+            breath = filtered_noise(
+                rng.stream(str(sample)), length, *BREATH_BAND_HZ, sample_rate_hz
+            )
             track.add_texture(breath, BREATH_SHARE * strength * level, sample)
 
 
@@ -130,28 +132,28 @@ def bark(radius_px: float, strength: float, sample_rate_hz: int) -> Float64[np.n
         Formant(SECOND_FORMANT_HZ_PX / radius_px, 400.0, 0.5),
     )
     turns = np.cumsum(pitch_hz) / sample_rate_hz
-    voice = sung(turns, pitch_hz, SOURCE_SLOPE, formants, sample_rate_hz)
+    voice = harmonics(turns, pitch_hz, SOURCE_SLOPE, formants, sample_rate_hz)
     return VOICE_GAIN * strength * level * voice
 
 
-def choose_look(draws: Rng) -> Look:
+def choose_look(rng: Rng) -> Look:
     """Draw the dog's size, place and colours; its coat stays dark on a light sky."""
-    sky_hue = draws.between(0.5, 0.65)
+    sky_hue = rng.between(0.5, 0.65)
     return Look(
-        radius_px=draws.leading(*HEAD_RADIUS_PX),
-        x_px=66.0 + draws.between(-2.0, 2.0),
-        ground_y_px=112.0 + draws.between(-4.0, 4.0),
-        coat=drawing.colour(draws.between(0.02, 0.10), 0.55, draws.between(0.25, 0.42)),
-        sky=drawing.colour(sky_hue, 0.12, draws.between(0.80, 0.92)),
-        grass=drawing.colour(draws.between(0.25, 0.36), 0.40, draws.between(0.55, 0.68)),
+        radius_px=rng.leading(*HEAD_RADIUS_PX),
+        x_px=66.0 + rng.between(-2.0, 2.0),
+        ground_y_px=112.0 + rng.between(-4.0, 4.0),
+        coat=drawing.colour(rng.between(0.02, 0.10), 0.55, rng.between(0.25, 0.42)),
+        sky=drawing.colour(sky_hue, 0.12, rng.between(0.80, 0.92)),
+        grass=drawing.colour(rng.between(0.25, 0.36), 0.40, rng.between(0.55, 0.68)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw what does not move: sky, grass, body, legs and tail."""
     r, x, ground = look.radius_px, look.x_px, look.ground_y_px
     body_y, dark = ground - 2.0 * r, 0.7 * look.coat
-    canvas = drawing.shaded(look.sky, look.grass)
+    canvas = drawing.vertical_gradient(look.sky, look.grass)
     drawing.paint(canvas, drawing.rectangle(-1.0, ground - 6, 129.0, 129.0), look.grass)
     tail = drawing.bar(x + 1.7 * r, body_y, x + 2.5 * r, body_y - r, 0.17 * r)
     drawing.paint(canvas, tail, dark)
@@ -163,7 +165,7 @@ def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
     return canvas
 
 
-def render(
+def animate(
     painting: drawing.Painting, look: Look, barks: Barks, time_sec: np.ndarray, sample_rate_hz: int
 ) -> None:
     """Paint what moves: neck, jaw and head."""

@@ -4,7 +4,7 @@
 
 The lift of each wind-up is proportional to the hit's strength and every fall takes equally long,
 so the strength is the speed at the touch. Strength sets level and brightness, the drum's radius
-sets the pitch; both can be seen. Gaps between hits are random: pictures announce a hit three
+sets the pitch; both can be seen. Gaps between hits are random: frames announce a hit three
 video frames ahead, the sound before it does not.
 """
 
@@ -68,18 +68,18 @@ class Look(NamedTuple):
     stick: drawing.Colour
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of a drum.
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of a drum.
 
     The stick's click is shaped noise, scaled with the hit it belongs to: the oracle is told it.
     """
-    clock, samples = setting.clock, setting.samples
-    look = choose_look(setting.look.stream("look"))
-    hits = choose_hits(setting.motion.stream("hits"), clock, samples, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    render(painting, look, hits, setting.picture_times_sec, clock.sample_rate_hz)
-    track = setting.track()
-    attack = setting.noise.stream("attack")
+    clock, samples = context.clock, context.samples
+    look = choose_look(context.look.stream("look"))
+    hits = choose_hits(context.motion.stream("hits"), clock, samples, context.at_rest)
+    painting = context.painting(draw_background(look))
+    animate(painting, look, hits, context.frame_times_sec, clock.sample_rate_hz)
+    track = context.track()
+    attack = context.noise.stream("attack")
     track.add(0, strike(look.radius_px, hits, samples, clock.sample_rate_hz, attack))
     heard = hits.sample < samples
     hit_sec = hits.sample[heard] / clock.sample_rate_hz
@@ -91,7 +91,7 @@ def make(setting: SceneContext) -> Scene:
     return Scene(painting, track, hit_sec, state)
 
 
-def choose_hits(draws: Rng, clock: Clock, samples: int, at_rest: bool = False) -> Hits:
+def choose_hits(rng: Rng, clock: Clock, samples: int, at_rest: bool = False) -> Hits:
     """Draw hit times and strengths until one lands after the clip; the clip starts at rest.
 
     At rest the first hit comes so long after the clip that not even its wind-up is seen.
@@ -100,9 +100,9 @@ def choose_hits(draws: Rng, clock: Clock, samples: int, at_rest: bool = False) -
     end_sec = samples / clock.sample_rate_hz + LONGEST_GAP_SEC
     time_sec = end_sec - SHORTEST_GAP_SEC if at_rest else 0.0
     while time_sec < end_sec:
-        time_sec += draws.waiting_time(SHORTEST_GAP_SEC, MEAN_EXCESS_GAP_SEC, LONGEST_GAP_SEC)
+        time_sec += rng.waiting_time(SHORTEST_GAP_SEC, MEAN_EXCESS_GAP_SEC, LONGEST_GAP_SEC)
         onsets.append(round(time_sec * clock.sample_rate_hz))
-        strengths.append(draws.between(WEAKEST, STRONGEST))
+        strengths.append(rng.between(WEAKEST, STRONGEST))
     return Hits(np.array(onsets), np.array(strengths))
 
 
@@ -125,24 +125,24 @@ def stick_angle(
     return up * (1.0 - fall**2)
 
 
-def choose_look(draws: Rng) -> Look:
+def choose_look(rng: Rng) -> Look:
     """Draw the drum's size, place and colours; the stick stays dark on a light wall."""
-    wall_hue = draws.between(0.0, 1.0)
-    wall = draws.between(0.71, 0.77)
+    wall_hue = rng.between(0.0, 1.0)
+    wall = rng.between(0.71, 0.77)
     return Look(
-        radius_px=draws.leading(*RADIUS_PX),
-        touch_x_px=50.0 + draws.between(-4.0, 4.0),
-        touch_y_px=80.0 + draws.between(-4.0, 4.0),
-        body=drawing.colour(draws.between(0.0, 1.0), 0.65, draws.between(0.40, 0.65)),
+        radius_px=rng.leading(*RADIUS_PX),
+        touch_x_px=50.0 + rng.between(-4.0, 4.0),
+        touch_y_px=80.0 + rng.between(-4.0, 4.0),
+        body=drawing.colour(rng.between(0.0, 1.0), 0.65, rng.between(0.40, 0.65)),
         wall=drawing.colour(wall_hue, 0.05, wall),
         floor=drawing.colour(wall_hue, 0.08, wall - 0.22),
-        stick=drawing.colour(draws.between(0.03, 0.09), 0.55, draws.between(0.14, 0.22)),
+        stick=drawing.colour(rng.between(0.03, 0.09), 0.55, rng.between(0.14, 0.22)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw what does not move: wall, floor, shell and head."""
-    canvas = drawing.shaded(look.wall, look.floor)
+    canvas = drawing.vertical_gradient(look.wall, look.floor)
     x, y, radius = look.touch_x_px, look.touch_y_px, look.radius_px
     depth = radius * 0.7
     tilted = radius * HEAD_TILT
@@ -156,7 +156,7 @@ def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
     return canvas
 
 
-def render(
+def animate(
     painting: drawing.Painting, look: Look, hits: Hits, time_sec: np.ndarray, sample_rate_hz: int
 ) -> None:
     """Paint what moves: the head's dent, the stick, the arm."""
@@ -175,7 +175,7 @@ def render(
     stick = drawing.bar(hand_x, hand_y, tip_x, tip_y, STICK_RADIUS_PX)
     painting.paint(stick, look.stick, drawing.pose(hand_x, hand_y, tip_angle))
     skin = drawing.colour(0.07, 0.45, 0.62)
-    edge = float(drawing.PICTURE_PX)
+    edge = float(drawing.FRAME_PX)
     painting.paint(drawing.bar(hand_x, hand_y, edge + 10, hand_y + 14, 6.0), skin)
 
 
@@ -200,13 +200,13 @@ def ring(
 
 
 def strike(
-    radius_px: float, hits: Hits, samples: int, sample_rate_hz: int, draws: Rng
+    radius_px: float, hits: Hits, samples: int, sample_rate_hz: int, rng: Rng
 ) -> Float64[np.ndarray, " samples"]:
     """Sum all hits of a clip."""
     track = np.zeros(samples)
     length = round(ATTACK_SEC * RING_DECAYS * sample_rate_hz)
     for sample, strength in zip(hits.sample.tolist(), hits.strength.tolist(), strict=True):
         if sample < samples:
-            attack = band_noise(draws, length, *ATTACK_BAND_HZ, sample_rate_hz)
+            attack = band_noise(rng, length, *ATTACK_BAND_HZ, sample_rate_hz)
             add_at(track, sample, ring(radius_px, strength, sample_rate_hz, attack))
     return track

@@ -17,7 +17,7 @@ from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, Track, coloured
+from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, Track, filtered_noise
 from v2s_jax.datasets.synthetic.trajectory import PAST_SEC
 from v2s_jax.datasets.synthetic.voice import partials
 
@@ -87,7 +87,7 @@ class Look(NamedTuple):
 
     @property
     def px_per_m(self) -> float:
-        """The picture's scale."""
+        """The image's scale."""
         return PX_PER_M * self.nearness
 
     @property
@@ -96,14 +96,14 @@ class Look(NamedTuple):
         return 100.0 + 18.0 * self.nearness
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of fireworks; all but the noise of a blast follows from the state."""
-    look = choose_look(setting.look.stream("look"))
-    rockets = choose_rockets(setting.motion.stream("rockets"), setting.end_sec, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    render(painting, look, rockets, setting.picture_times_sec)
-    track = setting.track()
-    bang_sec = hear(track, look, rockets, setting.clock, setting.noise.stream("blast"))
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of fireworks; all but the noise of a blast follows from the state."""
+    look = choose_look(context.look.stream("look"))
+    rockets = choose_rockets(context.motion.stream("rockets"), context.end_sec, context.at_rest)
+    painting = context.painting(draw_background(look))
+    animate(painting, look, rockets, context.frame_times_sec)
+    track = context.track()
+    bang_sec = hear(track, look, rockets, context.clock, context.noise.stream("blast"))
     state = {
         "distance_m": NEAREST_M / look.nearness,
         "burst_sec": rockets.burst_sec.tolist(),
@@ -112,29 +112,29 @@ def make(setting: SceneContext) -> Scene:
     return Scene(painting, track, bang_sec, state)
 
 
-def choose_rockets(draws: Rng, end_sec: float, at_rest: bool = False) -> Rockets:
+def choose_rockets(rng: Rng, end_sec: float, at_rest: bool = False) -> Rockets:
     """Draw rockets until one bursts after the clip; at rest there are none."""
     bursts: list[float] = []
     time_sec = -PAST_SEC
     while time_sec < end_sec + RISE_SEC and not at_rest:
-        time_sec += draws.waiting_time(*GAP_SEC)
+        time_sec += rng.waiting_time(*GAP_SEC)
         bursts.append(time_sec)
     count = len(bursts)
-    gold = draws.uniforms(count) < GOLD_SHARE
+    gold = rng.uniforms(count) < GOLD_SHARE
     shape = (count, SPARKS)
-    turn = 2.0 * np.pi * draws.uniforms(count * SPARKS).reshape(shape)
+    turn = 2.0 * np.pi * rng.uniforms(count * SPARKS).reshape(shape)
     # Even over a ball's shadow: most sparks are seen near the rim.
-    reach = np.sqrt(1.0 - draws.uniforms(count * SPARKS).reshape(shape) ** 2)
+    reach = np.sqrt(1.0 - rng.uniforms(count * SPARKS).reshape(shape) ** 2)
     early, late = POP_AFTER_SEC
-    pop = early + (late - early) * draws.uniforms(count * SPARKS).reshape(shape)
-    pops = (draws.uniforms(count * SPARKS).reshape(shape) < POPPING_SHARE) & gold[:, None]
+    pop = early + (late - early) * rng.uniforms(count * SPARKS).reshape(shape)
+    pops = (rng.uniforms(count * SPARKS).reshape(shape) < POPPING_SHARE) & gold[:, None]
     low, high = HEIGHT_M
     return Rockets(
         burst_sec=np.array(bursts),
-        x_m=14.0 * (2.0 * draws.uniforms(count) - 1.0),
-        height_m=low + (high - low) * draws.uniforms(count),
+        x_m=14.0 * (2.0 * rng.uniforms(count) - 1.0),
+        height_m=low + (high - low) * rng.uniforms(count),
         gold=gold,
-        hue=0.45 + 0.5 * draws.uniforms(count),
+        hue=0.45 + 0.5 * rng.uniforms(count),
         spark_x=reach * np.cos(turn),
         spark_y=reach * np.sin(turn),
         pop_sec=np.where(pops, pop, np.inf),
@@ -147,7 +147,7 @@ def risen(part: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
 
 
 def hear(
-    track: Track, look: Look, rockets: Rockets, clock: Clock, draws: Rng
+    track: Track, look: Look, rockets: Rockets, clock: Clock, rng: Rng
 ) -> Float64[np.ndarray, " bangs"]:
     """Add the sound of all rockets to the track; return when bangs are heard."""
     rate_hz, samples = clock.sample_rate_hz, len(track.known)
@@ -162,7 +162,7 @@ def hear(
             length = round(BLAST_SEC * BANG_DECAYS * rate_hz)
             fade = np.exp(-np.arange(length) / (BLAST_SEC * rate_hz))
             high_hz = BLAST_HIGH_HZ * look.nearness
-            noise = coloured(draws.stream(str(rocket)), length, BLAST_LOW_HZ, high_hz, rate_hz)
+            noise = filtered_noise(rng.stream(str(rocket)), length, BLAST_LOW_HZ, high_hz, rate_hz)
             track.add_texture(noise, BLAST_RMS * look.nearness * fade, start)
         if 0 <= start < samples:
             bangs.append(start / rate_hz)
@@ -195,20 +195,20 @@ def pop(sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
     return POP_PEAK * np.exp(-time_sec / POP_SEC) * np.cos(2.0 * np.pi * POP_HZ * time_sec)
 
 
-def choose_look(draws: Rng) -> Look:
+def choose_look(rng: Rng) -> Look:
     """Draw distance, place and colours; the sky is dark."""
-    hue = draws.between(0.58, 0.72)
+    hue = rng.between(0.58, 0.72)
     return Look(
-        nearness=draws.leading(*NEARNESS),
-        x_px=64.0 + draws.between(-8.0, 8.0),
-        sky=drawing.colour(hue, 0.60, draws.between(0.08, 0.16)),
-        ground=drawing.colour(draws.between(0.20, 0.40), 0.40, draws.between(0.16, 0.24)),
+        nearness=rng.leading(*NEARNESS),
+        x_px=64.0 + rng.between(-8.0, 8.0),
+        sky=drawing.colour(hue, 0.60, rng.between(0.08, 0.16)),
+        ground=drawing.colour(rng.between(0.20, 0.40), 0.40, rng.between(0.16, 0.24)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw sky, ground and mortar."""
-    canvas = drawing.shaded(look.sky, 1.6 * look.sky)
+    canvas = drawing.vertical_gradient(look.sky, 1.6 * look.sky)
     drawing.paint(canvas, drawing.rectangle(-1.0, 100.0, 129.0, 129.0), look.ground)
     x, y, scale = look.x_px, look.base_y_px, look.px_per_m
     iron = drawing.colour(0.08, 0.30, 0.60)
@@ -217,7 +217,7 @@ def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
     return canvas
 
 
-def render(painting: drawing.Painting, look: Look, rockets: Rockets, time_sec: np.ndarray) -> None:
+def animate(painting: drawing.Painting, look: Look, rockets: Rockets, time_sec: np.ndarray) -> None:
     """Paint the rockets, the flashes and the sparks."""
     near, scale = look.nearness, look.px_per_m
     age = time_sec[:, None] - rockets.burst_sec
@@ -284,11 +284,11 @@ def _sparks(
     lit = np.broadcast_to(((age >= 0.0) & (age < SPARK_SEC))[:, None], x.shape)
     radius_px = 0.7 + 1.1 * look.nearness
     fade = np.clip(1.6 * (1.0 - age / SPARK_SEC), 0.0, 1.0)[:, None, None]
-    picture, _ = np.nonzero(lit)
-    dots = drawing.dots(len(age), picture, x[lit], y[lit], radius_px)
+    frame, _ = np.nonzero(lit)
+    dots = drawing.dots(len(age), frame, x[lit], y[lit], radius_px)
     painting.paint(fade * dots, tint, motion)
     flaring = lit & (np.abs(age[:, None] - rockets.pop_sec[rocket]) < 0.5 * FLARE_SEC)
     if flaring.any():
-        picture, _ = np.nonzero(flaring)
-        flares = drawing.dots(len(age), picture, x[flaring], y[flaring], radius_px + 1.0)
+        frame, _ = np.nonzero(flaring)
+        flares = drawing.dots(len(age), frame, x[flaring], y[flaring], radius_px + 1.0)
         painting.paint(flares, drawing.colour(0.13, 0.05, 1.0), motion)

@@ -3,8 +3,8 @@
 The rotor's rate moves smoothly from one level to the next, from standing still to full. Each
 passing blade beats the air: noise and a thump that are modulated at blades * Omega / (2 pi), 10 to
 25 Hz in flight, and a gear that whines in proportion. The phase of the beat is the phase of the
-blades in the picture, heard d / c later. At 15.6 pictures per second the blades alias, so
-pictures do not tell the rate in flight; where the helicopter stands on the ground with a still
+blades in the image, heard d / c later. At 15.6 frames per second the blades alias, so
+frames do not tell the rate in flight; where the helicopter stands on the ground with a still
 rotor they do: it is silent. It lifts off while the rotor speeds up.
 """
 
@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, coloured
+from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC
 from v2s_jax.datasets.synthetic.trajectory import Trajectory, sample_trajectory, smoothstep
 from v2s_jax.datasets.synthetic.voice import partials
 
@@ -70,43 +70,42 @@ class Look(NamedTuple):
     grass: drawing.Colour
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of a helicopter; thump and whine follow from the state, the air is noise."""
-    look = choose_look(setting.look.stream("look"))
-    flight = choose_flight(setting.motion, look, setting.end_sec, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    render(painting, look, flight, setting.picture_times_sec)
-    rate_hz = setting.clock.sample_rate_hz
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of a helicopter; thump and whine follow from the state, the air is noise."""
+    look = choose_look(context.look.stream("look"))
+    flight = choose_flight(context.motion, look, context.end_sec, context.at_rest)
+    painting = context.painting(draw_background(look))
+    animate(painting, look, flight, context.frame_times_sec)
     low_hz, high_hz = (corner_hz_m / look.cabin_m for corner_hz_m in NOISE_BAND_HZ_M)
-    air = coloured(setting.noise.stream("air"), setting.samples, low_hz, high_hz, rate_hz)
-    envelope, known = heard(flight, setting.sample_times_sec)
-    track = setting.track()
+    air = context.noise_band("air", low_hz, high_hz)
+    envelope, known = heard(flight, context.sample_times_sec)
+    track = context.track()
     track.add(0, known)
     track.add_texture(air, envelope)
     state = {
         "cabin_m": look.cabin_m,
         "blades": float(look.blades),
-        "distance_m": flight.distance.value(setting.picture_times_sec).tolist(),
-        "blade_pass_hz": flight.blade_pass.value(setting.picture_times_sec).tolist(),
+        "distance_m": flight.distance.value(context.frame_times_sec).tolist(),
+        "blade_pass_hz": flight.blade_pass.value(context.frame_times_sec).tolist(),
     }
     return Scene(painting, track, np.zeros(0), state)
 
 
-def choose_flight(draws: Rng, look: Look, end_sec: float, at_rest: bool = False) -> Flight:
+def choose_flight(rng: Rng, look: Look, end_sec: float, at_rest: bool = False) -> Flight:
     """Draw the rotor's rates and the distances."""
 
-    def rate(draws: Rng) -> float:
-        still = draws.between(0.0, 1.0) < STILL_SHARE
-        fast = draws.between(*BLADE_PASS_HZ)
+    def rate(rng: Rng) -> float:
+        still = rng.between(0.0, 1.0) < STILL_SHARE
+        fast = rng.between(*BLADE_PASS_HZ)
         return 0.0 if still or at_rest else fast
 
-    def distance(draws: Rng) -> float:
-        return draws.between(*DISTANCE_M)
+    def distance(rng: Rng) -> float:
+        return rng.between(*DISTANCE_M)
 
-    distances = sample_trajectory(draws.stream("distance"), end_sec, distance, CHANGE_SEC, STAY_SEC)
+    distances = sample_trajectory(rng.stream("distance"), end_sec, distance, CHANGE_SEC, STAY_SEC)
     if at_rest:
         distances = Trajectory(np.zeros(0), np.zeros(0), distances.level[:1])
-    rates = sample_trajectory(draws.stream("rate"), end_sec, rate, TURN_SEC, HOLD_SEC)
+    rates = sample_trajectory(rng.stream("rate"), end_sec, rate, TURN_SEC, HOLD_SEC)
     return Flight(rates, look.blades, distances)
 
 
@@ -131,30 +130,30 @@ def heard(
     return envelope, strength * (THUMP_PEAK * thump + WHINE_PEAK * whine)
 
 
-def choose_look(draws: Rng) -> Look:
-    """Draw size, place and colours; the machine is dark before a light sky."""
+def choose_look(rng: Rng) -> Look:
+    """Draw size, place and colours; the machine is dark against a light sky."""
     return Look(
-        x_px=60.0 + draws.between(-5.0, 5.0),
-        ground_y_px=112.0 + draws.between(-3.0, 3.0),
-        cabin_m=draws.leading(*CABIN_M),
-        blades=BLADES[int(draws.between(0.0, float(len(BLADES))))],
-        body=drawing.colour(draws.between(0.0, 1.0), 0.60, draws.between(0.30, 0.45)),
-        sky=drawing.colour(draws.between(0.5, 0.65), 0.25, draws.between(0.80, 0.95)),
-        grass=drawing.colour(draws.between(0.22, 0.36), 0.40, draws.between(0.50, 0.62)),
+        x_px=60.0 + rng.between(-5.0, 5.0),
+        ground_y_px=112.0 + rng.between(-3.0, 3.0),
+        cabin_m=rng.leading(*CABIN_M),
+        blades=BLADES[int(rng.between(0.0, float(len(BLADES))))],
+        body=drawing.colour(rng.between(0.0, 1.0), 0.60, rng.between(0.30, 0.45)),
+        sky=drawing.colour(rng.between(0.5, 0.65), 0.25, rng.between(0.80, 0.95)),
+        grass=drawing.colour(rng.between(0.22, 0.36), 0.40, rng.between(0.50, 0.62)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw sky, grass and the landing place."""
     ground = look.ground_y_px
-    canvas = drawing.shaded(look.sky, 0.85 * look.sky + 0.15 * 255.0)
+    canvas = drawing.vertical_gradient(look.sky, 0.85 * look.sky + 0.15 * 255.0)
     drawing.paint(canvas, drawing.rectangle(-1.0, ground - 5.0, 129.0, 129.0), look.grass)
     pad = drawing.ellipse(look.x_px, ground, 34.0, 5.0)
     drawing.paint(canvas, pad, drawing.colour(0.0, 0.0, 0.55))
     return canvas
 
 
-def render(painting: drawing.Painting, look: Look, flight: Flight, time_sec: np.ndarray) -> None:
+def animate(painting: drawing.Painting, look: Look, flight: Flight, time_sec: np.ndarray) -> None:
     """Paint the helicopter."""
     scale = FOCAL_PX / flight.distance.value(time_sec)  # px per metre
     blade_pass = np.maximum(flight.blade_pass.value(time_sec), 0.0)

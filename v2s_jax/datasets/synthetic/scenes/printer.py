@@ -46,7 +46,7 @@ _PAPER = drawing.colour(0.12, 0.02, 0.97)
 
 
 class Runs(NamedTuple):
-    """The carriage's runs, each after a feed of the paper; the story starts before the clip."""
+    """The carriage's runs, each after a feed of the paper; they start before the clip."""
 
     start_sec: Float64[np.ndarray, " runs"]
     end_sec: Float64[np.ndarray, " runs"]
@@ -67,13 +67,13 @@ class Look(NamedTuple):
     wall: drawing.Colour
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of a printer; all of its sound follows from the state."""
-    look = choose_look(setting.look.stream("look"))
-    runs = choose_runs(setting.motion.stream("runs"), setting.end_sec, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    render(painting, look, runs, setting.picture_times_sec, setting.look.stream("text"))
-    track, rate_hz = setting.track(), setting.clock.sample_rate_hz
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of a printer; all of its sound follows from the state."""
+    look = choose_look(context.look.stream("look"))
+    runs = choose_runs(context.motion.stream("runs"), context.end_sec, context.at_rest)
+    painting = context.painting(draw_background(look))
+    animate(painting, look, runs, context.frame_times_sec, context.look.stream("text"))
+    track, rate_hz = context.track(), context.clock.sample_rate_hz
     hear(track, look.carriage_px, runs, rate_hz)
     knock = np.rint(runs.end_sec * rate_hz)
     state = {
@@ -82,23 +82,23 @@ def make(setting: SceneContext) -> Scene:
         "knock_sec": runs.end_sec.tolist(),
         "speed_px_sec": runs.speed_px_sec.tolist(),
     }
-    heard = knock[(knock >= 0) & (knock < setting.samples)] / rate_hz
+    heard = knock[(knock >= 0) & (knock < context.samples)] / rate_hz
     return Scene(painting, track, heard, state)
 
 
-def choose_runs(draws: Rng, end_sec: float, at_rest: bool = False) -> Runs:
+def choose_runs(rng: Rng, end_sec: float, at_rest: bool = False) -> Runs:
     """Draw runs until the clip is over."""
     starts, ends, speeds = [], [], []
-    first = place = draws.between(0.0, RAIL_PX)
+    first = place = rng.between(0.0, RAIL_PX)
     time_sec = -PAST_SEC
     while time_sec < end_sec and not at_rest:
-        time_sec += draws.waiting_time(*REST_SEC) + FEED_SEC
+        time_sec += rng.waiting_time(*REST_SEC) + FEED_SEC
         room = np.array([place, RAIL_PX - place])  # to the left and to the right
         usable = np.maximum(room - SHORTEST_RUN_PX, 0.0)
-        rightwards = draws.between(0.0, usable.sum()) >= usable[0]
-        way_px = draws.between(SHORTEST_RUN_PX, room[int(rightwards)])
+        rightwards = rng.between(0.0, usable.sum()) >= usable[0]
+        way_px = rng.between(SHORTEST_RUN_PX, room[int(rightwards)])
         sign = 1.0 if rightwards else -1.0
-        speed = draws.between(*SPEED_PX_SEC)
+        speed = rng.between(*SPEED_PX_SEC)
         speed = min(speed, way_px / RAMP_SEC - 1.0)  # both ramps together cover speed * RAMP_SEC
         starts.append(time_sec)
         time_sec += way_px / speed + RAMP_SEC
@@ -151,31 +151,31 @@ def _feed_speed(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times
     return (4.0 * part * (1.0 - part)).sum(axis=1)
 
 
-def choose_look(draws: Rng) -> Look:
+def choose_look(rng: Rng) -> Look:
     """Draw the carriage's width, the place and the colours; it stays dark in a light case."""
     return Look(
-        carriage_px=draws.leading(*CARRIAGE_PX),
-        rail_y_px=82.0 + draws.between(-4.0, 4.0),
-        case=drawing.colour(draws.between(0.0, 1.0), 0.08, draws.between(0.72, 0.86)),
-        carriage=drawing.colour(draws.between(0.0, 1.0), 0.60, draws.between(0.25, 0.38)),
-        wall=drawing.colour(draws.between(0.0, 1.0), 0.25, draws.between(0.40, 0.55)),
+        carriage_px=rng.leading(*CARRIAGE_PX),
+        rail_y_px=82.0 + rng.between(-4.0, 4.0),
+        case=drawing.colour(rng.between(0.0, 1.0), 0.08, rng.between(0.72, 0.86)),
+        carriage=drawing.colour(rng.between(0.0, 1.0), 0.60, rng.between(0.25, 0.38)),
+        wall=drawing.colour(rng.between(0.0, 1.0), 0.25, rng.between(0.40, 0.55)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw wall and paper."""
-    canvas = drawing.shaded(look.wall, 0.7 * look.wall)
+    canvas = drawing.vertical_gradient(look.wall, 0.7 * look.wall)
     drawing.paint(canvas, drawing.rectangle(30.0, 4.0, 98.0, look.rail_y_px), _PAPER)
     return canvas
 
 
-def render(
-    painting: drawing.Painting, look: Look, runs: Runs, time_sec: np.ndarray, draws: Rng
+def animate(
+    painting: drawing.Painting, look: Look, runs: Runs, time_sec: np.ndarray, rng: Rng
 ) -> None:
     """Paint the text on the paper, the case before it, the flag and the carriage."""
     rail_y = look.rail_y_px
     fed_px = LINE_PX * fed_lines(runs, time_sec)
-    text = _text(rail_y, fed_px, draws)
+    text = _text(rail_y, fed_px, rng)
     painting.paint(text, drawing.colour(0.6, 0.3, 0.25), drawing.pose(0.0, -fed_px))
     painting.paint(drawing.rectangle(6.0, rail_y - 24.0, 122.0, 124.0), look.case)
     slot = drawing.rectangle(10.0, rail_y - 15.0, 118.0, rail_y + 15.0)
@@ -207,11 +207,11 @@ def flag_px(
     return goal[0] + moved @ np.diff(goal)
 
 
-def _text(rail_y_px: float, fed_px: np.ndarray, draws: Rng) -> drawing.Coverage:
+def _text(rail_y_px: float, fed_px: np.ndarray, rng: Rng) -> drawing.Coverage:
     """Cover lines of text of random lengths that move up with the paper, over the paper only."""
-    rows = np.arange(drawing.PICTURE_PX)
+    rows = np.arange(drawing.FRAME_PX)
     count = int((fed_px.max() + rail_y_px) / LINE_PX) + 1
-    ends = 40.0 + 54.0 * draws.uniforms(count)
+    ends = 40.0 + 54.0 * rng.uniforms(count)
     line_y = LINE_PX * (1.0 + np.arange(count)) - fed_px[:, None]
     across = np.clip(np.minimum(rows - 34.0, ends[:, None] - rows) + 0.5, 0.0, 1.0)
     down = np.clip(1.5 + 0.5 - np.abs(rows[:, None] - line_y[:, None, :]), 0.0, 1.0)

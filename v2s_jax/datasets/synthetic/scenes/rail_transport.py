@@ -1,9 +1,9 @@
-"""Rail transport: a railcar that passes between two tunnels, seen and heard from beside the track.
+"""Rail transport: a railcar that passes between two tunnels, seen and heard from next to the track.
 
 The car goes round: it leaves one tunnel, passes, enters the other. Its speed moves smoothly from
 one level to the next, down to a stop. The motor's tone is proportional to the speed, and its
 level to speed over distance; a lower car, and so a lower tunnel, whines higher. Sound takes its
-time: what is heard at t left the car at t_e with t = t_e + r(t_e) / c, which shifts an oncoming
+time: the sound heard at t left the car at t_e with t = t_e + r(t_e) / c, which shifts an oncoming
 tone by the Doppler factor c / (c - v_r). Each of the two bogies knocks at each rail joint; joints
 are marked by white posts, so a knock can be seen coming. The part of the car outside the tunnels
 is the part of the sound that is heard. A standing car is silent.
@@ -17,7 +17,7 @@ from jaxtyping import Float64
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, coloured, knock
+from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, knock
 from v2s_jax.datasets.synthetic.trajectory import Trajectory, sample_trajectory
 from v2s_jax.datasets.synthetic.voice import partials
 
@@ -33,8 +33,8 @@ CAR_HEIGHT_M = (3.2, 4.8)
 PORTAL_HEIGHTS = 1.2  # height of a tunnel's mouth over the car's
 BOGIE_SHARE = 0.33  # of the length: a bogie's place before and behind the middle
 JOINT_M = 12.0  # from one rail joint to the next
-MIDDLE_PX = 63.5  # of the picture
-PORTAL_PX = 12.0  # from the picture's edge to a tunnel's mouth
+MIDDLE_PX = 63.5  # of the image
+PORTAL_PX = 12.0  # from the image's edge to a tunnel's mouth
 
 TONE_TURNS = 60.0  # motor turns per way of the car's height: 560 Hz at the most
 TONE_PARTIALS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18)
@@ -48,7 +48,7 @@ KNOCK_SEC = 0.02  # decay time of the lowest part
 
 
 class Ride(NamedTuple):
-    """Where the car is: it goes round a loop, of which only the middle is in the picture."""
+    """Where the car is: it goes round a loop, of which only the middle is visible."""
 
     speed: Trajectory
     """In m/s, never below 0."""
@@ -71,67 +71,67 @@ class Look(NamedTuple):
 
     @property
     def px_per_m(self) -> float:
-        """The picture's scale."""
+        """The image's scale."""
         return FOCAL_PX / self.distance_m
 
     @property
     def loop_m(self) -> float:
-        """Length of the loop: the picture, and twice half a car out of sight."""
-        return (drawing.PICTURE_PX / self.px_per_m) + self.car_m
+        """Length of the loop: the image, and twice half a car out of sight."""
+        return (drawing.FRAME_PX / self.px_per_m) + self.car_m
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of a railway; tone and knocks follow from the state, the rolling is noise."""
-    rate_hz = setting.clock.sample_rate_hz
-    look = choose_look(setting.look.stream("look"))
-    ride = choose_ride(setting.motion.stream("ride"), setting.end_sec, look, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    render(painting, look, ride, setting.picture_times_sec)
-    track = setting.track()
-    level, turns = heard(look, ride, setting.sample_times_sec)
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of a railway; tone and knocks follow from the state, the rolling is noise."""
+    rate_hz = context.clock.sample_rate_hz
+    look = choose_look(context.look.stream("look"))
+    ride = choose_ride(context.motion.stream("ride"), context.end_sec, look, context.at_rest)
+    painting = context.painting(draw_background(look))
+    animate(painting, look, ride, context.frame_times_sec)
+    track = context.track()
+    level, turns = heard(look, ride, context.sample_times_sec)
     track.add(0, TONE_PEAK * level * partials(turns, TONE_PARTIALS))
-    roll = coloured(setting.noise.stream("roll"), setting.samples, *ROLL_BAND_HZ, rate_hz)
+    roll = context.noise_band("roll", *ROLL_BAND_HZ)
     track.add_texture(roll, ROLL_RMS * level)
-    arrival_sec, strengths = knocks(look, ride, setting.end_sec)
+    arrival_sec, strengths = knocks(look, ride, context.end_sec)
     starts = np.rint(arrival_sec * rate_hz).astype(int)
     bogie = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, rate_hz)
     for start, strength in zip(starts.tolist(), strengths.tolist(), strict=True):
         track.add(start, KNOCK_PEAK * strength * bogie)
-    within = np.unique(starts[(starts >= 0) & (starts < setting.samples)])
+    within = np.unique(starts[(starts >= 0) & (starts < context.samples)])
     state = {
         "distance_m": look.distance_m,
         "car_m": look.car_m,
         "height_m": look.height_m,
-        "place_m": place_m(look, ride, setting.picture_times_sec).tolist(),
-        "speed_m_sec": ride.speed.value(setting.picture_times_sec).tolist(),
+        "place_m": place_m(look, ride, context.frame_times_sec).tolist(),
+        "speed_m_sec": ride.speed.value(context.frame_times_sec).tolist(),
     }
     return Scene(painting, track, within / rate_hz, state)
 
 
-def choose_ride(draws: Rng, end_sec: float, look: Look, at_rest: bool = False) -> Ride:
+def choose_ride(rng: Rng, end_sec: float, look: Look, at_rest: bool = False) -> Ride:
     """Draw the speeds, the place at the start and the direction."""
 
-    def speed(draws: Rng) -> float:
-        stopped = draws.between(0.0, 1.0) < STOP_SHARE
-        fast = draws.between(*SPEED_M_SEC)
+    def speed(rng: Rng) -> float:
+        stopped = rng.between(0.0, 1.0) < STOP_SHARE
+        fast = rng.between(*SPEED_M_SEC)
         return 0.0 if stopped or at_rest else fast
 
-    sign = 1.0 if draws.between(0.0, 1.0) < 0.5 else -1.0
-    from_m = draws.between(-0.5, 0.5) * look.loop_m
-    return Ride(sample_trajectory(draws, end_sec, speed, TURN_SEC, HOLD_SEC), from_m, sign)
+    sign = 1.0 if rng.between(0.0, 1.0) < 0.5 else -1.0
+    from_m = rng.between(-0.5, 0.5) * look.loop_m
+    return Ride(sample_trajectory(rng, end_sec, speed, TURN_SEC, HOLD_SEC), from_m, sign)
 
 
 def place_m(
     look: Look, ride: Ride, time_sec: Float64[np.ndarray, "*times"], ahead_m: float = 0.0
 ) -> Float64[np.ndarray, "*times"]:
-    """Return where a point of the car is, rightwards from the picture's middle; it wraps."""
+    """Return where a point of the car is, rightwards from the image's middle; it wraps."""
     way = ride.from_m + ride.sign * (ride.speed.integral(time_sec) + ahead_m)
     return way - look.loop_m * np.floor(way / look.loop_m + 0.5)
 
 
 def outside(look: Look, x_m: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
     """Return the share of the car that is outside the tunnels."""
-    mouth_m = (0.5 * drawing.PICTURE_PX - PORTAL_PX) / look.px_per_m
+    mouth_m = (0.5 * drawing.FRAME_PX - PORTAL_PX) / look.px_per_m
     half = 0.5 * look.car_m
     seen = np.minimum(x_m + half, mouth_m) - np.maximum(x_m - half, -mouth_m)
     return np.clip(seen / look.car_m, 0.0, 1.0)
@@ -165,7 +165,7 @@ def heard(
 
 def joints_m(look: Look) -> Float64[np.ndarray, " joints"]:
     """Return where the rail joints between the tunnels are."""
-    mouth_m = (0.5 * drawing.PICTURE_PX - PORTAL_PX) / look.px_per_m
+    mouth_m = (0.5 * drawing.FRAME_PX - PORTAL_PX) / look.px_per_m
     count = int(mouth_m / JOINT_M - 0.5)
     return JOINT_M * (np.arange(-count - 1, count + 1) + 0.5)
 
@@ -194,23 +194,23 @@ def knocks(
     return arrival[order], strength[order]
 
 
-def choose_look(draws: Rng) -> Look:
-    """Draw distance, length and colours; the car is dark before a light sky."""
+def choose_look(rng: Rng) -> Look:
+    """Draw distance, length and colours; the car is dark against a light sky."""
     return Look(
-        distance_m=draws.between(*DISTANCE_M),
-        car_m=draws.between(*CAR_M),
-        height_m=draws.leading(*CAR_HEIGHT_M),
-        track_y_px=96.0 + draws.between(-4.0, 4.0),
-        car=drawing.colour(draws.between(0.0, 1.0), 0.75, draws.between(0.35, 0.50)),
-        sky=drawing.colour(draws.between(0.5, 0.65), 0.20, draws.between(0.80, 0.92)),
-        grass=drawing.colour(draws.between(0.22, 0.36), 0.40, draws.between(0.50, 0.62)),
+        distance_m=rng.between(*DISTANCE_M),
+        car_m=rng.between(*CAR_M),
+        height_m=rng.leading(*CAR_HEIGHT_M),
+        track_y_px=96.0 + rng.between(-4.0, 4.0),
+        car=drawing.colour(rng.between(0.0, 1.0), 0.75, rng.between(0.35, 0.50)),
+        sky=drawing.colour(rng.between(0.5, 0.65), 0.20, rng.between(0.80, 0.92)),
+        grass=drawing.colour(rng.between(0.22, 0.36), 0.40, rng.between(0.50, 0.62)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw sky, hills, track and the posts at its joints."""
     track_y = look.track_y_px
-    canvas = drawing.shaded(look.sky, 0.9 * look.sky)
+    canvas = drawing.vertical_gradient(look.sky, 0.9 * look.sky)
     far, near = 0.5 * (look.grass + look.sky), 0.6 * look.grass + 0.4 * look.sky
     drawing.paint(canvas, drawing.ellipse(40.0, track_y, 50.0, 34.0), far)
     drawing.paint(canvas, drawing.ellipse(100.0, track_y, 45.0, 26.0), near)
@@ -225,8 +225,8 @@ def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
     return canvas
 
 
-def render(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.ndarray) -> None:
-    """Paint the car, and the tunnels before it."""
+def animate(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.ndarray) -> None:
+    """Paint the car, and the tunnels in front of it."""
     scale, track_y = look.px_per_m, look.track_y_px
     x = MIDDLE_PX + scale * place_m(look, ride, time_sec)
     half, top = 0.5 * look.car_m * scale, track_y - look.height_m * scale
@@ -235,7 +235,7 @@ def render(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.ndar
     painting.paint(drawing.box(x - half, top, x + half, floor), look.car, motion)
     stripe = drawing.box(x - half, floor - 0.8 * scale, x + half, floor - 0.2 * scale)
     painting.paint(stripe, drawing.colour(0.13, 0.5, 0.85), motion)
-    panes = np.zeros((len(time_sec), drawing.PICTURE_PX, drawing.PICTURE_PX))
+    panes = np.zeros((len(time_sec), drawing.FRAME_PX, drawing.FRAME_PX))
     for pane in (-0.72, -0.36, 0.0, 0.36, 0.72):
         middle = x + pane * half
         panes += drawing.box(

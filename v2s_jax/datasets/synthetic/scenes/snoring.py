@@ -17,9 +17,8 @@ from jaxtyping import Float64
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import coloured
 from v2s_jax.datasets.synthetic.trajectory import smoothstep
-from v2s_jax.datasets.synthetic.voice import Formant, sung
+from v2s_jax.datasets.synthetic.voice import Formant, harmonics
 
 IN_SEC = (1.2, 1.7)
 OUT_SEC = (1.2, 1.8)
@@ -67,18 +66,18 @@ class Look(NamedTuple):
     wall: drawing.Colour
 
 
-def make(setting: SceneContext) -> Scene:
-    """Make one clip of a sleeper; the flutter follows from the state, air is noise."""
-    look = choose_look(setting.look.stream("look"))
-    breaths = choose_breaths(setting.motion.stream("breaths"), setting.end_sec, setting.at_rest)
-    painting = setting.painting(_still_life(look))
-    render(painting, look, breaths, setting.picture_times_sec)
-    rate_hz, time_sec = setting.clock.sample_rate_hz, setting.sample_times_sec
-    track = setting.track()
+def render_scene(context: SceneContext) -> Scene:
+    """Render one clip of a sleeper; the flutter follows from the state, air is noise."""
+    look = choose_look(context.look.stream("look"))
+    breaths = choose_breaths(context.motion.stream("breaths"), context.end_sec, context.at_rest)
+    painting = context.painting(draw_background(look))
+    animate(painting, look, breaths, context.frame_times_sec)
+    rate_hz, time_sec = context.clock.sample_rate_hz, context.sample_times_sec
+    track = context.track()
     track.add(0, snore(look.chest_px, breaths, time_sec, rate_hz))
-    rattle = coloured(setting.noise.stream("rattle"), setting.samples, *RATTLE_BAND_HZ, rate_hz)
+    rattle = context.noise_band("rattle", *RATTLE_BAND_HZ)
     track.add_texture(rattle, rattle_level(look.chest_px, breaths, time_sec, rate_hz))
-    hiss = coloured(setting.noise.stream("hiss"), setting.samples, *HISS_BAND_HZ, rate_hz)
+    hiss = context.noise_band("hiss", *HISS_BAND_HZ)
     track.add_texture(hiss, HISS_RMS * flow_out(breaths, time_sec))
     starts = np.ceil(snore_starts_sec(breaths) * rate_hz) / rate_hz
     state = {
@@ -86,19 +85,19 @@ def make(setting: SceneContext) -> Scene:
         "breath_sec": breaths.start_sec.tolist(),
         "depth": breaths.depth.tolist(),
     }
-    return Scene(painting, track, starts[(starts >= 0) & (starts < setting.end_sec)], state)
+    return Scene(painting, track, starts[(starts >= 0) & (starts < context.end_sec)], state)
 
 
-def choose_breaths(draws: Rng, end_sec: float, at_rest: bool = False) -> Breaths:
+def choose_breaths(rng: Rng, end_sec: float, at_rest: bool = False) -> Breaths:
     """Draw breaths until the clip is over; it starts anywhere in one."""
     starts, ins, outs, depths = [], [], [], []
-    time_sec = -draws.between(0.0, 4.0)
+    time_sec = -rng.between(0.0, 4.0)
     while time_sec < end_sec and not at_rest:
         starts.append(time_sec)
-        ins.append(draws.between(*IN_SEC))
-        outs.append(draws.between(*OUT_SEC))
-        depths.append(draws.between(SHALLOWEST, 1.0))
-        time_sec += ins[-1] + outs[-1] + draws.waiting_time(*PAUSE_SEC)
+        ins.append(rng.between(*IN_SEC))
+        outs.append(rng.between(*OUT_SEC))
+        depths.append(rng.between(SHALLOWEST, 1.0))
+        time_sec += ins[-1] + outs[-1] + rng.waiting_time(*PAUSE_SEC)
     return Breaths(np.array(starts), np.array(ins), np.array(outs), np.array(depths))
 
 
@@ -173,7 +172,7 @@ def snore(
     """Return the voice of all snores."""
     track = np.zeros(len(time_sec))
     for mine, pitch_hz, turns, level in flutters(chest_px, breaths, time_sec, sample_rate_hz):
-        voice = sung(turns, pitch_hz, SOURCE_SLOPE, FORMANTS, sample_rate_hz, HIGHEST_HZ)
+        voice = harmonics(turns, pitch_hz, SOURCE_SLOPE, FORMANTS, sample_rate_hz, HIGHEST_HZ)
         # A pulse is as high as its partials are many: their number is inverse to the pitch.
         track[mine] = SNORE_PEAK * level * SNORE_GAIN_SEC * pitch_hz * voice
     return track
@@ -190,21 +189,21 @@ def rattle_level(
     return track
 
 
-def choose_look(draws: Rng) -> Look:
-    """Draw the sleeper's size, place and colours; the blanket is light before a dark wall."""
-    wall_hue = draws.between(0.55, 0.75)
+def choose_look(rng: Rng) -> Look:
+    """Draw the sleeper's size, place and colours; the blanket is light against a dark wall."""
+    wall_hue = rng.between(0.55, 0.75)
     return Look(
-        chest_px=draws.leading(*CHEST_PX),
-        x_px=76.0 + draws.between(-4.0, 4.0),
-        skin=drawing.colour(draws.between(0.03, 0.08), 0.40, draws.between(0.70, 0.90)),
-        blanket=drawing.colour(draws.between(0.0, 1.0), 0.40, draws.between(0.65, 0.85)),
-        wall=drawing.colour(wall_hue, 0.45, draws.between(0.18, 0.30)),
+        chest_px=rng.leading(*CHEST_PX),
+        x_px=76.0 + rng.between(-4.0, 4.0),
+        skin=drawing.colour(rng.between(0.03, 0.08), 0.40, rng.between(0.70, 0.90)),
+        blanket=drawing.colour(rng.between(0.0, 1.0), 0.40, rng.between(0.65, 0.85)),
+        wall=drawing.colour(wall_hue, 0.45, rng.between(0.18, 0.30)),
     )
 
 
-def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
+def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
     """Draw what does not move: wall, moon, pillow and head."""
-    canvas = drawing.shaded(look.wall, 0.7 * look.wall)
+    canvas = drawing.vertical_gradient(look.wall, 0.7 * look.wall)
     moon = drawing.colour(0.14, 0.20, 0.90)
     drawing.paint(canvas, drawing.ellipse(104.0, 20.0, 9.0, 9.0), moon)
     drawing.paint(canvas, drawing.ellipse(108.0, 17.0, 8.0, 8.0), look.wall)
@@ -218,8 +217,8 @@ def _still_life(look: Look) -> Float64[np.ndarray, "height width 3"]:
     return canvas
 
 
-def render(painting: drawing.Painting, look: Look, breaths: Breaths, time_sec: np.ndarray) -> None:
-    """Paint what moves, mouth and blanket, and the bed before them."""
+def animate(painting: drawing.Painting, look: Look, breaths: Breaths, time_sec: np.ndarray) -> None:
+    """Paint what moves, mouth and blanket, and the bed in front of them."""
     x, height = look.x_px, look.chest_px + RISE_PX * chest(breaths, time_sec)
     since = time_sec[:, None] - breaths.start_sec
     gape = _flow(since / breaths.in_sec) @ breaths.depth

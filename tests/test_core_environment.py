@@ -1,0 +1,106 @@
+"""The core, without extras, generates audio, trains and benchmarks; the rest names its extra.
+
+The extras' packages are hidden from subprocesses. `.ci/run` runs the same in a real environment.
+"""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from v2s_jax.cli import doctor
+from v2s_jax.examples import EXAMPLE_VIDEO
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+HIDE_EXTRAS = """
+import sys
+
+HIDDEN = {
+    "tensorflow", "apache_beam", "mlcroissant",  # data
+    "keras", "h5py",  # vgg
+    "librosa", "mir_eval", "sklearn", "krippendorff", "jinja2", "numba", "joblib", "pandas",  # eval
+    "gradio",  # demo
+    "gcsfs",  # gcp
+}
+
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Finder())
+"""
+"""A sitecustomize module: Python imports it at startup."""
+
+
+@pytest.fixture
+def run_core(tmp_path):
+    """Run `python ARGS` in an empty directory, with the extras hidden."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(HIDE_EXTRAS)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    path = f"{tmp_path / 'site'}{os.pathsep}{ROOT}"
+
+    def run(*args: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *map(str, args)],
+            cwd=empty,
+            env=os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_sample(run_core, tmp_path):
+    result = run_core("-m", "v2s_jax", "sample", "--video", EXAMPLE_VIDEO, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "drum_sound.wav").stat().st_size > 10_000
+
+
+def test_train_on_existing_shards(run_core, tmp_path, fixture_dataset):
+    result = run_core(
+        *("-m", "v2s_jax", "train", "tiny", "--data", fixture_dataset, "--workdir", tmp_path),
+        *("--training.steps", 1, "--training.steps-per-call", 1, "--training.batch-clips", 2),
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "params.safetensors").exists()
+
+
+def test_benchmark(run_core):
+    options = "--preset tiny --seconds 0.05 --repeats 1 --batch 1 --batch-size 1"
+    result = run_core("-m", "benchmarks", "sampling", *options.split())
+    assert result.returncode == 0, result.stderr
+    assert "samples/s" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("prepare folder videos --out out", "data"),
+        ("prepare synthetic --preset tiny --out out", "data"),
+        ("evaluate --checkpoint frame --data data --out out", "eval"),
+        ("study make --sounds a=x --videos videos --out out", "eval"),
+        ("demo", "demo"),
+    ],
+)
+def test_command_names_the_missing_extra(run_core, tmp_path, command, extra):
+    result = run_core("-m", "v2s_jax", *command.split())
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert result.stderr.endswith(f"not installed: pip install 'v2s_jax[{extra}]'\n")
+    assert not any((tmp_path / "empty").iterdir())
+
+
+def test_extras_that_doctor_explains_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert doctor.EXTRAS.keys() < project["optional-dependencies"].keys()

@@ -1,0 +1,83 @@
+"""Options that the command line, the web page and Python share."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from v2s_jax.config import Config
+from v2s_jax.errors import InputError
+from v2s_jax.features.extractor import WeightFiles
+from v2s_jax.kernels.interface import EngineName
+from v2s_jax.kernels.packing import WeightFormat
+from v2s_jax.media import Original
+from v2s_jax.pretrained import DEFAULT_CHECKPOINT
+from v2s_jax.sampling import DEFAULT_BATCH_SIZE, Sampler, check_seed, check_temperature
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """How to generate audio."""
+
+    checkpoint: Path = DEFAULT_CHECKPOINT
+    """A .safetensors file, the --workdir of a training run, or a pretrained model: frame, seq or
+    flow."""
+    seed: int = 0
+    """Another seed gives other audio for the same video."""
+    temperature: float = 1.0
+    """Below 1 likely levels are preferred; 1 samples from the model as it is."""
+    overwrite: bool = False
+    """Replace outputs that already exist."""
+    batch_size: int = DEFAULT_BATCH_SIZE
+    """Clips generated at once. With the scan engine the audio depends on it."""
+    engine: EngineName = "scan"
+    """What runs the model: scan everywhere, fused on TPU and GPU, cpu after `v2s build`. At
+    near-ties another engine draws another level, so the same seed gives other audio."""
+    weights: WeightFormat = "float32"
+    """Format of the weights in memory; fewer bits are faster with the cpu engine."""
+    max_retries: int = 0
+    """How often runaway noise or dead silence is generated again, with the next seed."""
+    takes: int = 1
+    """Versions of each video's audio, with this seed and the next ones; NAME_sound_1 is the
+    likeliest."""
+    prefix: Path | None = None
+    """An audio file that every generated audio starts with and continues."""
+    original: Original = "drop"
+    """The video's original audio: drop it, keep it as a second track, or mix it in."""
+    original_gain_db: float = 0.0
+    """Gain of the original audio with --original mix."""
+    weight_files: WeightFiles = field(default_factory=WeightFiles)
+    """Weights of the vgg19 extractor, if they are not in the default place."""
+
+    def check(self) -> None:
+        """Raise InputError for values out of range."""
+        check_seed(self.seed)
+        check_temperature(self.temperature)
+        if self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size}: use at least 1")
+        if self.max_retries < 0:
+            raise InputError(f"max_retries {self.max_retries}: use 0 or more")
+        if self.takes < 1:
+            raise InputError(f"{self.takes} takes: use at least 1")
+        check_seed(self.seed + self.takes - 1)
+        if not math.isfinite(self.original_gain_db):
+            raise InputError(f"original_gain_db {self.original_gain_db}: use a number, such as -6")
+        if self.original_gain_db and self.original != "mix":
+            raise InputError(
+                f"original_gain_db {self.original_gain_db} has no effect with original "
+                f"{self.original!r}: use original mix, or leave the gain out"
+            )
+
+
+DEFAULT_OPTIONS = SampleOptions()
+
+
+def make_sampler(config: Config, params: dict[str, Any], options: SampleOptions) -> Sampler:
+    """Make a sampler on JAX's default device."""
+    return Sampler(
+        config,
+        params,
+        batch_size=options.batch_size,
+        engine=options.engine,
+        weights=options.weights,
+    )
