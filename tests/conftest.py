@@ -1,6 +1,7 @@
 """Eight virtual CPU devices for every test (set before JAX starts), strict JAX, shared fixtures."""
 
 import os
+import signal
 from pathlib import Path
 
 # JAX sizes its CPU thread pool by the number of cores; collectives over eight virtual devices
@@ -20,6 +21,9 @@ os.environ["XLA_FLAGS"] = (
     + " --xla_force_host_platform_device_count=8"
     + " --xla_cpu_collective_call_terminate_timeout_seconds=60"
 )
+
+# A shell ignores Ctrl-C in what it starts in the background, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import dataclasses
 import shutil

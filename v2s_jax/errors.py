@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Iterable
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Bad input: a file, an option or a config.
 
     The message is one line that names the input, the problem and the fix. Commands print it and

@@ -79,7 +79,7 @@ def test_a_score_is_bits_over_samples():
     [
         ({"levels": np.zeros(15, np.uint8)}, "15 samples are fewer than one big frame of 16"),
         ({"features": np.zeros((3, 7), np.float16)}, r"shape \(3, 7\), the model reads 4096"),
-        ({"features": np.zeros((2, 4096), np.float16)}, "of 2 video frames, .* lie in 3"),
+        ({"features": np.zeros((2, 4096), np.float16)}, "of 2 video frames, .* last 3"),
         ({"features": np.full((3, 4096), np.nan, np.float16)}, "NaN .* 3 of 3 .* number 0"),
     ],
     ids=["short", "width", "count", "nan"],

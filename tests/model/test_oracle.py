@@ -225,7 +225,7 @@ def test_sampled_levels_equal_oracle(name):
     video_frames, samples = 63, 2_000
     features, _ = clip_of(config, video_frames)
     key = clip_key(3, b"shared noise")
-    generator = Sampler(config, params, tile=2, precision="highest")
+    generator = Sampler(config, params, batch_size=2, precision="highest")
     package = generate(generator, [Request(key, samples, features)])[0]
     per_frame = config.clock.samples_per_video_frame
     noise = [uniforms(jnp.asarray(key)[None], jnp.int32(i), per_frame) for i in range(video_frames)]

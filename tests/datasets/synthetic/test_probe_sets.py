@@ -211,7 +211,7 @@ def test_clips_that_move_alike_are_never_all_silent(probe, monkeypatch):
     takes = {}
     for category in ("dog", "drum"):
         for seed in range(3):
-            takes[category, seed] = generator._sounding_take(
+            takes[category, seed] = generator._audible_attempt(
                 probe, seed, category, False, CLOCK, SHORT
             )
     assert max(takes.values()) > 0
@@ -343,10 +343,10 @@ def test_files_of_every_category_show_the_same_video_frames(category, probe, tmp
 @pytest.mark.parametrize(
     ("probe", "video_frames", "message"),
     [
-        ("motion", 1, "at least 2, since it lies in what changes"),
-        ("counterfactual", 1, "at least 2, since it lies in what changes"),
-        ("foresight", 1, "at least 2, since it shows what tells of the sound after it"),
-        ("delay", 9, "at least 11, since it makes the sound so late"),
+        ("motion", 1, "at least 2, because it shows in the change"),
+        ("counterfactual", 1, "at least 2, because it shows in the change"),
+        ("foresight", 1, "at least 2, because it shows after the sound"),
+        ("delay", 9, "at least 11, because a delayed sound"),
     ],
 )
 def test_clips_too_short_for_their_probe_are_refused(probe, video_frames, message):
@@ -358,7 +358,7 @@ def test_clips_too_short_for_their_probe_are_refused(probe, video_frames, messag
 
 def test_a_scene_that_cannot_sound_in_its_time_is_refused():
     """A drum's first hit comes after 0.3 s."""
-    with pytest.raises(InputError, match="none of 50 takes makes a sound") as caught:
+    with pytest.raises(InputError, match="no sound in 50 attempts") as caught:
         make_clip("drum", "train", 0, 0, CLOCK, 3, "motion")
     assert "\n" not in str(caught.value)
 
@@ -374,7 +374,7 @@ def test_every_probe_is_made_of_every_category_also_beyond_its_sizes(category):
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_leading_sizes_of_the_extrapolation_split_lie_on_both_sides_of_the_others(category):
-    module = importlib.import_module(f"v2s_jax.datasets.synthetic.{category}")
+    module = importlib.import_module(f"v2s_jax.datasets.synthetic.scenes.{category}")
     name = "nearness" if category == "fireworks" else SEEN[category][0]
 
     def sizes(split: str) -> np.ndarray:
