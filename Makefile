@@ -56,8 +56,9 @@ demo: $(CORE)
 # One process for each test file; results do not depend on the number of processes.
 PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 
+# The fast tests compile much and compute little; test-all compiles as users do.
 test: $(DEV)
-	$(PYTEST)
+	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(PYTEST)
 
 test-all: $(DEV)
 	$(PYTEST) -m "not soak"

@@ -177,6 +177,7 @@ def same_up_to_rounding(value: object, expected: object) -> None:
         assert value == expected
 
 
+@pytest.mark.slow
 def test_stopped_run_resumes_and_reports_the_same(
     report, content, dataset, frame, unconditional, tmp_path
 ):

@@ -22,7 +22,11 @@ from v2s_jax.pretrained import DEFAULT_CHECKPOINT
 from v2s_jax.quantize import quantize
 from v2s_jax.sampling import Sampler
 
-VARIANTS = [{"variant": "frame"}, {"variant": "flow", "cell": "lstm"}, {"variant": "unconditional"}]
+VARIANTS = [
+    {"variant": "frame"},
+    pytest.param({"variant": "flow", "cell": "lstm"}, marks=pytest.mark.slow),
+    pytest.param({"variant": "unconditional"}, marks=pytest.mark.slow),
+]
 LENGTHS = [5 * 1024, 3000, 16, 4 * 1024 + 1]
 
 
@@ -171,6 +175,7 @@ def drum_sound(config: Config, video_frames: int) -> ScorerInput:
     return ScorerInput(levels, PixelsExtractor().extract(clip.frames).appearance)
 
 
+@pytest.mark.slow
 def test_an_arithmetic_coder_needs_the_scored_bits():
     """The shipped model on a drum clip: encoded, decoded back exactly, as long as scored."""
     config, params = load_params(DEFAULT_CHECKPOINT)

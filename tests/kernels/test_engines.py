@@ -124,6 +124,7 @@ def test_logits_equal_teacher_forcing(engine, config):
     np.testing.assert_allclose(found, expected, atol=LOGIT_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine, weights",
     [

@@ -173,7 +173,7 @@ def test_only_flow_reads_motion(tiny):
     assert with_model(tiny, variant="seq").model.feature_dim == config.model.appearance_dim
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", [pytest.param("gru", marks=pytest.mark.slow), "lstm"])
 def test_encoding_in_blocks_equals_the_whole_and_padding_is_not_read(tiny, cell, float64):
     config = with_model(tiny, variant="seq", cell=cell, rnn_layers=2)
     params = float64_params(config)

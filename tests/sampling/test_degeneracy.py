@@ -94,6 +94,7 @@ def test_stuck_and_silent():
     assert (found.kind, found.start_sec, found.end_sec) == ("silence", 0.0, 10.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_retries", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_retry_recovers_from_a_corrupt_carry(monkeypatch, max_retries):
     """The state turns to NaN once: from there on the output sticks at full scale, unless the stream

@@ -84,6 +84,7 @@ def test_other_variant_takes_the_layers_that_fit(tiny, given):
         np.testing.assert_array_equal(leaf, (drawn if is_drawn else read)[name])
 
 
+@pytest.mark.slow
 def test_nothing_that_fits_is_refused(tiny, given):
     """Statistics of the features fit still, but nothing is learned there."""
     config = with_model(small(tiny, init_from=str(given)), dim=24, mlp_dim=20, embedding_dim=7)
@@ -92,6 +93,7 @@ def test_nothing_that_fits_is_refused(tiny, given):
         warm_start(given, config, new_state(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["frame", "seq"])
 @pytest.mark.parametrize("projected", [True, False])
 def test_layers_that_read_other_features_are_random(tiny, tmp_path, variant, projected):
@@ -124,6 +126,7 @@ def test_missing_file_is_reported(tiny, tmp_path):
         train(config, training_data(Clips(config)), tmp_path, jax.devices()[:1])
 
 
+@pytest.mark.slow
 def test_run_resumes_without_its_init_from_file(tiny, given, tmp_path, capsys):
     """Bit for bit the same run, though what it began from is gone when it goes on."""
     config = small(tiny, init_from=str(given), steps=8, checkpoint_every_steps=4)
@@ -142,6 +145,7 @@ def test_run_resumes_without_its_init_from_file(tiny, given, tmp_path, capsys):
         np.testing.assert_array_equal(resumed[name], leaf)
 
 
+@pytest.mark.slow
 def test_run_starts_from_another_run(tiny, given, tmp_path):
     """With next to no learning rate a run ends with what it began from: here, a run's folder."""
     folders = [tmp_path / "first", tmp_path / "second"]

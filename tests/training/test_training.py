@@ -235,6 +235,7 @@ def first_update(config: Config, batch: Batch, params) -> tuple[Carry, UpdateMet
     return carry, metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["seq", pytest.param("flow", marks=pytest.mark.slow)])
 def test_window_over_the_clip_equals_full_backpropagation(tiny, variant):
     """Chunk by chunk with recomputation: the same loss and gradient as in one piece."""
@@ -281,6 +282,7 @@ def test_carry_after_a_window_is_that_of_the_first_chunk(tiny):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_encoder_learns_from_later_chunks_only_through_the_window(tiny):
     """Plainly read, a sound that is silent in its first chunk teaches the encoder nothing of what
     comes later; a first window does."""

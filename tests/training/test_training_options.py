@@ -60,7 +60,11 @@ def close(config: Config, other: Config, rtol: float) -> None:
 
 
 @pytest.mark.parametrize("variant", ["frame", pytest.param("seq", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("option", [{"grad_accum_steps": 4}, {"remat": True}], ids=str)
+@pytest.mark.parametrize(
+    "option",
+    [pytest.param({"grad_accum_steps": 4}, marks=pytest.mark.slow), {"remat": True}],
+    ids=str,
+)
 def test_memory_savers_change_nothing(tiny, option, variant):
     """Losses, gradients (Adam's first moments) and the carry, to rounding."""
     plain = with_model(small(tiny, chunk_samples=512, steps=4), variant=variant)
@@ -105,6 +109,7 @@ def test_bfloat16_matmul_and_its_gradients():
     assert float(jnp.abs(given - matmul(x, kernel, "highest")).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32(tiny):
     """Parameters and moments stay float32; the first losses differ by rounding."""
     exact = small(tiny, chunk_samples=512, steps=4)
@@ -135,6 +140,7 @@ def test_no_ema_by_default(tiny):
     assert state.ema_params is None and state.eval_params is state.params
 
 
+@pytest.mark.slow
 def test_ema_is_saved_and_resumes(tiny, tmp_path):
     """It goes into the file and into what a checkpoint is sounded with, and resumes."""
     config = small(tiny, ema_decay=0.9, steps=8, checkpoint_every_steps=4)
