@@ -286,9 +286,9 @@ def test_cells_equal_keras(kind, monkeypatch):
     else:  # Keras: input, forget, cell, output
         layer = keras.layers.LSTM(dim, return_sequences=True)
         kernel, recurrent, bias = reordered(params, [0, 1, 2, 3])
-    layer.build((1, ticks, inputs))
-    layer.set_weights([kernel, recurrent, bias])
-    with jax.numpy_rank_promotion("allow"):
+    with jax.numpy_rank_promotion("allow"):  # Keras's own code promotes ranks
+        layer.build((1, ticks, inputs))
+        layer.set_weights([kernel, recurrent, bias])
         expected = np.asarray(layer(x[None].astype(np.float32)))[0]
 
     narrow = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
