@@ -272,7 +272,14 @@ def test_training_needs_no_tensorflow(tmp_path):
     blocked.mkdir()
     (blocked / "tensorflow.py").write_text('raise ImportError("TensorFlow is blocked")\n')
     words = ["tiny", "--data", "synthetic:pair", "--workdir", str(tmp_path / "run")]
-    words += ["--training.steps", "8", "--training.eval-every-steps", "8"]
+    words += [
+        "--training.steps",
+        "8",
+        "--training.eval-every-steps",
+        "8",
+        "--training.eval-split",
+        "test",
+    ]
     words += ["--training.log-audio-clips", "0"]
     environment = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(blocked)}
     ended = subprocess.run(
