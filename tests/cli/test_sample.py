@@ -215,7 +215,7 @@ def test_a_second_start_uses_the_compilation_cache(videos, tmp_path, checkpoint)
             [*SAMPLE, *map(str, args)],
             env=os.environ
             | {"JAX_ENABLE_COMPILATION_CACHE": "1", "XDG_CACHE_HOME": str(cache)}
-            | {"JAX_DEBUG_LOG_MODULES": "jax._src.compiler"},
+            | {"JAX_LOGGING_LEVEL": "DEBUG"},
             capture_output=True,
             text=True,
         )

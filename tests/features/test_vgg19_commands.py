@@ -66,6 +66,7 @@ def test_prepare_train_sample():
         rejected = run(folder, *args.split())
         assert rejected.returncode == 2
         assert "extractor is vgg19, the config" in rejected.stderr
+        args += " --training.eval-split test"
         trained = run(folder, *args.split(), "--extractor", "vgg19")
         assert trained.returncode == 0, trained.stderr
         config, _ = load_params_file(folder / "run" / "params.safetensors")
