@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from tests.vgg_weights import SMALL, reference_fc6, torch_weights, write_weights
 from v2s_jax.config import ExtractorConfig
+from v2s_jax.errors import InputError
 from v2s_jax.features import vgg
 from v2s_jax.features.optical_flow import STACK_CHANNELS
 from v2s_jax.features.vgg import (
@@ -131,7 +132,7 @@ def test_devices_without_free_memory_are_not_used(monkeypatch):
     free = {full: 5, roomy: 90, small_one: 15}
     monkeypatch.setattr(vgg, "_free_bytes", free.get)
     assert vgg.with_free_memory(devices, 10) == [roomy]
-    with pytest.raises(ValueError, match=r"no device has memory for weights of 0\.0 GB: stop"):
+    with pytest.raises(InputError, match=r"no device has memory for weights of 0\.0 GB: stop"):
         vgg.with_free_memory(devices, 1_000)
 
 
