@@ -41,7 +41,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from v2s_jax.checkpoints import save_params
 from v2s_jax.cli.run import run_cli
 from v2s_jax.config import TINY, Config
-from v2s_jax.model import VideoToSound, init_params
+from v2s_jax.model import VideoToSound, init_params, window_frames
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -136,6 +136,12 @@ def random_clip(
     levels = random.integers(0, config.model.q_levels, (batch, samples)).astype(np.int32)
     features = random.random((batch, video_frames, config.model.feature_dim), np.float32)
     return jnp.asarray(levels), jnp.asarray(features)
+
+
+def read_along(config: Config, features: Any, first: int = 0, count: int | None = None) -> Any:
+    """The windows that the model reads of whole clips' features; all of them by default."""
+    total = features.shape[1]
+    return features[:, window_frames(config.model, first, count or total, total)]
 
 
 def with_model(config: Config, **changes: Any) -> Config:

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from tests.conftest import read_along
 from v2s_jax.config import TINY, Config
 from v2s_jax.model import VideoToSound, forward, initial_carry
 from v2s_jax.sampling import Request, clip_key, content_hash
@@ -26,7 +27,7 @@ def gap_to_border(config: Config, params, request: Request, levels: np.ndarray) 
     padded = np.zeros((1, video_frames * 1024), np.int32)
     padded[0, : len(levels)] = levels
     carry = initial_carry(model, params, 1)
-    features = jnp.asarray(request.features)[None]
+    features = read_along(config, jnp.asarray(request.features)[None])
     _, logits = forward(model, params, carry, jnp.asarray(padded), features)
     logits = np.asarray(logits, np.float64)[0]
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -31,6 +31,7 @@ from v2s_jax.quantize import quantize
 VIDEO_FRAMES = 3
 VARIANTS = [
     {"variant": "frame"},
+    {"variant": "aligned"},
     pytest.param({"variant": "seq"}, marks=pytest.mark.slow),
     pytest.param({"variant": "flow", "cell": "lstm", "rnn_layers": 2}, marks=pytest.mark.slow),
     pytest.param({"variant": "frame", "tiers": 2, "frame_size": 16}, marks=pytest.mark.slow),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
-from tests.conftest import random_params, with_model
+from tests.conftest import random_params, read_along, with_model
 from tests.stepwise import run_tiers
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
@@ -26,6 +26,7 @@ VARIANTS = [
     {"variant": "frame"},
     pytest.param({"variant": "flow", "cell": "lstm"}, marks=pytest.mark.slow),
     pytest.param({"variant": "unconditional"}, marks=pytest.mark.slow),
+    {"variant": "aligned"},
 ]
 LENGTHS = [5 * 1024, 3000, 16, 4 * 1024 + 1]
 
@@ -51,7 +52,7 @@ def bits_in_one_pass(config: Config, params, sound: ScorerInput) -> float:
     levels[0, :samples] = sound.levels
     carry = initial_carry(model, params, 1)
     carry = encode(model, params, carry, features, jnp.ones(features.shape[:2], bool))
-    _, logits = forward(model, params, carry, jnp.asarray(levels), features)
+    _, logits = forward(model, params, carry, jnp.asarray(levels), read_along(config, features))
     probabilities = jax.nn.softmax(np.asarray(logits, np.float64)[0, :samples], axis=-1)
     return float(-np.log2(probabilities[np.arange(samples), sound.levels]).sum())
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import random_clip, random_params, with_model
+from tests.conftest import random_clip, random_params, read_along, with_model
 from tests.stepwise import run_tiers
 from v2s_jax.config import PAPER, Config
 from v2s_jax.model import (
@@ -85,9 +85,8 @@ def logits_of(config: Config, params, levels, appearance, chunk=None):
     parts = []
     for start in range(0, levels.shape[1], chunk):
         first, count = start // per_frame, max(1, chunk // per_frame)
-        carry, logits = forward(
-            params, carry, levels[:, start : start + chunk], appearance[:, first : first + count]
-        )
+        window = read_along(config, appearance, first, count)
+        carry, logits = forward(params, carry, levels[:, start : start + chunk], window)
         parts.append(logits)
     return np.concatenate(parts, axis=1)
 
@@ -106,6 +105,7 @@ VARIANTS = [
         {"variant": "frame", "tiers": 2, "frame_size": 16, "rnn_layers": 3}, id="frame-2-tiers"
     ),
     pytest.param({"variant": "seq", "mlp": "original", "learn_h0": False}, id="seq-original-mlp"),
+    pytest.param({"variant": "aligned"}, id="aligned"),
     slow(
         {"visual_proj_dim": None, "appearance_dim": 12, "standardize_appearance": False},
         "frame-unprojected",
@@ -144,6 +144,37 @@ def test_video_frame_changes_nothing_before_its_samples(tiny):
     assert np.abs(before[:, start] - after[:, start]).max() > 1e-4
 
 
+@pytest.mark.parametrize(("lookahead", "layers"), [(0, 3), (2, 2), (3, 2), (5, 3)])
+def test_aligned_reads_exactly_its_context(tiny, lookahead, layers):
+    """A video frame changes nothing before its samples less the lookahead, nor after its context.
+
+    Both ends are reached: the context is no narrower than it claims to be.
+    """
+    config = with_model(tiny, variant="aligned", lookahead=lookahead, context_layers=layers)
+    params = random_params(config)
+    _, features = random_clip(config, video_frames=20)
+    changed = features.at[:, 9].add(1.0)
+    before, after = (
+        visual_gates(VideoToSound(config, "highest"), params, read_along(config, clip))
+        for clip in (features, changed)
+    )
+    assert before.shape[1] == 20
+    differs = np.abs(before - after).max(axis=(0, 2)) > 0
+    reached = np.flatnonzero(differs)
+    assert (reached[0], reached[-1]) == (9 - lookahead, 9 + 2**layers - 1)
+
+
+def test_samples_of_aligned_depend_on_no_later_video_frame_than_the_lookahead(tiny):
+    config = with_model(tiny, variant="aligned")
+    params = random_params(config)
+    levels, features = random_clip(config, video_frames=5)
+    other = features.at[:, 4].set(1 - features[:, 4])
+    before, after = (logits_of(config, params, levels, f) for f in (features, other))
+    start = (4 - config.model.lookahead) * config.clock.samples_per_video_frame
+    np.testing.assert_array_equal(before[:, :start], after[:, :start])
+    assert np.abs(before[:, start] - after[:, start]).max() > 1e-4
+
+
 @pytest.mark.parametrize("variant", ["seq", pytest.param("flow", marks=pytest.mark.slow)])
 def test_seq_and_flow_read_the_whole_video_before_the_first_sample(tiny, variant):
     """The video enters nowhere else: the features of a chunk are not read."""
@@ -160,8 +191,9 @@ def test_seq_and_flow_read_the_whole_video_before_the_first_sample(tiny, variant
     np.testing.assert_array_equal(unseen, before)
 
 
-def test_only_flow_reads_motion(tiny):
-    config = with_model(tiny, variant="flow")
+@pytest.mark.parametrize("variant", ["flow", "aligned"])
+def test_flow_and_aligned_read_motion(tiny, variant):
+    config = with_model(tiny, variant=variant)
     params = random_params(config)
     levels, features = random_clip(config, VIDEO_FRAMES)
     assert features.shape[-1] == config.model.appearance_dim + config.model.motion_dim
@@ -235,7 +267,7 @@ def test_steps_equal_teacher_forcing(tiny, changes, float64):
     model = VideoToSound(without_weight_norm(config), precision="highest")
     inference_params = jax.jit(partial(prepare_for_inference, model))(params)
     carry = start_of(config, params, appearance)
-    gates = visual_gates(model, inference_params.params, appearance)
+    gates = visual_gates(model, inference_params.params, read_along(config, appearance))
 
     @jax.jit
     def one_video_frame(carry, gates, levels):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import random_params, with_model
+from tests.conftest import random_params, read_along, with_model
 from tests.oracle.cells import gru, lstm
 from tests.oracle.video_to_sound import Sizes, mean_nll, sample, teacher_forced
 from v2s_jax.config import Clock, Config, ModelConfig
@@ -50,8 +50,25 @@ FAST_VARIANTS = {
     "flow-lstm-2-layers": {"variant": "flow", "cell": "lstm", "rnn_layers": 2},
     "frame-2-tiers-3-layers": {"tiers": 2, "frame_size": 8, "rnn_layers": 3},
     "frame-original-mlp": {"mlp": "original"},
+    "aligned": {"variant": "aligned", "lookahead": 2, "context_layers": 2, "context_dim": 6},
 }
 SLOW_VARIANTS = {
+    "aligned-live-projected": {
+        "variant": "aligned",
+        "lookahead": 0,
+        "context_layers": 3,
+        "context_dim": 6,
+        "visual_proj_dim": 4,
+    },
+    "aligned-plain-2-tiers": {
+        "variant": "aligned",
+        "lookahead": 1,
+        "context_layers": 1,
+        "context_dim": 6,
+        "weight_norm": False,
+        "tiers": 2,
+        "frame_size": 8,
+    },
     "seq": {"variant": "seq"},
     "flow": {"variant": "flow"},
     "unconditional": {"variant": "unconditional"},
@@ -107,6 +124,7 @@ def sizes_of(config: Config) -> Sizes:
         original_mlp=model.mlp == "original",
         samples_per_video_frame=config.clock.samples_per_video_frame,
         appearance=model.appearance_dim,
+        lookahead=model.lookahead,
         learn_h0=model.learn_h0,
         standardize_appearance=model.standardize_appearance,
         standardize_motion=model.standardize_motion,
@@ -129,7 +147,8 @@ def package_logits(config: Config, params, features, levels) -> jax.Array:
     model = VideoToSound(config, "highest")
     frame_mask = jnp.ones((1, len(features)), bool)
     carry = encode(model, params, initial_carry(model, params, 1), features[None], frame_mask)
-    _, logits = forward(model, params, carry, jnp.asarray(levels, jnp.int32)[None], features[None])
+    window = read_along(config, features[None])
+    _, logits = forward(model, params, carry, jnp.asarray(levels, jnp.int32)[None], window)
     return logits[0]
 
 
@@ -156,6 +175,7 @@ GRADIENT_ATOL = 2e-6
     [
         "flow-components",
         "frame-original-mlp",
+        "aligned",
         *slow(
             "frame-projected-standardised",
             "seq",
@@ -216,7 +236,7 @@ def test_loss_and_gradient_equal_oracle(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["frame", *slow("flow", "seq-2-tiers", "frame-lstm", "frame-original-mlp")],
+    ["frame", "aligned", *slow("flow", "seq-2-tiers", "frame-lstm", "frame-original-mlp")],
 )
 def test_sampled_levels_equal_oracle(name):
     """2,000 samples from the same noise: the first level that differs, if any, is a near-tie."""

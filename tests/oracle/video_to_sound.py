@@ -22,6 +22,7 @@ class Sizes:
     original_mlp: bool
     samples_per_video_frame: int
     appearance: int
+    lookahead: int
     learn_h0: bool
     standardize_appearance: bool
     standardize_motion: bool
@@ -43,6 +44,8 @@ class Oracle:
         self.tiers = self.p["sample_rnn"]
         self.levels = [sizes.q_levels // 2] * sizes.big_frame
         self.visual = [self.project(np.asarray(x, np.float64)) for x in features]
+        if sizes.variant == "aligned":
+            self.visual = [self.context(frame) for frame in range(len(features))]
         self.big = self.stack(self.tiers["big_frame_tier"])
         if sizes.variant in ("seq", "flow"):
             encoder = self.stack(self.p["encoder"])
@@ -68,7 +71,7 @@ class Oracle:
             return np.zeros(0)
         if self.s.standardize_appearance:
             appearance = self.standardize("appearance", appearance)
-        if self.s.standardize_motion and self.s.variant == "flow":
+        if self.s.standardize_motion and self.s.variant in ("flow", "aligned"):
             motion = self.standardize("motion", motion)
         joined = np.concatenate([appearance, motion])
         return relu(linear(conditioning["projection"], joined)) if self.s.projects else joined
@@ -81,6 +84,25 @@ class Oracle:
             return centred @ np.asarray(statistics[f"{name}_components"], np.float64)
         return centred / float(statistics[f"{name}_scale"])
 
+    def context(self, frame: int) -> np.ndarray:
+        """Return the context vector of a video frame: the last layer's value, by recursion."""
+        context = self.p["context"]
+        layers = sum(name.startswith("layer_") for name in context)
+        future, remaining = [0] * layers, self.s.lookahead
+        for layer in reversed(range(layers)):  # half of what remains, rounded up
+            future[layer] = -(-remaining // 2)
+            remaining -= future[layer]
+
+        def value(layer: int, at: int) -> np.ndarray:
+            if layer < 0:
+                return linear(context["input"], self.visual[min(max(at, 0), len(self.visual) - 1)])
+            now, ahead = value(layer - 1, at), future[layer]
+            taps = [value(layer - 1, at - 2**layer), now]
+            taps += [value(layer - 1, at + ahead)] if ahead else []
+            return now + relu(linear(context[f"layer_{layer}"], np.concatenate(taps)))
+
+        return value(layers - 1, frame)
+
     def amplitudes(self, count: int) -> np.ndarray:
         """Return the last `count` levels in the recurrent tiers' range [-2, 2)."""
         half = self.s.q_levels // 2
@@ -92,7 +114,7 @@ class Oracle:
         t = len(self.levels) - s.big_frame
         if t % s.big_frame == 0:
             x = self.amplitudes(s.big_frame)
-            if s.variant == "frame":
+            if s.variant in ("frame", "aligned"):
                 x = np.concatenate([x, self.visual[t // s.samples_per_video_frame]])
             h = self.big.tick(x)
             below = s.big_frame // s.frame if s.tiers == 3 else s.big_frame

@@ -1,6 +1,8 @@
 """Continuous batching, several devices, likelihood, prefixes and retries."""
 
 import dataclasses
+import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +30,9 @@ BATCH_SIZE = 3
 LENGTHS = [3000, 12_345, 2048, 1, 5000, 1024, 7000, 16]
 
 
-@pytest.fixture(scope="module", params=["frame", "flow"])
+@pytest.fixture(
+    scope="module", params=["frame", "aligned", pytest.param("flow", marks=pytest.mark.slow)]
+)
 def sampler(request, tiny):
     config = with_model(tiny, variant=request.param)
     return Sampler(config, random_params(config), batch_size=BATCH_SIZE)
@@ -125,18 +129,25 @@ def test_nll_of_generation_equals_teacher_forcing(tiny, exact_sampler):
 
 
 @pytest.fixture(scope="module")
-def exact_seq_sampler(tiny):
-    config = with_model(tiny, variant="seq")
+def exact_other_sampler(tiny):
+    """Samplers of the other variants, made when a test asks for one."""
+    return functools.cache(partial(_make_exact_sampler, tiny))
+
+
+def _make_exact_sampler(tiny, variant):
+    config = with_model(tiny, variant=variant)
     return Sampler(config, random_params(config), batch_size=BATCH_SIZE, precision="highest")
 
 
-@pytest.mark.parametrize("variant", ["frame", pytest.param("seq", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "variant", ["frame", *(pytest.param(v, marks=pytest.mark.slow) for v in ("aligned", "seq"))]
+)
 @pytest.mark.parametrize("prefix_samples", [1024, 1600, 2064])
 def test_continuing_after_a_prefix_equals_having_generated_it(
-    exact_sampler, variant, prefix_samples, request
+    exact_sampler, exact_other_sampler, variant, prefix_samples
 ):
     """Prefill restores every tier's carry: if one were missing the next samples would differ."""
-    sampler = exact_sampler if variant == "frame" else request.getfixturevalue("exact_seq_sampler")
+    sampler = exact_sampler if variant == "frame" else exact_other_sampler(variant)
     config = sampler.config
     clip = request_of(3, 4000, config=config)
     expected = generate(sampler, [clip])[0]

@@ -49,7 +49,10 @@ def levels_of(blocks) -> np.ndarray:
     return np.concatenate([block.levels for block in blocks])
 
 
-@pytest.mark.parametrize("variant", ["frame", "seq", pytest.param("flow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "variant",
+    ["frame", "aligned", *(pytest.param(v, marks=pytest.mark.slow) for v in ("seq", "flow"))],
+)
 def test_a_stream_equals_the_whole_clip_and_continues_from_any_carry(samplers, variant):
     sampler = samplers(variant)
     features = random_features(sampler, 11)
@@ -95,6 +98,26 @@ def test_frame_generates_each_video_frame_as_it_comes(samplers):
     vectors = (read.append(i) or vector for i, vector in enumerate(random_features(sampler, 3)))
     read_at_block = [len(read) for _ in stream(sampler, vectors, first_carry(sampler, KEY))]
     assert read_at_block == [1, 2, 3]
+
+
+def test_aligned_waits_for_its_lookahead_and_no_longer(samplers):
+    sampler = samplers("aligned")
+    read = []
+    vectors = (read.append(i) or vector for i, vector in enumerate(random_features(sampler, 6)))
+    read_at_block = [len(read) for _ in stream(sampler, vectors, first_carry(sampler, KEY))]
+    assert sampler.config.model.lookahead == 2
+    assert read_at_block == [3, 4, 5, 6, 6, 6]
+
+
+@pytest.mark.parametrize("video_frames", [0, 1, 2])
+def test_streams_shorter_than_the_lookahead(samplers, video_frames):
+    sampler = samplers("aligned")
+    features = random_features(sampler, video_frames)
+    blocks = list(stream(sampler, features, first_carry(sampler, KEY)))
+    assert len(blocks) == video_frames
+    if blocks:
+        expected = generate(sampler, [Request(KEY, video_frames * 1024, features)])[0]
+        np.testing.assert_array_equal(levels_of(blocks), expected)
 
 
 def test_what_a_window_depends_on(samplers):

@@ -7,7 +7,7 @@ from v2s_jax.config.validation import check_choice, check_minimum, nearest_divis
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
 
-Variant = Literal["frame", "seq", "flow", "unconditional"]
+Variant = Literal["frame", "seq", "flow", "aligned", "unconditional"]
 Cell = Literal["gru", "lstm"]
 Mlp = Literal["paper", "original"]
 Feature = Literal["appearance", "motion"]
@@ -24,7 +24,9 @@ class ModelConfig:
 
     variant: Variant = "frame"
     """How the video enters: `frame` concatenates appearance to the coarsest tier's input; `seq`
-    starts that tier from an encoder of appearance, `flow` from one of appearance and motion."""
+    starts that tier from an encoder of appearance, `flow` from one of appearance and motion.
+    `aligned` (ours, not in the paper) concatenates a context vector of appearance and motion of the
+    video frames around the current one."""
     tiers: int = 3
     """3: big frames, frames, samples. 2: big frames and samples; frame_size equals
     big_frame_size."""
@@ -49,7 +51,7 @@ class ModelConfig:
     appearance_dim: int = 4_096
     """Width of the appearance feature (VGG19 fc6 in the paper)."""
     motion_dim: int = 4_096
-    """Width of the motion feature, which only `flow` reads."""
+    """Width of the motion feature, which only `flow` and `aligned` read."""
     visual_proj_dim: int | None = None
     """Width of a projection (linear + ReLU) of the features; None: none, as in the paper."""
     standardize_appearance: bool = False
@@ -59,6 +61,14 @@ class ModelConfig:
     principal_components: int | None = None
     """Reduce standardised features to this many principal components of the training set, each
     scaled to a variance of about 1, instead of dividing by a scalar; not in the paper."""
+    lookahead: int = 8
+    """For `aligned`: video frames after the current one that its context vector reads, by default
+    half a second. Sound that is generated live is late by as much; 0: none."""
+    context_layers: int = 4
+    """For `aligned`: dilated convolutions over the video frames; n of them read 2**n - 1 video
+    frames before the current one."""
+    context_dim: int = 128
+    """For `aligned`: width of a context vector."""
     weight_norm: bool = True
     """Weight normalisation on every linear map, as in SampleRNN."""
     learn_h0: bool = True
@@ -79,7 +89,14 @@ class ModelConfig:
             1,
             *("rnn_layers", "big_frame_size", "frame_size", "dim", "mlp_dim", "embedding_dim"),
             *("appearance_dim", "motion_dim", "visual_proj_dim", "principal_components"),
+            *("context_layers", "context_dim"),
         )
+        check_minimum(self, 0, "lookahead")
+        if self.lookahead > self.context_past and self.variant == "aligned":
+            raise InputError(
+                f"lookahead is {self.lookahead}: {self.context_layers} context_layers read at most "
+                f"{self.context_past} video frames ahead: use fewer, or more layers"
+            )
         self._check_components()
         if self.big_frame_size % self.frame_size:
             nearest = nearest_divisors(self.big_frame_size, self.frame_size)
@@ -128,15 +145,20 @@ class ModelConfig:
 
     @property
     def feature_dim(self) -> int:
-        """Width of the features of a video frame: appearance, and motion for `flow`."""
-        return self.appearance_dim + (self.motion_dim if self.variant == "flow" else 0)
+        """Width of the features of a video frame: appearance, and motion if the model reads it."""
+        return self.appearance_dim + (self.motion_dim if self.reads_motion else 0)
+
+    @property
+    def reads_motion(self) -> bool:
+        """Whether the model reads motion besides appearance (`flow`, `aligned`)."""
+        return self.variant in ("flow", "aligned")
 
     @property
     def standardized(self) -> tuple[Feature, ...]:
         """The features that the model standardises."""
         enabled: dict[Feature, bool] = {
             "appearance": self.standardize_appearance and self.variant != "unconditional",
-            "motion": self.standardize_motion and self.variant == "flow",
+            "motion": self.standardize_motion and self.reads_motion,
         }
         return tuple(feature for feature, is_enabled in enabled.items() if is_enabled)
 
@@ -144,7 +166,7 @@ class ModelConfig:
     def standardized_dim(self) -> int:
         """Width of the features after standardisation, before any projection."""
         widths = {"appearance": self.appearance_dim}
-        if self.variant == "flow":
+        if self.reads_motion:
             widths["motion"] = self.motion_dim
         components = self.principal_components
         return sum(
@@ -156,3 +178,23 @@ class ModelConfig:
     def encodes_video(self) -> bool:
         """Whether an encoder reads the whole video before the first sample (`seq`, `flow`)."""
         return self.variant in ("seq", "flow")
+
+    @property
+    def reads_along(self) -> bool:
+        """Whether the coarsest tier reads each video frame as it comes (`frame`, `aligned`)."""
+        return self.variant in ("frame", "aligned")
+
+    @property
+    def context_past(self) -> int:
+        """Video frames before the current one that the coarsest tier's input depends on."""
+        return 2**self.context_layers - 1 if self.variant == "aligned" else 0
+
+    @property
+    def context_future(self) -> int:
+        """Video frames after the current one that the coarsest tier's input depends on."""
+        return self.lookahead if self.variant == "aligned" else 0
+
+    @property
+    def window(self) -> int:
+        """Video frames that the coarsest tier's input depends on, the current one included."""
+        return self.context_past + 1 + self.context_future

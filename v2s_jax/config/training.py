@@ -1,5 +1,6 @@
 """Settings of a training run."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,8 +65,14 @@ class TrainingConfig:
     frames); the shortest is 2 (chrono initialisation, Tallec & Ollivier 2018). It also closes an
     LSTM's input gates as far as its forget gates are open, in the frame tier too. None: all time
     constants are 2, or 21 for LSTMs, as in SampleRNN."""
+    input_noise_levels: float = 0.0
+    """Noise on the samples that the tiers read, so that they learn to return from their own errors
+    while sampling (Valin & Skoglund 2019, LPCNet); the predicted samples stay clean. Each clip
+    draws its standard deviation from 0 to this many levels; 0: no noise."""
+    input_noise_share: float = 0.5
+    """Share of the clips that get this noise; the others are clean."""
     seed: int = 0
-    """Seed of the initial parameters and of the order of clips."""
+    """Seed of the noise on inputs, of the initial parameters and of the order of clips."""
     log_every_steps: int = 100
     """Updates between log lines."""
     checkpoint_every_steps: int = 1_000
@@ -119,5 +126,9 @@ class TrainingConfig:
                 f"chrono_init_max_ticks is {ticks}: use {MIN_CHRONO_INIT_TICKS} to "
                 f"{MAX_CHRONO_INIT_TICKS}, or leave it out"
             )
+        if not 0 <= self.input_noise_levels < math.inf:
+            raise InputError(f"input_noise_levels is {self.input_noise_levels}: use 0 or more")
+        if not 0 <= self.input_noise_share <= 1:
+            raise InputError(f"input_noise_share is {self.input_noise_share}: use 0 to 1")
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay is {self.ema_decay}: use 0 (none) or more, below 1")

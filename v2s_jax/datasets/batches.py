@@ -57,7 +57,7 @@ def _permutation(seed: int, clips: int, epoch: int) -> Int64[np.ndarray, " clips
 
 def check_fits(data: ClipSource, config: Config) -> None:
     """Raise InputError if the clock, extractor, weights or feature width differ from the config."""
-    flow = config.model.variant == "flow"
+    motion = config.model.reads_motion
     pairs = {
         "extractor": (data.metadata["extractor"], config.extractor),
         "clock.sample_rate_hz": (data.clock.sample_rate_hz, config.clock.sample_rate_hz),
@@ -67,14 +67,14 @@ def check_fits(data: ClipSource, config: Config) -> None:
         ),
         "model.appearance_dim": (data.metadata["appearance_dim"], config.model.appearance_dim),
     }
-    if flow:
+    if motion:
         pairs["model.motion_dim"] = (data.metadata["motion_dim"], config.model.motion_dim)
     diff = [
         f"{name} is {actual}, the config expects {expected}"
         for name, (actual, expected) in pairs.items()
         if actual != expected
     ]
-    diff += config.extraction.diff(data.extraction, motion=flow)
+    diff += config.extraction.diff(data.extraction, motion=motion)
     if diff:
         actual, expected = pairs["extractor"]
         fix = "choose another config" if actual == expected else f"use --extractor {actual}"
@@ -182,8 +182,8 @@ def held_out_batches(data: ClipSource, config: Config, rows: range) -> Generator
 def select_model_features(
     record: ClipRecord, model: ModelConfig
 ) -> Float16[np.ndarray, "video_frames feature_dim"]:
-    """Return the features that the model reads: appearance, and motion for variant `flow`."""
-    if model.variant == "flow":
+    """Return the features that the model reads: appearance, and motion if it does."""
+    if model.reads_motion:
         return np.concatenate([record.appearance, record.motion], axis=1)
     return record.appearance
 

@@ -25,7 +25,14 @@ from tqdm import tqdm
 
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
-from v2s_jax.model import Carry, VideoToSound, encode, forward, initial_carry
+from v2s_jax.model import (
+    Carry,
+    VideoToSound,
+    encode,
+    forward,
+    initial_carry,
+    window_frames,
+)
 from v2s_jax.model.loss import BITS_PER_NAT, masked_nll
 from v2s_jax.quantize import q_zero
 from v2s_jax.validation import check_features
@@ -160,21 +167,22 @@ class Scorer:
     ) -> tuple[
         UInt8[np.ndarray, "slots samples"],
         Bool[np.ndarray, "slots samples"],
-        Float[np.ndarray, "slots video_frames feature_dim"],
+        Float[np.ndarray, "slots window feature_dim"],
     ]:
         """Cut one chunk out of every clip; what is beyond a clip's end is masked."""
         model, per_frame = self.config.model, self.config.clock.samples_per_video_frame
         shape = (self.batch_size, CHUNK_VIDEO_FRAMES * per_frame)
         levels = np.full(shape, q_zero(model.q_levels), np.uint8)
         mask = np.zeros(shape, bool)
-        features = np.zeros((self.batch_size, CHUNK_VIDEO_FRAMES, model.feature_dim), np.float32)
+        window = CHUNK_VIDEO_FRAMES + model.window - 1
+        features = np.zeros((self.batch_size, window, model.feature_dim), np.float32)
         first = start // per_frame
         for row, clip in enumerate(clips):
             chunk = clip.levels[start : start + shape[1]]
             levels[row, : len(chunk)] = chunk
             mask[row, : len(chunk)] = True
-            vectors = clip.features[first : first + CHUNK_VIDEO_FRAMES]
-            features[row, : len(vectors)] = vectors
+            frames = window_frames(model, first, CHUNK_VIDEO_FRAMES, len(clip.features))
+            features[row] = clip.features[frames]
         return levels, mask, features
 
 
@@ -190,7 +198,7 @@ def chunk_nll(
     carry: Carry,
     levels: UInt8[Array, "#slots samples"],
     mask: Bool[Array, "#slots samples"],
-    features: Float[Array, "slots video_frames feature_dim"],
+    features: Float[Array, "slots window feature_dim"],
 ) -> tuple[Carry, Float[Array, " slots"]]:
     """Return the carry after a chunk and each clip's nll summed over it.
 
@@ -289,8 +297,9 @@ class VideoGallery:
             row[0, : len(chunk)] = chunk
             mask = np.arange(width)[None] < len(chunk)
             video_frame = start // self._config.clock.samples_per_video_frame
-            vector = batch.features[:, video_frame : video_frame + 1].astype(np.float32)
-            carry, chunk_nll_sums = self._chunk(self._params, carry, row, mask, vector)
+            frames = window_frames(self._config.model, video_frame, 1, batch.features.shape[1])
+            window = batch.features[:, frames].astype(np.float32)
+            carry, chunk_nll_sums = self._chunk(self._params, carry, row, mask, window)
             nll += np.asarray(chunk_nll_sums, np.float64)
             on_samples(len(chunk) * batch.videos)
         return nll[: batch.videos] * BITS_PER_NAT

@@ -126,7 +126,7 @@ def extractor_for_config(config: Config, weights: WeightFiles) -> Extractor:
     Raises InputError when its weights are missing, or are not those of its training set.
     """
     spec = ExtractorSpec(config.extractor, config.extraction, weights)
-    return open_extractor(spec, motion=config.model.variant == "flow")
+    return open_extractor(spec, motion=config.model.reads_motion)
 
 
 def iter_model_features(
@@ -134,8 +134,8 @@ def iter_model_features(
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
     config: Config,
 ) -> Iterator[Float16[np.ndarray, " feature_dim"]]:
-    """Yield the model's input for each video frame: appearance, and motion for Flow."""
-    if config.model.variant == "flow":
+    """Yield the model's input for each video frame: appearance, and motion if it reads it."""
+    if config.model.reads_motion:
         return (np.concatenate(features) for features in extractor.stream(frames))
     return extractor.stream_appearance(frames)
 

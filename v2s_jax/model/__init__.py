@@ -2,6 +2,7 @@
 
 from v2s_jax.model.chrono_init import apply_chrono_init
 from v2s_jax.model.conditioning import with_statistics
+from v2s_jax.model.context import window_frames
 from v2s_jax.model.linear import SCALE_SUFFIX, ScaledKernel, fold_weight_norm, matmul
 from v2s_jax.model.rnn_stack import HIDDEN_ACTIVATION, StepState
 from v2s_jax.model.sample_rnn import Carry, FusedOutputKernels, StepCarry
@@ -36,6 +37,7 @@ __all__ = [
     "matmul",
     "prepare_for_inference",
     "visual_gates",
+    "window_frames",
     "with_statistics",
     "without_weight_norm",
 ]

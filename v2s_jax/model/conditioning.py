@@ -5,6 +5,8 @@ Frame        x_i, the appearance of video frame i, is concatenated to the coarse
 Seq          a recurrent encoder reads x_1 .. x_m; its last state is the coarsest tier's state
              before the first sample. The video enters nowhere else.
 Flow         as Seq, with appearance and motion of each video frame concatenated.
+Aligned      as Frame, with a context vector of appearance and motion of the video frames around
+             video frame i instead of x_i (`v2s_jax.model.context`). Ours, not in the paper.
 
 The features enter as they are (the paper's figure shows no layer in between), or with
 `visual_proj_dim` through a projection `relu(x P + b)`, which keeps small models small. With

@@ -2,8 +2,8 @@
 
 Features and levels of a chunk come in, logits go out; the carry links chunk to chunk. Chunked
 teacher forcing equals one pass over the whole clip, and sampling runs the same tiers one tick at a
-time (`v2s_jax.sampling`). Seq and Flow `encode` the video before the first chunk; Frame reads it
-chunk by chunk.
+time (`v2s_jax.sampling`). Seq and Flow `encode` the video before the first chunk; Frame and Aligned
+read it chunk by chunk.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from v2s_jax.config import Config
 from v2s_jax.model.conditioning import Encoder, VisualProjection
+from v2s_jax.model.context import ContextEncoder
 from v2s_jax.model.linear import fold_weight_norm
 from v2s_jax.model.sample_rnn import Carry, SampleRNN
 
@@ -36,10 +37,14 @@ class VideoToSound(nn.Module):
         concatenated = 0
         if model.variant != "unconditional":
             self.conditioning = VisualProjection(model, self.precision)
+            visual_dim = self.conditioning.visual_dim
             if model.encodes_video:
-                self.encoder = Encoder(model, self.conditioning.visual_dim, self.precision)
+                self.encoder = Encoder(model, visual_dim, self.precision)
+            elif model.variant == "aligned":
+                self.context = ContextEncoder(model, visual_dim, self.precision)
+                concatenated = model.context_dim
             else:
-                concatenated = self.conditioning.visual_dim
+                concatenated = visual_dim
         self.sample_rnn = SampleRNN(model, concatenated, self.precision)
 
     def initial_carry(self, batch: int) -> Carry:
@@ -58,18 +63,20 @@ class VideoToSound(nn.Module):
         return carry._replace(big_frame=state)
 
     def visual_gates(
-        self, features: Float[Array, "batch video_frames feature_dim"]
+        self, features: Float[Array, "batch window feature_dim"]
     ) -> Float[Array, "batch video_frames gates"] | None:
-        if self.config.model.variant != "frame":
+        if not self.config.model.reads_along:
             return None
         visual_features = self.conditioning(features.astype(jnp.float32))
+        if self.config.model.variant == "aligned":
+            visual_features = self.context(visual_features)
         return self.sample_rnn.big_frame_tier.visual_gates(visual_features)
 
     def __call__(
         self,
         carry: Carry,
         levels: Int[Array, "#batch samples"],
-        features: Float[Array, "batch video_frames feature_dim"],
+        features: Float[Array, "batch window feature_dim"],
     ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
         ticks = _ticks(self.config, levels.shape[1])
         gates = self.visual_gates(features)
@@ -90,7 +97,7 @@ class VideoToSound(nn.Module):
         """Use every parameter once, for `init_params`."""
         carry = self.initial_carry(levels.shape[0])
         carry = self.encode(carry, features, jnp.ones(features.shape[:2], bool))
-        return self(carry, levels, features)
+        return self(carry, levels, jnp.repeat(features, self.config.model.window, axis=1))
 
     def folded_products(self) -> tuple[Array, Array | None]:
         """Return the products of kernels with each other, for `prepare_for_inference`."""
@@ -157,9 +164,12 @@ def encode(
 def visual_gates(
     model: VideoToSound,
     params: dict[str, Any],
-    features: Float[Array, "batch video_frames feature_dim"],
+    features: Float[Array, "batch window feature_dim"],
 ) -> Float[Array, "batch video_frames gates"] | None:
-    """Return what each video frame adds to the coarsest tier's gates; None except for Frame."""
+    """Return what each video frame adds to the coarsest tier's gates; None for Seq and Flow.
+
+    `features` are those of a window (`window_frames`): Aligned reads video frames around each one.
+    """
     return _apply(model)(params, features, method="visual_gates")
 
 
@@ -168,7 +178,7 @@ def forward(
     params: dict[str, Any],
     carry: Carry,
     levels: Int[Array, "#batch samples"],
-    features: Float[Array, "batch video_frames feature_dim"],
+    features: Float[Array, "batch window feature_dim"],
 ) -> tuple[Carry, Float[Array, "batch samples q_levels"]]:
     """Run a chunk under teacher forcing.
 
@@ -179,7 +189,8 @@ def forward(
         levels: The levels of the chunk, in whole big frames. A single row, here and in the carry,
             is the same sound under the video of each row: its own products are computed once.
         features: Features of the one video frame that the chunk is part of, or of all that it
-            covers. Only Frame reads them here.
+            covers, with the video frames around them that the model reads (`window_frames`). Only
+            Frame and Aligned read them here.
 
     Returns:
         The carry after the chunk, and the logits of each of its samples.

@@ -210,19 +210,19 @@ class ContinuousBatcher:
 
     def _prefill(self, carry: Carry, slot: int, clip: Clip) -> Carry:
         sampler = self._sampler
-        no_features = np.zeros(0, np.float32)
+        no_features = np.zeros((1, 0), np.float32)
 
-        def vectors() -> Iterator[Float[np.ndarray, " _"]]:
+        def windows() -> Iterator[Float[np.ndarray, "window _"]]:
             for video_frame in range(sampler.config.clock.video_frames(clip.done)):
                 if sampler.config.model.encodes_video:
                     yield no_features
                 else:
                     clip.features.discard_before(video_frame)
-                    yield clip.features.read(video_frame)[0]
+                    yield clip.features.read(video_frame)[: sampler.config.model.window]
 
         prefix = clip.levels[: clip.done]
         params = sampler.folded.params
-        after = prefill(sampler.model, params, get_slot(carry, slot), prefix, vectors())
+        after = prefill(sampler.model, params, get_slot(carry, slot), prefix, windows())
         return put_slot(slot, after, carry)
 
     def _ticks_until_next_event(self, phase: int) -> int:
@@ -243,8 +243,8 @@ class ContinuousBatcher:
         assert min(events) > 0
         return -(-min(events) // self._big_frame)
 
-    def _read_features(self) -> Float[np.ndarray, "slots block_video_frames feature_dim"]:
-        """Read each slot's next vectors; zeros behind a clip's end.
+    def _read_features(self) -> Float[np.ndarray, "slots block_window feature_dim"]:
+        """Read each slot's next window; zeros behind a clip's end.
 
         The width is zero for Seq and Flow, whose encoder has read the video already.
         """

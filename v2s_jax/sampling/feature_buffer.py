@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
+from v2s_jax.model import window_frames
 from v2s_jax.sampling.types import BLOCK_VIDEO_FRAMES, Request
 from v2s_jax.validation import check_features
 
@@ -17,7 +18,7 @@ class FeatureBuffer:
 
     def __init__(self, request: Request, config: Config, name: str) -> None:
         self._vectors = iter(request.features)
-        self._width = config.model.feature_dim
+        self._model = config.model
         self._name = name
         self._buffer: list[np.ndarray] = []
         self._start = 0  # video frame of the first vector in the buffer
@@ -33,21 +34,32 @@ class FeatureBuffer:
         )
 
     def discard_before(self, video_frame: int) -> None:
-        """Free the vectors before this video frame; they cannot be read again."""
-        del self._buffer[: video_frame - self._start]
-        self._start = video_frame
+        """Free the vectors that windows from this video frame on do not need."""
+        start = max(video_frame - self._model.context_past, self._start)
+        del self._buffer[: start - self._start]
+        self._start = start
 
-    def read(self, video_frame: int) -> Float[np.ndarray, "video_frames feature_dim"]:
-        """Return a block's vectors from this video frame on; fewer at the clip's end."""
-        begin = video_frame - self._start
-        missing = min(begin + BLOCK_VIDEO_FRAMES - len(self._buffer), self._unread)
-        if missing > 0:
-            first = self._video_frames - self._unread
-            vectors = list(itertools.islice(self._vectors, missing))
-            if len(vectors) < missing:
-                raise self._wrong_length(first + len(vectors))
-            check_features(np.stack(vectors), missing, self._width, self._name, first)
-            self._unread -= missing
-            self._buffer += vectors
-        block = self._buffer[begin : begin + BLOCK_VIDEO_FRAMES]
-        return np.stack(block) if block else np.zeros((0, self._width), np.float32)
+    def read(self, video_frame: int) -> Float[np.ndarray, "window feature_dim"]:
+        """Return the window of a block that starts at this video frame; shorter at the clip's end.
+
+        The clip's end shortens the block, not the context around it.
+        """
+        count = min(BLOCK_VIDEO_FRAMES, self._video_frames - video_frame)
+        if count <= 0:
+            return np.zeros((0, self._model.feature_dim), np.float32)
+        window = window_frames(self._model, video_frame, count, self._video_frames)
+        self._read_up_to(window[-1])
+        return np.stack([self._buffer[frame - self._start] for frame in window])
+
+    def _read_up_to(self, video_frame: int) -> None:
+        first = self._video_frames - self._unread
+        missing = video_frame + 1 - first
+        if missing <= 0:
+            return
+        vectors = list(itertools.islice(self._vectors, missing))
+        if len(vectors) < missing:
+            raise self._wrong_length(first + len(vectors))
+        width = self._model.feature_dim
+        check_features(np.stack(vectors), missing, width, self._name, first)
+        self._unread -= missing
+        self._buffer += vectors

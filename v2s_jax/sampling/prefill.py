@@ -46,7 +46,7 @@ def _forward_chunk(
     params: dict[str, Any],
     carry: Carry,
     levels: Int[Array, "1 samples"],
-    features: Float[Array, "1 video_frames feature_dim"],
+    features: Float[Array, "1 window feature_dim"],
 ) -> Carry:
     return forward(model, params, carry, levels, features)[0]
 
@@ -56,15 +56,15 @@ def prefill(
     params: dict[str, Any],
     carry: Carry,
     prefix: UInt8[np.ndarray, " prefix_samples"],
-    features: Iterable[Float[np.ndarray, " feature_dim"]],
+    windows: Iterable[Float[np.ndarray, "window feature_dim"]],
 ) -> Carry:
     """Return one slot's carry after a prefix of whole big frames.
 
-    `features` holds one vector for each video frame that the prefix spans.
+    `windows` holds the features that the model reads for each video frame that the prefix spans.
     """
     samples = model.config.clock.samples_per_video_frame
     starts = range(0, len(prefix), samples)
-    for start, vector in zip(starts, features, strict=True):
+    for start, window in zip(starts, windows, strict=True):
         chunk = jnp.asarray(prefix[start : start + samples], jnp.int32)[None]
-        carry = _forward_chunk(model, params, carry, chunk, jnp.asarray(vector)[None, None])
+        carry = _forward_chunk(model, params, carry, chunk, jnp.asarray(window)[None])
     return carry

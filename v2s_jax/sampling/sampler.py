@@ -114,7 +114,7 @@ class Sampler:
     def generate_block(
         self,
         state: SamplerState,
-        features: Float[np.ndarray, "slots block_video_frames feature_dim"],
+        features: Float[np.ndarray, "slots block_window feature_dim"],
         temperature: float,
         ticks: int | None = None,
     ) -> tuple[SamplerState, UInt8[np.ndarray, "slots block_samples"]]:
@@ -122,7 +122,8 @@ class Sampler:
 
         Args:
             state: Where to continue; donated, so it cannot be used afterwards.
-            features: Those of the state's video frame and the next ones; only Frame reads them.
+            features: Those of the state's video frame and the next ones, with their context
+                (`window_frames`); only Frame and Aligned read them.
             temperature: Divides the logits.
             ticks: Number of big frames; all that `features` cover unless given.
 
@@ -138,7 +139,7 @@ class Sampler:
     def generate_block_with_nll(
         self,
         state: SamplerState,
-        features: Float[np.ndarray, "slots block_video_frames feature_dim"],
+        features: Float[np.ndarray, "slots block_window feature_dim"],
         temperature: float,
         ticks: int | None = None,
         *,
@@ -157,7 +158,7 @@ class Sampler:
     def _run(
         self,
         state: SamplerState,
-        features: Float[np.ndarray, "slots block_video_frames feature_dim"],
+        features: Float[np.ndarray, "slots block_window feature_dim"],
         temperature: float,
         ticks: int | None,
         forced: Int[np.ndarray, "slots samples"] | None,
@@ -165,7 +166,8 @@ class Sampler:
     ) -> tuple[SamplerState, BlockOutputs, int]:
         """Return the next state, buffers of samples, and how many big frames in them are valid."""
         per_frame = self.block_ticks // BLOCK_VIDEO_FRAMES
-        max_ticks = features.shape[1] * per_frame - int(state.tick) % per_frame
+        video_frames = features.shape[1] - self.config.model.window + 1
+        max_ticks = video_frames * per_frame - int(state.tick) % per_frame
         ticks = max_ticks if ticks is None else ticks
         if not 0 <= ticks <= max_ticks:
             raise InputError(f"{ticks} big frames in one block: use 0 to {max_ticks}")
@@ -193,11 +195,11 @@ class Sampler:
     def empty_features(
         self,
     ) -> tuple[
-        Float[np.ndarray, "slots block_video_frames feature_dim"],
-        Bool[np.ndarray, "slots block_video_frames"],
+        Float[np.ndarray, "slots block_window feature_dim"],
+        Bool[np.ndarray, "slots block_window"],
     ]:
         """Return zero features and an all-False frame mask of one block, to be filled in."""
-        shape = (self.batch_size, BLOCK_VIDEO_FRAMES)
+        shape = (self.batch_size, BLOCK_VIDEO_FRAMES + self.config.model.window - 1)
         width = self.config.model.feature_dim
         return np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
 
@@ -227,7 +229,7 @@ def _generate_block(
     params: dict[str, Any],
     weights: Any,
     state: SamplerState,
-    features: Float[Array, "slots video_frames feature_dim"],
+    features: Float[Array, "slots block_window feature_dim"],
     temperature: Float[Array, ""],
     ticks: Int[Array, ""],
     forced: Int[Array, "samples slots"] | None,
@@ -239,13 +241,14 @@ def _generate_block(
     Noise and gates are computed one video frame at a time, so their rounding depends neither on
     where the block begins nor on where it ends; video frames that are not reached cost nothing.
     """
-    batch_size, video_frames, _ = features.shape
+    batch_size, window = features.shape[0], model.config.model.window
+    video_frames = features.shape[1] - window + 1
     samples, size = model.config.clock.samples_per_video_frame, model.config.model.big_frame_size
     per_frame = samples // size
     first_frames, offset = state.tick // per_frame - state.start_frame, state.tick % per_frame
 
     def gates_of_slots(features_now: Array) -> Array | None:
-        gates = visual_gates(model, params, features_now[:, None])
+        gates = visual_gates(model, params, features_now)
         return None if gates is None else gates[:, 0]
 
     def gates_of_slot(features_now: Array) -> Array | None:
@@ -253,7 +256,7 @@ def _generate_block(
         return None if gates is None else gates[0]
 
     def compute(index: Array) -> tuple[Array | None, Array]:
-        now = features[:, index]
+        now = jax.lax.dynamic_slice_in_dim(features, index, window, axis=1)
         batch_invariant = engine.batch_invariant
         gates = jax.lax.map(gates_of_slot, now) if batch_invariant else gates_of_slots(now)
         noise = uniforms(state.keys, first_frames + index, samples)

@@ -2,15 +2,18 @@
 
 The carry goes in and comes out; memory does not grow. Between blocks the carry stays on the device.
 
-Frame generates each video frame's audio as soon as its features arrive. Seq and Flow read a whole
-video before the first sample, so they get windows: a fresh encoder reads each window and gives the
-coarsest tier its initial state; the middle tier's state and the last samples carry on from the
-window before. Compared with the whole video they lose all context outside the window, and the
-coarsest tier's memory at each window's start.
+Frame generates each video frame's audio as soon as its features arrive. Aligned does so when the
+`lookahead` video frames after it have arrived as well: its output is late by as many.
+
+Seq and Flow read a whole video before the first sample, so they get windows: a fresh encoder reads
+each window and gives the coarsest tier its initial state; the middle tier's state and the last
+samples carry on from the window before. Compared with the whole video they lose all context outside
+the window, and the coarsest tier's memory at each window's start.
 """
 
 import dataclasses
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -49,6 +52,9 @@ class StreamCarry(NamedTuple):
     """The next one, counted from the start of the stream."""
     frames_ahead: int = 0
     """Video frames from that one on that the encoder of Seq and Flow has read already."""
+    past: Float[np.ndarray, "context_past feature_dim"] | None = None
+    """Features of the video frames before the next one that Aligned still reads; None at the start
+    of the stream."""
 
 
 class Block(NamedTuple):
@@ -75,7 +81,7 @@ def stream(
     window: int = DEFAULT_WINDOW_VIDEO_FRAMES,
     max_retries: int = 0,
 ) -> Iterator[Block]:
-    """Yield a block for each video frame's features, as they come.
+    """Yield a block for each video frame's features, as they come; Aligned waits for its lookahead.
 
     The blocks together are what `generate` returns for the whole clip with the same key and batch
     size (Seq and Flow: if it fits one window).
@@ -101,12 +107,13 @@ def stream(
     detector, checked = DegeneracyDetector(sampler.config), list[np.ndarray]()
     detector.reset(int(carry.video_frame) * sampler.config.clock.samples_per_video_frame)
     rewind_point = carry.tiers
-    for vector, frames_ahead, new_window in _split_windows(sampler, features, window, carry):
+    for vectors, frames_ahead, new_window in _split_windows(sampler, features, window, carry):
         if new_window is not None:
             slot.encode(new_window)
-        levels, degeneracy = slot.generate(vector), None
+        levels, degeneracy = slot.generate(vectors), None
         checked.append(levels)
-        after = slot.carry(frames_ahead)
+        past = vectors[1 : 1 + sampler.config.model.context_past]
+        after = slot.carry(frames_ahead, past if len(past) else None)
         if len(checked) == WINDOW_VIDEO_FRAMES:
             degeneracy = detector.update(np.concatenate(checked))
             checked.clear()
@@ -124,24 +131,55 @@ def stream(
 def _split_windows(
     sampler: Sampler, features: Iterable[np.ndarray], window: int, carry: StreamCarry
 ) -> Iterator[tuple[np.ndarray, int, np.ndarray | None]]:
-    """Yield each vector, how many more are read, and at a window's start the whole window."""
+    """Yield what the coarsest tier reads of each video frame, and how the encoder proceeds.
+
+    That is how many more video frames the encoder has read, and at a window's start the window.
+    """
     width = sampler.config.model.feature_dim
     vectors = iter(features)
     first, frames_ahead = int(carry.video_frame), int(carry.frames_ahead)
     if not sampler.config.model.encodes_video:
-        for video_frame, vector in enumerate(vectors, first):
-            check_features(vector[None], 1, width, "the stream", video_frame)
-            yield vector, 0, None
+        for read_along in _slide_context(sampler, vectors, carry):
+            yield read_along, 0, None
         return
-    for left, vector in zip(range(frames_ahead - 1, -1, -1), vectors, strict=False):
-        yield vector[:0], left, None
+    nothing = np.zeros((1, 0), np.float32)
+    for left, _ in zip(range(frames_ahead - 1, -1, -1), vectors, strict=False):
+        yield nothing, left, None
     first += frames_ahead
     while read := list(itertools.islice(vectors, window)):
         stacked = np.stack(read)
         check_features(stacked, len(read), width, "the stream", first)
         first += len(read)
-        for i, vector in enumerate(read):
-            yield vector[:0], len(read) - i - 1, stacked if i == 0 else None
+        for i in range(len(read)):
+            yield nothing, len(read) - i - 1, stacked if i == 0 else None
+
+
+def _slide_context(
+    sampler: Sampler, vectors: Iterator[Float[np.ndarray, " feature_dim"]], carry: StreamCarry
+) -> Iterator[Float[np.ndarray, "window feature_dim"]]:
+    """Yield each video frame's window as soon as its last video frame has come.
+
+    As in `window_frames`, the first and the last video frame stand for those beyond the ends.
+    """
+    model = sampler.config.model
+    window = deque[np.ndarray](() if carry.past is None else carry.past, maxlen=model.window)
+    remaining = 0  # video frames that have come, but not their whole window
+    for video_frame, vector in enumerate(vectors, int(carry.video_frame)):
+        check_features(vector[None], 1, model.feature_dim, "the stream", video_frame)
+        if not window:
+            window.extend([vector] * model.context_past)
+        window.append(vector)
+        remaining += 1
+        if remaining > model.context_future:
+            yield np.stack(window)
+            remaining -= 1
+    for _ in range(model.context_future):
+        if not window:
+            return
+        window.append(window[-1])
+        if len(window) == model.window and remaining:
+            yield np.stack(window)
+            remaining -= 1
 
 
 class _StreamSlot:
@@ -160,12 +198,12 @@ class _StreamSlot:
         self._state = self._sampler.init_state(keys)
         self._set_tiers(carry.tiers)
 
-    def carry(self, frames_ahead: int) -> StreamCarry:
+    def carry(self, frames_ahead: int, past: np.ndarray | None) -> StreamCarry:
         """Return a copy, which stays valid when the next block donates the state."""
         tiers = get_slot(self._state.carry, SLOT)
-        return StreamCarry(tiers, self._key, self._video_frame, frames_ahead)
+        return StreamCarry(tiers, self._key, self._video_frame, frames_ahead, past)
 
-    def generate(self, vector: Float[np.ndarray, " _"]) -> UInt8[np.ndarray, " samples"]:
+    def generate(self, vectors: Float[np.ndarray, "window _"]) -> UInt8[np.ndarray, " samples"]:
         """Generate the next video frame's samples."""
         sampler = self._sampler
         start_frame = np.zeros(sampler.batch_size, np.int32)
@@ -173,8 +211,9 @@ class _StreamSlot:
         # Every block counts from 0 again, so that no counter of the program grows.
         before = self._state._replace(tick=jnp.int32(0), start_frame=jnp.asarray(start_frame))
         # The program of whole clips, stopped early: a program of its own would round differently.
-        features = np.zeros((sampler.batch_size, BLOCK_VIDEO_FRAMES, len(vector)), np.float32)
-        features[SLOT, 0] = vector
+        block_window = BLOCK_VIDEO_FRAMES + len(vectors) - 1
+        features = np.zeros((sampler.batch_size, block_window, vectors.shape[1]), np.float32)
+        features[SLOT, : len(vectors)] = vectors
         ticks = sampler.block_ticks // BLOCK_VIDEO_FRAMES
         self._state, levels = sampler.generate_block(before, features, self._temperature, ticks)
         self._video_frame += 1

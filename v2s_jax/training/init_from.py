@@ -60,7 +60,7 @@ def warm_start(path: Path, config: Config, state: TrainState) -> tuple[TrainStat
 
 
 def _has_same_features(one: Config, other: Config) -> bool:
-    motion = "flow" in (one.model.variant, other.model.variant)
+    motion = one.model.reads_motion or other.model.reads_motion
     return one.extractor == other.extractor and not one.extraction.diff(
         other.extraction, motion=motion
     )

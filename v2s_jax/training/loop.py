@@ -246,7 +246,8 @@ def _next_batch(
 ) -> tuple[tuple[str, ...], DeviceBatch]:
     """Return the names of the next clips, and the clips on the devices."""
     batch = next(batches)
-    arrays = parallel.shard((batch.levels, batch.features, batch.mask))
+    clip_index = batch.clip_index.astype(np.int32)
+    arrays = parallel.shard((batch.levels, batch.features, batch.mask, clip_index))
     return batch.clip_ids, DeviceBatch(*arrays)
 
 

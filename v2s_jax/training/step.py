@@ -40,6 +40,8 @@ class DeviceBatch(NamedTuple):
     levels: UInt8[Array, "batch samples"]
     features: Float[Array, "batch video_frames feature_dim"]
     mask: Bool[Array, "batch samples"]
+    clip_index: Int[Array, " batch"] | None = None
+    """Names the clips, for noise on their inputs; None: no noise."""
 
 
 class UpdateMetrics(NamedTuple):
@@ -89,6 +91,8 @@ class Chunk(NamedTuple):
     batch: DeviceBatch
     number: Int[Array, ""]
     """Its position in the clips, in chunks."""
+    batch_number: Int[Array, ""] | None = None
+    """Position of the batch in the run, for noise on its inputs; None in evaluation."""
 
 
 def _slice_chunk(config: Config, batch: DeviceBatch, index: Int[Array, ""]) -> DeviceBatch:
@@ -99,19 +103,55 @@ def _slice_chunk(config: Config, batch: DeviceBatch, index: Int[Array, ""]) -> D
     def cut(x: Array, first: Array, length: int) -> Array:
         return jax.lax.dynamic_slice_in_dim(x, first, length, axis=1)
 
-    return DeviceBatch(
-        cut(batch.levels, start, size),
-        cut(batch.features, start // per_frame, max(1, size // per_frame)),
-        cut(batch.mask, start, size),
-    )
+    features = _slice_window(config, batch, start // per_frame, max(1, size // per_frame))
+    levels, mask = cut(batch.levels, start, size), cut(batch.mask, start, size)
+    return DeviceBatch(levels, features, mask, batch.clip_index)
+
+
+def _slice_window(
+    config: Config, batch: DeviceBatch, first: Int[Array, ""], count: int
+) -> Float[Array, "batch window feature_dim"]:
+    """Slice `count` video frames and their context out of whole clips, as `window_frames` says."""
+    if config.model.window == 1:
+        return jax.lax.dynamic_slice_in_dim(batch.features, first, count, axis=1)
+    frame_mask = _frame_mask(config, batch)
+    last = jnp.maximum(jnp.sum(frame_mask, axis=1, dtype=jnp.int32) - 1, 0)
+    window = first - config.model.context_past + jnp.arange(config.model.window - 1 + count)
+    frames = jnp.clip(window[None], 0, last[:, None])
+    return jnp.take_along_axis(batch.features, frames[..., None], axis=1)
+
+
+def _frame_mask(config: Config, batch: DeviceBatch) -> Bool[Array, "batch video_frames"]:
+    """Return which video frames are not padding: those whose first sample is not."""
+    return batch.mask[:, :: config.clock.samples_per_video_frame]
 
 
 def _initial_carry(model: VideoToSound, params: dict[str, Any], batch: DeviceBatch) -> Carry:
     """Return the carry before the first samples of the clips, with their videos encoded."""
     carry = initial_carry(model, params, len(batch.levels))
-    # A video frame is padding if its first sample is.
-    frame_mask = batch.mask[:, :: model.config.clock.samples_per_video_frame]
-    return encode(model, params, carry, batch.features, frame_mask)
+    return encode(model, params, carry, batch.features, _frame_mask(model.config, batch))
+
+
+def _add_input_noise(
+    config: Config, levels: Int[Array, "batch samples"], chunk: Chunk
+) -> Int[Array, "batch samples"]:
+    """Add noise to the levels that the tiers read of a chunk; see `input_noise_levels`.
+
+    Noise depends on the seed, the clip and the position in the run, not on rows or devices.
+    """
+    training, clips, batch_number = config.training, chunk.batch.clip_index, chunk.batch_number
+    if not training.input_noise_levels or clips is None or batch_number is None:
+        return levels
+    batch_key = jax.random.fold_in(jax.random.key(training.seed), batch_number)
+
+    def noise(clip: Array) -> Array:
+        size_key, key = jax.random.split(jax.random.fold_in(batch_key, clip))
+        is_noisy, size = jax.random.uniform(size_key, (2,))
+        scale = training.input_noise_levels * size * (is_noisy < training.input_noise_share)
+        return scale * jax.random.normal(jax.random.fold_in(key, chunk.number), levels.shape[1:])
+
+    noisy = levels + jnp.round(jax.vmap(noise)(clips)).astype(jnp.int32)
+    return jnp.clip(noisy, 0, config.model.q_levels - 1)
 
 
 def _chunk_nll_by_clip(
@@ -120,7 +160,8 @@ def _chunk_nll_by_clip(
     """Return the NLL of each clip in one chunk (nats), and the carry after it."""
     inputs = _slice_chunk(model.config, chunk.batch, chunk.number)
     levels = inputs.levels.astype(jnp.int32)
-    carry, logits = forward(model, params, chunk.carry, levels, inputs.features)
+    noisy = _add_input_noise(model.config, levels, chunk)
+    carry, logits = forward(model, params, chunk.carry, noisy, inputs.features)
     return masked_nll(logits, levels, inputs.mask), carry
 
 
@@ -140,16 +181,16 @@ def _chunk_nll(
 
 
 def _window_nll(
-    model: VideoToSound, params: dict[str, Any], batch: DeviceBatch, chunks: int
+    model: VideoToSound, params: dict[str, Any], first: Chunk, chunks: int
 ) -> tuple[Float[Array, ""], Carry]:
     """Return the summed NLL of the first chunks of the clips, and the carry after the first one."""
 
     @partial(jax.checkpoint, prevent_cse=False)  # the scan already prevents CSE
     def scan_chunk(carry: Carry, index: Array) -> tuple[Carry, tuple[Array, Carry]]:
-        nll, carry = _chunk_nll(model, params, Chunk(carry, batch, index))
+        nll, carry = _chunk_nll(model, params, first._replace(carry=carry, number=index))
         return carry, (nll, carry)
 
-    start = _initial_carry(model, params, batch)
+    start = _initial_carry(model, params, first.batch)
     _, (nlls, carries) = jax.lax.scan(scan_chunk, start, jnp.arange(chunks))
     return jnp.sum(nlls), jax.tree.map(lambda by_chunk: by_chunk[0], carries)
 
@@ -172,7 +213,7 @@ def _gradient(model: VideoToSound, params: dict[str, Any], chunk: Chunk) -> Loss
     window = encoder_bptt_window(model.config, chunks_per_clip(model.config, batch.levels.shape[1]))
 
     def window_loss(params: dict[str, Any]) -> tuple[Array, Carry]:
-        return _window_nll(model, params, batch, window)
+        return _window_nll(model, params, chunk, window)
 
     def chunk_loss(params: dict[str, Any]) -> tuple[Array, Carry]:
         return _chunk_nll(model, params, chunk)
@@ -203,7 +244,8 @@ def _accumulated_gradient(
     )
 
     def accumulate(sums: Any, inputs: tuple[Carry, DeviceBatch]) -> tuple[Any, Carry]:
-        (nll, carry), gradient = _gradient(model, params, Chunk(*inputs, chunk.number))
+        carry, batch = inputs
+        (nll, carry), gradient = _gradient(model, params, chunk._replace(carry=carry, batch=batch))
         return jax.tree.map(jnp.add, sums, (nll, gradient)), carry
 
     zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
@@ -235,7 +277,7 @@ def train_step(
         state, carry = loop
         index = state.step % chunks
         (nll, carry), gradient = _accumulated_gradient(
-            model, state.params, Chunk(carry, batch, index)
+            model, state.params, Chunk(carry, batch, index, state.step // chunks)
         )
         count = _count_samples(config, batch, index, window)
         nll, gradient, count = all_reduce_sum((nll, gradient, count))

@@ -168,7 +168,7 @@ def open_in_memory(
             f"{config.extractor}: write files with `v2s prepare synthetic --extractor "
             f"{config.extractor}` and use their folder"
         )
-    motion = config.model.variant == "flow"
+    motion = config.model.reads_motion
     spec = parse_spec(text, config.clock)
     with open_splits(spec, location, workers, keep_mb, motion) as open_split:
         yield open_split

@@ -1,0 +1,78 @@
+"""The temporal encoder of `aligned`: one context vector for each video frame.
+
+Not in the paper: its Frame reads one video frame at a time, and cannot know how long ago a firework
+burst, or that a stick is about to hit. Here residual, dilated convolutions with shared weights read
+the video frames around each one:
+
+    h_0[t] = projected features of video frame t
+    h_k[t] = h_(k-1)[t] + relu(W_k [h_(k-1)[t - a_k]; h_(k-1)[t]; h_(k-1)[t + b_k]] + c_k)
+
+with dilations into the past a_k = 1, 2, 4, ..., whose sum is `context_past`, and into the future
+b_k, whose sum is `context_future`. Beyond the ends of a video its first and its last video frame
+are repeated, so a context vector needs no mask.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int64
+
+from v2s_jax.config import ModelConfig
+from v2s_jax.model.linear import HE_UNIFORM, Linear
+
+CONTEXT = "context"
+"""Name in the tree of parameters."""
+
+
+def window_frames(
+    model: ModelConfig, first: int, count: int, video_frames: int
+) -> Int64[np.ndarray, " window"]:
+    """Return the video frames that the model reads for `count` of them from `first` on.
+
+    `context_past` more before, and `context_future` more after; the first and the last of the
+    clip's `video_frames` stand for those that do not exist.
+    """
+    window = first - model.context_past + np.arange(model.window - 1 + count)
+    return np.clip(window, 0, video_frames - 1)
+
+
+def future_dilations(model: ModelConfig) -> tuple[int, ...]:
+    """Return b_1 .. b_n: about half of what remains of `context_future` for each layer, last first.
+
+    Every video frame up to `context_future` is the sum of some of them.
+    """
+    dilations: list[int] = []
+    remaining = model.context_future
+    for _ in range(model.context_layers):
+        dilations.insert(0, (remaining + 1) // 2)
+        remaining -= dilations[0]
+    return tuple(dilations)
+
+
+class ContextEncoder(nn.Module):
+    """Dilated convolutions over the projected features of video frames."""
+
+    config: ModelConfig
+    visual_dim: int
+    precision: str
+
+    @nn.compact
+    def __call__(
+        self, visual_features: Float[Array, "batch window visual_dim"]
+    ) -> Float[Array, "batch video_frames context_dim"]:
+        """Return the context vectors of all video frames of a window that have their context."""
+        hidden = self._linear(self.visual_dim, "input")(visual_features)
+        for layer, ahead in enumerate(future_dilations(self.config)):
+            back = 2**layer
+            length = hidden.shape[1] - back - ahead
+            now = hidden[:, back : back + length]
+            taps = [hidden[:, :length], now]
+            if ahead:
+                taps.append(hidden[:, back + ahead :])
+            joined = jnp.concatenate(taps, axis=-1)
+            hidden = now + nn.relu(self._linear(joined.shape[-1], f"layer_{layer}")(joined))
+        return hidden
+
+    def _linear(self, inputs: int, name: str) -> Linear:
+        c = self.config
+        return Linear(inputs, c.context_dim, HE_UNIFORM, c.weight_norm, self.precision, name=name)
