@@ -79,10 +79,11 @@ def test_pausing_inside_and_between_windows_changes_nothing(samplers, variant):
 
 
 @pytest.mark.slow
-def test_a_stream_of_frames_continues_from_any_carry(tmp_path):
-    """Flow too: its window has seen the motion of the first frame before the pause."""
-    config = with_model(TINY, variant="flow")
-    file = tmp_path / "flow.safetensors"
+@pytest.mark.parametrize("variant", ["flow", "aligned"])
+def test_a_stream_of_frames_continues_from_any_carry(tmp_path, variant):
+    """Flow and Aligned too: they have seen the motion of the first frame before the pause."""
+    config = with_model(TINY, variant=variant)
+    file = tmp_path / "model.safetensors"
     save_params(file, config, random_params(config))
     frames = list(np.random.default_rng(4).integers(0, 256, (6, 128, 128, 3), np.uint8))
     options = SampleOptions(checkpoint=file)

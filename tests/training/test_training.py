@@ -52,7 +52,8 @@ def workdir(tmp_path):
 
 
 def test_eight_devices_match_one(tiny, tmp_path):
-    config = small(tiny, steps=40, log_every_steps=2, checkpoint_every_steps=100)
+    options = {"log_every_steps": 2, "checkpoint_every_steps": 100, "input_noise_levels": 2.0}
+    config = small(tiny, steps=40, **options)
     read, nats = {}, {}
     for count in (1, 8):
         clips = Clips(config)
@@ -68,7 +69,8 @@ def test_eight_devices_match_one(tiny, tmp_path):
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_resumed_run_equals_uninterrupted_run(tiny, tmp_path, devices):
     """Bit for bit: parameters, optimiser and carry, with a checkpoint in the middle of a clip."""
-    config = small(tiny, chunk_samples=512, steps_per_call=1, steps=12, checkpoint_every_steps=3)
+    options = {"steps_per_call": 1, "checkpoint_every_steps": 3, "input_noise_levels": 2.0}
+    config = small(tiny, chunk_samples=512, steps=12, **options)
     used = jax.devices()[:devices]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()

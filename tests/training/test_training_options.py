@@ -32,7 +32,7 @@ from v2s_jax.training.state import (
     learning_rate,
     make_optimizer,
 )
-from v2s_jax.training.step import DeviceBatch, train_step
+from v2s_jax.training.step import Chunk, DeviceBatch, add_input_noise, train_step
 
 
 @cache
@@ -120,6 +120,66 @@ def test_bfloat16_is_close_to_float32(tiny):
     moments = state.opt_state[1][0]
     kept = jax.tree.leaves((state.params, moments.mu, moments.nu))
     assert {leaf.dtype for leaf in kept} == {jnp.dtype(jnp.float32)}
+
+
+def noisy_levels(config: Config, clips: np.ndarray, batch_number=0, number=0) -> np.ndarray:
+    """The levels that the tiers read of clips whose samples are all 128."""
+    levels = jnp.full((len(clips), 1024), 128, jnp.int32)
+    empty = jnp.zeros((len(clips), 0))
+    batch = DeviceBatch(levels.astype(jnp.uint8), empty, empty.astype(bool), jnp.asarray(clips))
+    carry = initial_carry(VideoToSound(config), random_params(config), 1)
+    chunk = Chunk(carry, batch, jnp.int32(number), jnp.int32(batch_number))
+    return np.asarray(add_input_noise(config, levels, chunk))
+
+
+def test_input_noise_follows_from_the_clip_and_the_position(tiny):
+    config = small(tiny, input_noise_levels=4.0, input_noise_share=0.7)
+    clips = np.arange(2_000, dtype=np.int32)
+    noise = noisy_levels(config, clips) - 128
+    deviations = noise.std(axis=1)
+    # Noise of less than 0.15 levels rounds to none: 4 % of the sizes.
+    assert (deviations > 0).mean() == pytest.approx(0.7, abs=0.05)
+    assert deviations.max() == pytest.approx(4.0, rel=0.1)
+    assert deviations[deviations > 0].mean() == pytest.approx(2.1, abs=0.15)
+    assert abs(noise.mean()) < 0.05
+    np.testing.assert_array_equal(noisy_levels(config, clips[::-1].copy()) - 128, noise[::-1])
+    for other in ({"number": 1}, {"batch_number": 1}):
+        assert (noisy_levels(config, clips, **other) - 128 != noise).any()
+    # Its size belongs to the clip for as long as its batch is trained on.
+    later = (noisy_levels(config, clips, number=1) - 128).std(axis=1)
+    np.testing.assert_allclose(later, deviations, atol=0.4)
+
+
+def test_input_noise_spares_the_predicted_samples(tiny):
+    """The loss changes, and in evaluation, which names no clips, it does not."""
+    plain = small(tiny, steps=4)
+    noisy = small(tiny, steps=4, input_noise_levels=8.0, input_noise_share=1.0)
+    batch = Clips(plain).batch(0)
+    clean_run, noisy_run = (first_loss(config, batch) for config in (plain, noisy))
+    assert noisy_run != clean_run
+    assert first_loss(noisy, batch, clip_index=False) == clean_run
+
+
+def first_loss(config: Config, batch, *, clip_index: bool = True) -> float:
+    model, params = VideoToSound(config, "highest"), random_params(config)
+    state = init_state(model, STATISTICS)._replace(params=params)
+    carry = initial_carry(model, params, len(batch.levels))
+    fields = [batch.levels, batch.features, batch.mask]
+    fields += [batch.clip_index.astype(np.int32)] if clip_index else []
+    step = jax.jit(partial(train_step, model, 1, all_reduce_sum=lambda tree: tree))
+    return float(step(state, carry, DeviceBatch(*map(jnp.asarray, fields)))[2].nll[0])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"input_noise_levels": -1.0}, "input_noise_levels is -1.0: use 0 or more"),
+        ({"input_noise_share": 1.5}, "input_noise_share is 1.5: use 0 to 1"),
+    ],
+)
+def test_bad_input_noise(tiny, option, message):
+    with pytest.raises(InputError, match=message):
+        small(tiny, **option)
 
 
 def test_ema_of_parameters(tiny):

@@ -48,7 +48,7 @@ class FeatureBuffer:
         if count <= 0:
             return np.zeros((0, self._model.feature_dim), np.float32)
         window = window_frames(self._model, video_frame, count, self._video_frames)
-        self._read_up_to(window[-1])
+        self._read_up_to(int(window[-1]))
         return np.stack([self._buffer[frame - self._start] for frame in window])
 
     def _read_up_to(self, video_frame: int) -> None:

@@ -51,10 +51,10 @@ class StreamCarry(NamedTuple):
     video_frame: int
     """The next one, counted from the start of the stream."""
     frames_ahead: int = 0
-    """Video frames from that one on that the encoder of Seq and Flow has read already."""
-    past: Float[np.ndarray, "context_past feature_dim"] | None = None
-    """Features of the video frames before the next one that Aligned still reads; None at the start
-    of the stream."""
+    """Video frames from that one on that Seq, Flow and Aligned have read already."""
+    context: Float[np.ndarray, "context feature_dim"] | None = None
+    """For Aligned: features of the `frames_ahead` video frames, and of the `context_past` before
+    them; None at the start of the stream."""
 
 
 class Block(NamedTuple):
@@ -88,8 +88,8 @@ def stream(
 
     Args:
         sampler: Uses its first slot only.
-        features: Start with those of `carry.video_frame`, even if the encoder of Seq or Flow has
-            read further already.
+        features: Start with those of `carry.video_frame`, even if the model has read further
+            already.
         carry: `first_carry`, or that of an earlier block, which is continued exactly.
         temperature: Divides the logits.
         window: Video frames of a window of Seq and Flow; must stay the same when continuing.
@@ -112,8 +112,7 @@ def stream(
             slot.encode(new_window)
         levels, degeneracy = slot.generate(vectors), None
         checked.append(levels)
-        past = vectors[1 : 1 + sampler.config.model.context_past]
-        after = slot.carry(frames_ahead, past if len(past) else None)
+        after = slot.carry(frames_ahead, vectors)
         if len(checked) == WINDOW_VIDEO_FRAMES:
             degeneracy = detector.update(np.concatenate(checked))
             checked.clear()
@@ -131,16 +130,16 @@ def stream(
 def _split_windows(
     sampler: Sampler, features: Iterable[np.ndarray], window: int, carry: StreamCarry
 ) -> Iterator[tuple[np.ndarray, int, np.ndarray | None]]:
-    """Yield what the coarsest tier reads of each video frame, and how the encoder proceeds.
+    """Yield what the coarsest tier reads of each video frame, and how many more have been read.
 
-    That is how many more video frames the encoder has read, and at a window's start the window.
+    For Seq and Flow, also the whole window at its start.
     """
     width = sampler.config.model.feature_dim
     vectors = iter(features)
     first, frames_ahead = int(carry.video_frame), int(carry.frames_ahead)
     if not sampler.config.model.encodes_video:
-        for read_along in _slide_context(sampler, vectors, carry):
-            yield read_along, 0, None
+        for read_along, frames_ahead in _slide_context(sampler, vectors, carry):
+            yield read_along, frames_ahead, None
         return
     nothing = np.zeros((1, 0), np.float32)
     for left, _ in zip(range(frames_ahead - 1, -1, -1), vectors, strict=False):
@@ -156,30 +155,32 @@ def _split_windows(
 
 def _slide_context(
     sampler: Sampler, vectors: Iterator[Float[np.ndarray, " feature_dim"]], carry: StreamCarry
-) -> Iterator[Float[np.ndarray, "window feature_dim"]]:
-    """Yield each video frame's window as soon as its last video frame has come.
+) -> Iterator[tuple[Float[np.ndarray, "window feature_dim"], int]]:
+    """Yield each video frame's window as soon as its last video frame has come, and how many of
+    the next ones have come.
 
     As in `window_frames`, the first and the last video frame stand for those beyond the ends.
     """
-    model = sampler.config.model
-    window = deque[np.ndarray](() if carry.past is None else carry.past, maxlen=model.window)
-    remaining = 0  # video frames that have come, but not their whole window
-    for video_frame, vector in enumerate(vectors, int(carry.video_frame)):
+    model, frames_ahead = sampler.config.model, int(carry.frames_ahead)
+    window = deque[np.ndarray](() if carry.context is None else carry.context, maxlen=model.window)
+    remaining = frames_ahead  # video frames that have come, but not their whole window
+    new = itertools.islice(vectors, frames_ahead, None)
+    for video_frame, vector in enumerate(new, int(carry.video_frame) + frames_ahead):
         check_features(vector[None], 1, model.feature_dim, "the stream", video_frame)
         if not window:
             window.extend([vector] * model.context_past)
         window.append(vector)
         remaining += 1
         if remaining > model.context_future:
-            yield np.stack(window)
             remaining -= 1
+            yield np.stack(window), remaining
     for _ in range(model.context_future):
         if not window:
             return
         window.append(window[-1])
         if len(window) == model.window and remaining:
-            yield np.stack(window)
             remaining -= 1
+            yield np.stack(window), remaining
 
 
 class _StreamSlot:
@@ -198,10 +199,11 @@ class _StreamSlot:
         self._state = self._sampler.init_state(keys)
         self._set_tiers(carry.tiers)
 
-    def carry(self, frames_ahead: int, past: np.ndarray | None) -> StreamCarry:
+    def carry(self, frames_ahead: int, vectors: Float[np.ndarray, "window _"]) -> StreamCarry:
         """Return a copy, which stays valid when the next block donates the state."""
-        tiers = get_slot(self._state.carry, SLOT)
-        return StreamCarry(tiers, self._key, self._video_frame, frames_ahead, past)
+        tiers, model = get_slot(self._state.carry, SLOT), self._sampler.config.model
+        context = vectors[1 : 1 + model.context_past + frames_ahead] if model.window > 1 else None
+        return StreamCarry(tiers, self._key, self._video_frame, frames_ahead, context)
 
     def generate(self, vectors: Float[np.ndarray, "window _"]) -> UInt8[np.ndarray, " samples"]:
         """Generate the next video frame's samples."""

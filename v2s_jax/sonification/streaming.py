@@ -55,16 +55,17 @@ def stream(
 ) -> Iterator[AudioBlock]:
     """Yield the audio of each video frame as it comes; memory does not grow.
 
-    Seq and Flow need the future of the video, so they generate a window of 10 s at a time.
+    Seq and Flow need the future of the video, so they generate a window of 10 s at a time. Aligned
+    is `lookahead` video frames late.
 
     Args:
         frames: RGB images, one per video frame (15.625 per second by default), in the size that
             the checkpoint's extractor reads (128 x 128 px for `pixels`, 224 x 224 for `vgg19`).
         options: As for `sonify`, but without takes, prefix and original.
         carry: From an earlier block, to continue the same audio; `frames` then start with
-            `carry.video_frame`. Flow does not know the motion before the first frame: it continues
-            exactly only if `carry.frames_ahead` is at least the number of frames that the
-            extractor looks back: 1 for `pixels`, 5 for `vgg19`.
+            `carry.video_frame`. Flow and Aligned do not know the motion before the first frame:
+            they continue exactly only if `carry.frames_ahead` is at least the number of frames that
+            the extractor looks back: 1 for `pixels`, 5 for `vgg19`.
         content: Hash of the content, which selects the noise together with the seed.
 
     Yields:
@@ -153,7 +154,7 @@ def stream_video(
     total = samples if isinstance(samples, int) else None
     with (
         _open_sink(out, config.clock.sample_rate_hz, options.overwrite) as write,
-        progress_bar(sampler, total, "streaming") as on_samples,
+        progress_bar(sampler, total, _describe_delay(config)) as on_samples,
     ):
         blocks = stream_audio(sampler, extractor, frames, clip_key(options.seed, content), options)
         done = 0
@@ -163,6 +164,12 @@ def stream_video(
             done += len(waveform)
             on_samples(len(waveform))
     return done, degeneracies
+
+
+def _describe_delay(config: Config) -> str:
+    """Say by how much the audio is later than its video frames arrive."""
+    late_sec = config.model.context_future / config.clock.fps
+    return f"streaming, {float(late_sec):.2f} s late" if late_sec else "streaming"
 
 
 def _open(

@@ -132,7 +132,7 @@ def _initial_carry(model: VideoToSound, params: dict[str, Any], batch: DeviceBat
     return encode(model, params, carry, batch.features, _frame_mask(model.config, batch))
 
 
-def _add_input_noise(
+def add_input_noise(
     config: Config, levels: Int[Array, "batch samples"], chunk: Chunk
 ) -> Int[Array, "batch samples"]:
     """Add noise to the levels that the tiers read of a chunk; see `input_noise_levels`.
@@ -160,7 +160,7 @@ def _chunk_nll_by_clip(
     """Return the NLL of each clip in one chunk (nats), and the carry after it."""
     inputs = _slice_chunk(model.config, chunk.batch, chunk.number)
     levels = inputs.levels.astype(jnp.int32)
-    noisy = _add_input_noise(model.config, levels, chunk)
+    noisy = add_input_noise(model.config, levels, chunk)
     carry, logits = forward(model, params, chunk.carry, noisy, inputs.features)
     return masked_nll(logits, levels, inputs.mask), carry
 
