@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, Int
 
 from v2s_jax.errors import InputError
 from v2s_jax.kernels.interface import OutputLevel
-from v2s_jax.kernels.packing import MASKED_LOGIT, WEIGHT_BYTES, WeightFormat, check_mlp
+from v2s_jax.kernels.packing import MASKED_LOGIT, WEIGHT_BYTES, WeightFormat, check_model
 from v2s_jax.model import InferenceParams, VideoToSound
 from v2s_jax.model.linear import BFLOAT16
 
@@ -87,7 +87,7 @@ class GpuFrame:
         interpret: bool = False,
     ) -> None:
         c = model.config.model
-        check_mlp(c, "fused")
+        check_model(c, "fused", any_tiers=True)
         self._q_levels = c.q_levels
         self._weights = weights
         self._precision = model.precision
