@@ -4,13 +4,10 @@ import tyro
 
 from benchmarks.features import FeaturesArgs
 from benchmarks.input import InputArgs
-from benchmarks.sampling import SamplingArgs
-from benchmarks.show import ShowArgs
+from benchmarks.sampling import SamplingArgs, ShowArgs
 from benchmarks.streaming import StreamingArgs
 from benchmarks.training import TrainingArgs
 from v2s_jax.cli.run import run_cli
-
-Args = SamplingArgs | StreamingArgs | TrainingArgs | FeaturesArgs | InputArgs | ShowArgs
 
 app = tyro.extras.SubcommandApp()
 app.command(name="sampling")(SamplingArgs)
@@ -23,8 +20,7 @@ app.command(name="show")(ShowArgs)
 
 def main() -> None:
     """Run the benchmark that the command line names."""
-    args: Args = app.cli(prog="python -m benchmarks", description=__doc__)
-    args.run()
+    app.cli(prog="python -m benchmarks", description=__doc__).run()
 
 
 if __name__ == "__main__":

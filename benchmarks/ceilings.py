@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +23,11 @@ from v2s_jax.kernels.build import library_path
 from v2s_jax.kernels.cpu import multiply_only, zero_kernel
 from v2s_jax.kernels.packing import (
     COLUMN_GROUP,
+    GATES,
+    WEIGHT_BYTES,
     WeightFormat,
-    WeightReads,
+    has_seven_products,
     quantize_int8,
-    weight_reads,
 )
 from v2s_jax.model import ScaledKernel, matmul
 
@@ -44,6 +45,41 @@ PANEL_INPUTS = 64
 READ_INPUTS = 256
 PANEL_ROWS = 6
 """Rows of the cpu engine's loop; its weights, 64 x 64 for each core, stay in the L1 cache."""
+
+
+class WeightReads(NamedTuple):
+    """Bytes of weights that each tick of a tier reads, once for all rows of a batch.
+
+    Tables, small kernels and the visual kernel, read once per video frame, are not counted.
+    """
+
+    per_sample: int
+    per_frame: int
+    per_big_frame: int
+
+    @property
+    def working_sets(self) -> tuple[int, int, int]:
+        """Bytes read between two ticks of the sample, frame and big-frame tier."""
+        frame = self.per_sample + self.per_frame
+        return self.per_sample, frame, frame + self.per_big_frame
+
+    def by_tier(self, config: ModelConfig) -> tuple[float, float, float]:
+        """Bytes read for one sample by the sample, frame and big-frame tier, on average."""
+        big_frame = self.per_big_frame / config.big_frame_size
+        return float(self.per_sample), self.per_frame / config.frame_size, big_frame
+
+
+def weight_reads(config: ModelConfig, weights: WeightFormat) -> WeightReads | None:
+    """Return what sampling reads; None for a model that is not three tiers of one GRU layer."""
+    c, size = config, WEIGHT_BYTES[weights]
+    if not has_seven_products(c):
+        return None
+    hidden_layers = 1 if c.mlp == "paper" else 2
+    return WeightReads(
+        per_sample=size * c.mlp_dim * (hidden_layers * c.mlp_dim + c.q_levels),
+        per_frame=size * c.dim * (GATES * c.dim + c.frame_size * c.mlp_dim),
+        per_big_frame=size * c.dim * (GATES * c.dim + c.ratio * c.dim + GATES * c.dim),
+    )
 
 
 @dataclass(frozen=True)
@@ -68,61 +104,38 @@ class ProductSpeed:
 class Ceilings:
     """What the rows are compared with."""
 
-    device_kind: str
     memory: ReadSpeed
     tiers: list[ReadSpeed]
-    """One for each working set of a tier, for each model and weight format."""
+    """One for each working set of a tier, for each weight format."""
     products: list[ProductSpeed]
 
-    def read_bytes_per_sec(self, config: ModelConfig, weights: WeightFormat) -> float | None:
+    def read_bytes_per_sec(self, config: ModelConfig, reads: WeightReads) -> float:
         """Return how fast the weights of one sample can be read, tier by tier.
 
         The time is the sum over tiers of bytes per sample over the read speed of the tier's
         working set: everything that is read between two of its ticks competes for the caches.
-        None for a model whose reads are unknown.
         """
-        reads = weight_reads(config, weights)
-        if reads is None:
-            return None
         speeds = {speed.working_set_bytes: speed.bytes_per_sec for speed in self.tiers}
-        per_sample = (
-            reads.per_sample,
-            reads.per_frame / config.frame_size,
-            reads.per_big_frame / config.big_frame_size,
-        )
-        sec = sum(
+        sizes = reads.by_tier(config)
+        return sum(sizes) / sum(
             size / speeds[working_set]
-            for size, working_set in zip(per_sample, working_sets(reads), strict=True)
+            for size, working_set in zip(sizes, reads.working_sets, strict=True)
         )
-        return sum(per_sample) / sec
 
-    def flop_per_sec(self, weights: WeightFormat, precision: Precision) -> float:
+    def flop_per_sec(self, weights: WeightFormat) -> float:
         """Return the ceiling for products."""
-        return next(
-            speed.flop_per_sec
-            for speed in self.products
-            if (speed.weights, speed.precision) == (weights, precision)
-        )
-
-
-def working_sets(reads: WeightReads) -> tuple[int, int, int]:
-    """Return the bytes read between two ticks of the sample, frame and big-frame tier."""
-    sample = reads.per_sample
-    frame = sample + reads.per_frame
-    return sample, frame, frame + reads.per_big_frame
+        return next(speed.flop_per_sec for speed in self.products if speed.weights == weights)
 
 
 def measure_ceilings(
-    models: list[tuple[ModelConfig, WeightFormat]], precision: Precision
+    config: ModelConfig, formats: tuple[WeightFormat, ...], precision: Precision
 ) -> Ceilings:
-    """Measure the ceilings for these models and weight formats."""
-    all_reads = [reads for model in models if (reads := weight_reads(*model)) is not None]
-    sets = sorted({size for reads in all_reads for size in working_sets(reads)})
-    formats = dict.fromkeys(weights for _, weights in models)
+    """Measure the ceilings for a model in these weight formats."""
+    all_reads = [reads for form in formats if (reads := weight_reads(config, form)) is not None]
+    sizes = sorted({size for reads in all_reads for size in reads.working_sets})
     return Ceilings(
-        device_kind=jax.devices()[0].device_kind,
         memory=_read_speed(MEMORY_BYTES),
-        tiers=[_read_speed(size) for size in sets],
+        tiers=[_read_speed(size) for size in sizes],
         products=[
             ProductSpeed(weights, precision, _product_speed(weights, precision))
             for weights in formats
@@ -140,10 +153,10 @@ def _flop_per_sec(side: int, precision: str, weights: WeightFormat) -> float:
     x = jnp.ones((side, side), jnp.float32) / side
     factor = ScaledKernel(*quantize_int8(x)) if weights == "int8" else x.astype(weights)
     multiply = jax.jit(lambda x, factor: matmul(x, factor, precision))
-    return FLOP_PER_MULTIPLY_ADD * side**3 / min_seconds(multiply, x, factor)
+    return FLOP_PER_MULTIPLY_ADD * side**3 / _min_seconds(multiply, x, factor)
 
 
-def min_seconds(function: Callable[..., Any], *arguments: Any) -> float:
+def _min_seconds(function: Callable[..., Any], *arguments: Any) -> float:
     """Return the time of the fastest of several calls of a compiled function, after a warm-up."""
     jax.block_until_ready(function(*arguments))
     fastest = float("inf")
@@ -156,13 +169,13 @@ def min_seconds(function: Callable[..., Any], *arguments: Any) -> float:
 
 def _read_speed(working_set_bytes: int) -> ReadSpeed:
     repeats = max(1, BYTES_PER_TIMING // working_set_bytes)
-    speeds = [*_xla_read_speeds(working_set_bytes, repeats)]
+    speeds = _xla_read_speeds(working_set_bytes, repeats)
     if _has_cpu_engine():
         groups = max(1, round(working_set_bytes / (READ_INPUTS * COLUMN_GROUP * FLOAT32_BYTES)))
         kernel = zero_kernel(READ_INPUTS, groups, "float32")
         read = jax.jit(partial(multiply_only, rows=1, turns=repeats, weights="float32"))
         size = kernel.weights.size * FLOAT32_BYTES
-        speeds.append(size * repeats / min_seconds(read, kernel))
+        speeds.append(size * repeats / _min_seconds(read, kernel))
     return ReadSpeed(working_set_bytes, max(speeds))
 
 
@@ -173,20 +186,20 @@ def _xla_read_speeds(working_set_bytes: int, repeats: int) -> list[float]:
     kernel = jnp.zeros((max(1, values // columns), columns))
     size = kernel.size * FLOAT32_BYTES
 
-    def repeated(multiply: Any) -> Any:
-        # Each product depends on the one before, so that XLA cannot drop any.
-        def step(_: Array, x: Float[Array, " inputs"], kernel: Array) -> Float[Array, " inputs"]:
-            return 1.0 + multiply(x, kernel)[0] + jnp.zeros_like(x)
-
+    def repeated(multiply: Callable[[Array, Array], Array]) -> Callable[..., Any]:
         def run(x: Float[Array, " inputs"], kernel: Array) -> Float[Array, " inputs"]:
-            return jax.lax.fori_loop(0, repeats, lambda index, x: step(index, x, kernel), x)
+            def step(_: Any, x: Array) -> Array:
+                # Each product depends on the one before, so that XLA cannot drop any.
+                return jnp.full_like(x, 1.0 + multiply(x, kernel)[0])
+
+            return jax.lax.fori_loop(0, repeats, step, x)
 
         return jax.jit(run)
 
     rows, columns = kernel.shape
     return [
-        size * repeats / min_seconds(repeated(lambda x, k: x @ k), jnp.ones(rows), kernel),
-        size * repeats / min_seconds(repeated(lambda x, k: k @ x), jnp.ones(columns), kernel),
+        size * repeats / _min_seconds(repeated(lambda x, k: x @ k), jnp.ones(rows), kernel),
+        size * repeats / _min_seconds(repeated(lambda x, k: k @ x), jnp.ones(columns), kernel),
     ]
 
 
@@ -200,7 +213,7 @@ def _product_speed(weights: WeightFormat, precision: Precision) -> float:
     macs = kernel.weights.size * PANEL_ROWS
     turns = max(1, MACS_PER_TIMING // macs)
     multiply = jax.jit(partial(multiply_only, rows=PANEL_ROWS, turns=turns, weights=multiplied))
-    return max(speed, FLOP_PER_MULTIPLY_ADD * macs * turns / min_seconds(multiply, kernel))
+    return max(speed, FLOP_PER_MULTIPLY_ADD * macs * turns / _min_seconds(multiply, kernel))
 
 
 def _has_cpu_engine() -> bool:

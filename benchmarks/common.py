@@ -4,12 +4,12 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -21,25 +21,21 @@ from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.io import atomic_write
 from v2s_jax.processes import run_isolated
 
-OUTPUT_OPTIONS = "json", "plot"
-"""Options that no figure depends on: left out of a report's command."""
-PATH_PLACEHOLDERS = {"data": "DIR", "peer": "DIR", "peer_python": "PYTHON"}
-"""Options that name a path of this machine, and what a report's command has instead."""
 MAX_TABLE_WIDTH = 400
 """Characters. Wider than any table: a narrow terminal wraps lines, but no cell is cut."""
 
 Case = TypeVar("Case")
-Row = TypeVar("Row")
+Result = TypeVar("Result")
+Row = dict[str, Any]
+"""The figures of one case by name, units included: printed and written as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkArgs:
-    """Options of every benchmark that measures cases."""
+    """Options of the benchmarks that run each case in its own process."""
 
     repeats: int = 5
     """Timed runs."""
-    precision: Precision = "default"
-    """Precision of matrix products; with default the device decides."""
     device: str | None = None
     """cpu, gpu or tpu; by default the best one available."""
     json: Path | None = None
@@ -47,48 +43,42 @@ class BenchmarkArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeerArgs:
-    """Options for comparing with samplernn-pytorch."""
+class ModelArgs(BenchmarkArgs):
+    """Options of the benchmarks that can be compared with samplernn-pytorch."""
 
+    precision: Precision = "default"
+    """Precision of matrix products; with default the device decides."""
     peer: Path | None = None
     """A checkout of samplernn-pytorch, to measure on the same work."""
     peer_python: str = sys.executable
     """A Python that has PyTorch."""
 
 
-class Column(NamedTuple):
-    """One figure of a table's rows."""
-
-    name: str
-    unit: str
-    format: Callable[[Any], str]
-
-
-def print_table(columns: Sequence[Column], rows: Iterable[Any]) -> None:
-    """Print rows under a header of two lines: name and unit."""
+def print_table(rows: Sequence[Row]) -> None:
+    """Print figures under their names; lists, such as each run's seconds, are in the JSON only."""
     table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(f"{column.name}\n{column.unit}", justify="right", no_wrap=True)
+    names = [name for name, value in rows[0].items() if not isinstance(value, list)]
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(column.format(row) for column in columns))
+        table.add_row(*(_format(row[name]) for name in names))
     Console(width=MAX_TABLE_WIDTH, markup=False, highlight=False).print(table)
 
 
-def format_mb(value: float | None) -> str:
-    """Format megabytes; a dash where they are unknown."""
-    return "-" if value is None else f"{value:,.0f}"
+def _format(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def format_share(value: float | None) -> str:
-    """Format a share as a percentage; a dash where it is unknown."""
-    return "-" if value is None else f"{value:.0%}"
-
-
-def check_at_least_one(**options: int | None) -> None:
-    """Raise InputError for an option below 1; None, for a default, passes."""
-    for name, value in options.items():
-        if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+def check_at_least_one(**options: int | Sequence[int]) -> None:
+    """Raise InputError for an option below 1."""
+    for name, values in options.items():
+        for value in [values] if isinstance(values, int) else values:
+            if value < 1:
+                raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 1")
 
 
 def get_preset(name: str) -> Config:
@@ -98,19 +88,19 @@ def get_preset(name: str) -> Config:
     return PRESETS[name]
 
 
-def measure_isolated(measure: Callable[[Case], Row], case: Case, device: str | None) -> Row:
+def measure_isolated(measure: Callable[[Case], Result], case: Case, device: str | None) -> Result:
     """Measure a case in its own process, so that memory peaks and compilation are its own."""
     return run_isolated(_measure_on, measure, case, device)
 
 
-def _measure_on(measure: Callable[[Case], Row], case: Case, device: str | None) -> Row:
+def _measure_on(measure: Callable[[Case], Result], case: Case, device: str | None) -> Result:
     use_device(device)  # only here: the parent process must not take device memory
     return measure(case)
 
 
 def measure_cases(
-    measure: Callable[[Case], Row], cases: Sequence[Case], device: str | None
-) -> Iterator[Row]:
+    measure: Callable[[Case], Result], cases: Sequence[Case], device: str | None
+) -> Iterator[Result]:
     """Measure cases one after the other, with progress on stderr."""
     for number, case in enumerate(cases, start=1):
         if len(cases) > 1:
@@ -132,39 +122,17 @@ def output_file(path: Path | None, option: str = "--json") -> Iterator[Path | No
 
 
 def write_report(
-    file: Path, benchmark: str, args: Any, machine: Machine, device: str, **parts: Any
+    file: Path | None, benchmark: str, machine: Machine, device: str, **parts: Any
 ) -> None:
-    """Write figures, machine, and the command that measures them again."""
+    """Write figures, machine, and the command that measured them, unless `file` is None."""
+    if file is None:
+        return
     report = {
         "benchmark": benchmark,
-        "command": reproducing_command(benchmark, args),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device,
         "machine": machine,
         **parts,
     }
     file.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n")
-
-
-def reproducing_command(benchmark: str, args: Any) -> str:
-    """Return the command line with every option that the figures depend on, defaults included.
-
-    With defaults, because those of a later version may differ. Paths of this machine are left out.
-    """
-    command = ["python", "-m", "benchmarks", benchmark]
-    options = {field.name: getattr(args, field.name) for field in dataclasses.fields(args)}
-    if options.get("checkpoint"):
-        del options["preset"]
-    if not options.get("peer"):
-        options.pop("peer_python", None)
-    for name, value in options.items():
-        if name in OUTPUT_OPTIONS or value is None or isinstance(value, bool):
-            continue
-        for one in value if isinstance(value, tuple) else [value]:
-            command += [f"--{name.replace('_', '-')}", PATH_PLACEHOLDERS.get(name, str(one))]
-    return shlex.join(command)
-
-
-def describe_load(machine: Machine) -> str:
-    """Summarize in one line what the figures depend on."""
-    return f"{machine.cpu}, {machine.cores} cores, load average {machine.load_average}"

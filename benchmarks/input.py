@@ -17,14 +17,7 @@ from typing import cast
 
 import numpy as np
 
-from benchmarks.common import (
-    Column,
-    check_at_least_one,
-    describe_load,
-    output_file,
-    print_table,
-    write_report,
-)
+from benchmarks.common import Row, check_at_least_one, output_file, print_table, write_report
 from benchmarks.machine import BYTES_PER_MB, describe_machine
 from v2s_jax import media
 from v2s_jax.config import PAPER, Clock, ExtractorConfig, ExtractorName
@@ -37,16 +30,10 @@ from v2s_jax.io import directory_lock
 
 FLOP_PER_SAMPLE = 41_865_216
 """Of one sample of the `paper` preset, forward and backward (docs/tpu.md)."""
-
 H200_FLOP_PER_SEC = 989e12
 """Peak of one H200 in bfloat16 without sparsity (NVIDIA data sheet)."""
-
 ASSUMED_SHARE = 0.2
 """Assumed share of the peak that training reaches, as in docs/tpu.md."""
-
-TARGET = 20
-"""Times what one H200 needs: the goal for reading on two cores."""
-
 WORKERS = (1, 2)
 VIDEO_SEC = 10
 VIDEO_HEIGHT_PX, VIDEO_WIDTH_PX, VIDEO_FPS = 240, 320, 25
@@ -54,44 +41,6 @@ SPARSITY = 0.79
 """Share of zeros in the random features, as in fc6 after its ReLU."""
 WARM_BATCHES = 3
 """Untimed batches: they are read ahead."""
-
-
-@dataclass(frozen=True)
-class InputRow:
-    """Figures of one stage with one number of workers."""
-
-    stage: str
-    workers: int
-    device_kind: str
-    clips: int
-    """Clips of one timed run."""
-    run_secs: list[float]
-    clips_per_sec: float
-    """Of all runs together; for extraction, whose runs are differences, of the median run."""
-    mb_per_sec: float
-    """Of shards read, or of video files."""
-    needed_clips_per_sec: float | None
-    """What one H200 needs; None for extraction, which runs once per dataset."""
-
-
-COLUMNS = (
-    Column("stage", "", lambda row: row.stage),
-    Column("workers", "", lambda row: str(row.workers)),
-    Column("run", "median s", lambda row: f"{statistics.median(row.run_secs):.3f}"),
-    Column("run", "min s", lambda row: f"{min(row.run_secs):.3f}"),
-    Column("run", "max s", lambda row: f"{max(row.run_secs):.3f}"),
-    Column("total", "clips/s", lambda row: f"{row.clips_per_sec:,.2f}"),
-    Column("total", "MB/s", lambda row: f"{row.mb_per_sec:,.1f}"),
-    Column(
-        "one H200",
-        "times that",
-        lambda row: (
-            "-"
-            if row.needed_clips_per_sec is None
-            else f"{row.clips_per_sec / row.needed_clips_per_sec:.1f}"
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -133,41 +82,26 @@ class InputArgs:
             print(
                 f"one H200 training `paper`: {H200_FLOP_PER_SEC:.3g} FLOP/s x {ASSUMED_SHARE:.0%} "
                 f"(assumed) / {FLOP_PER_SAMPLE:,} FLOP per sample / {samples:,} samples = "
-                f"{needed:.1f} clips/s; target {TARGET} times that: {TARGET * needed:,.0f} "
-                "clips/s\n"
+                f"{needed:.1f} clips/s\n"
             )
-            rows = list(self.measure(data, needed, Path(folder)))
-            print_table(COLUMNS, rows)
-            print(f"\n{describe_load(machine)}")
-            if file is not None:
-                write_report(file, "input", self, machine, rows[0].device_kind, rows=rows)
-
-    def measure(self, data: ClipDataset, needed: float, folder: Path) -> Iterator[InputRow]:
-        """Measure both stages with each number of workers."""
-        for workers in WORKERS:
-            yield measure_reading(data, self.batch, self.repeats, workers, needed)
-        if self.videos:
-            videos = folder / "videos"
-            write_videos(videos, self.videos)
-            for workers in WORKERS:
-                yield measure_extraction(
-                    videos, self.videos, workers, self.extractions, folder / f"out{workers}"
-                )
+            rows = [measure_reading(data, self.batch, self.repeats, count) for count in WORKERS]
+            if self.videos:
+                videos = Path(folder) / "videos"
+                write_videos(videos, self.videos)
+                for workers in WORKERS:
+                    out = Path(folder) / f"out{workers}"
+                    rows.append(measure_extraction(videos, workers, self.extractions, out))
+            print_table(rows)
+            print(f"\n{machine}")
+            write_report(file, "input", machine, "host", rows=rows)
 
 
 def _open_data(path: str | None, clips: int, folder: Path) -> ClipDataset:
     if path is not None:
         return open_dataset(path, "train")
     dataset = folder / "random" / "1.0.0"
-    with directory_lock(folder):
-        records = (("train", record) for record in random_records(clips))
-        write_dataset(dataset, _metadata(), ["train"], records)
-    return open_dataset(dataset, "train")
-
-
-def _metadata() -> Metadata:
     clock, model = Clock(), PAPER.model
-    return Metadata(
+    metadata = Metadata(
         format_version=FORMAT_VERSION,
         extractor=PAPER.extractor,
         extraction=vars(ExtractorConfig()).copy(),
@@ -179,6 +113,10 @@ def _metadata() -> Metadata:
         categories=["random"],
         made_by={"data_set": "random"},
     )
+    with directory_lock(folder):
+        records = (("train", record) for record in random_records(clips))
+        write_dataset(dataset, metadata, ["train"], records)
+    return open_dataset(dataset, "train")
 
 
 def random_records(clips: int) -> Iterator[ClipRecord]:
@@ -193,9 +131,7 @@ def random_records(clips: int) -> Iterator[ClipRecord]:
         yield ClipRecord(f"clip-{clip:05d}", "random", np.roll(waveform, clip), features, features)
 
 
-def measure_reading(
-    data: ClipDataset, batch: int, repeats: int, workers: int, needed: float
-) -> InputRow:
+def measure_reading(data: ClipDataset, batch: int, repeats: int, workers: int) -> Row:
     """Read batches as training does; the first ones, which are read ahead, are not timed.
 
     With two readers batches arrive in pairs, so the rate is that of all timed batches together.
@@ -215,9 +151,20 @@ def measure_reading(
             seconds.append(time.perf_counter() - start)
     clip_mb = float(data.index.length.mean()) / BYTES_PER_MB
     per_sec = batch * repeats / sum(seconds)
-    return InputRow(
-        "shards to batches", workers, "host", batch, seconds, per_sec, per_sec * clip_mb, needed
-    )
+    return _row("shards to batches", workers, seconds, per_sec, per_sec * clip_mb)
+
+
+def _row(stage: str, workers: int, secs: list[float], clips_per_sec: float, mb: float) -> Row:
+    return {
+        "stage": stage,
+        "workers": workers,
+        "run_secs": secs,
+        "run_sec_median": statistics.median(secs),
+        "run_sec_min": min(secs),
+        "run_sec_max": max(secs),
+        "clips_per_sec": clips_per_sec,
+        "mb_per_sec": mb,
+    }
 
 
 def write_videos(folder: Path, videos: int) -> None:
@@ -232,14 +179,12 @@ def write_videos(folder: Path, videos: int) -> None:
             np.ascontiguousarray(np.roll(texture, shift, axis=1)[:, :VIDEO_WIDTH_PX])
             for shift in range(0, 2 * VIDEO_SEC * VIDEO_FPS, 2)
         )
-        tone = 0.5 * np.sin(2 * np.pi * (300 + video) * times)
+        tone = (0.5 * np.sin(2 * np.pi * (300 + video) * times)).astype(np.float32)
         path = folder / "noise" / f"video_{video:05d}.mp4"
-        media.write_clip(
-            path, frames, Fraction(VIDEO_FPS), tone.astype(np.float32), clock.sample_rate_hz
-        )
+        media.write_clip(path, frames, Fraction(VIDEO_FPS), tone, clock.sample_rate_hz)
 
 
-def measure_extraction(videos: Path, count: int, workers: int, repeats: int, out: Path) -> InputRow:
+def measure_extraction(videos: Path, workers: int, repeats: int, out: Path) -> Row:
     """Time `v2s prepare folder` with an empty cache minus with a full one, several times.
 
     The difference is decoding and feature extraction: starting Python and Beam, and writing
@@ -251,28 +196,18 @@ def measure_extraction(videos: Path, count: int, workers: int, repeats: int, out
         uncached_sec = prepare_seconds(videos, folder, workers)
         seconds.append(uncached_sec - prepare_seconds(videos, folder, workers))
     median = statistics.median(seconds)
-    size = sum(path.stat().st_size for path in videos.rglob("*.mp4")) / BYTES_PER_MB
-    return InputRow(
-        "videos to features (pixels)",
-        workers,
-        "host",
-        count,
-        seconds,
-        count / median,
-        size / median,
-        None,
-    )
+    sizes = [path.stat().st_size for path in videos.rglob("*.mp4")]
+    mb = sum(sizes) / BYTES_PER_MB
+    stage = "videos to features (pixels)"
+    return _row(stage, workers, seconds, len(sizes) / median, mb / median)
 
 
 def prepare_seconds(videos: Path, out: Path, workers: int) -> float:
     """Return the seconds that `v2s prepare folder` takes."""
-    command = [
-        *(sys.executable, "-m", "v2s_jax", "prepare", "folder", str(videos)),
-        *("--out", str(out), "--workers", str(workers), "--overwrite"),
-    ]
+    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(videos)]
+    command += ["--out", str(out), "--workers", str(workers), "--overwrite"]
     start = time.perf_counter()
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
-        output = result.stderr.strip().splitlines() or [f"ended with code {result.returncode}"]
-        raise InputError(f"v2s prepare folder: {output[-1]}")
+        raise InputError(f"v2s prepare folder: {result.stderr.strip()}")
     return time.perf_counter() - start

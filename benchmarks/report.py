@@ -1,50 +1,58 @@
-"""Reports of the sampling benchmark: what `python -m benchmarks sampling --json` writes.
-
-The dataclasses below are the schema; docs/benchmarks/README.md explains the fields.
-"""
+"""Reports of the sampling benchmark: `sampling` writes them, `show` reads and prints them."""
 
 import dataclasses
 import json
-import math
-import statistics
-import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
-from benchmarks.ceilings import Ceilings
+from benchmarks.ceilings import Ceilings, ProductSpeed, ReadSpeed
+from benchmarks.common import Row, print_table
 from benchmarks.machine import Machine
-from benchmarks.samplernn_pytorch import PeerSamplingRow
+from benchmarks.samplernn_pytorch import PeerRow, compare
 from v2s_jax.config import Precision
 from v2s_jax.errors import InputError
 from v2s_jax.io import wrap_read_errors
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 
-ROUNDING = 1e-9
-"""Relative tolerance for figures that follow from one another."""
-RENAMED_ROW_FIELDS = {"tile": "batch_size"}
-"""Old names of row fields in reports of before 2026-12."""
-REMOVED_ROW_FIELDS = ("tiles",)  # batch / batch_size, rounded up
+GIGA = 10**9
+MEGA = 10**6
+
+NOTES = """\
+batch: clips to generate. batch size: clips computed at once; more clips take several passes.
+run: the whole batch, from features to levels in host memory, without compilation; median.
+spread: slowest minus fastest run, over the median.
+mb per sample: weights that one sample reads, once for all clips of a pass.
+share of reading: of the device's read speed for each tier's working set, caches included.
+share of multiplying: of the fastest matrix product with weights of the same format.
+peak mb: of the case's process, compilation included; "-" where the device keeps no count."""
 
 
-@dataclass(frozen=True)
-class SamplingRow:
+@dataclass(frozen=True, kw_only=True)
+class SamplingCase:
+    """One case to measure."""
+
+    batch: int
+    """Clips generated."""
+    batch_size: int
+    """Clips computed at once; a larger batch takes several passes."""
+    clip_sec: float
+    """Length of each clip."""
+    precision: Precision
+    engine: EngineName
+    weight_format: WeightFormat
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingRow(SamplingCase):
     """Figures of one case. Rates count requested samples only, not idle slots or padding."""
 
     preset: str
     weights: str
     """"random", or the checkpoint."""
     parameters: int
-    precision: Precision
-    engine: EngineName
-    weight_format: WeightFormat
     device_kind: str
-    batch: int
-    """Clips generated."""
-    batch_size: int
-    """Clips computed at once."""
-    clip_sec: float
     samples_per_clip: int
     sample_rate_hz: int
     compile_sec: float
@@ -52,12 +60,7 @@ class SamplingRow:
     run_secs: list[float]
     """Each run of the whole batch, excluding compilation."""
     run_sec_median: float
-    run_sec_min: float
-    run_sec_max: float
-    samples_per_sec_per_stream: float
-    """Samples of one clip over the time of the whole batch."""
     samples_per_sec_total: float
-    x_real_time_per_stream: float
     x_real_time_total: float
     weight_bytes_per_sample: float | None
     """Bytes of weights that one sample reads, once for all slots; None for models whose products
@@ -68,7 +71,6 @@ class SamplingRow:
     weight_bytes_per_sec: float | None
     """Weights read, once for all slots."""
     flop_per_sec: float
-    """Of requested samples: idle slots do not count."""
     read_bytes_per_sec: float | None
     """Ceiling for reading these weights (`Ceilings.read_bytes_per_sec`)."""
     peak_flop_per_sec: float
@@ -81,105 +83,89 @@ class SamplingRow:
     """Memory that JAX's allocator held on the device; None on a CPU, where it keeps no count."""
 
 
-@dataclass(frozen=True)
-class SamplingReport:
-    """One run of the sampling benchmark on one device."""
+class SamplingReport(NamedTuple):
+    """What one run of the sampling benchmark measured."""
 
-    benchmark: Literal["sampling"]
-    command: str
-    """Measures the same again: every option that the figures depend on. No path of the machine
-    except the checkpoint's."""
-    date: str
-    """ISO 8601, UTC."""
-    device: str
-    """Device kind, as JAX names it."""
     machine: Machine
     ceilings: Ceilings
     rows: list[SamplingRow]
-    peer_rows: list[PeerSamplingRow]
-
-    def __post_init__(self) -> None:
-        if not self.rows:
-            raise InputError("has no rows")
-        for number, row in enumerate(self.rows):
-            for name in ("run_sec_median", "peak_flop_per_sec"):
-                _check_positive(f"row {number}: {name}", getattr(row, name))
-            expected = {
-                "run_sec_median": statistics.median(row.run_secs),
-                "samples_per_sec_per_stream": row.samples_per_clip / row.run_sec_median,
-                "samples_per_sec_total": row.batch * row.samples_per_clip / row.run_sec_median,
-                "share_of_multiplying": row.flop_per_sec / row.peak_flop_per_sec,
-            }
-            for name, value in expected.items():
-                if not math.isclose(getattr(row, name), value, rel_tol=ROUNDING):
-                    raise InputError(
-                        f"row {number}: {name} is {getattr(row, name):g}, but follows from the "
-                        f"other figures as {value:g}"
-                    )
-        for number, peer_row in enumerate(self.peer_rows):
-            _check_positive(f"peer row {number}: samples_per_sec", peer_row.samples_per_sec)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if value <= 0:
-        raise InputError(f"{name} is {value:g}, not above 0")
+    peer_rows: list[PeerRow]
 
 
 def read_report(path: Path) -> SamplingReport:
-    """Read a report; raises InputError with the file and the field at fault."""
+    """Read a report; raises InputError for another file."""
     with wrap_read_errors(path):
         data = path.read_bytes()
     try:
-        report: SamplingReport = _build(SamplingReport, _upgrade(json.loads(data)), "")
-    except (InputError, ValueError) as error:
+        report = json.loads(data)
+        ceilings = report["ceilings"]
+        return SamplingReport(
+            _pick(Machine, report["machine"]),
+            Ceilings(
+                _pick(ReadSpeed, ceilings["memory"]),
+                [_pick(ReadSpeed, speed) for speed in ceilings["tiers"]],
+                [_pick(ProductSpeed, speed) for speed in ceilings["products"]],
+            ),
+            [_pick(SamplingRow, row) for row in report["rows"]],
+            [_pick(PeerRow, row) for row in report["peer_rows"]],
+        )
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: {error}: give a file that python -m benchmarks sampling --json wrote"
+            f"{path}: {error!r}: give a file that python -m benchmarks sampling --json wrote"
         ) from error
-    return report
 
 
-def _upgrade(report: Any) -> Any:
-    """Rename the fields of an older report."""
-    if isinstance(report, dict) and isinstance(report.get("rows"), list):
-        for row in report["rows"]:
-            for old, new in RENAMED_ROW_FIELDS.items():
-                if old in row:
-                    row[new] = row.pop(old)
-            for name in REMOVED_ROW_FIELDS:
-                row.pop(name, None)
-    return report
+def _pick(kind: Any, values: dict[str, Any]) -> Any:
+    """Make a dataclass from the values of its fields; others are left out."""
+    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Convert a JSON value to a dataclass, list or plain value of type `kind`."""
-    origin, choices = get_origin(kind), get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
-    if origin is list:
-        if not isinstance(value, list):
-            raise InputError(f"{where} is not a list")
-        return [_build(choices[0], one, f"{where}[{at}]") for at, one in enumerate(value)]
-    if origin is Literal:
-        if value not in choices:
-            raise InputError(f"{where} is {value!r}, not one of {', '.join(choices)}")
-        return value
-    if origin in (Union, types.UnionType):
-        return None if value is None else _build(choices[0], value, where)
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if type(value) is not kind:
-        raise InputError(f"{where} is {value!r}, not a {kind.__name__}")
-    return value
+def print_sampling(report: SamplingReport) -> None:
+    """Print what was measured: case, ceilings, table, comparison."""
+    row, ceilings = report.rows[0], report.ceilings
+    print(
+        f"sampling, preset {row.preset} ({row.parameters:,} parameters, weights: {row.weights}), "
+        f"clips of {row.clip_sec:g} s at {row.sample_rate_hz} Hz, {len(row.run_secs)} runs, "
+        f"precision {row.precision}, device {row.device_kind}"
+    )
+    reads = [
+        f"{speed.bytes_per_sec / GIGA:.0f} GB/s from {speed.working_set_bytes / MEGA:.3g} MB"
+        for speed in [ceilings.memory, *ceilings.tiers]
+    ]
+    products = [
+        f"{speed.flop_per_sec / GIGA:,.0f} GFLOP/s with {speed.weights} weights"
+        for speed in ceilings.products
+    ]
+    print(f"ceilings: reads {', '.join(reads)}\nmultiplies {', '.join(products)}\n")
+    print_table([_figures(row) for row in report.rows])
+    if report.peer_rows:
+        ours = [
+            (
+                row.batch,
+                f"{row.engine}, {row.weight_format}, batch size {row.batch_size}",
+                row.samples_per_sec_total,
+            )
+            for row in report.rows
+        ]
+        print(f"\n{compare(report.peer_rows, ours)}")
 
 
-def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
-    hints = get_type_hints(kind)
-    if not isinstance(value, dict):
-        raise InputError(f"{where or 'the report'} is not an object")
-    inner = {name: f"{where}.{name}".lstrip(".") for name in [*hints, *value]}
-    for name, path in inner.items():
-        if name not in value:
-            raise InputError(f"{path} is missing")
-        if name not in hints:
-            raise InputError(f"{path} is unknown")
-    return kind(**{name: _build(hints[name], value[name], inner[name]) for name in hints})
+def _figures(row: SamplingRow) -> Row:
+    size = row.weight_bytes_per_sample
+    return {
+        "engine": row.engine,
+        "weights": row.weight_format,
+        "batch": row.batch,
+        "batch_size": row.batch_size,
+        "compile_sec": row.compile_sec,
+        "run_sec": row.run_sec_median,
+        "spread": (max(row.run_secs) - min(row.run_secs)) / row.run_sec_median,
+        "samples_per_sec": row.samples_per_sec_total,
+        "x_real_time": row.x_real_time_total,
+        "mb_per_sample": None if size is None else size / MEGA,
+        "share_of_reading": row.share_of_reading,
+        "mflop_per_sample": row.flop_per_sample / MEGA,
+        "share_of_multiplying": row.share_of_multiplying,
+        "host_peak_mb": row.host_peak_mb,
+        "device_peak_mb": row.device_peak_mb,
+    }

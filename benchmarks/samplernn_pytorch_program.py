@@ -3,8 +3,8 @@
     python samplernn_pytorch_program.py DIR < WORK.json > FIGURES.json
 
 Run by a Python that has PyTorch and need not have JAX, so it imports nothing of this project. DIR
-is a checkout of https://github.com/deepsound-project/samplernn-pytorch; WORK has the fields of
-`PeerTrainingWork` or `PeerSamplingWork` (samplernn_pytorch.py).
+is a checkout of https://github.com/deepsound-project/samplernn-pytorch; samplernn_pytorch.py makes
+the WORK.
 """
 
 import contextlib
@@ -21,7 +21,8 @@ def main() -> None:
     work = json.load(sys.stdin)
     sys.path.insert(0, sys.argv[1])
     with contextlib.redirect_stdout(sys.stderr):
-        figures = _time_sampling(work) if "samples" in work else _time_training(work)
+        time_task = _time_sampling if work["task"] == "sampling" else _time_training
+        figures = time_task(work)
     print(json.dumps(figures))
 
 
@@ -42,7 +43,7 @@ def _time_training(work: dict[str, Any]) -> dict[str, Any]:
         parameter.grad = torch.zeros_like(parameter)
     adam = torch.optim.Adam(predictor.parameters(), lr=work["learning_rate"])
     optimizer = peer_optim.gradient_clipping(adam)
-    shape = (work["batch"], rnn.lookback + work["chunk_samples"])
+    shape = (work["batch"], rnn.lookback + work["samples"])
     levels = torch.randint(0, work["model"]["q_levels"], shape, device=device)
     inputs, targets = levels[:, :-1], levels[:, rnn.lookback :].contiguous()
 
@@ -62,8 +63,7 @@ def _time_training(work: dict[str, Any]) -> dict[str, Any]:
         return time.perf_counter() - start
 
     update(reset=True)  # warms up
-    step_secs = [update(reset=False) for _ in range(work["repeats"])]
-    return {**_describe(rnn), "step_secs": step_secs}
+    return _figures(rnn, [update(reset=False) for _ in range(work["repeats"])])
 
 
 def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
@@ -80,17 +80,17 @@ def _time_sampling(work: dict[str, Any]) -> dict[str, Any]:
         return time.perf_counter() - start
 
     run(rnn.lookback)  # warms up
-    run_secs = [run(work["samples"]) for _ in range(work["repeats"])]
-    return {**_describe(rnn), "run_secs": run_secs}
+    return _figures(rnn, [run(work["samples"]) for _ in range(work["repeats"])])
 
 
-def _describe(rnn: Any) -> dict[str, Any]:
+def _figures(rnn: Any, run_secs: list[float]) -> dict[str, Any]:
     import torch
 
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in rnn.parameters()),
+        "run_secs": run_secs,
     }
 
 

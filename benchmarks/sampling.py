@@ -7,11 +7,11 @@ can do at most (`ceilings`): the larger share says what the case is bound by. Wh
 it is bound by latency: one step waits for the other.
 """
 
+import itertools
 import math
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +20,10 @@ import jax
 import numpy as np
 import tyro
 
-from benchmarks.ceilings import Ceilings, measure_ceilings
+from benchmarks.ceilings import Ceilings, measure_ceilings, weight_reads
 from benchmarks.common import (
-    BenchmarkArgs,
-    PeerArgs,
+    ModelArgs,
     check_at_least_one,
-    describe_load,
     get_preset,
     measure_cases,
     measure_isolated,
@@ -33,21 +31,22 @@ from benchmarks.common import (
     write_report,
 )
 from benchmarks.flop import count_matmul_flop
-from benchmarks.machine import describe_machine, device_peak_mb, host_peak_mb, wrap_memory_errors
-from benchmarks.report import SamplingRow
-from benchmarks.roofline import draw_roofline
-from benchmarks.samplernn_pytorch import (
-    Peer,
-    PeerSamplingRow,
-    measure_peer_sampling,
-    sampling_work,
+from benchmarks.machine import describe_machine, device_peak_mb, host_peak_mb
+from benchmarks.report import (
+    NOTES,
+    SamplingCase,
+    SamplingReport,
+    SamplingRow,
+    print_sampling,
+    read_report,
 )
-from benchmarks.show import NOTES, print_sampling
+from benchmarks.roofline import draw_roofline
+from benchmarks.samplernn_pytorch import check_peer, measure_peer, sampling_work
 from v2s_jax.checkpoints import load_params
-from v2s_jax.config import Config, Precision
+from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.kernels.interface import EngineName
-from v2s_jax.kernels.packing import WeightFormat, weight_bytes_per_sample
+from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model import StepCarry, VideoToSound, init_params
 from v2s_jax.sampling import (
     DEFAULT_BATCH_SIZE,
@@ -67,12 +66,10 @@ from v2s_jax.sampling.scan_engine import (
 
 RANDOM_WEIGHTS = "random"
 SEED = 0  # of random weights, features and noise; the speed does not depend on it
-DEFAULT_CLIPS = (1, DEFAULT_BATCH_SIZE)
-CPU = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingArgs(PeerArgs, BenchmarkArgs):
+class SamplingArgs(ModelArgs):
     """Measure the sampler: compilation, speed and memory. Options with several values make rows."""
 
     preset: str = "demo"
@@ -80,187 +77,151 @@ class SamplingArgs(PeerArgs, BenchmarkArgs):
     checkpoint: Path | None = None
     """Measure this instead of a preset: a .safetensors file, a --workdir, or frame, seq or flow."""
     batch: tyro.conf.UseAppendAction[tuple[int, ...]] = ()
-    """Clips to generate. Repeat the option for more rows."""
+    """Clips to generate; by default 1 and 4. Repeat the option for more rows."""
     batch_size: tyro.conf.UseAppendAction[tuple[int | Literal["batch"], ...]] = ()
-    """Clips computed at once; more clips take several passes. `batch`: as many as --batch."""
+    """Clips computed at once, by default 4; more clips take several passes. `batch`: as many as
+    --batch."""
     seconds: float = 4.0
     """Length of each clip."""
     engine: tyro.conf.UseAppendAction[tuple[EngineName, ...]] = ()
     """What runs the model: scan (XLA), or cpu, which `v2s build` builds."""
     weights: tyro.conf.UseAppendAction[tuple[WeightFormat, ...]] = ()
-    """Format of the weights."""
+    """Format of the weights, by default float32."""
     plot: Path | None = None
     """File for the roofline of the rows (PNG)."""
 
     def run(self) -> None:
         """Measure every combination, and print, write and draw the figures."""
-        args = replace(
-            self,
-            batch=self.batch or DEFAULT_CLIPS,
-            batch_size=self.batch_size or (DEFAULT_BATCH_SIZE,),
-            engine=self.engine or ("scan",),
-            weights=self.weights or ("float32",),
-        )
-        args.measure(args.cases())
-
-    def cases(self) -> list["SamplingCase"]:
-        """Return the combinations of the options."""
         model = self.checkpoint or get_preset(self.preset)
+        cases, weights = self.cases(), self.weights or ("float32",)
+        config = model if isinstance(model, Config) else load_params(model)[0]
+        check_peer(self, config)
+        machine = describe_machine()
+        with output_file(self.json) as file, output_file(self.plot, "--plot") as image:
+            ceilings = measure_isolated(
+                partial(measure_ceilings, formats=weights, precision=self.precision),
+                config.model,
+                self.device,
+            )
+            measure = partial(
+                measure_sampling, model=model, repeats=self.repeats, ceilings=ceilings
+            )
+            rows = list(measure_cases(measure, cases, self.device))
+            batches = list(dict.fromkeys(case.batch for case in cases))
+            device = rows[0].device_kind
+            peer_rows = measure_peer(self, config, sampling_work(config), batches, device)
+            report = SamplingReport(machine, ceilings, rows, peer_rows)
+            print_sampling(report)
+            print(f"\n{NOTES}\n{machine}")
+            write_report(file, "sampling", device=device, **report._asdict())
+            if image is not None:
+                draw_roofline(image, report)
+
+    def cases(self) -> list[SamplingCase]:
+        """Return the combinations of the options."""
+        batch_sizes = [size for size in self.batch_size if size != "batch"]
+        check_at_least_one(repeats=self.repeats, batch=self.batch, batch_size=batch_sizes)
+        if not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise InputError(f"--seconds {self.seconds}: use a number above 0, such as 4")
+        combinations = itertools.product(
+            self.batch or (1, DEFAULT_BATCH_SIZE),
+            self.batch_size or (DEFAULT_BATCH_SIZE,),
+            self.engine or ("scan",),
+            self.weights or ("float32",),
+        )
         return [
             SamplingCase(
-                model=model,
                 batch=batch,
                 batch_size=batch if batch_size == "batch" else batch_size,
                 clip_sec=self.seconds,
-                repeats=self.repeats,
                 precision=self.precision,
                 engine=engine,
-                weights=weights,
+                weight_format=weights,
             )
-            for batch in self.batch
-            for batch_size in self.batch_size
-            for engine in self.engine
-            for weights in self.weights
+            for batch, batch_size, engine, weights in combinations
         ]
-
-    def measure(self, cases: list["SamplingCase"]) -> None:
-        """Measure `cases`."""
-        peer = None if self.peer is None else Peer(self.peer, self.peer_python)
-        config = load_config(cases[0].model)
-        if peer:  # raises for a model that the peer does not have, before anything is measured
-            sampling_work(config, cases[0].batch, self.repeats, CPU)
-        machine = describe_machine()
-        with output_file(self.json) as file, output_file(self.plot, "--plot") as image:
-            models = [(config.model, case.weights) for case in cases]
-            measure = partial(measure_ceilings, precision=self.precision)
-            ceilings = measure_isolated(measure, models, self.device)
-            measure_row = partial(measure_sampling, ceilings=ceilings)
-            rows = list(measure_cases(measure_row, cases, self.device))
-            peer_rows = _measure_peer(peer, rows, config, self.repeats) if peer else []
-            print_sampling(rows, peer_rows, ceilings)
-            print(f"\n{NOTES}\n{describe_load(machine)}")
-            if file is not None:
-                parts = {"ceilings": ceilings, "rows": rows, "peer_rows": peer_rows}
-                write_report(file, "sampling", self, machine, rows[0].device_kind, **parts)
-            if image is not None:
-                draw_roofline(image, rows, ceilings, machine)
 
 
 @dataclass(frozen=True)
-class SamplingCase:
-    """One case to measure."""
+class ShowArgs:
+    """Print the tables of reports of the sampling benchmark, and draw the roofline."""
 
-    model: Config | Path
-    """A config, for random weights, or a checkpoint."""
-    batch: int
-    """Clips to generate."""
-    batch_size: int
-    """Clips computed at once; a larger batch takes several passes."""
-    clip_sec: float
-    """Length of each clip."""
-    repeats: int
-    """Timed runs of the whole batch."""
-    precision: Precision
-    engine: EngineName = "scan"
-    weights: WeightFormat = "float32"
+    reports: tyro.conf.Positional[tuple[Path, ...]]
+    """JSON files that `sampling --json` wrote."""
+    plot: Path | None = None
+    """File for the roofline of one report (PNG)."""
 
-    def __post_init__(self) -> None:
-        check_at_least_one(batch=self.batch, batch_size=self.batch_size, repeats=self.repeats)
-        if not (math.isfinite(self.clip_sec) and self.clip_sec > 0):
-            raise InputError(f"--seconds {self.clip_sec}: use a number above 0, such as 4")
+    def run(self) -> None:
+        """Read all reports, then print and draw."""
+        if not self.reports:
+            raise InputError("show: name at least one report")
+        if self.plot is not None and len(self.reports) > 1:
+            raise InputError(f"--plot: draws one report, got {len(self.reports)}: name one")
+        reports = [read_report(path) for path in self.reports]
+        with output_file(self.plot, "--plot") as image:
+            for path, report in zip(self.reports, reports, strict=True):
+                print(f"{path}: {report.machine}, jax {report.machine.jax}")
+                print_sampling(report)
+                print()
+            if image is not None:
+                draw_roofline(image, reports[0])
 
 
-def measure_sampling(case: SamplingCase, ceilings: Ceilings) -> SamplingRow:
-    """Measure one case in this process, which should be a new one: memory peaks never fall.
-
-    Raises InputError when the checkpoint cannot be read or memory runs out.
-    """
+def measure_sampling(
+    case: SamplingCase, model: Config | Path, repeats: int, ceilings: Ceilings
+) -> SamplingRow:
+    """Measure one case in this process, which should be a new one: memory peaks never fall."""
     jax.config.update("jax_enable_compilation_cache", False)  # a cached program is not compiled
-    with wrap_memory_errors(
-        f"batch {case.batch}, batch size {case.batch_size}",
-        "use a smaller --batch or --batch-size",
-    ):
-        return _measure(case, ceilings)
-
-
-def _measure(case: SamplingCase, ceilings: Ceilings) -> SamplingRow:
-    config, params = load_model(case.model)
+    config, params = load_model(model)
     samples = config.clock.samples(case.clip_sec)
     if samples < 1:
         raise InputError(f"--seconds {case.clip_sec}: shorter than one sample: use more")
     sampler, compile_sec = _compile(config, params, case)
     requests = _requests(config, case.batch, samples)
-    run_secs = [_seconds(sampler, requests) for _ in range(case.repeats)]
+    run_secs = [_seconds(sampler, requests) for _ in range(repeats)]
     median = statistics.median(run_secs)
-    rate_hz = config.clock.sample_rate_hz
+    samples_per_sec = case.batch * samples / median
     device = jax.devices()[0]
-    passes = math.ceil(case.batch / case.batch_size)
-    weight_bytes = weight_bytes_per_sample(config.model, case.weights)
-    weight_rate = None if weight_bytes is None else weight_bytes * passes * samples / median
-    read_rate = ceilings.read_bytes_per_sec(config.model, case.weights)
+    reads = weight_reads(config.model, case.weight_format)
+    weight_bytes = read_rate = weight_rate = None
+    if reads is not None:
+        weight_bytes = sum(reads.by_tier(config.model))
+        passes = math.ceil(case.batch / case.batch_size)
+        weight_rate = weight_bytes * passes * samples / median
+        read_rate = ceilings.read_bytes_per_sec(config.model, reads)
     flop_per_sample = _flop_per_sample(sampler)
-    flop_rate = flop_per_sample * case.batch * samples / median
-    peak = ceilings.flop_per_sec(case.weights, case.precision)
+    peak = ceilings.flop_per_sec(case.weight_format)
     return SamplingRow(
+        **vars(case),
         preset=config.name,
-        weights=RANDOM_WEIGHTS if isinstance(case.model, Config) else str(case.model),
+        weights=RANDOM_WEIGHTS if isinstance(model, Config) else str(model),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        precision=case.precision,
-        engine=case.engine,
-        weight_format=case.weights,
         device_kind=device.device_kind,
-        batch=case.batch,
-        batch_size=case.batch_size,
-        clip_sec=case.clip_sec,
         samples_per_clip=samples,
-        sample_rate_hz=rate_hz,
+        sample_rate_hz=config.clock.sample_rate_hz,
         compile_sec=compile_sec,
         run_secs=run_secs,
         run_sec_median=median,
-        run_sec_min=min(run_secs),
-        run_sec_max=max(run_secs),
-        samples_per_sec_per_stream=samples / median,
-        samples_per_sec_total=case.batch * samples / median,
-        x_real_time_per_stream=samples / median / rate_hz,
-        x_real_time_total=case.batch * samples / median / rate_hz,
+        samples_per_sec_total=samples_per_sec,
+        x_real_time_total=samples_per_sec / config.clock.sample_rate_hz,
         weight_bytes_per_sample=weight_bytes,
         flop_per_sample=flop_per_sample,
         weight_bytes_per_sec=weight_rate,
-        flop_per_sec=flop_rate,
+        flop_per_sec=flop_per_sample * samples_per_sec,
         read_bytes_per_sec=read_rate,
         peak_flop_per_sec=peak,
         share_of_reading=weight_rate / read_rate if weight_rate and read_rate else None,
-        share_of_multiplying=flop_rate / peak,
+        share_of_multiplying=flop_per_sample * samples_per_sec / peak,
         host_peak_mb=host_peak_mb(),
         device_peak_mb=device_peak_mb(device),
     )
 
 
-def _measure_peer(
-    peer: Peer, rows: Sequence[SamplingRow], config: Config, repeats: int
-) -> list[PeerSamplingRow]:
-    """Measure the peer at each batch of the rows, on the same kind of device."""
-    platform = CPU if rows[0].device_kind == CPU else "gpu"
-    return [
-        measure_peer_sampling(peer, sampling_work(config, batch, repeats, platform))
-        for batch in dict.fromkeys(row.batch for row in rows)
-    ]
-
-
-def load_config(model: Config | Path) -> Config:
-    """Return the config of what is measured."""
-    return model if isinstance(model, Config) else load_model(model)[0]
-
-
 def load_model(model: Config | Path) -> tuple[Config, dict[str, Any]]:
     """Return config and parameters: random ones, or those of a checkpoint."""
-    if isinstance(model, Config):
-        return model, _random_params(model)
-    return load_params(model)
-
-
-def _random_params(config: Config) -> dict[str, Any]:
-    return jax.jit(partial(init_params, VideoToSound(config)))(jax.random.key(SEED))
+    if isinstance(model, Path):
+        return load_params(model)
+    return model, jax.jit(partial(init_params, VideoToSound(model)))(jax.random.key(SEED))
 
 
 def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tuple[Sampler, float]:
@@ -275,7 +236,7 @@ def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tupl
         batch_size=case.batch_size,
         precision=case.precision,
         engine=case.engine,
-        weights=case.weights,
+        weights=case.weight_format,
     )
     requests = _requests(config, 1, config.model.big_frame_size)
     _seconds(sampler, requests)
@@ -285,31 +246,35 @@ def _compile(config: Config, params: dict[str, Any], case: SamplingCase) -> tupl
 
 def _flop_per_sample(sampler: Sampler) -> float:
     """Count the operations of the scan engine's products; other engines have the same."""
-    config = sampler.config
-    size = config.model.big_frame_size
-    carry = sampler.init_state(np.zeros((sampler.batch_size, 2), np.uint32)).carry
-    model = sampler.model
+    model, batch_size = sampler.model, sampler.batch_size
+    size = sampler.config.model.big_frame_size
+    carry = sampler.init_state(np.zeros((batch_size, 2), np.uint32)).carry
     weights = jax.eval_shape(
         lambda f: ScanWeights(f, fused_output_kernels(model, f)), sampler.folded
     )
 
     def big_frame(weights: ScanWeights, carry: StepCarry, given: jax.Array) -> Any:
-        samples = scan_samples(sampler.model, weights.tiers, lambda logits, given: (given, logits))
-        return run_big_frame(sampler.model, weights, carry, None, given, samples)
+        samples = scan_samples(model, weights.tiers, lambda logits, given: (given, logits))
+        return run_big_frame(model, weights, carry, None, given, samples)
 
-    given = np.zeros((sampler.batch_size, size), np.int32)
+    given = np.zeros((batch_size, size), np.int32)
     first = jax.eval_shape(partial(to_step_carry, model), weights, carry)
-    return count_matmul_flop(big_frame, weights, first, given) / (size * sampler.batch_size)
+    return count_matmul_flop(big_frame, weights, first, given) / (size * batch_size)
 
 
 def _requests(config: Config, batch: int, samples: int) -> list[Request]:
     """Return clips with different noise and the same features, which cost the same."""
-    shape = (config.clock.video_frames(samples), config.model.feature_dim)
-    features = np.random.default_rng(SEED).random(shape, np.float32).astype(np.float16)
+    features = random_features(config, config.clock.video_frames(samples))
     return [
         Request(clip_key(SEED, content_hash(str(clip).encode())), samples, features)
         for clip in range(batch)
     ]
+
+
+def random_features(config: Config, video_frames: int) -> np.ndarray:
+    """Return the features of a clip."""
+    shape = (video_frames, config.model.feature_dim)
+    return np.random.default_rng(SEED).random(shape, np.float32).astype(np.float16)
 
 
 def _seconds(sampler: Sampler, requests: list[Request]) -> float:

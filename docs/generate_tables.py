@@ -219,7 +219,7 @@ def format_row(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
         "engine": row["engine"],
         "weights": row["weight_format"],
         "clips": str(row["batch"]),
-        "batch size": str(row["tile"]),
+        "batch size": str(row["batch_size"]),
         "samples/s": f"{speed:,.0f}",
         "x real time": f"{row['x_real_time_total']:.2f}",
         "x samplernn-pytorch": f"{speed / baseline:.1f}" if baseline else "",

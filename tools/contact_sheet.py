@@ -21,6 +21,7 @@ COLUMNS = 6  # video frames of a clip, evenly spaced
 WINDOW = 512  # samples of a spectrum: 32 ms
 RANGE_DB = (-100.0, -20.0)  # from below the background to a loud partial
 DPI = 80
+INDEX, SEED = 0, 0
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,6 @@ class SheetArgs:
 
     out: Path
     """Folder for pictures.png and spectrograms.png, which are replaced."""
-    index: int = 0
-    """Index of the clips in the test split."""
-    seed: int = 0
-    """Seed of the clips."""
     video_frames: int = 32
     """Length of the clips; 32 video frames last 2 s."""
 
@@ -45,7 +42,7 @@ def main() -> None:
     check_writable(args.out)
     clock = Clock()
     clips = [
-        make_clip(category, "test", args.index, args.seed, clock, args.video_frames)
+        make_clip(category, "test", INDEX, SEED, clock, args.video_frames)
         for category in CATEGORIES
     ]
     for figure, name in (

@@ -17,8 +17,8 @@ clip's length; below DESYNC_SEC the segments that its DeSync score averages do n
 import csv
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +31,14 @@ from v2s_jax.datasets import open_dataset
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.clips import Selection, find_videos, reference_audio, select
 from v2s_jax.evaluation.report.report_json import FORMAT_VERSION, REPORT_FILE
-from v2s_jax.io import atomic_directory, atomic_write, wrap_read_errors
+from v2s_jax.io import atomic_directory, wrap_read_errors
 from v2s_jax.media import read_audio_file, write_wav
 
-REFERENCE_FOLDER, GENERATED_FOLDER, VIDEO_FOLDER = "gt_audio", "pred_audio", "gt_video"
-CAPTIONS, SUMMARY = "captions.csv", "export.json"
 VIDEO_SUFFIX = ".mp4"
 """The only one that av-benchmark looks for."""
 DESYNC_SEC = 4.8
 """av-benchmark averages DeSync over the first and the last 4.8 s of each clip."""
 MS_PER_SEC = 1_000
-FORBIDDEN_IN_NAMES = frozenset('/\\\0:*?"<>|')
-"""Characters that some file system refuses, or reads as a folder."""
 
 Audio = Sequence[Float32[np.ndarray, " _"]]
 
@@ -57,19 +53,6 @@ class ExportArgs:
     """New folder."""
     videos: Path | None = None
     """The folder of videos that the dataset was made from."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """What was written."""
-
-    clip_count: int
-    sample_rate_hz: int
-    audio_length_sec: float
-    """Length of the shortest clip, to the millisecond below: av-benchmark's --audio_length."""
-    has_videos: bool
-    options: tuple[str, ...]
-    """Options of av-benchmark's evaluate.py for this folder."""
 
 
 def main() -> None:
@@ -88,28 +71,23 @@ def main() -> None:
         raise InputError(f"{args.out}: already exists: choose a new folder")
     with atomic_directory(args.out.resolve()) as temporary:
         for model in report["models"]:
-            folder = args.evaluated / "sounds" / model["name"]
+            sounds = args.evaluated / "sounds" / model["name"]
             generated = [
-                read_audio_file(folder / f"{name}.wav", rate_hz) for name in clips.clip_ids
+                read_audio_file(sounds / f"{name}.wav", rate_hz) for name in clips.clip_ids
             ]
-            out = temporary / model["name"]
-            export = export_folder(
-                out, clips.clip_ids, clips.categories, generated, reference, rate_hz, videos
+            folder = temporary / model["name"]
+            more = export_folder(
+                folder, clips.clip_ids, clips.categories, generated, reference, rate_hz, videos
             )
     print(
-        f"{args.out}: {export.clip_count} clips for av-benchmark, in a folder for each model: "
-        f"--gt_audio MODEL/{REFERENCE_FOLDER} --pred_audio MODEL/{GENERATED_FOLDER} "
-        f"{' '.join(export.options)}"
+        f"{args.out}: {len(clips)} clips for av-benchmark, in a folder for each model: "
+        f"--gt_audio MODEL/gt_audio --pred_audio MODEL/pred_audio {' '.join(more)}"
     )
 
 
 def _read_report(path: Path) -> dict:
     with wrap_read_errors(path):
-        text = path.read_text()
-    try:
-        report = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path}: corrupt: run `v2s evaluate` again") from error
+        report = json.loads(path.read_text())
     if report.get("format_version") != FORMAT_VERSION or "audio" not in report:
         raise InputError(f"{path}: has no generated audio: run `v2s evaluate --parts audio` again")
     return report
@@ -129,21 +107,17 @@ def export_folder(
     generated: Audio,
     reference: Audio,
     sample_rate_hz: int,
-    videos: Mapping[str, Path] | None = None,
-) -> Export:
-    """Write audio, captions and, if given, copies of the videos; export.json comes last.
-
-    Raises InputError for names that cannot be files or that occur twice.
-    """
-    _check_names(clip_ids)
-    for folder, audio in ((REFERENCE_FOLDER, reference), (GENERATED_FOLDER, generated)):
+    videos: dict[str, Path] | None = None,
+) -> list[str]:
+    """Write audio, captions and, if given, copies of the videos; return av-benchmark's options."""
+    for folder, audio in (("gt_audio", reference), ("pred_audio", generated)):
         for clip_id, waveform in zip(clip_ids, audio, strict=True):
             write_wav(out / folder / f"{clip_id}.wav", waveform, sample_rate_hz)
     if videos is not None:
+        (out / "gt_video").mkdir()
         for clip_id in clip_ids:
-            with atomic_write(out / VIDEO_FOLDER / f"{clip_id}{VIDEO_SUFFIX}") as temporary:
-                shutil.copyfile(videos[clip_id], temporary)
-    with atomic_write(out / CAPTIONS) as temporary, temporary.open("w", newline="") as file:
+            shutil.copyfile(videos[clip_id], out / "gt_video" / f"{clip_id}{VIDEO_SUFFIX}")
+    with (out / "captions.csv").open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["name", "caption"])
         captions = (category.replace("_", " ") for category in categories)
@@ -153,20 +127,15 @@ def export_folder(
     options = [f"--audio_length={length_sec:g}"]
     if videos is None or length_sec < DESYNC_SEC:
         options.append("--skip_video_related")
-    export = Export(len(reference), sample_rate_hz, length_sec, videos is not None, tuple(options))
-    with atomic_write(out / SUMMARY) as temporary:
-        temporary.write_text(json.dumps(asdict(export), indent=2) + "\n")
-    return export
-
-
-def _check_names(clip_ids: Sequence[str]) -> None:
-    names = set[str]()
-    for name in clip_ids:
-        if not name or FORBIDDEN_IN_NAMES & set(name) or name.startswith("."):
-            raise InputError(f"clip {name!r}: not usable as a file name: rename the clip")
-        if name.casefold() in names:
-            raise InputError(f"clip {name!r} occurs twice: give each clip its own name")
-        names.add(name.casefold())
+    export = {
+        "clip_count": len(reference),
+        "sample_rate_hz": sample_rate_hz,
+        "audio_length_sec": length_sec,
+        "has_videos": videos is not None,
+        "options": options,
+    }
+    (out / "export.json").write_text(json.dumps(export, indent=2) + "\n")
+    return options
 
 
 if __name__ == "__main__":

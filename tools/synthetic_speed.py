@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 import tyro
@@ -26,6 +25,8 @@ from v2s_jax.errors import InputError
 from v2s_jax.media.encode import CLIP_SUFFIX
 from v2s_jax.processes import CPU_COUNT, parallel_map
 
+SEED = 0
+
 
 @dataclass(frozen=True)
 class SpeedArgs:
@@ -37,43 +38,26 @@ class SpeedArgs:
     """Video frames of a clip; 32 last 2 s."""
     workers: int = CPU_COUNT
     """Processes; one per core by default."""
-    seed: int = 0
-    """Seed of the clips."""
-
-
-class Timing(NamedTuple):
-    """Seconds of work for one clip."""
-
-    category: str
-    render_sec: float
-    floor_sec: float
-    encode_sec: float
 
 
 def main() -> None:
     """Time every category and print a table."""
     args = tyro.cli(SpeedArgs, prog="python -m tools.synthetic_speed", description=__doc__)
-    for option in ("clips", "video_frames", "workers"):
-        if getattr(args, option) < 1:
-            name = option.replace("_", "-")
-            raise InputError(f"--{name} {getattr(args, option)}: must be at least 1")
+    if min(args.clips, args.video_frames, args.workers) < 1:
+        raise InputError("--clips, --video-frames and --workers: must be at least 1")
     preset = Preset("speed", args.clips, 1, args.video_frames, CATEGORIES)
-    spec = DatasetSpec(preset, args.seed)
+    spec = DatasetSpec(preset, SEED)
     clips = list(spec.clips("train"))
-    timings = list(tqdm(parallel_map(time_clip, clips, args.workers), total=len(clips)))
+    secs = np.array([*tqdm(parallel_map(time_clip, clips, args.workers), total=len(clips))])
     clip_sec = args.video_frames / float(spec.clock.fps) * args.workers
     print(f"{args.workers} processes, x real time\ncategory        render   floor  encode")
     for name in (*CATEGORIES, "all"):
-        group = [timing for timing in timings if name in (timing.category, "all")]
-        speeds = [
-            clip_sec * len(group) / sum(getattr(timing, part) for timing in group)
-            for part in ("render_sec", "floor_sec", "encode_sec")
-        ]
+        speeds = clip_sec / secs[[name in (clip.category, "all") for clip in clips]].mean(axis=0)
         print(f"{name:14}" + "".join(f"{speed:8.1f}" for speed in speeds))
 
 
-def time_clip(spec: ClipSpec) -> Timing:
-    """Render a clip, compute its floor, and encode it to a temporary file."""
+def time_clip(spec: ClipSpec) -> list[float]:
+    """Return the seconds to render a clip, compute its floor, and encode it."""
     level_edges(*DEFAULT_ALPHABET)  # cached once per process
     times = [time.perf_counter()]
     clip = spec.render()
@@ -84,8 +68,7 @@ def time_clip(spec: ClipSpec) -> Timing:
         path = Path(folder) / f"clip{CLIP_SUFFIX[spec.audio_codec]}"
         write_video(path, clip, spec.clock, spec.probe, spec.audio_codec)
         times.append(time.perf_counter())
-    render_sec, floor_sec, encode_sec = np.diff(times).tolist()
-    return Timing(spec.category, render_sec, floor_sec, encode_sec)
+    return np.diff(times).tolist()
 
 
 if __name__ == "__main__":

@@ -40,27 +40,26 @@ def quantize_int8(
     return jnp.round(kernel / scale[None]).astype(jnp.int8), scale
 
 
-def _has_seven_products(config: ModelConfig) -> bool:
+def has_seven_products(config: ModelConfig) -> bool:
+    """Say whether sampling has the products of three tiers of one GRU layer."""
     return (config.tiers, config.cell, config.rnn_layers) == (THREE_TIERS, "gru", 1)
 
 
-def check_mlp(config: ModelConfig, engine: str) -> None:
-    """Raise InputError for an MLP that the kernels do not run."""
-    if config.mlp != "paper":
-        raise InputError(
-            f"--engine {engine}: runs the MLP paper, this model has {config.mlp}: use --engine scan"
-        )
+def check_model(config: ModelConfig, engine: str, any_tiers: bool = False) -> None:
+    """Raise InputError for a model that has other products than the seven.
 
-
-def check_model(config: ModelConfig, engine: str) -> None:
-    """Raise InputError for a model that has other products than the seven."""
+    Some kernels run the MLP alone, below any tiers.
+    """
     c = config
-    if not _has_seven_products(c):
+    if not (any_tiers or has_seven_products(c)):
         raise InputError(
             f"--engine {engine}: runs 3 tiers of 1 GRU layer, this model has {c.tiers} of "
             f"{c.rnn_layers} {c.cell.upper()}: use --engine scan"
         )
-    check_mlp(c, engine)
+    if c.mlp != "paper":
+        raise InputError(
+            f"--engine {engine}: runs the MLP paper, this model has {c.mlp}: use --engine scan"
+        )
 
 
 class MatmulWeights(NamedTuple):
@@ -152,36 +151,3 @@ def pack(product: MatmulWeights, weights: WeightFormat, fill_bias: float = 0.0) 
         values.sum(axis=0, dtype=jnp.int32) if weights == "int8" else jnp.zeros_like(scales, int),
         pad_parts(product.bias, product.parts, fill_bias),
     )
-
-
-class WeightReads(NamedTuple):
-    """Bytes of weights that each tick of a tier reads, once for all rows of a batch.
-
-    Tables, small kernels and the visual kernel, read once per video frame, are not counted.
-    """
-
-    per_big_frame: int
-    per_frame: int
-    per_sample: int
-
-
-def weight_reads(config: ModelConfig, weights: WeightFormat) -> WeightReads | None:
-    """Return what sampling reads; None for a model that is not three tiers of one GRU layer."""
-    c, size = config, WEIGHT_BYTES[weights]
-    if not _has_seven_products(c):
-        return None
-    hidden_layers = 1 if c.mlp == "paper" else 2
-    return WeightReads(
-        per_big_frame=size * c.dim * (GATES * c.dim + c.ratio * c.dim + GATES * c.dim),
-        per_frame=size * c.dim * (GATES * c.dim + c.frame_size * c.mlp_dim),
-        per_sample=size * c.mlp_dim * (hidden_layers * c.mlp_dim + c.q_levels),
-    )
-
-
-def weight_bytes_per_sample(config: ModelConfig, weights: WeightFormat) -> float | None:
-    """Return the average bytes of `weight_reads` per sample."""
-    reads = weight_reads(config, weights)
-    if reads is None:
-        return None
-    by_tiers = reads.per_big_frame / config.big_frame_size + reads.per_frame / config.frame_size
-    return by_tiers + reads.per_sample
