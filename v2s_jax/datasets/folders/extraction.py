@@ -35,7 +35,8 @@ from v2s_jax.datasets.folders.local_run import count_video, progress_bar, run_in
 from v2s_jax.datasets.folders.manifest import Row
 from v2s_jax.datasets.remote import local_copy
 from v2s_jax.errors import InputError, KilledError
-from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
+from v2s_jax.features import Extractor
+from v2s_jax.features.extractor import ExtractorSpec, open_extractor
 from v2s_jax.io import file_hash, wrap_read_errors
 
 PACKAGE_PARENT = Path(v2s_jax.__file__).parents[1]
