@@ -24,6 +24,11 @@ def unknown_name_error(
     )
 
 
+def write_error(path: object, reason: object) -> InputError:
+    """Return the error for a file or folder that cannot be written."""
+    return InputError(f"{path}: cannot be written ({reason}): free space or choose another folder")
+
+
 class KilledError(InputError):
     """A program was killed, for example because memory ran out; its input may be fine."""
 

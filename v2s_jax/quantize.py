@@ -15,7 +15,7 @@ nearest level, so that exact silence is exactly level 128, is ours.
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, Int16, UInt8
 
 from v2s_jax.errors import InputError
 
@@ -23,6 +23,9 @@ Quantization = Literal["linear", "mu_law"]
 
 MIN_Q_LEVELS = 2
 MAX_Q_LEVELS = 256  # levels are stored as uint8
+
+INT16_SCALE = 32_768
+"""Steps of 16-bit PCM per unit of amplitude, as in ffmpeg's s16 format."""
 
 
 def q_zero(q_levels: int) -> int:
@@ -63,3 +66,23 @@ def dequantize(
     if quantization == "mu_law":
         x = _expand(x, q_levels - 1)
     return x.astype(np.float32)
+
+
+def waveform_to_int16(
+    waveform: Float32[np.ndarray, " samples"],
+) -> Int16[np.ndarray, " samples"]:
+    """Round amplitudes to 16-bit PCM; those outside [-1, 1), so also +1.0, are clipped.
+
+    Raises InputError when `waveform` has NaN or infinity.
+    """
+    if not np.isfinite(waveform).all():
+        raise InputError("waveform contains NaN or infinity: fix the audio before writing it")
+    steps = np.rint(waveform * np.float32(INT16_SCALE))
+    return np.clip(steps, -INT16_SCALE, INT16_SCALE - 1).astype("<i2")
+
+
+def waveform_from_int16(
+    waveform: Int16[np.ndarray, " samples"],
+) -> Float32[np.ndarray, " samples"]:
+    """Return amplitudes in [-1, 1), without rounding."""
+    return waveform.astype(np.float32) / np.float32(INT16_SCALE)

@@ -18,11 +18,10 @@ from v2s_jax.datasets.schema import (
     ClipSource,
     Metadata,
     record_features,
-    waveform_from_int16,
-    waveform_to_int16,
 )
 from v2s_jax.datasets.statistics import feature_statistics
 from v2s_jax.datasets.validation_split import split_validation
+from v2s_jax.quantize import waveform_from_int16, waveform_to_int16
 
 __all__ = [
     "ClipDataset",

@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float16, Int64, UInt8
 
 from v2s_jax.config import Config, ModelConfig
-from v2s_jax.datasets.schema import INT16_SCALE, ClipRecord, ClipSource
+from v2s_jax.datasets.schema import ClipRecord, ClipSource
 from v2s_jax.datasets.tfrecord import READERS
 from v2s_jax.errors import InputError
-from v2s_jax.quantize import q_zero, quantize
+from v2s_jax.quantize import INT16_SCALE, q_zero, quantize
 from v2s_jax.types import Batch
 from v2s_jax.validation import check_features
 

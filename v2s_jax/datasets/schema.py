@@ -8,15 +8,12 @@ from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict, runtime_ch
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float16, Float32, Int16
+from jaxtyping import Float16, Int16
 
 from v2s_jax.config import Clock, ExtractorConfig
 
 FORMAT_VERSION = 1
 """Version of the metadata. Raise it when an old dataset could be misread."""
-
-INT16_SCALE = 32_768
-"""int16 steps per unit of amplitude, as in ffmpeg's s16 format."""
 
 
 class ClipRecord(NamedTuple):
@@ -134,18 +131,3 @@ def record_features(appearance_dim: int, motion_dim: int) -> tfds.features.Featu
             "motion": raw((None, motion_dim), np.float16),
         }
     )
-
-
-def waveform_to_int16(
-    waveform: Float32[np.ndarray, " samples"],
-) -> Int16[np.ndarray, " samples"]:
-    """Round amplitudes to int16; +1.0 is clipped to 32767."""
-    steps = np.rint(waveform.astype(np.float64) * INT16_SCALE)
-    return np.clip(steps, -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
-
-
-def waveform_from_int16(
-    waveform: Int16[np.ndarray, " samples"],
-) -> Float32[np.ndarray, " samples"]:
-    """Return amplitudes in [-1, 1), without rounding."""
-    return waveform.astype(np.float32) / np.float32(INT16_SCALE)

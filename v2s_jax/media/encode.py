@@ -11,15 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Int16, UInt8
+from jaxtyping import Float32, UInt8
 
-from v2s_jax.errors import DecodeError, InputError
+from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import atomic_write
 from v2s_jax.media.probe import VIDEO_STREAM, Video
 from v2s_jax.media.process import SOURCE_OPTIONS, Run, ffmpeg, url
-
-PCM_SCALE = 2**15
-"""16-bit PCM levels per unit of amplitude; ffmpeg uses the same scale."""
+from v2s_jax.quantize import waveform_to_int16
 
 Original = Literal["drop", "keep", "mix"]
 """What to do with a video's original audio."""
@@ -63,25 +61,12 @@ _WRITE_ERRORS = tuple(
 """Messages of the operating system, which ffmpeg repeats, about a file that cannot be written."""
 
 
-def write_error(path: Path, reason: str | None) -> InputError:
-    """Return the error for a file that cannot be written."""
-    return InputError(f"{path}: cannot be written ({reason}): free space or choose another folder")
-
-
-def pcm16(waveform: Float32[np.ndarray, " samples"]) -> Int16[np.ndarray, " samples"]:
-    """Round amplitudes to 16-bit PCM; those outside [-1, 1] are clipped."""
-    if not np.isfinite(waveform).all():
-        raise InputError("waveform contains NaN or infinity: fix the audio before writing it")
-    levels = np.rint(waveform * np.float32(PCM_SCALE))
-    return np.clip(levels, -PCM_SCALE, PCM_SCALE - 1).astype("<i2")
-
-
 def write_wav(path: Path, waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int) -> None:
     """Write a waveform in [-1, 1] as mono 16-bit PCM.
 
     Raises InputError when the waveform is not finite or `path` cannot be written.
     """
-    pcm = pcm16(waveform)
+    pcm = waveform_to_int16(waveform)
     with atomic_write(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(pcm.itemsize)
@@ -99,7 +84,7 @@ def write_audio(
 
     Raises InputError when the waveform is not finite or `path` cannot be written.
     """
-    pcm = pcm16(waveform)
+    pcm = waveform_to_int16(waveform)
     source = ("-f", "s16le", "-ar", str(sample_rate_hz), "-ac", "1", "-i", "pipe:0")
     aac = ("-c:a", "aac", "-b:a", str(bits_per_sec), "-f", "mp4")
     target = ("-c:a", "flac", "-f", "flac") if bits_per_sec is None else aac

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from v2s_jax.config import Clock
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, write_error
 from v2s_jax.io import make_temp_file
 from v2s_jax.media.decode import SCALE_FLAGS, frame_select_filter, read_frame
-from v2s_jax.media.encode import pcm16, write_error
 from v2s_jax.media.probe import VIDEO_STREAM, Timeline
 from v2s_jax.media.process import ffmpeg
+from v2s_jax.quantize import waveform_to_int16
 
 _PIPE_OPTIONS = ("-copyts", "-protocol_whitelist", "pipe,fd")
 _WAV_HEADER_BYTES = 36  # of the RIFF size that are not audio
@@ -118,7 +118,7 @@ class StreamingWav:
 
     def write(self, waveform: Float32[np.ndarray, " samples"]) -> None:
         """Append samples in [-1, 1]."""
-        data = pcm16(waveform).tobytes()
+        data = waveform_to_int16(waveform).tobytes()
         self._bytes += len(data)
         if self._bytes > _MAX_WAV_BYTES:
             raise InputError(f"{self._path}: a wav file has at most 4 GiB: use raw PCM, --out -")
