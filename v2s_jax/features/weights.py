@@ -29,7 +29,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from v2s_jax.errors import InputError, require_extra
+from v2s_jax.errors import InputError, reason, require_extra
 from v2s_jax.features.vgg import VGG16, VGG19, Architecture, Preprocessing
 from v2s_jax.io import atomic_write, cache_dir, file_hash, wrap_read_errors
 
@@ -37,8 +37,6 @@ KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels.h5"
 KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{KERAS_FILE}"
 KERAS_MD5 = "cbe5617147190e668d6c5d5026f83318"
 """The file of `keras.applications.VGG19` (Keras 3.15): the weights of Simonyan and Zisserman."""
-
-MAX_REASON_CHARS = 200
 
 _TORCH_CONV = re.compile(r"(?:^|\.)features\.(\d+)\.(weight|bias)$")
 _TORCH_FC6 = re.compile(r"(?:^|\.)(?:classifier\.0|pre_logits\.fc1)\.(weight|bias)$")
@@ -67,7 +65,7 @@ class Weights(NamedTuple):
             with safe_open(self.path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise _corrupt_error(self.path, error) from error
+            raise _corrupt_error(self.path, reason(error)) from error
         if _digest(arrays, self.preprocessing) != self.sha256:
             raise _corrupt_error(self.path, "its SHA-256 differs")
         return arrays
@@ -128,18 +126,14 @@ def _read_metadata(path: Path, architectures: tuple[Architecture, ...]) -> Weigh
             int(metadata["channels"]),
         )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise _corrupt_error(path, error) from error
+        raise _corrupt_error(path, reason(error)) from error
 
 
-def _corrupt_error(path: Path, reason: Exception | str) -> InputError:
+def _corrupt_error(path: Path, why: str) -> InputError:
     return InputError(
-        f"{path}: corrupt converted weights ({_first_line(reason)}): delete it, and run again to "
-        "convert the original file"
+        f"{path}: corrupt converted weights ({why}): delete it, and run again to convert the "
+        "original file"
     )
-
-
-def _first_line(reason: Exception | str) -> str:
-    return (str(reason) or "corrupt").splitlines()[0][:MAX_REASON_CHARS]
 
 
 def original_path() -> Path:
@@ -166,7 +160,7 @@ def _original(option: str) -> Path:
         )
     except Exception as error:  # Keras raises bare Exception
         raise InputError(
-            f"the VGG19 weights are missing and cannot be downloaded ({_first_line(error)}): save "
+            f"the VGG19 weights are missing and cannot be downloaded ({reason(error)}): save "
             f"{KERAS_URL} as {original_path()}, or give a file with {option}"
         ) from error
     return Path(file)
@@ -236,7 +230,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return {name: np.asarray(array, np.float32) for name, array in read(path).items()}
     except (SafetensorError, ValueError, OSError, KeyError, RuntimeError) as error:
         raise InputError(
-            f"{path}: cannot read the weights ({_first_line(error)}): copy the file again"
+            f"{path}: cannot read the weights ({reason(error)}): copy the file again"
         ) from error
 
 
