@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -67,11 +67,17 @@ def write_wav(path: Path, waveform: Float32[np.ndarray, " samples"], sample_rate
     Raises InputError when the waveform is not finite or `path` cannot be written.
     """
     pcm = waveform_to_int16(waveform)
-    with atomic_write(path) as temporary, wave.open(str(temporary), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(pcm.itemsize)
-        file.setframerate(sample_rate_hz)
-        file.writeframes(pcm.tobytes())
+    with atomic_write(path) as temporary, open_wav(str(temporary), sample_rate_hz) as wav:
+        wav.writeframes(pcm.tobytes())
+
+
+def open_wav(file: str | IO[bytes], sample_rate_hz: int) -> wave.Wave_write:
+    """Return a writer of mono 16-bit PCM."""
+    wav = wave.open(file, "wb")  # noqa: SIM115
+    wav.setnchannels(1)
+    wav.setsampwidth(2)
+    wav.setframerate(sample_rate_hz)
+    return wav
 
 
 def write_audio(
@@ -275,7 +281,11 @@ def write_part(
     """
     start = float(video.first_frame_sec) + start_sec
     end = float(video.first_frame_sec) + end_sec
-    audio_args = _part_audio_args(start, end) if with_audio else ()
+    filters = (
+        f"atrim=start={start:.6f}:end={end:.6f},asetpts=PTS-{start:.6f}/TB,"
+        f"aresample=async=1:first_pts=0,apad=whole_dur={end - start:.6f}"
+    )
+    audio_args = ("-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC))
     # A frame that is on display during the whole part has its time outside of it, so that nothing
     # is encoded: the second attempt repeats frames.
     repeat = f"tpad=stop_duration={end:.6f}:stop_mode=clone,fps={_STILL_FPS},"
@@ -285,7 +295,8 @@ def write_part(
                 _part_video_args(prefix, start, end, max_width_px, crf) if with_video else ()
             )
             source = (*SOURCE_OPTIONS, "-i", url(video.path))
-            with ffmpeg(*source, *video_args, *audio_args, url(temporary)) as run:
+            streams = (*video_args, *(audio_args if with_audio else ()))
+            with ffmpeg(*source, *streams, url(temporary)) as run:
                 if _wait_for_output(run, path, temporary):
                     return
                 reason = run.first_error() or "no data"
@@ -293,14 +304,6 @@ def write_part(
             f"{path}: {start_sec:g} to {end_sec:g} s of {video.path} cannot be decoded ({reason}): "
             "leave that file out"
         )
-
-
-def _part_audio_args(start: float, end: float) -> tuple[str, ...]:
-    filters = (
-        f"atrim=start={start:.6f}:end={end:.6f},asetpts=PTS-{start:.6f}/TB,"
-        f"aresample=async=1:first_pts=0,apad=whole_dur={end - start:.6f}"
-    )
-    return ("-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC))
 
 
 def _part_video_args(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
-from v2s_jax.media.process import SOURCE_OPTIONS, Run, ffmpeg, url
+from v2s_jax.media.process import CORRUPTION, SOURCE_OPTIONS, ffmpeg, url
 
 VIDEO_STREAM = "0:V:0"
 """The first video stream that is not an attached image such as cover art."""
@@ -159,8 +159,8 @@ def _read_header(path: Path) -> tuple[Video, str, Fraction | None]:
     with ffmpeg(*source, *target, log_level="info") as run:
         timeline.read(run.output)
         run.wait()
-        container, codec = _search(run, _CONTAINER), _search(run, _CODEC)
-        rate, shape, audio = _search(run, _RATE), _search(run, _SHAPE), _search(run, _AUDIO)
+        container, codec = run.search(_CONTAINER), run.search(_CODEC)
+        rate, shape, audio = run.search(_RATE), run.search(_SHAPE), run.search(_AUDIO)
         reason = run.first_error()
     if container is None:
         raise InputError(
@@ -191,10 +191,6 @@ def _read_header(path: Path) -> tuple[Video, str, Fraction | None]:
     return video, container[1], frame_sec
 
 
-def _search(run: Run, pattern: re.Pattern[str]) -> re.Match[str] | None:
-    return next((match for line in run.log_lines() if (match := pattern.search(line))), None)
-
-
 def _read_timeline(path: Path, container: str) -> tuple[Timeline, str | None]:
     """Return the times of the frames and, for a corrupt file, ffmpeg's message about it."""
     packets, corruption = _read_times(path, "-c", "copy", *_TO_ROWS)
@@ -211,7 +207,7 @@ def _read_times(path: Path, *target: str) -> tuple[Timeline, str | None]:
     with ffmpeg(*SOURCE_OPTIONS, "-i", url(path), "-map", VIDEO_STREAM, *target) as run:
         timeline.read(run.output)
         run.wait()
-        return timeline, run.first_corruption()
+        return timeline, run.first_error(CORRUPTION)
 
 
 def audio_start_sec(video: Video) -> Fraction | None:

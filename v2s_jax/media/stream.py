@@ -2,7 +2,6 @@
 
 import os
 import threading
-import wave
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ from v2s_jax.config import Clock
 from v2s_jax.errors import InputError, write_error
 from v2s_jax.io import make_temp_file
 from v2s_jax.media.decode import SCALE_FLAGS, frame_select_filter, read_frame
+from v2s_jax.media.encode import open_wav
 from v2s_jax.media.probe import VIDEO_STREAM, Timeline
 from v2s_jax.media.process import ffmpeg
 from v2s_jax.quantize import waveform_to_int16
@@ -108,10 +108,7 @@ class StreamingWav:
             raise self._exists_error()
         self._temporary: Path | None = make_temp_file(path.parent, path.suffix)
         self._file = self._temporary.open("wb")
-        self._wav = wave.open(self._file, "wb")  # noqa: SIM115
-        self._wav.setnchannels(1)
-        self._wav.setsampwidth(2)
-        self._wav.setframerate(sample_rate_hz)
+        self._wav = open_wav(self._file, sample_rate_hz)
 
     def __enter__(self) -> "StreamingWav":
         return self
