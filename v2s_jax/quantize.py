@@ -33,14 +33,6 @@ def q_zero(q_levels: int) -> int:
     return q_levels // 2
 
 
-def _compress(x: np.ndarray, mu: int) -> np.ndarray:
-    return np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
-
-
-def _expand(y: np.ndarray, mu: int) -> np.ndarray:
-    return np.sign(y) * np.expm1(np.abs(y) * np.log1p(mu)) / mu
-
-
 def quantize(
     waveform: Float[np.ndarray, "*shape"], q_levels: int, quantization: Quantization
 ) -> UInt8[np.ndarray, "*shape"]:
@@ -53,7 +45,8 @@ def quantize(
         raise InputError("waveform has NaN or infinity: remove them before quantizing it")
     x = np.clip(x, -1.0, 1.0)
     if quantization == "mu_law":
-        x = _compress(x, q_levels - 1)
+        mu = q_levels - 1
+        x = np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
     levels = np.rint(x * (q_levels / 2)) + q_zero(q_levels)
     return np.clip(levels, 0, q_levels - 1).astype(np.uint8)
 
@@ -64,7 +57,8 @@ def dequantize(
     """Convert levels to float32 amplitudes in [-1, 1]."""
     x = (levels.astype(np.float64) - q_zero(q_levels)) / (q_levels / 2)
     if quantization == "mu_law":
-        x = _expand(x, q_levels - 1)
+        mu = q_levels - 1
+        x = np.sign(x) * np.expm1(np.abs(x) * np.log1p(mu)) / mu
     return x.astype(np.float32)
 
 
