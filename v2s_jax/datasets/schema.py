@@ -3,8 +3,9 @@
 The writer encodes with `record_features`; the reader compares features.json with it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -54,52 +55,56 @@ class Metadata(TypedDict):
     """Provenance: dataset, preset, seed, versions."""
 
 
-@runtime_checkable
-class ClipSource(Protocol):
+class ClipSource(ABC):
     """One split of a dataset: shards on disk (`ClipDataset`) or clips rendered on demand.
 
     Clip n is the same whenever it is read, in every process.
     """
 
-    @property
-    def location(self) -> str:
-        """Folder or name, for messages."""
-
-    @property
-    def metadata(self) -> Metadata:
-        """Properties shared by all clips."""
+    location: str
+    """Folder or name, for messages."""
+    metadata: Metadata
 
     @property
     def categories(self) -> tuple[str, ...]:
         """Sorted category names."""
+        return tuple(self.metadata["categories"])
 
     @property
     def clock(self) -> Clock:
         """The clock of the clips."""
+        return Clock(self.metadata["sample_rate_hz"], self.metadata["samples_per_video_frame"])
 
     @property
     def extraction(self) -> ExtractorConfig:
         """Settings of the feature extractor."""
+        return ExtractorConfig(**self.metadata.get("extraction", {}))
 
     @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """One line that identifies the data."""
 
+    @abstractmethod
     def of_category(self, category: str) -> "ClipSource":
         """Return only the clips of one category.
 
         Raises InputError if the category is unknown or has no clips in this split.
         """
 
+    @abstractmethod
     def take(self, clips: Sequence[int]) -> "ClipSource":
         """Return only these clips, in this order."""
 
+    @abstractmethod
     def clip_categories(self, clips: Sequence[int]) -> Iterator[str]:
         """Yield the category of each of these clips."""
 
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of clips."""
 
+    @abstractmethod
     def read(self, clips: Sequence[int]) -> Iterator[ClipRecord]:
         """Yield clips by number, in this order. Safe to call from several threads.
 
@@ -110,13 +115,8 @@ class ClipSource(Protocol):
 def record_features(appearance_dim: int, motion_dim: int) -> tfds.features.FeaturesDict:
     """Return the TFDS schema of one record.
 
-    Args:
-        appearance_dim: appearance values per video frame.
-        motion_dim: motion values per video frame.
-
-    Returns:
-        The schema. Arrays are raw little-endian bytes; by default TFDS would store each float16 as
-        a 4-byte float and each int16 as a varint.
+    Arrays are raw little-endian bytes; by default TFDS would store each float16 as a 4-byte float
+    and each int16 as a varint.
     """
 
     def raw(shape: tuple[int | None, ...], dtype: type) -> tfds.features.Tensor:
