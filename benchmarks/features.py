@@ -89,7 +89,7 @@ def measure_features(
         kernel = random.standard_normal(shape, np.float32)
         arrays[f"{layer}.kernel"] = np.float32(SCALE) * kernel
         arrays[f"{layer}.bias"] = np.zeros(shape[-1], np.float32)
-    mesh = device_mesh(sum(array.nbytes for array in arrays.values()))
+    mesh = device_mesh()
     params = on_devices(arrays, precision, mesh)
     network = Fc6Network(net, "caffe", params, "after_relu", precision, mesh, batch)
     shape = (network.batch, net.input_px, net.input_px, RGB)

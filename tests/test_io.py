@@ -15,10 +15,10 @@ from v2s_jax.io import atomic_directory, atomic_write, cache_dir, check_writable
 def test_file_appears_when_the_block_ends(tmp_path):
     target = tmp_path / "deep" / "a.txt"
     with atomic_write(target) as temporary:
-        temporary.write_text("whole")
+        temporary.write_text("complete")
         assert not target.exists()
         assert temporary.suffix == ".txt" and temporary.parent == target.parent
-    assert target.read_text() == "whole"
+    assert target.read_text() == "complete"
     assert stat.S_IMODE(target.stat().st_mode) & 0o400
     assert list(target.parent.iterdir()) == [target]
 
@@ -114,13 +114,13 @@ def folder_with(path, text):
 
 
 @pytest.mark.parametrize(
-    ("problem", "told"),
+    ("problem", "expected"),
     [
         (OSError(errno.EXDEV, "Invalid cross-device link"), InputError),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
-def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch, problem, told):
+def test_folder_that_cannot_be_replaced_is_kept(tmp_path, monkeypatch, problem, expected):
     folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
 
     def refused(self, target):
@@ -129,14 +129,14 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch, problem, 
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refused)
-    with pytest.raises(told), atomic_directory(folder) as new:
+    with pytest.raises(expected), atomic_directory(folder) as new:
         (new / "file").write_text("new")
     assert (folder / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
-def test_a_folder_that_cannot_be_put_back_is_kept_for_the_next_run(tmp_path, monkeypatch):
-    """A disk that fails for good in the middle."""
+def test_folder_that_cannot_be_restored_is_kept_for_the_next_run(tmp_path, monkeypatch):
+    """The disk fails during the swap and stays broken."""
     folder, rename = folder_with(tmp_path / "made", "old"), Path.rename
 
     def refused(self, target):
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_put_back_is_kept_for_the_next_run(tmp_path, mon
     assert (folder / "file").read_text() == "old"
 
 
-def test_what_is_being_removed_bears_no_name_that_is_put_back(tmp_path, monkeypatch):
+def test_folder_being_removed_is_never_restored(tmp_path, monkeypatch):
     folder = folder_with(tmp_path / "made", "old")
 
     def killed(path, **_):
@@ -167,8 +167,8 @@ def test_what_is_being_removed_bears_no_name_that_is_put_back(tmp_path, monkeypa
     assert {path.name for path in tmp_path.iterdir()} == {"made", ".made.incomplete"}
 
 
-def test_a_folder_that_an_interrupted_run_took_away_is_put_back(tmp_path):
-    """Nor does the next run replace it before it is asked whether it may."""
+def test_folder_that_an_interrupted_run_moved_is_restored(tmp_path):
+    """And the next run does not replace it without checking --overwrite."""
     folder_with(tmp_path / ".made.replaced", "old")
     folder = tmp_path / "made"
     with pytest.raises(InputError, match="made: restored"), atomic_directory(folder):

@@ -42,7 +42,7 @@ def test_params_and_dataset_open_and_generate_audio(fixture_dataset):
 
 
 def test_run_resumes(fixture_dataset, tmp_path, run_command):
-    """On the test split, as it began; with the new default the difference is named."""
+    """With its test split; with the new default the error names the difference."""
     workdir = shutil.copytree(RUN, tmp_path / "run")
     (old_step,) = (int(path.name) for path in (workdir / "checkpoints").iterdir())
     config, before = load_params(workdir)

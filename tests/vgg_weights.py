@@ -57,15 +57,14 @@ def keras_weights(arrays: dict[str, np.ndarray], net: Architecture) -> dict[str,
     return {**found, "fc1/kernel": rows, "fc1/bias": arrays["classifier.0.bias"]}
 
 
-def write_weights(path: Path, arrays: dict[str, np.ndarray], **metadata: str) -> Path:
+def write_weights(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     """Write arrays under their names, in the format of the suffix."""
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     match path.suffix:
         case ".safetensors":
-            save_file(arrays, path, metadata=metadata or None)
+            save_file(arrays, path)
         case ".h5":
             with h5py.File(path, "w") as file:
-                file.attrs.update(metadata)
                 for name, array in arrays.items():
                     file[name] = array
     return path

@@ -33,17 +33,11 @@ def save_params(path: Path, config: Config, params: dict[str, Any]) -> None:
 
 
 def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
-    """Load a model's config and parameters.
+    """Load a model's config, and its float32 parameters under the key "params".
 
-    Args:
-        path: a safetensors file, the folder of a run, or the name of a pretrained model. From a run
-            the newest checkpoint is read, and its moving average if it has one.
-
-    Returns:
-        The config, and float32 parameters under the key "params".
-
-    Raises:
-        InputError: `path` does not exist, or is corrupt, or of another version.
+    `path` is a safetensors file, the folder of a run, or the name of a pretrained model. From a run
+    the newest checkpoint is read, and its moving average if it has one. Raises InputError when
+    `path` does not exist, or is corrupt, or of another version.
     """
     with wrap_read_errors(path):
         path = resolve_checkpoint_path(path)

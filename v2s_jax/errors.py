@@ -4,6 +4,8 @@ import difflib
 import importlib.util
 from collections.abc import Iterable
 
+MAX_REASON_CHARS = 200
+
 
 class InputError(Exception):
     """Bad input: a file, an option or a config.
@@ -22,6 +24,19 @@ def unknown_name_error(
     return InputError(
         f"{option} {given}: unknown: did you mean {nearest}? {known_as} {', '.join(names)}"
     )
+
+
+def reason(error: Exception) -> str:
+    """Return an error's message in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line[:MAX_REASON_CHARS]
+
+
+def write_error(path: object, reason: object) -> InputError:
+    """Return the error for a file or folder that cannot be written."""
+    return InputError(f"{path}: cannot be written ({reason}): free space or choose another folder")
 
 
 class KilledError(InputError):

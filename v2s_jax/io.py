@@ -13,14 +13,11 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, write_error
 
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 """What `zipfile` raises for corrupt bytes; the last two for an unknown compression or version, and
 for a file that claims to have a password."""
-
-HASH_BLOCK_BYTES = 2**20
-"""Bytes read at once for the hash of a file."""
 
 LOCK_FILE = ".lock"
 
@@ -39,9 +36,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}): free space or choose another folder"
-        ) from error
+        raise write_error(path, error.strerror) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -144,11 +139,8 @@ def wrap_read_errors(path: Path) -> Iterator[None]:
 
 def file_hash(path: Path) -> bytes:
     """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.digest()
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def cache_dir() -> Path:

@@ -116,7 +116,15 @@ def run_isolated(function: Callable[..., Result], *args: Any) -> Result:
             result = receiver.recv()
     except EOFError:
         process.join()
-        raise _exit_error(process.exitcode) from None
+        code = process.exitcode or 0
+        if code >= 0:
+            raise RuntimeError(
+                f"the process of a case exited with code {code}: see its error above"
+            ) from None
+        raise InputError(
+            f"the process of a case was killed ({signal.Signals(-code).name}), most likely because "
+            "memory ran out: use a smaller --batch or --batch-size"
+        ) from None
     finally:
         process.kill()
         process.join()
@@ -136,16 +144,6 @@ def _send_result(sender: Connection, function: Callable[..., Any], args: tuple[A
     sender.send(result)
 
 
-def _exit_error(exit_code: int | None) -> Exception:
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return InputError(
-            f"the process of a case was killed ({name}), most likely because memory ran out: "
-            "use a smaller --batch or --batch-size"
-        )
-    return RuntimeError(f"the process of a case exited with code {exit_code}: see its error above")
-
-
 @contextmanager
 def block_sigint() -> Iterator[None]:
     """Block Ctrl-C in this thread until the block ends; processes started in it inherit that.
@@ -162,14 +160,14 @@ def block_sigint() -> Iterator[None]:
 def _follow_parent() -> None:
     """Ignore Ctrl-C, and exit when the parent process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
     parent = parent_process()
-    if parent is not None:
+    assert parent is not None
+
+    def exit_with_parent() -> None:
         parent.join()
         os._exit(1)
+
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
 class PreemptionGuard(ExitStack):

@@ -15,7 +15,7 @@ nearest level, so that exact silence is exactly level 128, is ours.
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, Int16, UInt8
 
 from v2s_jax.errors import InputError
 
@@ -24,18 +24,13 @@ Quantization = Literal["linear", "mu_law"]
 MIN_Q_LEVELS = 2
 MAX_Q_LEVELS = 256  # levels are stored as uint8
 
+INT16_SCALE = 32_768
+"""Steps of 16-bit PCM per unit of amplitude, as in ffmpeg's s16 format."""
+
 
 def q_zero(q_levels: int) -> int:
     """Return the level of silence."""
     return q_levels // 2
-
-
-def _compress(x: np.ndarray, mu: int) -> np.ndarray:
-    return np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
-
-
-def _expand(y: np.ndarray, mu: int) -> np.ndarray:
-    return np.sign(y) * np.expm1(np.abs(y) * np.log1p(mu)) / mu
 
 
 def quantize(
@@ -50,7 +45,8 @@ def quantize(
         raise InputError("waveform has NaN or infinity: remove them before quantizing it")
     x = np.clip(x, -1.0, 1.0)
     if quantization == "mu_law":
-        x = _compress(x, q_levels - 1)
+        mu = q_levels - 1
+        x = np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
     levels = np.rint(x * (q_levels / 2)) + q_zero(q_levels)
     return np.clip(levels, 0, q_levels - 1).astype(np.uint8)
 
@@ -61,5 +57,26 @@ def dequantize(
     """Convert levels to float32 amplitudes in [-1, 1]."""
     x = (levels.astype(np.float64) - q_zero(q_levels)) / (q_levels / 2)
     if quantization == "mu_law":
-        x = _expand(x, q_levels - 1)
+        mu = q_levels - 1
+        x = np.sign(x) * np.expm1(np.abs(x) * np.log1p(mu)) / mu
     return x.astype(np.float32)
+
+
+def waveform_to_int16(
+    waveform: Float32[np.ndarray, " samples"],
+) -> Int16[np.ndarray, " samples"]:
+    """Round amplitudes to 16-bit PCM; those outside [-1, 1), so also +1.0, are clipped.
+
+    Raises InputError when `waveform` has NaN or infinity.
+    """
+    if not np.isfinite(waveform).all():
+        raise InputError("waveform contains NaN or infinity: fix the audio before writing it")
+    steps = np.rint(waveform * np.float32(INT16_SCALE))
+    return np.clip(steps, -INT16_SCALE, INT16_SCALE - 1).astype("<i2")
+
+
+def waveform_from_int16(
+    waveform: Int16[np.ndarray, " samples"],
+) -> Float32[np.ndarray, " samples"]:
+    """Return amplitudes in [-1, 1), without rounding."""
+    return waveform.astype(np.float32) / np.float32(INT16_SCALE)

@@ -12,10 +12,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, reason
 
 CHECKPOINTS = "checkpoints"
-MAX_REASON_CHARS = 200
 
 FIRST_PROCESS = ocp.options.MultiprocessingOptions(active_processes={0})
 """Only process 0 reads and writes."""
@@ -65,8 +64,7 @@ def restore_items(manager: ocp.CheckpointManager, folder: Path, step: int, args:
     try:
         return manager.restore(step, args=args)
     except (ValueError, OSError, KeyError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CorruptCheckpointError(folder / str(step), first_line[:MAX_REASON_CHARS]) from error
+        raise CorruptCheckpointError(folder / str(step), reason(error)) from error
 
 
 def read_meta(manager: ocp.CheckpointManager, folder: Path, step: int) -> dict[str, Any]:

@@ -61,10 +61,10 @@ def test_dataset_holds_the_rendered_clips(made):
             clip = make_clip(record.category, split, index, 3, CLOCK, MINI.video_frames)
             assert record.clip_id == clip.clip_id
             np.testing.assert_array_equal(record.waveform, waveform_to_int16(clip.waveform))
-            wanted = PixelsExtractor().extract(clip.frames)
-            difference = record.appearance.astype(np.float32) - wanted.appearance
+            expected = PixelsExtractor().extract(clip.frames)
+            difference = record.appearance.astype(np.float32) - expected.appearance
             assert np.abs(difference).mean() < 0.02  # H.264 loses a little
-            assert record.motion.shape == wanted.motion.shape
+            assert record.motion.shape == expected.motion.shape
 
 
 def test_metadata(made):
@@ -131,7 +131,7 @@ def test_clips_of_another_seed_are_refused(copy):
 
 
 def test_clip_of_another_seed_is_refused_before_rendering(copy, capfd):
-    """Also if it is the last one: no bar begins, nothing is written."""
+    """Even the last clip: no progress bar is shown, and nothing is written."""
     last = copy / "clips" / "water_flowing" / "water_flowing-test-00000.json"
     kept = {path: path.read_bytes() for path in (last, last.with_suffix(".mp4"))}
     shutil.rmtree(copy)
@@ -151,7 +151,7 @@ def test_truncated_clip_is_named(copy):
     with pytest.raises(InputError, match=r"drum-test-00000\.mp4") as caught:
         generate_dataset(copy, DatasetSpec(MINI, 3), 1, overwrite=True)
     assert "\n" not in str(caught.value)
-    assert len(open_dataset(copy, "train")) == 4  # the old data set is still there
+    assert len(open_dataset(copy, "train")) == 4  # the old dataset is still there
 
 
 @needs_proc
@@ -243,13 +243,13 @@ def test_tiny_from_the_command_line(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("clips", [0, 2])
 def test_ctrl_c_ends_without_traceback(tmp_path, clips):
-    """Also while the workers, which import much, are not yet at work."""
+    """Also while the workers are still importing modules."""
     command = [sys.executable, "-m", "v2s_jax", "prepare", "synthetic", "--out", str(tmp_path)]
     command += ["--workers", "2"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        wait_for(lambda: len(children(process.pid)) == 3)  # and what tracks their resources
+        wait_for(lambda: len(children(process.pid)) == 3)  # two workers and the resource tracker
         wait_for(lambda: len(list(tmp_path.glob("clips/*/*.json"))) >= clips)
         workers = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too

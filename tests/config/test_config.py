@@ -147,10 +147,10 @@ def test_extraction_defaults_and_differences():
     )
     assert not ExtractorConfig().diff(made, motion=True)
     assert not made.diff(made, motion=True)
-    wanted = dataclasses.replace(made, flow="tvl1", appearance_weights_sha256="c" * 64)
+    required = dataclasses.replace(made, flow="tvl1", appearance_weights_sha256="c" * 64)
     of_appearance = [f"extraction.appearance_weights_sha256 is {'a' * 64}, expected is {'c' * 64}"]
-    assert wanted.diff(made, motion=False) == of_appearance
-    assert wanted.diff(made, motion=True) == [
+    assert required.diff(made, motion=False) == of_appearance
+    assert required.diff(made, motion=True) == [
         *of_appearance,
         "extraction.flow is dis, expected is tvl1",
     ]

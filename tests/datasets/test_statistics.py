@@ -30,12 +30,12 @@ def test_components_are_those_of_scikit_learn_shrunk(rows, width):
     assert (found[np.abs(found).argmax(axis=0), np.arange(count)] > 0).all()
 
 
-def test_a_component_that_hardly_varies_is_not_blown_up():
+def test_component_with_little_variance_is_not_amplified():
     values = centred(200, 12)
     assert np.abs(values @ principal_components(values, 12)).max() < 5.0
 
 
-def test_beyond_the_rank_components_are_zero():
+def test_components_beyond_the_rank_are_zero():
     values = centred(3, 30)  # of rank 2
     found = principal_components(values, 5)
     assert np.isfinite(found).all()
@@ -43,8 +43,8 @@ def test_beyond_the_rank_components_are_zero():
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-5])
-def test_what_hardly_varies_has_none(size):
-    """Nor does what varies by a step of half precision become more than half precision holds."""
+def test_features_with_little_variance_have_no_components(size):
+    """Variation of one half-precision step does not overflow half precision."""
     still = size * centred(200, 12)
     np.testing.assert_array_equal(principal_components(still, 3), np.zeros((12, 3)))
     assert np.isfinite(principal_components(centred(200, 12) / 500, 12).astype(np.float16)).all()

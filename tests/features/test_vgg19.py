@@ -14,8 +14,6 @@ from jax.sharding import Mesh
 
 from tests.vgg_weights import SMALL, reference_fc6, torch_weights, write_weights
 from v2s_jax.config import ExtractorConfig
-from v2s_jax.errors import InputError
-from v2s_jax.features import vgg
 from v2s_jax.features.optical_flow import STACK_CHANNELS
 from v2s_jax.features.vgg import (
     VGG16,
@@ -49,7 +47,7 @@ def images(count: int, size_px: int, channels: int = 3) -> np.ndarray:
 def network(
     found: Weights, mesh: Mesh | None = None, batch: int | None = None, **options: str
 ) -> Fc6Network:
-    mesh = mesh or device_mesh(0)
+    mesh = mesh or device_mesh()
     settings = {"fc6": "after_relu", "precision": "float32"} | options
     params = on_devices(found.load(), settings["precision"], mesh)
     return Fc6Network(
@@ -125,15 +123,6 @@ def test_four_devices_equal_one_also_with_a_short_last_batch(folder):
     reference = reference_fc6(torch_weights(SMALL), SMALL, torchvision_scaled(batch[-1]))
     np.testing.assert_allclose(of_four[-1], reference, rtol=2e-3, atol=1e-3)
     assert list(one.stream(batch[:0])) == []
-
-
-def test_devices_without_free_memory_are_not_used(monkeypatch):
-    full, roomy, small_one = devices = jax.devices()[:3]
-    free = {full: 5, roomy: 90, small_one: 15}
-    monkeypatch.setattr(vgg, "_free_bytes", free.get)
-    assert vgg.with_free_memory(devices, 10) == [roomy]
-    with pytest.raises(InputError, match=r"no device has memory for weights of 0\.0 GB: stop"):
-        vgg.with_free_memory(devices, 1_000)
 
 
 def test_bfloat16_is_close_to_float32(folder):

@@ -14,6 +14,7 @@ from tests.vgg_weights import SMALL, keras_weights, timm_weights, torch_weights,
 from v2s_jax.config import ExtractorConfig
 from v2s_jax.errors import InputError
 from v2s_jax.features import vgg19, weights
+from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.features.weights import Weights, find_weights
 from v2s_jax.io import cache_dir
 
@@ -72,24 +73,19 @@ def test_all_kinds_of_files_give_the_same_arrays(folder, name, arrays):
 
 
 def test_sha256_is_of_values_and_preprocessing(folder):
-    digests = {
-        find(write_weights(folder / name, arrays, **metadata)).sha256
-        for name, arrays, metadata in (
-            ("a.safetensors", TORCH, {}),
-            ("b.safetensors", timm_weights(TORCH, SMALL), {}),
-            ("c.h5", KERAS, {"preprocessing": "torchvision"}),
-        )
-    }
-    assert len(digests) == 1
-    caffe = find(write_weights(folder / "d.h5", KERAS))
-    explicit = find(write_weights(folder / "e.safetensors", TORCH, preprocessing="caffe"))
-    assert caffe.sha256 == explicit.sha256 not in digests
-    assert caffe.preprocessing == explicit.preprocessing == "caffe"
     changed = {**TORCH, "classifier.0.bias": TORCH["classifier.0.bias"] + np.float32(1e-6)}
-    assert find(write_weights(folder / "f.safetensors", changed)).sha256 not in {
-        caffe.sha256,
-        *digests,
-    }
+    torchvision, timm, keras, legacy, other = (
+        find(write_weights(folder / name, arrays)).sha256
+        for name, arrays in (
+            ("a.safetensors", TORCH),
+            ("b.safetensors", timm_weights(TORCH, SMALL)),
+            ("c.h5", KERAS),
+            ("d.h5", LEGACY),
+            ("e.safetensors", changed),
+        )
+    )
+    assert torchvision == timm and keras == legacy
+    assert len({torchvision, keras, other}) == 3
 
 
 def test_half_precision_weights_are_widened(folder):
@@ -120,7 +116,7 @@ def test_other_corrupt_files_in_the_cache_are_skipped(folder, caplog):
     assert str(corrupt) in caplog.text and "delete it" in caplog.text
 
 
-def test_other_weights_than_those_wanted_are_rejected(folder):
+def test_other_weights_than_required_are_rejected(folder):
     path = write_weights(folder / "w.safetensors", TORCH)
     message = rejected(
         path, r"w\.safetensors: weights with SHA-256 \w{64}, but .* with a{64}", "a" * 64
@@ -185,12 +181,7 @@ def without(*names: str) -> dict[str, np.ndarray]:
             {**TORCH, "classifier.0.weight": np.ones((0, 28), np.float32)},
             r"fc6\.kernel has shape \(0, 28\)",
         ),
-        ("w.h5", {**KERAS, "fc1/bias": np.array(b"text")}, "fc1/bias is not an array of numbers"),
-        (
-            FILE,
-            {**TORCH, "features.0.bias": np.full(3, 1e300)},
-            r"conv1_1\.bias contains NaN or infinity",
-        ),
+        ("w.h5", {**KERAS, "fc1/bias": np.array(b"text")}, r"cannot read the weights \(could not"),
         (
             FILE,
             {**TORCH, "features.0.bias": np.full(3, np.nan, np.float32)},
@@ -201,13 +192,6 @@ def without(*names: str) -> dict[str, np.ndarray]:
 def test_weights_of_another_network_are_rejected(folder, name, arrays, message):
     rejected(write_weights(folder / name, arrays), message)
     assert not list(cache_dir().glob("*")) if cache_dir().exists() else True
-
-
-def test_unknown_preprocessing_is_rejected(folder):
-    rejected(
-        write_weights(folder / FILE, TORCH, preprocessing="bgr"),
-        "preprocessing bgr: use",
-    )
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".h5"])
@@ -277,7 +261,10 @@ def test_original_weights_are_found_in_the_keras_cache(folder, monkeypatch):
 def test_choice_of_motion_weights(folder, monkeypatch):
     monkeypatch.setattr(vgg19, "APPEARANCE_NETWORKS", (SMALL,))
     monkeypatch.setattr(vgg19, "MOTION_NETWORKS", (SMALL,))
-    find = vgg19.find_vgg19_weights
+
+    def find(config: ExtractorConfig, images: Path, motion: Path | None) -> vgg19.Vgg19Weights:
+        return vgg19.find_vgg19_weights(config, WeightFiles(images, motion))
+
     images = write_weights(folder / "images.safetensors", TORCH)
     flow = write_weights(folder / "flow.safetensors", torch_weights(SMALL, seed=1, channels=20))
     other = write_weights(folder / "other.safetensors", torch_weights(SMALL, seed=2, channels=5))

@@ -1,4 +1,4 @@
-"""The training tests compile the same few programs again and again: they share a cache."""
+"""The training tests share a compilation cache, because they compile the same few programs."""
 
 import jax
 import pytest

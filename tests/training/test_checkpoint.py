@@ -1,4 +1,4 @@
-"""Checkpoints: round trips, damage, other versions."""
+"""Checkpoints: round trips, corruption, other versions."""
 
 import dataclasses
 import json
@@ -25,6 +25,9 @@ APPEARANCE = Statistics(
     np.linspace(0, 1, 4096, dtype=np.float32), 0.25, np.eye(4096, 8, dtype=np.float32)
 )
 STATISTICS = FeatureStatistics(APPEARANCE, APPEARANCE)
+
+# Orbax closes its event loop at the first failed read; the other reads then find it closed.
+CLOSED_LOOP = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def make_checkpoint(config, step=0) -> Checkpoint:
@@ -88,6 +91,7 @@ def data_files(step_folder):
     return files
 
 
+@CLOSED_LOOP
 def test_flipped_bytes_are_detected(tiny, saved):
     for file in data_files(saved / CHECKPOINTS / "4"):
         data = bytearray(file.read_bytes())
@@ -101,16 +105,17 @@ def test_flipped_bytes_are_detected(tiny, saved):
         kept.restore_latest(make_checkpoint(tiny))
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "meta"])
-def test_resumes_from_the_newest_intact_checkpoint(tiny, saved, caplog, damage):
-    """The damaged one is named and set aside, and its step can be saved again."""
+@CLOSED_LOOP
+@pytest.mark.parametrize("corruption", ["flipped", "cut", "meta"])
+def test_resumes_from_the_newest_intact_checkpoint(tiny, saved, caplog, corruption):
+    """The corrupt one is named and moved away, and its step can be saved again."""
     newest = saved / CHECKPOINTS / "4"
-    for file in [newest / "meta" / "metadata"] if damage == "meta" else data_files(newest):
+    for file in [newest / "meta" / "metadata"] if corruption == "meta" else data_files(newest):
         data = bytearray(file.read_bytes())
-        if damage == "flipped":
+        if corruption == "flipped":
             middle = len(data) // 2
             data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
-        file.write_bytes(data if damage == "flipped" else data[: len(data) // 2])
+        file.write_bytes(data if corruption == "flipped" else data[: len(data) // 2])
     with Checkpointer(saved, tiny) as checkpoints:
         found = checkpoints.restore_latest(make_checkpoint(tiny))
         assert found is not None and int(found.state.step) == 2
@@ -123,8 +128,7 @@ def test_resumes_from_the_newest_intact_checkpoint(tiny, saved, caplog, damage):
     assert found is not None and int(found.state.step) == 4
 
 
-# Orbax closes its event loop at the first failed read; the other reads then find it closed.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@CLOSED_LOOP
 def test_truncated_files_are_detected(tiny, saved):
     for file in data_files(saved / CHECKPOINTS / "4"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])

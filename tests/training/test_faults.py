@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written, data that disappear: one line, and nothing is lost."""
+"""Full or read-only disks and missing data: one line, and nothing is lost."""
 
 import shutil
 import subprocess
@@ -37,25 +37,25 @@ def child_command(workdir: Path, steps: int) -> list[str]:
     return [sys.executable, "-c", code, str(workdir), str(steps)]
 
 
-def run(words: list[str], **options) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SEC, **options
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SEC, **options
     )
 
 
-def on_disk(folder: Path, options: str, words: list[str]) -> list[str]:
-    """Run with a disk of its own mounted at `folder`, seen by this process alone."""
+def on_disk(folder: Path, options: str, command: list[str]) -> list[str]:
+    """Run with a disk mounted at `folder` that only this process sees."""
     mount = f'mount -t tmpfs -o {options} none "$1" && shift && exec "$@"'
-    return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", str(folder), *words]
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", str(folder), *command]
 
 
 def skip_unless_mountable(folder: Path) -> None:
     if not shutil.which("unshare") or run(on_disk(folder, "ro", ["true"])).returncode:
-        pytest.skip("this system lets nobody mount a disk of his own")
+        pytest.skip("this system does not allow mounting a disk")
 
 
 def error_line(ended: subprocess.CompletedProcess[str]) -> str:
-    """What a run that was refused said, without its progress."""
+    """Return the error line of a run that exited with code 2."""
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
@@ -64,7 +64,7 @@ def error_line(ended: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.slow
 def test_full_disk_ends_the_run_and_keeps_its_checkpoints(tmp_path):
-    """The run on the small disk is copied away before the disk goes, and goes on elsewhere."""
+    """The run is copied from the small disk before that is unmounted, and resumes elsewhere."""
     disk, copy, whole = (tmp_path / name for name in ("disk", "copy", "whole"))
     for folder in (disk, whole):
         folder.mkdir()
@@ -90,7 +90,7 @@ def test_full_disk_ends_the_run_and_keeps_its_checkpoints(tmp_path):
 
 @pytest.mark.slow
 def test_file_size_limit_is_reported(tmp_path):
-    """What a quota does: writing fails, though the disk has room."""
+    """Like a quota: writing fails, although the disk has free space."""
     limited = ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *child_command(tmp_path, 400)]
     assert "File too large" in error_line(run(limited))
 
@@ -104,7 +104,7 @@ def test_read_only_folder_is_reported_first(tmp_path):
 
 @pytest.mark.slow
 def test_missing_shard_ends_the_run(tmp_path, monkeypatch, run_command, fixture_dataset):
-    """At the start, and in the middle; the run resumes when the shard is back."""
+    """At the start and later; the run resumes when the shard is restored."""
     data = shutil.copytree(fixture_dataset, tmp_path / "data")
     (shard,) = data.rglob("*train.tfrecord*")
     hidden = tmp_path / shard.name

@@ -1,4 +1,4 @@
-"""What a run begins with: parameters of another run, and layers that remember for long."""
+"""Initial parameters: warm starts and chrono initialization."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def flat(params) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def given(tiny, tmp_path):
+def frame_file(tiny, tmp_path):
     """A file of Frame's parameters."""
     config, path = small(tiny), tmp_path / "frame.safetensors"
     save_params(path, config, random_params(config))
@@ -51,73 +51,75 @@ def new_state(config: Config):
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_equal_model_takes_all_layers(tiny, given, ema_decay):
-    config = small(tiny, init_from=str(given), ema_decay=ema_decay)
-    drawn = new_state(config)
-    state, words = warm_start(given, config, drawn)
-    read, own = flat(load_params(given)[1]), flat(state.params)
+def test_equal_model_takes_all_layers(tiny, frame_file, ema_decay):
+    config = small(tiny, init_from=str(frame_file), ema_decay=ema_decay)
+    initial = new_state(config)
+    state, message = warm_start(frame_file, config, initial)
+    read, own = flat(load_params(frame_file)[1]), flat(state.params)
     assert read.keys() == own.keys()
     for name, leaf in read.items():
         np.testing.assert_array_equal(own[name], leaf)
     np.testing.assert_equal(
-        jax.tree.map(np.asarray, state.opt_state), jax.tree.map(np.asarray, drawn.opt_state)
+        jax.tree.map(np.asarray, state.opt_state), jax.tree.map(np.asarray, initial.opt_state)
     )
-    assert (state.ema_params is None) == (ema_decay == 0)
+    assert (state.average is None) == (ema_decay == 0)
     assert (
         state.eval_params is state.params if ema_decay == 0 else state.eval_params == state.params
     )
-    assert words == f"11 of 11 layers from {given}"
+    assert message == f"11 of 11 layers from {frame_file}"
 
 
-def test_other_variant_takes_the_layers_that_fit(tiny, given):
-    """Seq's coarsest tier reads no vision, and Frame has no encoder: both are drawn."""
-    config = with_model(small(tiny, init_from=str(given), chrono_init_max_ticks=64), variant="seq")
-    drawn = flat(new_state(config).params)
-    state, words = warm_start(given, config, new_state(config))
-    read, own = flat(load_params(given)[1]), flat(state.params)
-    anew = ("encoder/gru", "sample_rnn/big_frame_tier/gru")
+def test_other_variant_takes_the_layers_that_fit(tiny, frame_file):
+    """Seq's coarsest tier reads no features, and Frame has no encoder: both are random."""
+    config = with_model(
+        small(tiny, init_from=str(frame_file), chrono_init_max_ticks=64), variant="seq"
+    )
+    initial = flat(new_state(config).params)
+    state, message = warm_start(frame_file, config, new_state(config))
+    read, own = flat(load_params(frame_file)[1]), flat(state.params)
+    fresh = ("encoder/gru", "sample_rnn/big_frame_tier/gru")
     random_layers = ("encoder/gru", "sample_rnn", "sample_rnn/big_frame_tier/gru")
-    assert words == f"9 of 12 layers from {given}; random: {', '.join(random_layers)}"
-    assert drawn.keys() == own.keys()
+    assert message == f"9 of 12 layers from {frame_file}; random: {', '.join(random_layers)}"
+    assert initial.keys() == own.keys()
     for name, leaf in own.items():
-        is_drawn = name.startswith(anew) or name.endswith("_h0")
-        np.testing.assert_array_equal(leaf, (drawn if is_drawn else read)[name])
+        is_random = name.startswith(fresh) or name.endswith("_h0")
+        np.testing.assert_array_equal(leaf, (initial if is_random else read)[name])
 
 
 @pytest.mark.slow
-def test_nothing_that_fits_is_refused(tiny, given):
-    """Statistics of the features fit still, but nothing is learned there."""
-    config = with_model(small(tiny, init_from=str(given)), dim=24, mlp_dim=20, embedding_dim=7)
+def test_warm_start_without_a_fitting_layer_is_refused(tiny, frame_file):
+    """Feature statistics still fit, but they are not learned."""
+    config = with_model(small(tiny, init_from=str(frame_file)), dim=24, mlp_dim=20, embedding_dim=7)
     config = with_model(config, visual_proj_dim=9)
     with pytest.raises(InputError, match=r"no learned layer has the sizes of this model: use the"):
-        warm_start(given, config, new_state(config))
+        warm_start(frame_file, config, new_state(config))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["frame", "seq"])
 @pytest.mark.parametrize("projected", [True, False])
 def test_layers_that_read_other_features_are_random(tiny, tmp_path, variant, projected):
-    """That is the projection, or without one the layer that the features go into."""
+    """The projection, or without one the first layer that reads the features."""
     own = with_model(small(tiny), variant=variant, rnn_layers=2)
     if not projected:
         own = with_model(own, visual_proj_dim=None, standardize_appearance=False)
     path = tmp_path / "pixels.safetensors"
     save_params(path, own, random_params(own))
     config = dataclasses.replace(own, extractor="vgg19")
-    drawn = flat(new_state(config).params)
-    state, words = warm_start(path, config, new_state(config))
+    initial = flat(new_state(config).params)
+    state, message = warm_start(path, config, new_state(config))
     read = flat(load_params(path)[1])
     first = "encoder/gru/" if variant == "seq" else "sample_rnn/big_frame_tier/gru/"
-    anew = "conditioning" if projected else first
-    assert "random: " + anew.removesuffix("/") in words
+    fresh = "conditioning" if projected else first
+    assert "random: " + fresh.removesuffix("/") in message
     for name, leaf in flat(state.params).items():
-        np.testing.assert_array_equal(leaf, (drawn if name.startswith(anew) else read)[name])
+        np.testing.assert_array_equal(leaf, (initial if name.startswith(fresh) else read)[name])
 
 
-def test_other_quantization_is_refused(tiny, given):
-    config = with_model(small(tiny, init_from=str(given)), quantization="mu_law")
+def test_other_quantization_is_refused(tiny, frame_file):
+    config = with_model(small(tiny, init_from=str(frame_file)), quantization="mu_law")
     with pytest.raises(InputError, match="its quantization is linear, not mu_law: add"):
-        warm_start(given, config, new_state(config))
+        warm_start(frame_file, config, new_state(config))
 
 
 def test_missing_file_is_reported(tiny, tmp_path):
@@ -127,18 +129,18 @@ def test_missing_file_is_reported(tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_run_resumes_without_its_init_from_file(tiny, given, tmp_path, capsys):
-    """Bit for bit the same run, though what it began from is gone when it goes on."""
-    config = small(tiny, init_from=str(given), steps=8, checkpoint_every_steps=4)
+def test_run_resumes_without_its_init_from_file(tiny, frame_file, tmp_path, capsys):
+    """The same run bit for bit, although the file is deleted before it resumes."""
+    config = small(tiny, init_from=str(frame_file), steps=8, checkpoint_every_steps=4)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
     train(config, training_data(Clips(config)), whole, jax.devices()[:1])
-    assert f"11 of 11 layers from {given}" in capsys.readouterr().out
+    assert f"11 of 11 layers from {frame_file}" in capsys.readouterr().out
     with pytest.raises(ConnectionAbortedError):
         stopping = Clips(config, stop_before=3)
         train(config, training_data(stopping), stopped, jax.devices()[:1])
-    given.unlink()
+    frame_file.unlink()
     train(config, training_data(Clips(config)), stopped, jax.devices()[:1])
     resumed = flat(load_params(stopped)[1])
     for name, leaf in flat(load_params(whole)[1]).items():
@@ -146,21 +148,21 @@ def test_run_resumes_without_its_init_from_file(tiny, given, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_run_starts_from_another_run(tiny, given, tmp_path):
-    """With next to no learning rate a run ends with what it began from: here, a run's folder."""
+def test_run_starts_from_another_run(tiny, frame_file, tmp_path):
+    """With a learning rate near 0 a run ends with its initial parameters, here a run's folder."""
     folders = [tmp_path / "first", tmp_path / "second"]
-    for init_from, folder in zip((given, folders[0]), folders, strict=True):
+    for init_from, folder in zip((frame_file, folders[0]), folders, strict=True):
         folder.mkdir()
         config = small(tiny, init_from=str(init_from), steps=2, learning_rate=1e-12)
         train(config, training_data(Clips(config)), folder, jax.devices()[:1])
     own = flat(load_params(folders[1])[1])
-    for name, leaf in flat(load_params(given)[1]).items():
+    for name, leaf in flat(load_params(frame_file)[1]).items():
         np.testing.assert_allclose(own[name], leaf, atol=1e-9)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_time_constants_are_log_spaced(cell):
-    """Half as much is left of a unit after log(2) times its constant, each layer has them all."""
+    """A unit decays by half in log(2) time constants; each layer has the whole range."""
     config = with_model(TINY, variant="seq", cell=cell, rnn_layers=2)
     plain = init_params(VideoToSound(config), jax.random.key(0))
     before, after = flat(plain), flat(apply_chrono_init(plain, config.model, 200))
@@ -185,7 +187,7 @@ def test_time_constants_are_log_spaced(cell):
 
 
 def test_chrono_init_carries_gradients_far_back(tiny):
-    """A first video frame reaches the encoder's state 400 frames on; plainly drawn, it does not."""
+    """The first video frame affects the encoder 400 frames later; by default it does not."""
     reach = {}
     for ticks in (None, 400):
         config = with_model(small(tiny, chrono_init_max_ticks=ticks), variant="seq")
@@ -204,7 +206,7 @@ def test_chrono_init_carries_gradients_far_back(tiny):
 
 @pytest.mark.slow
 def test_chrono_init_keeps_lstm_gradients_bounded(tiny):
-    """With a frame tier as it is plainly drawn it is a hundred thousand times as large."""
+    """With the default frame tier the gradient is 100,000 times as large."""
     config = with_model(
         small(tiny, chrono_init_max_ticks=1000), cell="lstm", variant="unconditional"
     )
@@ -212,7 +214,7 @@ def test_chrono_init_keeps_lstm_gradients_bounded(tiny):
     plain = init_params(model, jax.random.key(0))["params"]["sample_rnn"]["frame_tier"]
     samples = 512 * config.model.big_frame_size
     noise = np.random.default_rng(0).normal(128, 12, (1, samples)).clip(0, 255)
-    levels, heard = jnp.asarray(noise, jnp.int32), jnp.ones((1, samples), bool)
+    levels, mask = jnp.asarray(noise, jnp.int32), jnp.ones((1, samples), bool)
     frames = samples // config.clock.samples_per_video_frame
     nothing = jnp.zeros((1, frames, config.model.feature_dim))
     carry = initial_carry(model, params, 1)
@@ -221,12 +223,12 @@ def test_chrono_init_keeps_lstm_gradients_bounded(tiny):
     @jax.grad
     def gradient(params):
         _, logits = forward(model, params, carry, levels, nothing)
-        return jnp.sum(masked_nll(logits, levels, heard)) / samples
+        return jnp.sum(masked_nll(logits, levels, mask)) / samples
 
     assert float(optax.tree.norm(gradient(params))) < 10
     rnn = {**params["params"]["sample_rnn"], "frame_tier": plain}
-    blown_up = gradient({"params": {**params["params"], "sample_rnn": rnn}})
-    assert not float(optax.tree.norm(blown_up)) < 1e5
+    default = gradient({"params": {**params["params"], "sample_rnn": rnn}})
+    assert not float(optax.tree.norm(default)) < 1e5
 
 
 @pytest.mark.parametrize("ticks", [1, 2**23 + 1, 10**20])

@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends as one that never was; SIGTERM ends it in order."""
+"""A run that is killed repeatedly ends like one that never was; SIGTERM saves and exits."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def child(workdir: str, steps: str, devices: str) -> None:
 
 
 class Training:
-    """A training process of its own."""
+    """A training process."""
 
     def __init__(self, workdir: Path, steps: int, devices: int) -> None:
         self.workdir = workdir
@@ -74,14 +74,14 @@ class Training:
         return True
 
     def end(self, number: int) -> str:
-        """Send a signal; return what the process had said."""
+        """Send a signal; return the output of the process."""
         self.process.send_signal(number)
-        told, _ = self.process.communicate(timeout=PATIENCE_SEC)
-        return told
+        output, _ = self.process.communicate(timeout=PATIENCE_SEC)
+        return output
 
 
 def newest_step(workdir: Path) -> int:
-    """The newest checkpoint that carries its name, so is whole."""
+    """The newest complete checkpoint."""
     folder = workdir / CHECKPOINTS
     return max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0)
 
@@ -104,19 +104,19 @@ def killed_until_done(workdir: Path, steps: int, devices: int, kills: int) -> di
             going = training.wait_for(lambda: any((workdir / CHECKPOINTS).glob(SAVING)))
         elif going:
             time.sleep(random.uniform(0, 0.3))
-        told = training.end(signal.SIGKILL)
-        assert training.process.returncode == -signal.SIGKILL, f"too few steps: {told}"
+        output = training.end(signal.SIGKILL)
+        assert training.process.returncode == -signal.SIGKILL, f"too few steps: {output}"
         counts["kills"] += 1
         counts["inside a save"] += any((workdir / CHECKPOINTS).glob(SAVING))
         if known:
-            resumed = int(told.split("resuming from step ")[1].split()[0])
+            resumed = int(output.split("resuming from step ")[1].split()[0])
             assert resumed >= known > 0
         repeated = logged_step(workdir) - newest_step(workdir)
         assert 0 <= repeated <= 2 * CHECKPOINT_EVERY
         counts["repeated steps"] += repeated
     training = Training(workdir, steps, devices)
-    told, _ = training.process.communicate(timeout=WHOLE_RUN_SEC)
-    assert told.endswith("finished\n"), told
+    output, _ = training.process.communicate(timeout=WHOLE_RUN_SEC)
+    assert output.endswith("finished\n"), output
     return counts
 
 
@@ -124,8 +124,8 @@ def check_kills(tmp_path: Path, steps: int, devices: int, kills: int) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
-    told, _ = Training(whole, steps, devices).process.communicate(timeout=WHOLE_RUN_SEC)
-    assert told.endswith("finished\n"), told
+    output, _ = Training(whole, steps, devices).process.communicate(timeout=WHOLE_RUN_SEC)
+    assert output.endswith("finished\n"), output
     counts = killed_until_done(killed, steps, devices, kills)
     print(f"{devices} devices: {counts}")
     assert 5 * counts["inside a save"] >= kills
@@ -155,11 +155,11 @@ def test_fifty_kills_change_nothing(tmp_path, devices):
 
 @pytest.mark.slow
 def test_sigterm_saves_and_exits(tmp_path):
-    """After the compiled call at work, with a checkpoint of that very step."""
+    """After the current compiled call, with a checkpoint of its last step."""
     training = Training(tmp_path, 20_000, 1)
     assert training.wait_for(lambda: newest_step(tmp_path) > 0)
-    told = training.end(signal.SIGTERM)
+    output = training.end(signal.SIGTERM)
     assert training.process.returncode == 0
-    stopped = int(told.split("stopped at ")[1])
+    stopped = int(output.split("stopped at ")[1])
     assert newest_step(tmp_path) == stopped == logged_step(tmp_path)
     assert stopped < 20_000

@@ -1,4 +1,4 @@
-"""Several processes of one run, over loopback: the same clips and losses as one; how they end."""
+"""Several processes of one run over loopback: clips and losses equal those of one; exits."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def child(
     stop_before: str,
     init_from: str,
 ) -> None:
-    """What the processes run; each writes down the clips that it has read."""
+    """What the processes run; each records the clips that it has read."""
     connect(coordinator, int(processes), int(process), HEARTBEAT_SEC)
     config = make_config(int(steps), init_from or None)
     clips = Clips(config, stop_before=int(stop_before) or None)
@@ -78,32 +78,32 @@ class Processes:
         self.workdir = workdir
         self.processes = []
         for process in range(processes):
-            words = [workdir, steps, coordinator, processes, process, stop_before, init_from]
+            arguments = [workdir, steps, coordinator, processes, process, stop_before, init_from]
             self.processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", code, *map(str, words)],
+                    [sys.executable, "-c", code, *map(str, arguments)],
                     cwd=ROOT,
                     env=os.environ | {"XLA_FLAGS": flags},
-                    stdout=(workdir / f"told-{process}").open("w"),
+                    stdout=(workdir / f"output-{process}").open("w"),
                     stderr=subprocess.STDOUT,
                 )
             )
 
     def wait(self) -> list[int]:
-        """Wait for the end of all; return their exit codes."""
+        """Wait for all; return their exit codes."""
         try:
             return [process.wait(PATIENCE_SEC) for process in self.processes]
         finally:
             for process in self.processes:
                 process.kill()
 
-    def told(self, process: int) -> str:
-        return (self.workdir / f"told-{process}").read_text()
+    def output(self, process: int) -> str:
+        return (self.workdir / f"output-{process}").read_text()
 
     def wait_for_step(self, step: int) -> None:
         limit = time.monotonic() + PATIENCE_SEC
         while not newest(self.workdir) >= step:
-            assert time.monotonic() < limit and self.processes[0].poll() is None, self.told(0)
+            assert time.monotonic() < limit and self.processes[0].poll() is None, self.output(0)
             time.sleep(0.01)
 
 
@@ -137,7 +137,7 @@ def test_processes_match_one(one_process, tmp_path, count):
     """1 x 1, 1 x 8, 2 x 4 and 4 x 2: the same clips at every step, losses within 1e-5 over 100
     updates, the same held-out bits."""
     run = Processes(tmp_path, count)
-    assert run.wait() == [0] * count, [run.told(process) for process in range(count)]
+    assert run.wait() == [0] * count, [run.output(process) for process in range(count)]
     by_process = [
         json.loads((tmp_path / f"read-{process}.json").read_text()) for process in range(count)
     ]
@@ -150,7 +150,7 @@ def test_processes_match_one(one_process, tmp_path, count):
             for name in a:
                 if name.startswith("held_out/"):
                     assert a[name] == pytest.approx(b[name], rel=1e-5)
-    assert not run.told(count - 1).count("step/s")  # one progress bar
+    assert not run.output(count - 1).count("step/s")  # one progress bar
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_two_processes_resume_bit_for_bit(tmp_path):
     assert newest(stopped) == 80
     run = Processes(stopped, 2)
     assert run.wait() == [0, 0]
-    assert "resuming from step 80" in run.told(0)
+    assert "resuming from step 80" in run.output(0)
     assert_same_params(whole, stopped)
 
 
@@ -174,7 +174,7 @@ def test_sigterm_to_one_process_stops_both_at_the_same_step(tmp_path, process):
     run.wait_for_step(20)
     run.processes[process].send_signal(signal.SIGTERM)
     assert run.wait() == [0, 0]
-    ended = [run.told(number).split("stopped at ")[1].split()[0] for number in range(2)]
+    ended = [run.output(number).split("stopped at ")[1].split()[0] for number in range(2)]
     assert ended[0] == ended[1] == str(newest(tmp_path))
 
 
@@ -184,12 +184,12 @@ def test_lost_process_ends_the_other(tmp_path, process):
     run = Processes(tmp_path, 2, steps=100_000)
     run.wait_for_step(20)
     run.processes[process].kill()
-    began = time.monotonic()
+    start = time.monotonic()
     codes = run.wait()
-    assert time.monotonic() - began < 2 * HEARTBEAT_SEC
+    assert time.monotonic() - start < 2 * HEARTBEAT_SEC
     assert codes[process] == -signal.SIGKILL
     assert codes[1 - process] != 0
-    assert "another task died" in run.told(1 - process)
+    assert "another task died" in run.output(1 - process)
     assert newest(tmp_path) >= 20
     load_params(tmp_path)
 
@@ -199,14 +199,14 @@ def test_refusal_by_process_0_ends_all(tmp_path):
     train(make_config(2), training_data(Clips(make_config(2))), tmp_path)
     run = Processes(tmp_path, 2)
     assert 0 not in run.wait()
-    assert "training.steps: 100 != 2" in run.told(0)
-    assert "process 0 could not start" in run.told(1)
+    assert "training.steps: 100 != 2" in run.output(0)
+    assert "process 0 could not start" in run.output(1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("init_from", ["first", "first/params.safetensors"])
 def test_two_processes_warm_start_like_one(tmp_path, init_from):
-    """The first process alone reads it, and hands it to the other."""
+    """Only process 0 reads the file; it broadcasts the parameters."""
     first, by_one, by_two = (tmp_path / name for name in ("first", "by_one", "by_two"))
     for folder in (first, by_one, by_two):
         folder.mkdir()
@@ -215,9 +215,9 @@ def test_two_processes_warm_start_like_one(tmp_path, init_from):
     config = make_config(2, init_from)
     train(config, training_data(Clips(config)), by_one)
     run = Processes(by_two, 2, steps=2, init_from=init_from)
-    assert run.wait() == [0, 0], run.told(0)
-    assert f"11 of 11 layers from {init_from}" in run.told(0)
-    assert "layers from" not in run.told(1)
+    assert run.wait() == [0, 0], run.output(0)
+    assert f"11 of 11 layers from {init_from}" in run.output(0)
+    assert "layers from" not in run.output(1)
     np.testing.assert_allclose(read_losses(by_two), read_losses(by_one), rtol=1e-5)
 
 
@@ -225,5 +225,5 @@ def test_two_processes_warm_start_like_one(tmp_path, init_from):
 def test_missing_init_from_ends_both_processes(tmp_path):
     run = Processes(tmp_path, 2, init_from=str(tmp_path / "none.safetensors"))
     assert 0 not in run.wait()
-    assert "none.safetensors: no such checkpoint" in run.told(0)
-    assert "process 0 could not start" in run.told(1)
+    assert "none.safetensors: no such checkpoint" in run.output(0)
+    assert "process 0 could not start" in run.output(1)

@@ -81,7 +81,7 @@ def test_resumed_run_equals_uninterrupted_run(tiny, tmp_path, devices):
     assert sorted(p.name for p in (stopped / CHECKPOINTS).iterdir()) == ["3", "6"]
     again = Clips(config)
     train(config, training_data(again), stopped, used)
-    assert again.read[0][0] == 1 * config.training.batch_clips  # step 6 lies in batch 1
+    assert again.read[0][0] == 1 * config.training.batch_clips  # step 6 is in batch 1
     for a, b in zip(
         jax.tree.leaves(load_params(whole)[1]),
         jax.tree.leaves(load_params(stopped)[1]),
@@ -93,7 +93,7 @@ def test_resumed_run_equals_uninterrupted_run(tiny, tmp_path, devices):
 
 @pytest.mark.slow
 def test_resume_on_another_number_of_devices(tiny, tmp_path):
-    """The carry of each clip finds its clip again; on one device the rest differs by rounding."""
+    """Each clip keeps its carry; on one device results differ by rounding."""
     config = small(
         tiny,
         chunk_samples=512,
@@ -115,7 +115,7 @@ def test_resume_on_another_number_of_devices(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_overfits_one_batch(tiny, workdir):
-    """A tone per clip that appearance names: the loss falls far below the unigram's."""
+    """Appearance identifies the tone of each clip: the loss falls far below the unigram's."""
     config = small(tiny, steps=400, learning_rate=5e-3, log_every_steps=100)
     time = np.arange(SAMPLES)
     tones = [60 * np.sin(2 * np.pi * time / period) for period in (16, 20, 25, 32, 40, 50, 64, 80)]
@@ -240,7 +240,7 @@ def first_update(config: Config, batch: Batch, params) -> tuple[Carry, UpdateMet
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["seq", pytest.param("flow", marks=pytest.mark.slow)])
 def test_window_over_the_clip_equals_full_backpropagation(tiny, variant):
-    """Chunk by chunk with recomputation: the same loss and gradient as in one piece."""
+    """Chunks with recomputation have the loss and gradient of the whole clip at once."""
     config = small(tiny, chunk_samples=512, encoder_bptt_chunks=4, steps=4)
     config = with_model(config, variant=variant, motion_dim=APPEARANCE_DIM)
     batch = Clips(config).batch(0)
@@ -257,10 +257,10 @@ def test_window_over_the_clip_equals_full_backpropagation(tiny, variant):
 
 
 def test_encoder_bptt_window(tiny):
-    """The whole clip at most, and nothing to reach where there is no encoder."""
+    """At most the whole clip; 1 without an encoder."""
     seq = with_model(small(tiny), variant="seq")
-    for wanted, window in ((0, 8), (1, 1), (3, 3), (9, 8)):
-        training = dataclasses.replace(seq.training, encoder_bptt_chunks=wanted)
+    for option, window in ((0, 8), (1, 1), (3, 3), (9, 8)):
+        training = dataclasses.replace(seq.training, encoder_bptt_chunks=option)
         assert encoder_bptt_window(dataclasses.replace(seq, training=training), chunks=8) == window
     assert encoder_bptt_window(with_model(seq, variant="frame"), chunks=8) == 1
     assert PAPER.training.encoder_bptt_chunks == 1
@@ -268,7 +268,7 @@ def test_encoder_bptt_window(tiny):
 
 @pytest.mark.slow
 def test_carry_after_a_window_is_that_of_the_first_chunk(tiny):
-    """The window looks ahead, but the carry it leaves is the one after a single chunk."""
+    """The window spans several chunks, but the carry is that after the first."""
     plain = small(tiny, chunk_samples=512, steps=4, encoder_bptt_chunks=1)
     plain = with_model(plain, variant="seq")
     ahead = dataclasses.replace(
@@ -286,8 +286,7 @@ def test_carry_after_a_window_is_that_of_the_first_chunk(tiny):
 
 @pytest.mark.slow
 def test_encoder_learns_from_later_chunks_only_through_the_window(tiny):
-    """Plainly read, a sound that is silent in its first chunk teaches the encoder nothing of what
-    comes later; a first window does."""
+    """Later chunks have a gradient to the encoder only with a window."""
     norms = {}
     for window in (1, 4):
         config = small(tiny, chunk_samples=512, steps=4, encoder_bptt_chunks=window)
@@ -366,7 +365,7 @@ def test_motion_is_standardized(tiny):
 
 
 def test_update_is_adam_with_elementwise_clipping():
-    """Three updates of SampleRNN's optimiser in float64; gradients within and beyond [-1, 1]."""
+    """Three updates in float64, with gradients inside and outside [-1, 1]."""
     optimizer = make_optimizer(PAPER.training)
     gradients = np.array([[5.0, -0.2, 1.0], [-3.0, 0.1, 0.5], [0.4, -9.0, 0.0]])
     params = jnp.array([1.0, 2.0, 3.0])
@@ -383,7 +382,7 @@ def test_update_is_adam_with_elementwise_clipping():
 
 @pytest.mark.slow
 def test_window_needs_the_memory_of_one_chunk(tiny):
-    """Carries aside: 64 chunks take what one does, where one piece of them takes fifty times it."""
+    """Apart from the carries, a window of 64 chunks needs the memory of one chunk."""
 
     def with_window(chunk_samples: int, chunks: int) -> Config:
         training = {"chunk_samples": chunk_samples, "encoder_bptt_chunks": chunks, "steps": 4}
@@ -401,7 +400,7 @@ def test_window_needs_the_memory_of_one_chunk(tiny):
 
 
 def test_resumed_log_drops_later_lines(tmp_path):
-    """Later steps are made again; the line that a kill cut off goes too."""
+    """Lines of later steps and an incomplete last line are removed."""
     lines = [json.dumps({"step": step}) for step in (2, 4, 6)]
     (tmp_path / METRICS_FILE).write_text("\n".join(lines) + '\n{"step": 8')
     with MetricsLog(tmp_path, 4) as log:

@@ -1,4 +1,4 @@
-"""What changes the course of training, its memory or its speed: each held to the plain run."""
+"""Options of training against a run with the defaults."""
 
 import dataclasses
 from functools import cache, partial
@@ -99,14 +99,14 @@ def test_bfloat16_matmul_and_its_gradients():
     def rounded(array) -> np.ndarray:
         return np.asarray(array.astype(jnp.bfloat16), np.float64)
 
-    given, backward = jax.vjp(lambda x, kernel: matmul(x, kernel, "bfloat16"), x, kernel)
+    product, backward = jax.vjp(lambda x, kernel: matmul(x, kernel, "bfloat16"), x, kernel)
     of_x, of_kernel = backward(out)
-    assert {array.dtype for array in (given, of_x, of_kernel)} == {jnp.dtype(jnp.float32)}
-    np.testing.assert_allclose(given, rounded(x) @ rounded(kernel), atol=1e-4)
+    assert {array.dtype for array in (product, of_x, of_kernel)} == {jnp.dtype(jnp.float32)}
+    np.testing.assert_allclose(product, rounded(x) @ rounded(kernel), atol=1e-4)
     np.testing.assert_allclose(of_x, rounded(out) @ rounded(kernel).T, atol=1e-4)
     expected = np.einsum("bti,bto->io", rounded(x), rounded(out))
     np.testing.assert_allclose(of_kernel, expected, atol=1e-4)
-    assert float(jnp.abs(given - matmul(x, kernel, "highest")).max()) > 1e-3
+    assert float(jnp.abs(product - matmul(x, kernel, "highest")).max()) > 1e-3
 
 
 @pytest.mark.slow
@@ -191,18 +191,18 @@ def test_ema_of_parameters(tiny):
     for _ in range(3):
         state = apply_gradients(training, state, {"w": jnp.array([0.5, -0.25])})
         expected = 0.75 * expected + 0.25 * np.asarray(state.params["w"])
-        np.testing.assert_allclose(state.ema_params["w"], expected, rtol=1e-6)
-    assert state.eval_params is state.ema_params
+        np.testing.assert_allclose(state.average["w"], expected, rtol=1e-6)
+    assert state.eval_params is state.average
 
 
 def test_no_ema_by_default(tiny):
     state = init_state(VideoToSound(small(tiny)), STATISTICS)
-    assert state.ema_params is None and state.eval_params is state.params
+    assert state.average is None and state.eval_params is state.params
 
 
 @pytest.mark.slow
 def test_ema_is_saved_and_resumes(tiny, tmp_path):
-    """It goes into the file and into what a checkpoint is sounded with, and resumes."""
+    """The average is loaded from the file and from a checkpoint, and resumes."""
     config = small(tiny, ema_decay=0.9, steps=8, checkpoint_every_steps=4)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for folder in (whole, stopped):
@@ -252,7 +252,7 @@ def test_warmup_ends_where_decay_begins(tiny):
 
 @pytest.mark.slow
 def test_bfloat16_loss_curve_matches_float32(tiny, tmp_path):
-    """The loss curve of a run beside that in float32: within 1 % at every logged step."""
+    """The loss is within 1 % of that in float32 at every logged step."""
     curves = {}
     for precision in ("highest", "bfloat16"):
         config = small(tiny, steps=200, log_every_steps=20, precision=precision)

@@ -1,4 +1,4 @@
-"""Evaluation while training: held-out bits, the best checkpoint, sounds for TensorBoard."""
+"""Evaluation during training: held-out bits, the best checkpoint, audio for TensorBoard."""
 
 import io
 
@@ -87,7 +87,7 @@ def test_padding_rows_do_not_count(tiny):
 
 
 def test_run_is_evaluated_and_keeps_its_best_checkpoint(tiny, tmp_path):
-    """Held-out noise of another kind gets dearer as the run learns: the first is the best."""
+    """Held-out tones cost more bits as the run learns noise: an early checkpoint is the best."""
     config = small(
         tiny,
         steps=40,
@@ -159,17 +159,17 @@ def test_audio_and_images_go_to_tensorboard(tiny, tmp_path):
     )
     values = {}
     for file in tmp_path.glob("events.out.tfevents.*"):
-        nobody_counted = [0]
-        index = open_index([epath.Path(file)], nobody_counted, epath.Path(tmp_path / "index.npy"))
+        unknown_length = [0]
+        index = open_index([epath.Path(file)], unknown_length, epath.Path(tmp_path / "index.npy"))
         for record in range(len(index.offset)):
             event = Event.FromString(index.read(record))
             for value in event.summary.value:
                 values[value.tag, event.step, value.WhichOneof("value")] = value
     assert values[EVAL_BITS, 4, "simple_value"].simple_value > 0
     encoded = values["sound/drum-7", 4, "audio"].audio.encoded_audio_string
-    heard, rate_hz = soundfile.read(io.BytesIO(encoded), dtype="float32")
+    decoded, rate_hz = soundfile.read(io.BytesIO(encoded), dtype="float32")
     assert rate_hz == RATE_HZ
-    np.testing.assert_allclose(heard, tone, atol=1 / 2**15)
+    np.testing.assert_allclose(decoded, tone, atol=1 / 2**15)
     drawn = imread(io.BytesIO(values["sound/drum-7", 4, "image"].image.encoded_image_string))
     assert drawn.shape[2] == 3 and drawn.std() > 0.05
 
@@ -187,11 +187,11 @@ def test_audio_logger_is_deterministic(tiny):
         )
         for number in range(2)
     ]
-    listener = AudioLogger(config, records)
+    logger = AudioLogger(config, records)
     params = init_state(VideoToSound(config), STATISTICS).params
     other = jax.tree.map(lambda leaf: leaf * 1.5, params)
-    once, changed, again = (listener(given) for given in (params, other, params))
-    assert [heard.name for heard in once] == ["clip-0", "clip-1"]
+    once, changed, again = (logger(given) for given in (params, other, params))
+    assert [sample.name for sample in once] == ["clip-0", "clip-1"]
     for a, b, c in zip(once, changed, again, strict=True):
         assert a.waveform.shape == (1_600,)
         np.testing.assert_array_equal(a.waveform, c.waveform)

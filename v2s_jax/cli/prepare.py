@@ -15,7 +15,6 @@ counts its clips by category and length.
 """
 
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,11 +23,9 @@ from typing import Annotated
 
 import tyro
 
-from v2s_jax.config import Clock, ExtractorConfig, ExtractorName, Fc6, FlowMethod, VggPrecision
+from v2s_jax.config import ExtractorConfig, ExtractorName, Fc6, FlowMethod, VggPrecision
 from v2s_jax.datasets import open_dataset
-from v2s_jax.datasets.folders.decode import CLIP_VIDEO_FRAMES, MIN_SEC, ClipLength
 from v2s_jax.datasets.folders.settings import FolderSettings
-from v2s_jax.datasets.folders.split import TEST_CLIPS, SplitRule
 from v2s_jax.datasets.folders.stats import write_stats
 from v2s_jax.datasets.synthetic.generate_dataset import generate_dataset
 from v2s_jax.datasets.synthetic.presets import find_preset
@@ -109,7 +106,7 @@ class SyntheticArgs:
 
 
 @dataclass(frozen=True)
-class FolderArgs:
+class FolderArgs(FolderSettings):
     """Build a dataset from a folder of videos: VEGAS, VAS, or CLASS/FILE.mp4.
 
     Arguments after -- go to Beam: -- --runner=DataflowRunner --project=... (docs/data.md).
@@ -117,68 +114,21 @@ class FolderArgs:
 
     source: tyro.conf.Positional[str]
     """The folder, or a gs:// URL."""
-    out: str
-    """Folder or gs:// URL for the dataset, its manifest, and the feature cache."""
-    name: str = "vegas"
-    """Name of the dataset, which is written to OUT/NAME/1.0.0."""
-    test_clips: int = TEST_CLIPS
-    """Test clips per category. A category with fewer than twice as many holds out a tenth."""
-    split_seed: int | None = None
-    """Choose the test clips at random with this seed instead of the last ones by index."""
-    video_frames: int = CLIP_VIDEO_FRAMES
-    """Length of every clip: 156 video frames of 64 ms are the paper's 10 s."""
-    min_sec: float = MIN_SEC
-    """Reject files with less video or audio than this."""
-    cache: str | None = None
-    """Folder or URL of the feature cache; OUT/cache by default."""
-    workers: int | None = None
-    """Local processes: by default one per core, or for vgg19 one that uses all devices."""
-    overwrite: bool = False
-    """Replace an existing dataset. Cached features are still used."""
     features: Annotated[ExtractorArgs, tyro.conf.arg(name="")] = field(
         default_factory=ExtractorArgs
     )
     """Feature extractor."""
 
-    def settings(self, beam_args: Sequence[str] = ()) -> FolderSettings:
-        """Check the options and return the settings of the dataset."""
-        if self.video_frames < 1:
-            raise InputError(f"--video-frames {self.video_frames}: must be at least 1")
-        frame_sec = float(1 / Clock().fps)
-        if not self.min_sec >= frame_sec:
-            raise InputError(f"--min-sec {self.min_sec}: must be at least {frame_sec:g}")
-        clip_sec = self.video_frames * frame_sec
-        if clip_sec < self.min_sec:
-            raise InputError(
-                f"--video-frames {self.video_frames}: {clip_sec:g} s, shorter than --min-sec "
-                f"{self.min_sec:g}: every file would be rejected"
-            )
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"--workers {self.workers}: must be at least 1")
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):  # the rule of TFDS
-            raise InputError(f"--name {self.name}: use small letters, digits and underscores")
-        return FolderSettings(
-            source=self.source,
-            out=self.out,
-            name=self.name,
-            rule=SplitRule(self.test_clips, self.split_seed),
-            length=ClipLength(video_frames=self.video_frames, min_sec=self.min_sec),
-            extractor=self.features.spec,
-            cache=self.cache,
-            workers=self.workers,
-            beam_args=tuple(beam_args),
-        )
-
     def run(self, beam_args: Sequence[str] = ()) -> None:
         """Build the dataset and print what happened to the files."""
         require_extra("data", "tensorflow", "apache_beam")
-        settings = self.settings(beam_args)
+        self.check()
         logging.disable(logging.WARNING)  # Beam warns about optional packages
         from v2s_jax.datasets.folders.build_dataset import build_dataset, format_summary
 
         logging.disable(logging.NOTSET)
-        builder = build_dataset(settings, overwrite=self.overwrite)
-        print(format_summary(settings, builder))
+        builder = build_dataset(self, self.features.spec, tuple(beam_args))
+        print(format_summary(self, builder))
 
 
 @dataclass(frozen=True)
@@ -203,9 +153,11 @@ app.command(name="stats")(StatsArgs)
 
 def main() -> None:
     """Run the subcommand on the command line."""
-    argv, beam_args = _split_at_dashes(sys.argv[1:])
+    argv = sys.argv[1:]
+    dashes = argv.index("--") if "--" in argv else len(argv)
+    beam_args = argv[dashes + 1 :]
     args: SyntheticArgs | FolderArgs | StatsArgs = app.cli(
-        args=argv, prog="v2s prepare", description=__doc__
+        args=argv[:dashes], prog="v2s prepare", description=__doc__
     )
     if isinstance(args, FolderArgs):
         args.run(beam_args)
@@ -213,11 +165,3 @@ def main() -> None:
     if beam_args:
         raise InputError("arguments after -- are for Beam, which only `folder` uses: remove them")
     args.run()
-
-
-def _split_at_dashes(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Split our arguments from Beam's, which follow --."""
-    if "--" not in argv:
-        return argv, []
-    position = argv.index("--")
-    return argv[:position], argv[position + 1 :]

@@ -113,19 +113,14 @@ class TrainArgs:
     """Platform: cpu, gpu or tpu; default: the best one available."""
 
 
-def parse_args() -> TrainArgs:
-    """Parse the command line; the first argument is the name of a preset."""
-    return tyro.cli(
+def main() -> None:
+    """Run the command; the first argument is the name of a preset."""
+    args = tyro.cli(
         TrainArgs,
         prog="v2s train",
         description=TrainArgs.__doc__,
         config=(tyro.conf.CascadeSubcommandArgs,),  # --data and --workdir after the preset
     )
-
-
-def main() -> None:
-    """Run the command."""
-    args = parse_args()
     run = args.run
     if run.distributed or run.coordinator:
         connect(run.coordinator, run.processes, run.process, run.heartbeat_sec)

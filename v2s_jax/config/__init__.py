@@ -5,7 +5,15 @@ config as JSON, so sampling needs no model options. Vary a preset with `dataclas
 """
 
 from v2s_jax.config.clock import Clock
-from v2s_jax.config.config import Config, differing_fields, flat_fields
+from v2s_jax.config.config import (
+    DEMO,
+    PAPER,
+    PRESETS,
+    TINY,
+    Config,
+    differing_fields,
+    flat_fields,
+)
 from v2s_jax.config.extractor import (
     ExtractorConfig,
     ExtractorName,
@@ -14,8 +22,7 @@ from v2s_jax.config.extractor import (
     MotionOrigin,
     VggPrecision,
 )
-from v2s_jax.config.model import THREE_TIERS, TIERS, TWO_TIERS, Cell, Feature, ModelConfig, Variant
-from v2s_jax.config.presets import DEMO, PAPER, PRESETS, TINY
+from v2s_jax.config.model import THREE_TIERS, TWO_TIERS, Cell, Feature, ModelConfig, Variant
 from v2s_jax.config.training import (
     MAX_CHRONO_INIT_TICKS,
     MAX_SEED,
@@ -33,7 +40,6 @@ __all__ = [
     "PAPER",
     "PRESETS",
     "THREE_TIERS",
-    "TIERS",
     "TINY",
     "TWO_TIERS",
     "VALIDATION",

@@ -1,4 +1,4 @@
-"""The whole configuration of a run, and its JSON form."""
+"""The whole configuration of a run, its JSON form, and the presets."""
 
 import dataclasses
 import json
@@ -87,50 +87,104 @@ class Config:
         except (ValueError, TypeError) as error:
             raise InputError(f"config is not JSON ({error}): the file is corrupt") from error
         version = fields.pop("format_version", None)
-        if version == 1:
-            fields = _from_version_1(fields)
-        elif version != FORMAT_VERSION:
+        if version not in (1, FORMAT_VERSION):
             raise InputError(
                 f"written with config format {version}, this version reads format "
                 f"{FORMAT_VERSION}: use the v2s_jax version that wrote it, or train again"
             )
         try:
+            training = fields.pop("training")
+            if version == 1:
+                training = {RENAMED_TRAINING_FIELDS.get(n, n): v for n, v in training.items()}
             return cls(
                 name=fields.pop("name"),
                 clock=Clock(**fields.pop("clock")),
                 # Files from before there was a choice have none.
                 extraction=ExtractorConfig(**fields.pop("extraction", {})),
                 model=ModelConfig(**fields.pop("model")),
-                training=TrainingConfig(**fields.pop("training")),
+                training=TrainingConfig(**training),
                 **fields,
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"config does not fit this version of v2s_jax: {error}") from error
 
 
-def _from_version_1(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of version 1 under their current names."""
-    training = fields.get("training")
-    if not isinstance(training, dict):
-        return fields
-    renamed = {RENAMED_TRAINING_FIELDS.get(name, name): value for name, value in training.items()}
-    return {**fields, "training": renamed}
-
-
 def flat_fields(config: Config) -> dict[str, Any]:
     """Return every field's value by its dotted name, such as `model.dim`."""
-
-    def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        leaves: dict[str, Any] = {}
-        for name, value in tree.items():
-            path = f"{prefix}{name}"
-            leaves |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
-        return leaves
-
-    return flat(dataclasses.asdict(config))
+    leaves: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(config).items():
+        if isinstance(value, dict):
+            leaves |= {f"{name}.{key}": leaf for key, leaf in value.items()}
+        else:
+            leaves[name] = value
+    return leaves
 
 
 def differing_fields(a: Config, b: Config) -> list[str]:
     """List the fields in which two configs differ, as `model.dim: 256 != 128`."""
     left, right = flat_fields(a), flat_fields(b)
     return [f"{path}: {left[path]} != {right[path]}" for path in left if left[path] != right[path]]
+
+
+PAPER = Config(name="paper", extractor="vgg19")
+"""SampleRNN's published three-tier sizes with the paper's Frame conditioning on VGG19 features."""
+
+DEMO = Config(
+    name="demo",
+    model=ModelConfig(
+        big_frame_size=64,
+        frame_size=8,
+        dim=256,
+        mlp_dim=256,
+        embedding_dim=32,
+        visual_proj_dim=64,
+        standardize_appearance=True,
+        standardize_motion=True,
+        principal_components=64,
+    ),
+    training=TrainingConfig(
+        batch_clips=16,
+        chunk_samples=1_024,
+        encoder_bptt_chunks=0,
+        steps_per_call=8,
+        steps=30_000,
+        decay_steps=15_000,
+        learning_rate=1e-3,
+        warmup_steps=100,
+        eval_every_steps=3_000,
+        eval_clips=60,
+        precision="bfloat16",
+    ),
+)
+"""Sizes of the pretrained models: faster than real time on two CPU cores."""
+
+TINY = Config(
+    name="tiny",
+    model=ModelConfig(
+        big_frame_size=16,
+        frame_size=4,
+        dim=32,
+        mlp_dim=32,
+        embedding_dim=16,
+        visual_proj_dim=8,
+        standardize_appearance=True,
+        standardize_motion=True,
+        principal_components=8,
+    ),
+    training=TrainingConfig(
+        batch_clips=4,
+        chunk_samples=1_024,
+        encoder_bptt_chunks=0,
+        steps_per_call=4,
+        steps=40,
+        log_every_steps=4,
+        checkpoint_every_steps=20,
+        eval_every_steps=20,
+        eval_clips=8,
+        log_audio_clips=1,
+        log_audio_sec=1.0,
+    ),
+)
+"""Sizes for tests."""
+
+PRESETS: dict[str, Config] = {preset.name: preset for preset in (PAPER, DEMO, TINY)}

@@ -11,6 +11,7 @@ from v2s_jax.datasets.batches import (
     padded_size,
     select_model_features,
     shuffled_indices,
+    split_validation,
 )
 from v2s_jax.datasets.dataset import ClipDataset, CorruptPolicy, open_dataset
 from v2s_jax.datasets.schema import (
@@ -18,11 +19,9 @@ from v2s_jax.datasets.schema import (
     ClipSource,
     Metadata,
     record_features,
-    waveform_from_int16,
-    waveform_to_int16,
 )
 from v2s_jax.datasets.statistics import feature_statistics
-from v2s_jax.datasets.validation_split import split_validation
+from v2s_jax.quantize import waveform_from_int16, waveform_to_int16
 
 __all__ = [
     "ClipDataset",

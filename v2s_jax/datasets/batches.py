@@ -1,4 +1,4 @@
-"""The order of clips, and batches read ahead of the training step.
+"""The order of clips, batches read ahead of the training step, and a validation part.
 
 The clip at a global position depends only on the seed and the position. So a run can resume at any
 batch, and any number of hosts produces the same global batches.
@@ -13,14 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Float16, Int64, UInt8
 
-from v2s_jax.config import Config, ModelConfig
-from v2s_jax.datasets.schema import INT16_SCALE, ClipRecord, ClipSource
+from v2s_jax.config import Config, ModelConfig, TrainingConfig
+from v2s_jax.datasets.schema import ClipRecord, ClipSource
 from v2s_jax.datasets.tfrecord import READERS
 from v2s_jax.errors import InputError
-from v2s_jax.quantize import q_zero, quantize
+from v2s_jax.quantize import INT16_SCALE, q_zero, quantize
 from v2s_jax.types import Batch
 from v2s_jax.validation import check_features
 
+TRAIN_CLIPS_PER_VALIDATION_CLIP = 10
+"""At most one clip in ten is held out."""
+MAX_CLIPS_SEARCHED = 1_000
+"""Clips whose category is looked up to find one of each: on disk this reads the clips."""
 BATCHES_AHEAD = 2  # one is read while one waits; a batch of the paper's size takes 0.2 GB
 
 
@@ -82,7 +86,7 @@ def check_fits(data: ClipSource, config: Config) -> None:
 
 
 def batches(
-    data: ClipSource, config: Config, first_batch: int, rows: slice | range, readers: int = READERS
+    data: ClipSource, config: Config, first_batch: int, rows: range, readers: int = READERS
 ) -> Generator[Batch, None, None]:
     """Yield batches without end, starting at batch number `first_batch`.
 
@@ -104,20 +108,14 @@ def batches(
         InputError: at once when the data do not match the config, later for a corrupt clip.
     """
     check_fits(data, config)
-    all_rows = range(config.training.batch_clips)
-    local_rows = np.array(all_rows[rows] if isinstance(rows, slice) else rows, np.int64)
-    return _read_ahead(data, config, first_batch, local_rows, readers)
+    return _read_ahead(data, config, first_batch, rows, readers)
 
 
 def _read_ahead(
-    data: ClipSource,
-    config: Config,
-    first_batch: int,
-    rows: Int64[np.ndarray, " rows"],
-    readers: int,
+    data: ClipSource, config: Config, first_batch: int, rows: range, readers: int
 ) -> Generator[Batch, None, None]:
     def positions(batch: int) -> Int64[np.ndarray, " rows"]:
-        return batch * config.training.batch_clips + rows
+        return batch * config.training.batch_clips + np.array(rows)
 
     with ThreadPoolExecutor(readers, thread_name_prefix="v2s-read") as pool:
         numbers = itertools.count(first_batch)
@@ -177,6 +175,45 @@ def held_out_batches(data: ClipSource, config: Config, rows: range) -> Generator
         batch = read_batch(data, config, np.minimum(positions, count - 1))
         batch.mask[positions >= count] = False
         yield batch
+
+
+def split_validation(data: ClipSource, training: TrainingConfig) -> tuple[ClipSource, ClipSource]:
+    """Split the training split into clips to train on and clips to evaluate on.
+
+    The validation part is a tenth of the clips, at most `eval_clips`, chosen by the seed. To it is
+    added one clip of each category that is missing, if one is found early in the same order. It
+    depends only on the clips and the config, so every process and every resumed run has the same.
+
+    Args:
+        data: the training split, or one category of it.
+        training: gives the seed, the number of clips, and the category.
+
+    Returns:
+        The clips to train on and the validation part, each in the order of `data`.
+
+    Raises:
+        InputError: there are too few clips, or a clip cannot be read.
+    """
+    count = min(training.eval_clips, max(1, len(data) // TRAIN_CLIPS_PER_VALIDATION_CLIP))
+    order = shuffled_indices(training.seed, len(data), np.arange(len(data))).tolist()
+    chosen = set(order[:count])
+    missing = set(data.categories if training.category is None else ())
+    searched = order[:MAX_CLIPS_SEARCHED]
+    for clip, category in zip(searched, data.clip_categories(searched), strict=True):
+        if not missing:
+            break
+        if category in missing:
+            missing.remove(category)
+            chosen.add(clip)
+    clips = range(len(data))
+    rest = [clip for clip in clips if clip not in chosen]
+    if not rest:
+        raise InputError(
+            f"{data.location}: {len(data)} training clips are too few to hold out a validation "
+            "part: use --training.eval-split test, or --training.eval-every-steps 0 for no "
+            "evaluation"
+        )
+    return data.take(rest), data.take(sorted(chosen))
 
 
 def select_model_features(

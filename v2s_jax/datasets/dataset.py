@@ -14,8 +14,14 @@ from jaxtyping import Float16, Int64
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 from tqdm import tqdm
 
-from v2s_jax.config import Clock, ExtractorConfig
-from v2s_jax.datasets.schema import FORMAT_VERSION, ClipRecord, Metadata, record_features
+from v2s_jax.config import ExtractorConfig
+from v2s_jax.datasets.schema import (
+    FORMAT_VERSION,
+    ClipRecord,
+    ClipSource,
+    Metadata,
+    record_features,
+)
 from v2s_jax.datasets.tfrecord import (
     FIX_HINT,
     NO_LABEL,
@@ -23,10 +29,9 @@ from v2s_jax.datasets.tfrecord import (
     RecordIndex,
     drop_corrupt_records,
     open_index,
-    reason,
     with_labels,
 )
-from v2s_jax.errors import InputError, unknown_name_error
+from v2s_jax.errors import InputError, reason, unknown_name_error
 
 os.environ.setdefault("EPATH_USE_TF", "0")  # epath: remote files through fsspec, not TensorFlow
 
@@ -40,12 +45,12 @@ INFO_FILE = "dataset_info.json"  # TFDS writes it into every folder of shards
 
 
 @dataclass(frozen=True)
-class ClipDataset:
+class ClipDataset(ClipSource):
     """One split of a dataset on disk. Each clip is checked when it is read."""
 
     name: str
     split: str
-    directory: epath.Path
+    location: str
     metadata: Metadata
     index: RecordIndex
     index_file: epath.Path | None
@@ -54,24 +59,9 @@ class ClipDataset:
     """Number of records dropped as corrupt."""
 
     @property
-    def location(self) -> str:
-        """The folder, for messages."""
-        return str(self.directory)
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Sorted category names."""
-        return tuple(self.metadata["categories"])
-
-    @property
-    def clock(self) -> Clock:
-        """The clock of the clips."""
-        return Clock(self.metadata["sample_rate_hz"], self.metadata["samples_per_video_frame"])
-
-    @property
-    def extraction(self) -> ExtractorConfig:
-        """Settings of the feature extractor."""
-        return _extraction(self.directory, self.metadata)
+    def directory(self) -> epath.Path:
+        """The folder."""
+        return epath.Path(self.location)
 
     @property
     def fingerprint(self) -> str:
@@ -113,16 +103,8 @@ class ClipDataset:
 
     def _read_categories(self) -> Int64[np.ndarray, " clips"]:
         """Read the label of every clip: its category as a number."""
-        labels = np.empty(len(self), np.int64)
-        for clip in tqdm(range(len(self)), desc="reading categories", unit="clip"):
-            location = self.index.record_location(clip)
-            category = _text(_values(self.index.read(clip), location), "category", location)
-            if category not in self.categories:
-                raise InputError(
-                    f"{location}: category {category!r} is not in the metadata: {REBUILD_HINT}"
-                )
-            labels[clip] = _label(category)
-        return labels
+        clips = tqdm(self, total=len(self), desc="reading categories", unit="clip")
+        return np.array([_label(record.category) for record in clips], np.int64)
 
     def __len__(self) -> int:
         return len(self.index.offset)
@@ -136,18 +118,33 @@ class ClipDataset:
         if not 0 <= clip < len(self):
             raise IndexError(f"clip {clip} of {len(self)} in {self.name}, split {self.split}")
         location = self.index.record_location(clip)
-        values = _values(self.index.read(clip), location)
-        clip_id = _text(values, "clip_id", location)
-        waveform = _numbers(values, "waveform", "<i2", location)
-        where = f"{location}, clip {clip_id}"
-        video_frames = self._video_frames(waveform.size, where)
+        try:
+            record = self._parse(self.index.read(clip))
+        except (DecodeError, IndexError, ValueError) as error:
+            raise InputError(
+                f"{location} does not hold a clip of this dataset ({reason(error)}): {FIX_HINT}"
+            ) from error
+        if record.category not in self.categories:
+            raise InputError(
+                f"{location}: category {record.category!r} is not in the metadata: {REBUILD_HINT}"
+            )
+        return record
+
+    def _parse(self, data: bytes) -> ClipRecord:
+        """Return the clip of a record; raise one of several errors if there is none."""
+        features = Example.FromString(data).features.feature
+        values = {name: features[name].bytes_list.value[0] for name in ClipRecord._fields}
+        waveform = np.frombuffer(values["waveform"], "<i2")
+        video_frames = self.clock.video_frames(waveform.size)
+        if not 1 <= waveform.size <= self.metadata["samples_max"]:
+            raise ValueError(f"{waveform.size} samples, not 1 to {self.metadata['samples_max']}")
 
         def rows(name: str, width: int) -> Float16[np.ndarray, "video_frames width"]:
-            return _rows(_numbers(values, name, "<f2", location), video_frames, width, where)
+            return np.frombuffer(values[name], "<f2").reshape(video_frames, width)
 
         return ClipRecord(
-            clip_id=clip_id,
-            category=_text(values, "category", location),
+            clip_id=values["clip_id"].decode(),
+            category=values["category"].decode(),
             waveform=waveform,
             appearance=rows("appearance", self.metadata["appearance_dim"]),
             motion=rows("motion", self.metadata["motion_dim"]),
@@ -160,65 +157,10 @@ class ClipDataset:
         """Yield clips by number, in this order; each is read on demand."""
         return (self[clip] for clip in clips)
 
-    def _video_frames(self, samples: int, where: str) -> int:
-        if not 1 <= samples <= self.metadata["samples_max"]:
-            raise InputError(
-                f"{where} has {samples} samples, the metadata says 1 to "
-                f"{self.metadata['samples_max']}: {REBUILD_HINT}"
-            )
-        return self.clock.video_frames(samples)
-
 
 def _label(category: str) -> int:
     """Return a category's number in the index; it does not depend on the other categories."""
     return zlib.crc32(category.encode())
-
-
-def _values(data: bytes, location: str) -> dict[str, bytes]:
-    """Return the bytes of each feature of a record."""
-    try:
-        features = Example.FromString(data).features.feature
-    except DecodeError as error:
-        raise InputError(
-            f"{location} is not a tf.train.Example ({reason(error)}): {FIX_HINT}"
-        ) from error
-    values: dict[str, bytes] = {}
-    for name in ClipRecord._fields:
-        strings = features[name].bytes_list.value
-        if len(strings) != 1:
-            raise InputError(
-                f"{location} has {len(strings)} byte strings for {name} instead of one: {FIX_HINT}"
-            )
-        values[name] = strings[0]
-    return values
-
-
-def _text(values: dict[str, bytes], name: str, location: str) -> str:
-    try:
-        return values[name].decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{location}: its {name} is not UTF-8 text: {FIX_HINT}") from error
-
-
-def _numbers(values: dict[str, bytes], name: str, dtype: str, location: str) -> np.ndarray:
-    data, width = values[name], np.dtype(dtype).itemsize
-    if len(data) % width:
-        raise InputError(
-            f"{location}: {name} has {len(data)} bytes, not a multiple of {width}: {FIX_HINT}"
-        )
-    return np.frombuffer(data, dtype)
-
-
-def _rows(
-    values: Float16[np.ndarray, " values"], video_frames: int, width: int, where: str
-) -> Float16[np.ndarray, "video_frames width"]:
-    """Return feature values as one row for each video frame."""
-    if values.size != video_frames * width:
-        raise InputError(
-            f"{where} has {values.size} feature values, but {video_frames} video frames of "
-            f"{width} values need {video_frames * width}: {REBUILD_HINT}"
-        )
-    return values.reshape(video_frames, width)
 
 
 def open_dataset(
@@ -279,7 +221,7 @@ def open_dataset(
         if not index.offset.size:
             raise InputError(f"{folder}: split {split!r}: every shard is corrupt: {FIX_HINT}")
     cache = None if dropped else index_file
-    return ClipDataset(builder.name, split, folder, checked, index, cache, dropped)
+    return ClipDataset(builder.name, split, str(folder), checked, index, cache, dropped)
 
 
 def _find(directory: epath.Path) -> epath.Path:
@@ -288,13 +230,14 @@ def _find(directory: epath.Path) -> epath.Path:
         raise _in_memory_error(str(directory).removeprefix(IN_MEMORY))
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory}: not a folder: give the folder of the dataset")
-    matches: list[epath.Path] = []
     level = [directory]
     for _ in range(3):
-        matches += [folder for folder in level if (folder / INFO_FILE).exists()]
+        matches = [folder for folder in level if (folder / INFO_FILE).exists()]
         if matches:
             break
-        level = [child for folder in level for child in _folders(folder)]
+        children = [child for folder in level if folder.is_dir() for child in folder.iterdir()]
+        # Hidden folders hold unfinished work.
+        level = [child for child in children if child.is_dir() and child.name[0] != "."]
     if not matches:
         raise InputError(
             f"{directory}: no dataset found: check --data, or build one with `v2s prepare folder` "
@@ -316,13 +259,6 @@ def _in_memory_error(spec: str) -> InputError:
     )
 
 
-def _folders(directory: epath.Path) -> list[epath.Path]:
-    """List subfolders without hidden ones, which hold unfinished work."""
-    if not directory.is_dir():
-        return []
-    return [path for path in directory.iterdir() if path.is_dir() and path.name[0] != "."]
-
-
 def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata:
     path = folder / "metadata.json"
     required = (key for key in Metadata.__annotations__ if key in Metadata.__required_keys__)
@@ -335,15 +271,11 @@ def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata
             f"{FORMAT_VERSION}: {REBUILD_HINT}"
         )
     checked = cast(Metadata, metadata)
-    _extraction(folder, checked)
-    return checked
-
-
-def _extraction(folder: epath.Path, metadata: Metadata) -> ExtractorConfig:
     try:
-        return ExtractorConfig(**metadata.get("extraction", {}))
+        ExtractorConfig(**checked.get("extraction", {}))
     except (TypeError, InputError) as error:
         raise InputError(
-            f"{folder / 'metadata.json'}: this version does not know its extractor settings "
+            f"{path}: this version does not know its extractor settings "
             f"({reason(error)}): {FIX_HINT}"
         ) from error
+    return checked

@@ -1,6 +1,5 @@
 """Files that may be local or in a bucket (gs://)."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +25,7 @@ def local_copy(path: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.rsplit("/", 1)[-1]
         try:
-            with epath.Path(path).open("rb") as source, copy.open("wb") as target:
-                shutil.copyfileobj(source, target)
+            epath.Path(path).copy(copy)
         except Exception as error:  # each remote store has its own exception types
             raise InputError(f"{path}: download failed ({error}): check the bucket") from error
         yield copy

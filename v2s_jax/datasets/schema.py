@@ -3,20 +3,18 @@
 The writer encodes with `record_features`; the reader compares features.json with it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float16, Float32, Int16
+from jaxtyping import Float16, Int16
 
 from v2s_jax.config import Clock, ExtractorConfig
 
 FORMAT_VERSION = 1
 """Version of the metadata. Raise it when an old dataset could be misread."""
-
-INT16_SCALE = 32_768
-"""int16 steps per unit of amplitude, as in ffmpeg's s16 format."""
 
 
 class ClipRecord(NamedTuple):
@@ -57,52 +55,56 @@ class Metadata(TypedDict):
     """Provenance: dataset, preset, seed, versions."""
 
 
-@runtime_checkable
-class ClipSource(Protocol):
+class ClipSource(ABC):
     """One split of a dataset: shards on disk (`ClipDataset`) or clips rendered on demand.
 
     Clip n is the same whenever it is read, in every process.
     """
 
-    @property
-    def location(self) -> str:
-        """Folder or name, for messages."""
-
-    @property
-    def metadata(self) -> Metadata:
-        """Properties shared by all clips."""
+    location: str
+    """Folder or name, for messages."""
+    metadata: Metadata
 
     @property
     def categories(self) -> tuple[str, ...]:
         """Sorted category names."""
+        return tuple(self.metadata["categories"])
 
     @property
     def clock(self) -> Clock:
         """The clock of the clips."""
+        return Clock(self.metadata["sample_rate_hz"], self.metadata["samples_per_video_frame"])
 
     @property
     def extraction(self) -> ExtractorConfig:
         """Settings of the feature extractor."""
+        return ExtractorConfig(**self.metadata.get("extraction", {}))
 
     @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """One line that identifies the data."""
 
+    @abstractmethod
     def of_category(self, category: str) -> "ClipSource":
         """Return only the clips of one category.
 
         Raises InputError if the category is unknown or has no clips in this split.
         """
 
+    @abstractmethod
     def take(self, clips: Sequence[int]) -> "ClipSource":
         """Return only these clips, in this order."""
 
+    @abstractmethod
     def clip_categories(self, clips: Sequence[int]) -> Iterator[str]:
         """Yield the category of each of these clips."""
 
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of clips."""
 
+    @abstractmethod
     def read(self, clips: Sequence[int]) -> Iterator[ClipRecord]:
         """Yield clips by number, in this order. Safe to call from several threads.
 
@@ -113,13 +115,8 @@ class ClipSource(Protocol):
 def record_features(appearance_dim: int, motion_dim: int) -> tfds.features.FeaturesDict:
     """Return the TFDS schema of one record.
 
-    Args:
-        appearance_dim: appearance values per video frame.
-        motion_dim: motion values per video frame.
-
-    Returns:
-        The schema. Arrays are raw little-endian bytes; by default TFDS would store each float16 as
-        a 4-byte float and each int16 as a varint.
+    Arrays are raw little-endian bytes; by default TFDS would store each float16 as a 4-byte float
+    and each int16 as a varint.
     """
 
     def raw(shape: tuple[int | None, ...], dtype: type) -> tfds.features.Tensor:
@@ -134,18 +131,3 @@ def record_features(appearance_dim: int, motion_dim: int) -> tfds.features.Featu
             "motion": raw((None, motion_dim), np.float16),
         }
     )
-
-
-def waveform_to_int16(
-    waveform: Float32[np.ndarray, " samples"],
-) -> Int16[np.ndarray, " samples"]:
-    """Round amplitudes to int16; +1.0 is clipped to 32767."""
-    steps = np.rint(waveform.astype(np.float64) * INT16_SCALE)
-    return np.clip(steps, -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
-
-
-def waveform_from_int16(
-    waveform: Int16[np.ndarray, " samples"],
-) -> Float32[np.ndarray, " samples"]:
-    """Return amplitudes in [-1, 1), without rounding."""
-    return waveform.astype(np.float32) / np.float32(INT16_SCALE)

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Int64
 from tqdm import tqdm
 
 from v2s_jax.datasets.remote import is_remote
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, reason
 from v2s_jax.io import atomic_write
 
 HEADER = struct.Struct("<QI")
@@ -64,14 +64,8 @@ class RecordIndex:
         self, chosen: Bool[np.ndarray, " records"] | Int64[np.ndarray, " chosen"]
     ) -> "RecordIndex":
         """Return the index of the chosen records only, given by mask or by number."""
-        return replace(
-            self,
-            shard=self.shard[chosen],
-            offset=self.offset[chosen],
-            length=self.length[chosen],
-            number=self.number[chosen],
-            label=self.label[chosen],
-        )
+        columns = ("shard", "offset", "length", "number", "label")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
 
     def read(self, record: int) -> bytes:
         """Return one record's data after checking both CRCs.
@@ -99,13 +93,6 @@ class RecordIndex:
         return lost_records_message(
             int(np.count_nonzero(numbers >= self.number[record])), len(numbers)
         )
-
-
-def reason(error: Exception) -> str:
-    """Return an error's message in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
@@ -266,13 +253,9 @@ def _read_cache(
     except (OSError, ValueError, EOFError):
         return None
     shards = len(stamps)
-    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 4 or len(table) < shards:
-        return None
     if is_remote(cache):
         table[:shards, 1] = 0
-    if not np.array_equal(table[:shards, :2], stamps):
-        return None
-    return table[shards:]
+    return table[shards:] if np.array_equal(table[:shards, :2], stamps) else None
 
 
 def _write_cache(

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from v2s_jax.datasets import ClipRecord, Metadata, open_dataset, record_features
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, write_error
 from v2s_jax.io import atomic_directory
 
 CLIPS_PER_SHARD = 64
@@ -50,20 +50,12 @@ def write_dataset(
             for split in splits:
                 open_dataset(temporary, split)
     except (OSError, tensorflow.errors.OpError) as error:
-        raise write_error(folder, error) from error
+        raise write_error(folder, str(error).splitlines()[0]) from error
 
 
 def dataset_exists_error(folder: Path | epath.Path) -> InputError:
     """Return the error for a dataset that must not be replaced."""
     return InputError(f"{folder}: already exists: use --overwrite to replace it")
-
-
-def write_error(folder: Path | str, error: Exception) -> InputError:
-    """Return the error for a folder that TensorFlow or the system cannot write."""
-    return InputError(
-        f"{folder}: cannot be written ({str(error).splitlines()[0]}): free space or choose "
-        "another folder"
-    )
 
 
 def import_tensorflow() -> Any:

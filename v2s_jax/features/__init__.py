@@ -2,3 +2,37 @@
 
 `extractor.py` opens an extractor by its name.
 """
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float16, UInt8
+
+from v2s_jax.types import Features, FrameFeatures
+
+
+class Extractor(ABC):
+    """Turns video frames into features. One extractor serves any number of clips."""
+
+    frame_height_px: ClassVar[int]
+    """Height of the video frames it takes."""
+    frame_width_px: ClassVar[int]
+    """Width of the video frames it takes."""
+
+    @abstractmethod
+    def stream(
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
+    ) -> Iterator[FrameFeatures]:
+        """Yield the features of each video frame; holds a bounded number of video frames."""
+
+    @abstractmethod
+    def stream_appearance(
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
+    ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
+        """Yield only the appearance of each video frame, for models without motion."""
+
+    def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
+        """Return the features of a whole clip, of at least one video frame."""
+        return Features.stack(self.stream(frames))

@@ -18,7 +18,7 @@ video frames, each flow named by its j, "." for zero:
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, pairwise, repeat
+from itertools import chain, pairwise, repeat, starmap
 
 import cv2
 import numpy as np
@@ -105,23 +105,15 @@ def flow_stacks(
     frames: Iterable[UInt8[np.ndarray, "height width 3"]], flow: FlowFn
 ) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
     """Yield the stack of each video frame, as bytes; it reads `LOOKAHEAD` video frames ahead."""
-    window: deque[np.ndarray] = deque(maxlen=STACK_FLOWS)
-    for step in _padded_flows(frames, flow):
-        window.append(step)
-        if len(window) == STACK_FLOWS:
-            yield np.concatenate(window, axis=-1)
-
-
-def _padded_flows(
-    frames: Iterable[UInt8[np.ndarray, "height width 3"]], flow: FlowFn
-) -> Iterator[UInt8[np.ndarray, "height width 2"]]:
-    """Yield the flows of all stacks, with zeros before and after the clip."""
     grays = (luminance(frame) for frame in frames)
     first = next(grays, None)
     if first is None:
         return
     still = np.full((*first.shape, 2), STILL_BYTE, np.uint8)
-    yield from repeat(still, STACK_FLOWS - LOOKAHEAD)  # f_{-4} to f_0
-    for before, after in pairwise(chain([first], grays)):
-        yield flow_bytes(flow(before, after))
-    yield from repeat(still, LOOKAHEAD)
+    flows = starmap(flow, pairwise(chain([first], grays)))
+    before = repeat(still, STACK_FLOWS - LOOKAHEAD)  # f_{-4} to f_0
+    window: deque[np.ndarray] = deque(maxlen=STACK_FLOWS)
+    for step in chain(before, map(flow_bytes, flows), repeat(still, LOOKAHEAD)):
+        window.append(step)
+        if len(window) == STACK_FLOWS:
+            yield np.concatenate(window, axis=-1)

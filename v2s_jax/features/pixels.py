@@ -13,30 +13,27 @@ the same model fits both extractors.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float16, Float32, UInt8
 
-from v2s_jax.config import ExtractorConfig, ExtractorName
+from v2s_jax.features import Extractor
 from v2s_jax.features.optical_flow import luminance, open_flow
-from v2s_jax.types import Features, FrameFeatures
+from v2s_jax.types import FrameFeatures
 
 INPUT_PX = 128  # a multiple of both map sizes
-APPEARANCE_PX = 64  # 64 x 64 = 4096
-MOTION_PX = 32  # 4 x 32 x 32 = 4096
+APPEARANCE_PX = 64
+APPEARANCE_DIM = APPEARANCE_PX**2
+MOTION_PX = 32
+MOTION_DIM = 4 * MOTION_PX**2
 WHITE = 255.0  # largest value of 8 bits
 
 
-class PixelsExtractor:
+class PixelsExtractor(Extractor):
     """Luminance and optical flow, as in the docstring of the module."""
 
-    name: ClassVar[ExtractorName] = "pixels"
-    frame_height_px: ClassVar[int] = INPUT_PX
-    frame_width_px: ClassVar[int] = INPUT_PX
-    appearance_dim: ClassVar[int] = APPEARANCE_PX**2
-    motion_dim: ClassVar[int] = 4 * MOTION_PX**2
-    extraction: ClassVar[ExtractorConfig] = ExtractorConfig()
+    frame_height_px = INPUT_PX
+    frame_width_px = INPUT_PX
 
     def stream(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
@@ -54,12 +51,8 @@ class PixelsExtractor:
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
-        """Yield only the appearance of each video frame, for models without motion."""
+        """Yield only the appearance of each video frame."""
         return (_appearance(luminance(frame)) for frame in frames)
-
-    def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
-        """Return the features of a whole clip, of at least one video frame."""
-        return Features.stack(self.stream(frames))
 
 
 def _appearance(

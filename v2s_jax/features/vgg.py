@@ -26,7 +26,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float16, UInt8
 
 from v2s_jax.config import Fc6, VggPrecision
-from v2s_jax.errors import InputError
 
 Preprocessing = Literal["caffe", "torchvision"]
 
@@ -42,8 +41,6 @@ BYTE = 255.0
 BATCH_ON_CPU = 8
 BATCH = 32
 """Images per batch and device. VGG's largest activation takes 13 MB per image in float32."""
-MIN_FREE_RATIO = 2
-"""A device is used if its free memory is at least this multiple of the weights' size."""
 
 Params = dict[str, dict[str, Array]]
 
@@ -191,36 +188,11 @@ class Fc6Network:
             running = started
 
 
-def device_mesh(weights_bytes: int) -> Mesh:
-    """Return the devices of this process that have memory for a copy of the weights.
-
-    Only the first of several CPU devices, which share cores and memory. Raises InputError when no
-    device has enough memory.
-    """
+def device_mesh() -> Mesh:
+    """Return the devices of this process; of CPU devices, which share cores, only the first."""
     devices = jax.local_devices()
-    on_cpu = devices[0].platform == "cpu"
-    usable = devices[:1] if on_cpu else with_free_memory(devices, weights_bytes)
-    return Mesh(np.array(usable), ("image",))
-
-
-def with_free_memory(devices: list[jax.Device], weights_bytes: int) -> list[jax.Device]:
-    """Return the devices with enough free memory; raise InputError when there is none."""
-    min_bytes = MIN_FREE_RATIO * weights_bytes
-    usable = [device for device in devices if _free_bytes(device) >= min_bytes]
-    if not usable:
-        raise InputError(
-            f"no device has memory for weights of {weights_bytes / 1e9:.1f} GB: stop other "
-            "programs on it, or use --device cpu"
-        )
-    return usable
-
-
-def _free_bytes(device: jax.Device) -> float:
-    """Return the free memory of a device; infinity where it is unknown."""
-    stats = device.memory_stats() or {}
-    if "bytes_limit" not in stats:
-        return float("inf")
-    return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    used = devices[:1] if devices[0].platform == "cpu" else devices
+    return Mesh(np.array(used), ("image",))
 
 
 def on_devices(arrays: dict[str, np.ndarray], precision: VggPrecision, mesh: Mesh) -> Params:

@@ -13,37 +13,22 @@ weights of appearance are used, which share all device memory but the first laye
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import tee
-from pathlib import Path
-from typing import ClassVar, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
-from v2s_jax.config import (
-    ExtractorConfig,
-    ExtractorName,
-    Fc6,
-    FlowMethod,
-    MotionOrigin,
-    VggPrecision,
-)
+from v2s_jax.config import ExtractorConfig, Fc6, FlowMethod, MotionOrigin, VggPrecision
 from v2s_jax.errors import InputError
+from v2s_jax.features import Extractor
+from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.features.optical_flow import STACK_CHANNELS, check_flow, flow_stacks, open_flow
-from v2s_jax.features.vgg import (
-    FC6_DIM,
-    INPUT_PX,
-    RGB,
-    VGG16,
-    VGG19,
-    Fc6Network,
-    device_mesh,
-    on_devices,
-)
+from v2s_jax.features.vgg import INPUT_PX, RGB, VGG16, VGG19, Fc6Network, device_mesh, on_devices
 from v2s_jax.features.weights import Weights, find_cached, find_weights
-from v2s_jax.types import Features, FrameFeatures
+from v2s_jax.types import FrameFeatures
 
 DEFAULTS = ExtractorConfig(fc6="after_relu", precision="float32", flow="dis")
-FIRST_KERNEL = "conv1_1.kernel"
+FIRST_LAYER = "conv1_1"
 APPEARANCE_NETWORKS = (VGG19,)
 MOTION_NETWORKS = (VGG16, VGG19)
 
@@ -60,37 +45,35 @@ class Vgg19Weights(NamedTuple):
         return "flow_weights" if self.motion.channels == STACK_CHANNELS else "cross_modality"
 
 
-def find_vgg19_weights(
-    config: ExtractorConfig, vgg19_file: Path | None, motion_file: Path | None
-) -> Vgg19Weights:
+def find_vgg19_weights(config: ExtractorConfig, files: WeightFiles) -> Vgg19Weights:
     """Find the weights that `config` requires in the files, or in their default places.
 
     Raises InputError when they are missing, or others.
     """
     appearance = find_weights(
-        vgg19_file,
+        files.vgg19_weights,
         config.appearance_weights_sha256,
         option="--vgg19-weights",
         architectures=APPEARANCE_NETWORKS,
     )
     if appearance.channels != RGB:
         raise InputError(
-            f"{vgg19_file}: its first layer has {appearance.channels} input channels, images have "
-            f"{RGB}: give weights trained on ImageNet"
+            f"{files.vgg19_weights}: its first layer has {appearance.channels} input channels, "
+            f"images have {RGB}: give weights trained on ImageNet"
         )
-    motion = _find_motion_weights(config.motion_weights_sha256, motion_file, appearance)
+    motion = _find_motion_weights(config.motion_weights_sha256, files, appearance)
     if motion.channels not in (RGB, STACK_CHANNELS):
         raise InputError(
-            f"{motion_file}: its first layer has {motion.channels} input channels: give weights "
-            f"for {STACK_CHANNELS} of flow, or {RGB} of images"
+            f"{files.motion_weights}: its first layer has {motion.channels} input channels: give "
+            f"weights for {STACK_CHANNELS} of flow, or {RGB} of images"
         )
     return Vgg19Weights(appearance, motion)
 
 
 def _find_motion_weights(
-    required_sha256: str | None, file: Path | None, appearance: Weights
+    required_sha256: str | None, files: WeightFiles, appearance: Weights
 ) -> Weights:
-    if file is not None:
+    if file := files.motion_weights:
         return find_weights(
             file, required_sha256, option="--motion-weights", architectures=MOTION_NETWORKS
         )
@@ -122,14 +105,11 @@ def complete_config(config: ExtractorConfig, weights: Vgg19Weights) -> Extractor
     return complete
 
 
-class Vgg19Extractor:
+class Vgg19Extractor(Extractor):
     """Both networks, as in the docstring of the module; without `motion` only the first."""
 
-    name: ClassVar[ExtractorName] = "vgg19"
-    frame_height_px: ClassVar[int] = INPUT_PX
-    frame_width_px: ClassVar[int] = INPUT_PX
-    appearance_dim: ClassVar[int] = FC6_DIM
-    motion_dim: ClassVar[int] = FC6_DIM
+    frame_height_px = INPUT_PX
+    frame_width_px = INPUT_PX
 
     def __init__(
         self, config: ExtractorConfig, weights: Vgg19Weights, *, motion: bool = True
@@ -140,8 +120,7 @@ class Vgg19Extractor:
         precision = cast(VggPrecision, self.extraction.precision)
         arrays = weights.appearance.load()
         is_shared = weights.motion.sha256 == weights.appearance.sha256
-        copies = 2 if motion and not is_shared else 1
-        mesh = device_mesh(copies * sum(array.nbytes for array in arrays.values()))
+        mesh = device_mesh()
         params = on_devices(arrays, precision, mesh)
 
         def network(of: Weights) -> Fc6Network:
@@ -154,10 +133,9 @@ class Vgg19Extractor:
                 arrays = weights.motion.load()
                 params = on_devices(arrays, precision, mesh)
             if weights.motion_origin == "cross_modality":
-                first = {FIRST_KERNEL: for_flow(arrays[FIRST_KERNEL])}
-                layer, role = FIRST_KERNEL.split(".")
-                kernel = on_devices(first, precision, mesh)[layer][role]
-                params = {**params, layer: {**params[layer], role: kernel}}
+                kernel = for_flow(arrays[f"{FIRST_LAYER}.kernel"])
+                first = on_devices({f"{FIRST_LAYER}.kernel": kernel}, precision, mesh)[FIRST_LAYER]
+                params = {**params, FIRST_LAYER: {**params[FIRST_LAYER], **first}}
             self.motion = network(weights.motion)
 
     def stream(
@@ -174,12 +152,8 @@ class Vgg19Extractor:
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
-        """Yield only the appearance of each video frame, for models without motion."""
+        """Yield only the appearance of each video frame."""
         return self.appearance.stream(frames)
-
-    def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
-        """Return the features of a whole clip, of at least one video frame."""
-        return Features.stack(self.stream(frames))
 
 
 def for_flow(

@@ -15,7 +15,6 @@ from v2s_jax.media.decode import (
 from v2s_jax.media.encode import (
     Original,
     mux,
-    pcm16,
     write_audio,
     write_clip,
     write_part,
@@ -32,7 +31,6 @@ __all__ = [
     "Video",
     "audio_start_sec",
     "mux",
-    "pcm16",
     "probe",
     "read_audio",
     "read_audio_clipped",

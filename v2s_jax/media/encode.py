@@ -8,18 +8,16 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int16, UInt8
+from jaxtyping import Float32, UInt8
 
-from v2s_jax.errors import DecodeError, InputError
+from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import atomic_write
 from v2s_jax.media.probe import VIDEO_STREAM, Video
 from v2s_jax.media.process import SOURCE_OPTIONS, Run, ffmpeg, url
-
-PCM_SCALE = 2**15
-"""16-bit PCM levels per unit of amplitude; ffmpeg uses the same scale."""
+from v2s_jax.quantize import waveform_to_int16
 
 Original = Literal["drop", "keep", "mix"]
 """What to do with a video's original audio."""
@@ -63,30 +61,23 @@ _WRITE_ERRORS = tuple(
 """Messages of the operating system, which ffmpeg repeats, about a file that cannot be written."""
 
 
-def write_error(path: Path, reason: str | None) -> InputError:
-    """Return the error for a file that cannot be written."""
-    return InputError(f"{path}: cannot be written ({reason}): free space or choose another folder")
-
-
-def pcm16(waveform: Float32[np.ndarray, " samples"]) -> Int16[np.ndarray, " samples"]:
-    """Round amplitudes to 16-bit PCM; those outside [-1, 1] are clipped."""
-    if not np.isfinite(waveform).all():
-        raise InputError("waveform contains NaN or infinity: fix the audio before writing it")
-    levels = np.rint(waveform * np.float32(PCM_SCALE))
-    return np.clip(levels, -PCM_SCALE, PCM_SCALE - 1).astype("<i2")
-
-
 def write_wav(path: Path, waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int) -> None:
     """Write a waveform in [-1, 1] as mono 16-bit PCM.
 
     Raises InputError when the waveform is not finite or `path` cannot be written.
     """
-    pcm = pcm16(waveform)
-    with atomic_write(path) as temporary, wave.open(str(temporary), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(pcm.itemsize)
-        file.setframerate(sample_rate_hz)
-        file.writeframes(pcm.tobytes())
+    pcm = waveform_to_int16(waveform)
+    with atomic_write(path) as temporary, open_wav(str(temporary), sample_rate_hz) as wav:
+        wav.writeframes(pcm.tobytes())
+
+
+def open_wav(file: str | IO[bytes], sample_rate_hz: int) -> wave.Wave_write:
+    """Return a writer of mono 16-bit PCM."""
+    wav = wave.open(file, "wb")  # noqa: SIM115
+    wav.setnchannels(1)
+    wav.setsampwidth(2)
+    wav.setframerate(sample_rate_hz)
+    return wav
 
 
 def write_audio(
@@ -99,7 +90,7 @@ def write_audio(
 
     Raises InputError when the waveform is not finite or `path` cannot be written.
     """
-    pcm = pcm16(waveform)
+    pcm = waveform_to_int16(waveform)
     source = ("-f", "s16le", "-ar", str(sample_rate_hz), "-ac", "1", "-i", "pipe:0")
     aac = ("-c:a", "aac", "-b:a", str(bits_per_sec), "-f", "mp4")
     target = ("-c:a", "flac", "-f", "flac") if bits_per_sec is None else aac
@@ -290,7 +281,11 @@ def write_part(
     """
     start = float(video.first_frame_sec) + start_sec
     end = float(video.first_frame_sec) + end_sec
-    audio_args = _part_audio_args(start, end) if with_audio else ()
+    filters = (
+        f"atrim=start={start:.6f}:end={end:.6f},asetpts=PTS-{start:.6f}/TB,"
+        f"aresample=async=1:first_pts=0,apad=whole_dur={end - start:.6f}"
+    )
+    audio_args = ("-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC))
     # A frame that is on display during the whole part has its time outside of it, so that nothing
     # is encoded: the second attempt repeats frames.
     repeat = f"tpad=stop_duration={end:.6f}:stop_mode=clone,fps={_STILL_FPS},"
@@ -300,7 +295,8 @@ def write_part(
                 _part_video_args(prefix, start, end, max_width_px, crf) if with_video else ()
             )
             source = (*SOURCE_OPTIONS, "-i", url(video.path))
-            with ffmpeg(*source, *video_args, *audio_args, url(temporary)) as run:
+            streams = (*video_args, *(audio_args if with_audio else ()))
+            with ffmpeg(*source, *streams, url(temporary)) as run:
                 if _wait_for_output(run, path, temporary):
                     return
                 reason = run.first_error() or "no data"
@@ -308,14 +304,6 @@ def write_part(
             f"{path}: {start_sec:g} to {end_sec:g} s of {video.path} cannot be decoded ({reason}): "
             "leave that file out"
         )
-
-
-def _part_audio_args(start: float, end: float) -> tuple[str, ...]:
-    filters = (
-        f"atrim=start={start:.6f}:end={end:.6f},asetpts=PTS-{start:.6f}/TB,"
-        f"aresample=async=1:first_pts=0,apad=whole_dur={end - start:.6f}"
-    )
-    return ("-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC))
 
 
 def _part_video_args(

@@ -8,13 +8,13 @@ display times (raw streams, some AVI and MPEG files), GIF.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
-from v2s_jax.media.process import SOURCE_OPTIONS, Run, ffmpeg, url
+from v2s_jax.media.process import CORRUPTION, SOURCE_OPTIONS, ffmpeg, url
 
 VIDEO_STREAM = "0:V:0"
 """The first video stream that is not an attached image such as cover art."""
@@ -106,19 +106,6 @@ class Timeline:
         self.frames += 1
 
 
-@dataclass(frozen=True)
-class _Header:
-    """Content of the container's header and of the first frame."""
-
-    first_frame_sec: Fraction
-    width: int
-    height: int
-    codec: str
-    frame_sec: Fraction | None
-    has_audio: bool
-    container: str
-
-
 def probe(path: Path) -> Video:
     """Measure a video file.
 
@@ -133,10 +120,10 @@ def probe(path: Path) -> Video:
         InputError: The file is not a video with at least one frame.
     """
     _check_is_file(path)
-    header = _read_header(path)
-    timeline, corruption = _read_timeline(path, header.container)
-    duration_sec = _duration_sec(header, timeline)
-    if corruption is None and header.container == "avi":
+    video, container, frame_sec = _read_header(path)
+    timeline, corruption = _read_timeline(path, container)
+    duration_sec = _duration_sec(timeline, video.first_frame_sec, container, frame_sec)
+    if corruption is None and container == "avi":
         corruption = _missing_riff_bytes(path)
     warnings = []
     if corruption is not None:
@@ -146,16 +133,7 @@ def probe(path: Path) -> Video:
         )
     if timeline.frames == 1:
         warnings.append(f"{path}: has one frame only, shown for {float(duration_sec):.3f} s")
-    return Video(
-        path=path,
-        duration_sec=duration_sec,
-        width=header.width,
-        height=header.height,
-        codec=header.codec,
-        has_audio=header.has_audio,
-        warnings=tuple(warnings),
-        first_frame_sec=header.first_frame_sec,
-    )
+    return replace(video, duration_sec=duration_sec, warnings=tuple(warnings))
 
 
 def _check_is_file(path: Path) -> None:
@@ -173,15 +151,16 @@ def _check_is_file(path: Path) -> None:
         raise InputError(f"{path}: cannot be read ({error.strerror}): check the file") from error
 
 
-def _read_header(path: Path) -> _Header:
+def _read_header(path: Path) -> tuple[Video, str, Fraction | None]:
+    """Return what the first frame shows of a video, the container, and the time of one frame."""
     timeline = Timeline()
     source = (*SOURCE_OPTIONS, "-i", url(path), "-map", VIDEO_STREAM, "-frames:v", "1")
     target = ("-vf", "showinfo=checksum=0", *_DECODED_TO_ROWS)
     with ffmpeg(*source, *target, log_level="info") as run:
         timeline.read(run.output)
         run.wait()
-        container, codec = _search(run, _CONTAINER), _search(run, _CODEC)
-        rate, shape, audio = _search(run, _RATE), _search(run, _SHAPE), _search(run, _AUDIO)
+        container, codec = run.search(_CONTAINER), run.search(_CODEC)
+        rate, shape, audio = run.search(_RATE), run.search(_SHAPE), run.search(_AUDIO)
         reason = run.first_error()
     if container is None:
         raise InputError(
@@ -198,19 +177,18 @@ def _read_header(path: Path) -> _Header:
     pixel_width, pixel_height, width, height = (int(group) for group in shape.groups())
     if pixel_width and pixel_height:
         width = max(1, round(Fraction(width * pixel_width, pixel_height)))
-    return _Header(
-        first_frame_sec=timeline.first_sec,
+    video = Video(
+        path=path,
+        duration_sec=Fraction(0),
         width=width,
         height=height,
         codec=codec[1],
-        frame_sec=Fraction(int(rate[2]), int(rate[1])) if rate and int(rate[1]) else None,
         has_audio=audio is not None,
-        container=container[1],
+        warnings=(),
+        first_frame_sec=timeline.first_sec,
     )
-
-
-def _search(run: Run, pattern: re.Pattern[str]) -> re.Match[str] | None:
-    return next((match for line in run.log_lines() if (match := pattern.search(line))), None)
+    frame_sec = Fraction(int(rate[2]), int(rate[1])) if rate and int(rate[1]) else None
+    return video, container[1], frame_sec
 
 
 def _read_timeline(path: Path, container: str) -> tuple[Timeline, str | None]:
@@ -229,7 +207,7 @@ def _read_times(path: Path, *target: str) -> tuple[Timeline, str | None]:
     with ffmpeg(*SOURCE_OPTIONS, "-i", url(path), "-map", VIDEO_STREAM, *target) as run:
         timeline.read(run.output)
         run.wait()
-        return timeline, run.first_corruption()
+        return timeline, run.first_error(CORRUPTION)
 
 
 def audio_start_sec(video: Video) -> Fraction | None:
@@ -242,16 +220,18 @@ def audio_start_sec(video: Video) -> Fraction | None:
     return timeline.first_sec - video.first_frame_sec if timeline.frames else None
 
 
-def _duration_sec(header: _Header, timeline: Timeline) -> Fraction:
+def _duration_sec(
+    timeline: Timeline, first_frame_sec: Fraction, container: str, frame_sec: Fraction | None
+) -> Fraction:
     """Return the time from the appearance of the first frame to the end of the last one."""
     last_frame_sec = timeline.last_duration * timeline.tick_sec
-    if last_frame_sec <= 0 or header.container == "avi":
+    if last_frame_sec <= 0 or container == "avi":
         # AVI stores no durations: ffmpeg reports one tick, whatever the frame rate.
-        last_frame_sec = header.frame_sec or 1 / Clock().fps
-    measured = timeline.last * timeline.tick_sec + last_frame_sec - header.first_frame_sec
-    if header.frame_sec and timeline.tick_sec == _ROUNDED_TICK_SEC:
+        last_frame_sec = frame_sec or 1 / Clock().fps
+    measured = timeline.last * timeline.tick_sec + last_frame_sec - first_frame_sec
+    if frame_sec and timeline.tick_sec == _ROUNDED_TICK_SEC:
         # The rate is constant if only the rounding of times makes a difference.
-        constant = timeline.frames * header.frame_sec
+        constant = timeline.frames * frame_sec
         if abs(measured - constant) <= _ROUNDED_TICK_SEC:
             return constant
     return measured

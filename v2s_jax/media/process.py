@@ -13,8 +13,8 @@ import imageio_ffmpeg
 
 from v2s_jax.errors import KilledError
 
-_ERROR = re.compile(r"\[(?:error|fatal)\] +(.+)")
-_CORRUPTION = re.compile(
+ERROR = re.compile(r"\[(?:error|fatal)\] +(.+)")
+CORRUPTION = re.compile(
     r"\[(?:error|fatal)\] +(.+)|\[warning\] +(.*(?:corrupt|premature|partial|size mismatch).*)",
     re.IGNORECASE,
 )
@@ -71,19 +71,14 @@ class Run:
         for line in self._log:
             yield line.decode("utf-8", "replace").rstrip()
 
-    def first_error(self) -> str | None:
+    def search(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Return the first match in a line of the log."""
+        return next((match for line in self.log_lines() if (match := pattern.search(line))), None)
+
+    def first_error(self, pattern: re.Pattern[str] = ERROR) -> str | None:
         """Return ffmpeg's first error message, without its prefixes."""
-        return self._first_match(_ERROR)
-
-    def first_corruption(self) -> str | None:
-        """Return ffmpeg's first message about corrupt data."""
-        return self._first_match(_CORRUPTION)
-
-    def _first_match(self, pattern: re.Pattern[str]) -> str | None:
-        for line in self.log_lines():
-            if match := pattern.search(line):
-                return next(group for group in match.groups() if group).rstrip(".")
-        return None
+        match = self.search(pattern)
+        return match and next(group for group in match.groups() if group).rstrip(".")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import wave
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +11,13 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from v2s_jax.config import Clock
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, write_error
 from v2s_jax.io import make_temp_file
 from v2s_jax.media.decode import SCALE_FLAGS, frame_select_filter, read_frame
-from v2s_jax.media.encode import pcm16, write_error
+from v2s_jax.media.encode import open_wav
 from v2s_jax.media.probe import VIDEO_STREAM, Timeline
 from v2s_jax.media.process import ffmpeg
+from v2s_jax.quantize import waveform_to_int16
 
 _PIPE_OPTIONS = ("-copyts", "-protocol_whitelist", "pipe,fd")
 _WAV_HEADER_BYTES = 36  # of the RIFF size that are not audio
@@ -108,17 +108,14 @@ class StreamingWav:
             raise self._exists_error()
         self._temporary: Path | None = make_temp_file(path.parent, path.suffix)
         self._file = self._temporary.open("wb")
-        self._wav = wave.open(self._file, "wb")  # noqa: SIM115
-        self._wav.setnchannels(1)
-        self._wav.setsampwidth(2)
-        self._wav.setframerate(sample_rate_hz)
+        self._wav = open_wav(self._file, sample_rate_hz)
 
     def __enter__(self) -> "StreamingWav":
         return self
 
     def write(self, waveform: Float32[np.ndarray, " samples"]) -> None:
         """Append samples in [-1, 1]."""
-        data = pcm16(waveform).tobytes()
+        data = waveform_to_int16(waveform).tobytes()
         self._bytes += len(data)
         if self._bytes > _MAX_WAV_BYTES:
             raise InputError(f"{self._path}: a wav file has at most 4 GiB: use raw PCM, --out -")

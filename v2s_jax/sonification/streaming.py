@@ -18,8 +18,8 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, extractor_for_config, iter_model_features
 from v2s_jax.io import file_hash, wrap_read_errors
-from v2s_jax.media import PipeReader, StreamingWav, pcm16, probe, read_video_frames
-from v2s_jax.quantize import dequantize
+from v2s_jax.media import PipeReader, StreamingWav, probe, read_video_frames
+from v2s_jax.quantize import dequantize, waveform_to_int16
 from v2s_jax.sampling import Degeneracy, Sampler, clip_key, content_hash, streaming
 from v2s_jax.sampling.progress import progress_bar
 from v2s_jax.sampling.streaming import StreamCarry
@@ -233,7 +233,7 @@ def _open_sink(out: Path, rate_hz: int, overwrite: bool) -> Iterator[Callable[[W
     stdout = sys.stdout.fileno()
 
     def write_pcm(waveform: Waveform) -> None:
-        rest = memoryview(pcm16(waveform).tobytes())
+        rest = memoryview(waveform_to_int16(waveform).tobytes())
         try:
             while rest:
                 rest = rest[os.write(stdout, rest) :]

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -31,7 +31,6 @@ from v2s_jax.model import Carry
 from v2s_jax.run_folder import (
     CHECKPOINTS,
     FIRST_PROCESS,
-    MAX_REASON_CHARS,
     CorruptCheckpointError,
     check_crc,
     crc_by_leaf,
@@ -57,24 +56,6 @@ class Checkpoint(NamedTuple):
 
     state: TrainState
     carry: Carry
-
-
-class _StoredState(NamedTuple):
-    """The names of the fields of `TrainState` in checkpoints."""
-
-    step: Any
-    params: Any
-    opt_state: Any
-    average: Any
-
-
-class _StoredCheckpoint(NamedTuple):
-    state: _StoredState
-    carry: Carry
-
-
-def _to_stored(checkpoint: Checkpoint) -> _StoredCheckpoint:
-    return _StoredCheckpoint(_StoredState(*checkpoint.state), checkpoint.carry)
 
 
 def _bits(metrics: dict[str, float]) -> float:
@@ -112,8 +93,19 @@ class Checkpointer(ExitStack):
                 multiprocessing_options=FIRST_PROCESS,
             ),
         )
-        self.enter_context(_quiet_failed_writes())
+        self._quiet_failed_writes()
         self.callback(self._close)
+
+    def _quiet_failed_writes(self) -> None:
+        """Drop what TensorStore's threads print about every write that follows a failed one."""
+        previous = sys.unraisablehook
+
+        def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+            if str(unraisable.exc_value) != EVENT_LOOP_CLOSED:
+                previous(unraisable)
+
+        sys.unraisablehook = hook
+        self.callback(setattr, sys, "unraisablehook", previous)
 
     def _close(self) -> None:
         with self._wrap_write_errors():
@@ -126,9 +118,11 @@ class Checkpointer(ExitStack):
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            root_cause = first_line.rsplit(": ", 1)[-1]  # after the layers that it went through
             raise InputError(
-                f"{self.folder}: a checkpoint could not be written ({_root_cause(error)}): free "
-                "space or fix the disk, then rerun the same command to resume"
+                f"{self.folder}: a checkpoint could not be written ({root_cause}): free space or "
+                "fix the disk, then rerun the same command to resume"
             ) from error
 
     def save(self, checkpoint: Checkpoint, bits: float = UNSCORED) -> None:
@@ -137,14 +131,13 @@ class Checkpointer(ExitStack):
         `bits` are the bits per held-out sample. Raises InputError when this checkpoint, or the one
         before, cannot be written.
         """
-        stored = _to_stored(checkpoint)
-        meta = {"config": self.config.to_json(), "data": self.data, "crc": crc_by_leaf(stored)}
+        meta = {"config": self.config.to_json(), "data": self.data, "crc": crc_by_leaf(checkpoint)}
         with self._wrap_write_errors():
             self._manager.save(
                 int(checkpoint.state.step),
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(stored.state._asdict()),
-                    carry=ocp.args.StandardSave(stored.carry._asdict()),
+                    state=ocp.args.StandardSave(checkpoint.state._asdict()),
+                    carry=ocp.args.StandardSave(checkpoint.carry._asdict()),
                     meta=ocp.args.JsonSave(meta),
                 ),
                 metrics={BITS: bits},
@@ -209,34 +202,12 @@ class Checkpointer(ExitStack):
                 f"{self.folder}: the run there was trained on other data ({meta['data']}; not "
                 f"{self.data}): use its data, or another --workdir"
             )
-        stored = jax.tree.map(np.asarray, _to_stored(like))
+        like = jax.tree.map(np.asarray, like)
         args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(stored.state._asdict()),
-            carry=ocp.args.StandardRestore(stored.carry._asdict()),
+            state=ocp.args.StandardRestore(like.state._asdict()),
+            carry=ocp.args.StandardRestore(like.carry._asdict()),
         )
         items = restore_items(self._manager, self.folder, step, args)
-        stored = _StoredCheckpoint(_StoredState(**items["state"]), Carry(**items["carry"]))
-        check_crc(stored, meta["crc"], path)
-        return Checkpoint(TrainState(*stored.state), stored.carry)
-
-
-@contextmanager
-def _quiet_failed_writes() -> Iterator[None]:
-    """Drop what TensorStore's threads print about every write that follows a failed one."""
-    previous = sys.unraisablehook
-
-    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-        if str(unraisable.exc_value) != EVENT_LOOP_CLOSED:
-            previous(unraisable)
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = previous
-
-
-def _root_cause(error: Exception) -> str:
-    """Return the end of a message that names every layer the error went through."""
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return first_line.rsplit(": ", 1)[-1][:MAX_REASON_CHARS]
+        checkpoint = Checkpoint(TrainState(**items["state"]), Carry(**items["carry"]))
+        check_crc(checkpoint, meta["crc"], path)
+        return checkpoint

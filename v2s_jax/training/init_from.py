@@ -13,9 +13,6 @@ from v2s_jax.model.chrono_init import BIG_FRAME_TIER, ENCODER
 from v2s_jax.model.conditioning import CONDITIONING
 from v2s_jax.training.state import TrainState
 
-Layers = dict[str, dict[str, Any]]
-"""Parameters by layer and name."""
-
 
 def warm_start(path: Path, config: Config, state: TrainState) -> tuple[TrainState, str]:
     """Return a state before the first update with the parameters at `path`, and a summary.
@@ -28,35 +25,40 @@ def warm_start(path: Path, config: Config, state: TrainState) -> tuple[TrainStat
     cannot be read.
     """
     source_config, source_params = load_params(path)
-    quantization, source_quantization = (
-        config.model.quantization,
-        source_config.model.quantization,
-    )
-    if quantization != source_quantization:
+    quantization = source_config.model.quantization
+    if quantization != config.model.quantization:
         raise InputError(
-            f"{path}: its quantization is {source_quantization}, not {quantization}: add "
-            f"--model.quantization {source_quantization}, or use another --training.init-from"
+            f"{path}: its quantization is {quantization}, not {config.model.quantization}: add "
+            f"--model.quantization {quantization}, or use another --training.init-from"
         )
-    layers, source = _by_layer(state.params), _by_layer(source_params)
+    own, source = (
+        flatten_dict(tree["params"], sep=SEPARATOR) for tree in (state.params, source_params)
+    )
+    layers, source_layers = _shapes_by_layer(own), _shapes_by_layer(source)
     same_features = _has_same_features(source_config, config)
-    if not same_features:
-        source = {
-            name: layer for name, layer in source.items() if not _reads_features(config, name)
-        }
-    copied = {name for name, layer in layers.items() if _shapes(layer) == _shapes(source.get(name))}
+    copied = {
+        layer
+        for layer, shapes in layers.items()
+        if shapes == source_layers.get(layer)
+        and (same_features or not _reads_features(config, layer))
+    }
     if copied <= {CONDITIONING}:  # its statistics are not learned
         features = "" if same_features else f", and its features differ ({source_config.extractor})"
         raise InputError(
             f"{path}: no learned layer has the sizes of this model{features}: use the --model.* "
             "options of that run, or another --training.init-from"
         )
-    params = _to_tree({name: source[name] if name in copied else layers[name] for name in layers})
-    ema_params = None if state.ema_params is None else params
+    flat = {
+        name: jnp.asarray(source[name], jnp.float32) if _layer(name) in copied else leaf
+        for name, leaf in own.items()
+    }
+    params = {"params": unflatten_dict(flat, sep=SEPARATOR)}
+    average = None if state.average is None else params
     message = f"{len(copied)} of {len(layers)} layers from {path}"
     rest = sorted(layers.keys() - copied)
     if rest:
         message += f"; random: {', '.join(rest)}"
-    return state._replace(params=params, ema_params=ema_params), message
+    return state._replace(params=params, average=average), message
 
 
 def _has_same_features(one: Config, other: Config) -> bool:
@@ -77,22 +79,12 @@ def _reads_features(config: Config, layer: str) -> bool:
     return layer == SEPARATOR.join((*tier, model.cell))  # the first one of a stack
 
 
-def _by_layer(params: dict[str, Any]) -> Layers:
-    layers: Layers = {}
-    for path, leaf in flatten_dict(params["params"], sep=SEPARATOR).items():
-        layer, _, name = path.rpartition(SEPARATOR)
-        layers.setdefault(layer, {})[name] = leaf
+def _layer(name: str) -> str:
+    return name.rpartition(SEPARATOR)[0]
+
+
+def _shapes_by_layer(flat: dict[str, Any]) -> dict[str, dict[str, tuple[int, ...]]]:
+    layers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, leaf in flat.items():
+        layers.setdefault(_layer(name), {})[name] = leaf.shape
     return layers
-
-
-def _to_tree(layers: Layers) -> dict[str, Any]:
-    flat = {
-        f"{layer}{SEPARATOR}{name}": jnp.asarray(leaf, jnp.float32)
-        for layer, leaves in layers.items()
-        for name, leaf in leaves.items()
-    }
-    return {"params": unflatten_dict(flat, sep=SEPARATOR)}
-
-
-def _shapes(layer: dict[str, Any] | None) -> dict[str, tuple[int, ...]]:
-    return {name: leaf.shape for name, leaf in (layer or {}).items()}

@@ -1,12 +1,16 @@
 """The training loop: resume, update, log, evaluate, save."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental.multihost_utils import (
+    broadcast_one_to_all,
+    reached_preemption_sync_point,
+)
 from tqdm import tqdm
 
 from v2s_jax.checkpoints import BEST_PARAMS_FILE, PARAMS_FILE, save_params
@@ -17,14 +21,7 @@ from v2s_jax.processes import PreemptionGuard
 from v2s_jax.training.checkpoint import NOT_FINITE_FOLDER, UNSCORED, Checkpoint, Checkpointer
 from v2s_jax.training.init_from import warm_start
 from v2s_jax.training.metrics import AudioSample, Meter, MetricsLog, Profile
-from v2s_jax.training.parallel import (
-    DataParallel,
-    all_devices,
-    broadcast_from_process_0,
-    is_main_process,
-    is_only_process,
-    reached_preemption_sync_point,
-)
+from v2s_jax.training.parallel import DataParallel, all_devices
 from v2s_jax.training.state import TrainState, init_state
 from v2s_jax.training.step import ALL, DeviceBatch, UpdateMetrics, chunks_per_clip, steps_in_call
 from v2s_jax.training.validation import EVAL_BITS, ValidationSet, evaluate
@@ -74,31 +71,23 @@ def train(
     A run that was interrupted and resumed ends with the same parameters, bit for bit, as one that
     was not (on the same devices). With several processes each makes the same call, and only
     process 0 reads and writes `workdir`. On preemption (SIGTERM) the run saves a checkpoint after
-    the current call and returns.
+    the current call and returns. `devices` are those of all processes, in the same order in each.
 
-    Args:
-        config: sizes of the model, and the training run.
-        data: the clips to train on.
-        workdir: folder for checkpoints, logs and parameters.
-        devices: devices of all processes, in the same order in each; None: all.
-        validation: clips for evaluation every `eval_every_steps` updates; None: no evaluation.
-        sample_fn: generates audio for TensorBoard after each evaluation.
-        profile: write a profile of a few compiled calls.
-
-    Returns:
-        How the run ended.
-
-    Raises:
-        InputError: `workdir` holds a run with another config or other data, or cannot be written;
-            `init_from` cannot be read or does not fit; or the loss is not finite.
+    Raises InputError when `workdir` holds a run with another config or other data, or cannot be
+    written; when `init_from` cannot be read or does not fit; and when the loss is not finite.
     """
     # --- Model and devices
     training = config.training
     model = VideoToSound(config, training.precision)
     chunks = chunks_per_clip(config, data.clip_samples)
-    num_steps = _check_num_steps(training.steps, steps_in_call(config, data.clip_samples))
+    num_steps = steps_in_call(config, data.clip_samples)
+    if extra := training.steps % num_steps:
+        raise InputError(
+            f"steps {training.steps} is not a multiple of the {num_steps} updates of one call: "
+            f"use {training.steps - extra + num_steps}"
+        )
     parallel = DataParallel(model, num_steps, all_devices() if devices is None else devices)
-    is_main = is_main_process()
+    is_main = jax.process_index() == 0
     best_file, params_file = workdir / BEST_PARAMS_FILE, workdir / PARAMS_FILE
 
     with ExitStack() as stack:
@@ -109,7 +98,7 @@ def train(
             else None
         )
         # With several processes JAX handles SIGTERM, and they agree on a step to stop at.
-        guard = stack.enter_context(PreemptionGuard()) if is_only_process() else None
+        guard = stack.enter_context(PreemptionGuard()) if jax.process_count() == 1 else None
         start = _restore_or_init(checkpointer, model, data.statistics)
         first_step = step = int(start.state.step)
         best_bits = checkpointer.best_bits() if checkpointer else UNSCORED
@@ -119,7 +108,15 @@ def train(
         # --- Data and logs
         batches = stack.enter_context(closing(data.open(step // chunks, parallel.row_range)))
         log = stack.enter_context(MetricsLog(workdir, step)) if is_main else None
-        bar = stack.enter_context(_progress_bar(step, training.steps, is_main))
+        bar = stack.enter_context(
+            tqdm(
+                initial=step,
+                total=training.steps,
+                unit="step",
+                dynamic_ncols=True,
+                disable=not is_main,
+            )
+        )
         tracer = stack.enter_context(Profile(workdir)) if profile else None
         meter = Meter(config)
         if step:
@@ -128,19 +125,23 @@ def train(
         while step < training.steps:
             # --- Update: one compiled call
             if step % chunks == 0 or step == first_step:
-                clip_ids, device_batch = _next_batch(batches, parallel)
+                batch = next(batches)
+                clip_index = batch.clip_index.astype(np.int32)
+                arrays = (batch.levels, batch.features, batch.mask, clip_index)
+                device_batch = DeviceBatch(*parallel.shard(arrays))
             state, carry, metrics = parallel(state, carry, device_batch)
             last_step, step = step, step + num_steps
             if problem := _find_non_finite(metrics, last_step):
                 raise _not_finite_error(
-                    problem, clip_ids, workdir, config, Checkpoint(state, carry), parallel
+                    problem, batch.clip_ids, workdir, config, Checkpoint(state, carry), parallel
                 )
             meter.add(metrics, num_steps)
             bar.update(num_steps)
             if tracer:
                 tracer.step()
 
-            # --- What is due after this call? Asked once: SIGTERM may arrive at any time.
+            # --- What is due after this call? Asked once: SIGTERM may arrive at any time. Every
+            # process asks after every call, because they agree on a future call to stop at.
             preempted = (
                 guard.requested if guard else reached_preemption_sync_point(step // num_steps)
             )
@@ -154,7 +155,9 @@ def train(
             # --- Log
             if is_last or do_eval or do_log:
                 scalars |= meter.summarize()
-                bar.set_postfix_str(_format_progress(scalars))
+                bits, nats = scalars["bits_per_sample"], scalars["nats_per_sample"]
+                speed = scalars["x_real_time"]
+                bar.set_postfix_str(f"{bits:.3f} bits, {nats:.3f} nats, {speed:.1f} x real time")
 
             # --- Evaluate
             if validation and do_eval:
@@ -189,25 +192,6 @@ def train(
     return TrainResult(step, meter.last_nll, params_file)
 
 
-def _check_num_steps(steps: int, num_steps: int) -> int:
-    """Return `num_steps`, the updates of one call; raise InputError unless they divide `steps`."""
-    if steps % num_steps:
-        raise InputError(
-            f"steps {steps} is not a multiple of the {num_steps} updates of one call: "
-            f"use {steps - steps % num_steps + num_steps}"
-        )
-    return num_steps
-
-
-def _progress_bar(step: int, total: int, is_main: bool) -> "tqdm[Any]":
-    return tqdm(initial=step, total=total, unit="step", dynamic_ncols=True, disable=not is_main)
-
-
-def _format_progress(scalars: dict[str, float]) -> str:
-    bits, nll = scalars["bits_per_sample"], scalars["nats_per_sample"]
-    return f"{bits:.3f} bits, {nll:.3f} nats, {scalars['x_real_time']:.1f} x real time"
-
-
 def _restore_or_init(
     checkpointer: Checkpointer | None, model: VideoToSound, statistics: FeatureStatistics | None
 ) -> Checkpoint:
@@ -236,19 +220,9 @@ def _restore_or_init(
                 start = at_clip_start(state)
         except InputError as error:
             problem = error
-    if broadcast_from_process_0(np.int32(problem is not None)):
+    if broadcast_one_to_all(np.int32(problem is not None)):
         raise problem or InputError("process 0 could not start: see its message")
-    return broadcast_from_process_0(start)
-
-
-def _next_batch(
-    batches: Iterator[Batch], parallel: DataParallel
-) -> tuple[tuple[str, ...], DeviceBatch]:
-    """Return the names of the next clips, and the clips on the devices."""
-    batch = next(batches)
-    clip_index = batch.clip_index.astype(np.int32)
-    arrays = parallel.shard((batch.levels, batch.features, batch.mask, clip_index))
-    return batch.clip_ids, DeviceBatch(*arrays)
+    return broadcast_one_to_all(start)
 
 
 def crosses_interval(before: int, after: int, interval: int) -> bool:
@@ -277,7 +251,7 @@ def _not_finite_error(
     """Save the state for inspection, in a folder that no run resumes from; return the error."""
     folder = workdir / NOT_FINITE_FOLDER
     carry = parallel.gather(checkpoint.carry)
-    if is_main_process():
+    if jax.process_index() == 0:
         with Checkpointer(folder, config) as checkpointer:
             checkpointer.save(Checkpoint(jax.tree.map(np.asarray, checkpoint.state), carry))
     return InputError(

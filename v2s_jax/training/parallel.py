@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, reason
 from v2s_jax.model import Carry, VideoToSound
 from v2s_jax.training.step import DeviceBatch, TrainState, UpdateMetrics, clip_nll, train_step
 
@@ -45,7 +45,10 @@ class DataParallel:
                 f"{times}: use a multiple of {parts}"
             )
         local = [device for device in self.devices if device.process_index == jax.process_index()]
-        self.row_range = self._row_range(local)
+        per_device = self.batch_clips // len(self.devices)
+        first_row = self.devices.index(local[0]) * per_device
+        self.row_range = range(first_row, first_row + len(local) * per_device)
+        """The rows of every batch that this process reads."""
         mesh = Mesh(np.array(local), (AXIS,))
         self._by_clip = NamedSharding(mesh, PartitionSpec(AXIS))
         self._replicated = NamedSharding(mesh, PartitionSpec())
@@ -61,12 +64,6 @@ class DataParallel:
         )
         # Without communication: each process evaluates the clips that it has read.
         self._nll = jax.pmap(partial(clip_nll, model), in_axes=(None, 0), devices=local)
-
-    def _row_range(self, local: Sequence[jax.Device]) -> range:
-        """Return the rows of every batch that this process reads."""
-        per_device = self.batch_clips // len(self.devices)
-        first = self.devices.index(local[0]) * per_device
-        return range(first, first + len(local) * per_device)
 
     def replicate(self, state: Any) -> Any:
         """Put host arrays that are the same in every process on every device."""
@@ -86,7 +83,8 @@ class DataParallel:
 
     def gather(self, by_clip: Any) -> Any:
         """Return sharded arrays of all processes as host arrays, in the order of the clips."""
-        return gather_rows(jax.tree.map(_without_device_axis, by_clip))
+        rows = jax.tree.map(_without_device_axis, by_clip)
+        return multihost_utils.process_allgather(rows, tiled=True)
 
     def __call__(
         self, state: TrainState, carry: Carry, batch: DeviceBatch
@@ -117,41 +115,7 @@ def connect(
             coordinator, processes, process, heartbeat_timeout_seconds=heartbeat_sec
         )
     except (ValueError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[0]
         raise InputError(
-            f"the processes of the run cannot be joined ({first_line}): on machines other than a "
-            "TPU pod give --run.coordinator HOST:PORT, --run.processes and --run.process"
+            f"the processes of the run cannot be joined ({reason(error)}): on machines other "
+            "than a TPU pod give --run.coordinator HOST:PORT, --run.processes and --run.process"
         ) from error
-
-
-def is_main_process() -> bool:
-    """Whether this is process 0, which writes the files."""
-    return jax.process_index() == 0
-
-
-def is_only_process() -> bool:
-    """Whether there is only one process."""
-    return jax.process_count() == 1
-
-
-def broadcast_from_process_0(tree: Any) -> Any:
-    """Return the host arrays of process 0 in every process."""
-    if is_only_process():
-        return tree
-    return multihost_utils.broadcast_one_to_all(tree)
-
-
-def gather_rows(tree: Any) -> Any:
-    """Return the host arrays of all processes, concatenated along their first axis."""
-    if is_only_process():
-        return tree
-    return multihost_utils.process_allgather(tree, tiled=True)
-
-
-def reached_preemption_sync_point(call: int) -> bool:
-    """Whether any process has received SIGTERM: the same answer in all, at the same call.
-
-    JAX catches the signal since `connect`. Every process must ask after every call of the training
-    step, numbered one by one, because they agree on a future call to stop at.
-    """
-    return bool(multihost_utils.reached_preemption_sync_point(call))

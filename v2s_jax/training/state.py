@@ -18,18 +18,18 @@ ADAM_EPSILON = 1e-8
 
 
 class TrainState(NamedTuple):
-    """What an update changes, besides the carry."""
+    """What an update changes, besides the carry. Checkpoints have these names."""
 
     step: Int[Array, ""]
     params: dict[str, Any]
     opt_state: Any
-    ema_params: dict[str, Any] | None
+    average: dict[str, Any] | None
     """Exponential moving average of the parameters; None if `ema_decay` is 0."""
 
     @property
     def eval_params(self) -> dict[str, Any]:
         """The parameters to evaluate and to save: their moving average, if there is one."""
-        return self.params if self.ema_params is None else self.ema_params
+        return self.params if self.average is None else self.average
 
 
 def make_optimizer(training: TrainingConfig) -> optax.GradientTransformation:
@@ -70,10 +70,8 @@ def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> Tra
     params = init_params(model, jax.random.key(training.seed))
     params = with_statistics(params, model.config.model, statistics)
     params = apply_chrono_init(params, model.config.model, training.chrono_init_max_ticks)
-    ema_params = params if training.ema_decay else None
-    return TrainState(
-        jnp.zeros((), jnp.int32), params, make_optimizer(training).init(params), ema_params
-    )
+    opt_state = make_optimizer(training).init(params)
+    return TrainState(jnp.int32(0), params, opt_state, params if training.ema_decay else None)
 
 
 def apply_gradients(
@@ -82,7 +80,7 @@ def apply_gradients(
     """Return the state after one update."""
     updates, opt_state = make_optimizer(training).update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    ema_params = state.ema_params
-    if ema_params is not None:
-        ema_params = optax.incremental_update(params, ema_params, step_size=1 - training.ema_decay)
-    return TrainState(state.step + 1, params, opt_state, ema_params)
+    average = state.average
+    if average is not None:
+        average = optax.incremental_update(params, average, step_size=1 - training.ema_decay)
+    return TrainState(state.step + 1, params, opt_state, average)

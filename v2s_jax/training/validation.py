@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.experimental import multihost_utils
 
 from v2s_jax.model.loss import BITS_PER_NAT
-from v2s_jax.training.parallel import DataParallel, gather_rows
+from v2s_jax.training.parallel import DataParallel
 from v2s_jax.training.step import DeviceBatch
 from v2s_jax.types import Batch
 
@@ -38,7 +39,7 @@ def evaluate(
         category = [validation.categories.index(name) for name in batch.categories]
         np.add.at(sums[0], category, nll.astype(np.float64))
         np.add.at(sums[1], category, batch.mask.sum(axis=1))
-    nll, samples = gather_rows(sums[None]).sum(axis=0)
+    nll, samples = multihost_utils.process_allgather(sums[None], tiled=True).sum(axis=0)
     nll_per_sample = float(nll.sum() / samples.sum())
     by_category = {
         f"{EVAL_BITS}/{name}": float(category_nll / count * BITS_PER_NAT)

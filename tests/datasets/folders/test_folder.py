@@ -16,7 +16,6 @@ from etils import epath
 from tests.child_processes import children, is_running, needs_proc, wait_for
 from tests.ffmpeg import run_ffmpeg
 from v2s_jax.cli import prepare
-from v2s_jax.cli.prepare import FolderArgs
 from v2s_jax.config import ExtractorConfig
 from v2s_jax.datasets import open_dataset
 from v2s_jax.datasets.folders.build_dataset import Vegas, build_dataset
@@ -29,7 +28,8 @@ from v2s_jax.datasets.folders.decode import (
 )
 from v2s_jax.datasets.folders.layout import Source, find_sources
 from v2s_jax.datasets.folders.manifest import Row, read_manifest
-from v2s_jax.datasets.folders.split import SplitRule, assign_splits, leaks, split_clips
+from v2s_jax.datasets.folders.settings import FolderSettings
+from v2s_jax.datasets.folders.split import assign_splits, split_clips
 from v2s_jax.datasets.folders.stats import draw, measure_lengths, table
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import ExtractorSpec
@@ -56,9 +56,8 @@ def videos(tmp_path_factory) -> Path:
     return root
 
 
-def build(videos: Path, out: Path, overwrite: bool = False, **changes: Any) -> Vegas:
-    args = FolderArgs(str(videos), str(out), **{**SHORT, **changes})
-    return build_dataset(args.settings(), overwrite=overwrite)
+def build(videos: Path, out: Path, **changes: Any) -> Vegas:
+    return build_dataset(FolderSettings(str(videos), str(out), **{**SHORT, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +119,15 @@ def test_sources_do_not_depend_on_the_order_of_a_listing(tmp_path, monkeypatch, 
         lambda folder: iter(sorted(listed(folder), reverse=bool(first))),
     )
     sources, _ = find_sources(str(root))
-    wanted = ["video_001", "video_01", "video_1", "video_9", "video_10"]
-    assert [s.name for s in sources] == [f"{c}/{n}.mp4" for c in ("dog", "drum") for n in wanted]
+    expected = ["video_001", "video_01", "video_1", "video_9", "video_10"]
+    assert [s.name for s in sources] == [f"{c}/{n}.mp4" for c in ("dog", "drum") for n in expected]
     assert [s.index for s in sources] == [*range(5), *range(5)]
 
 
 def test_youtube_ids_of_the_csv(tmp_path):
     touch(tmp_path, *(f"dog/videos/video_{number:05d}.mp4" for number in (0, 2, 7)))
     info = tmp_path / "dog" / "video_info.csv"
-    touch(tmp_path, "dog/videos/ID_1.mp4")  # a number of its own, no row
+    touch(tmp_path, "dog/videos/ID_1.mp4")  # numbered, but not by the csv
     info.write_bytes(b"\xef\xbb\xbfYTID,start_second,end_second\nabc,0,4\nabc,4,8\n-d_f,2,4\n")
     sources, ignored = find_sources(str(tmp_path))
     assert [source.youtube_id for source in sources] == [None, "abc", "-d_f", None]
@@ -158,7 +157,7 @@ def clips(category: str, count: int, youtube: tuple[str | None, ...] = ()) -> li
 
 def test_last_clips_of_each_category_are_test_clips(caplog):
     sources = [*clips("dog", 300), *clips("drum", 256)]
-    splits = split_clips(sources, SplitRule())
+    splits = split_clips(sources)
     assert not caplog.text
     for category, count in (("dog", 300), ("drum", 256)):
         found = [splits[f"{category}-{n}"] for n in range(count)]
@@ -167,7 +166,7 @@ def test_last_clips_of_each_category_are_test_clips(caplog):
 
 @pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 1), (19, 1), (255, 25)])
 def test_small_category_holds_out_a_tenth_with_a_warning(caplog, count, held_out):
-    splits = split_clips(clips("dog", count), SplitRule())
+    splits = split_clips(clips("dog", count))
     assert list(splits.values()).count("test") == held_out
     assert f"dog: {count} clips are too few for 128 test clips: using {held_out}" in caplog.text
 
@@ -175,54 +174,48 @@ def test_small_category_holds_out_a_tenth_with_a_warning(caplog, count, held_out
 def test_random_split_depends_only_on_the_seed():
     sources = clips("dog", 300)
     orders = ((sources, 1), (sources[::-1], 1), (sources, 2))
-    chosen = [split_clips(order, SplitRule(seed=seed)) for order, seed in orders]
+    chosen = [split_clips(order, seed=seed) for order, seed in orders]
     assert [list(splits.values()).count("test") for splits in chosen] == [128] * 3
     assert chosen[0] == chosen[1] != chosen[2]
 
 
+def rows_of(sources: list[Source], hashes: str) -> list[Row]:
+    """Readable files with these SHA-256."""
+    return [
+        Row(s.name, "used", clip_id=s.clip_id, sha256=digest, youtube_id=s.youtube_id)
+        for s, digest in zip(sources, hashes, strict=True)
+    ]
+
+
 def test_training_clips_of_a_test_video_leak():
     sources = clips("dog", 6, ("v", "w", "v", None, "w", "v"))
-    splits = split_clips(sources, SplitRule(test_clips=2))
-    found = leaks(sources, splits)
-    assert set(found) == {"dog-0", "dog-1", "dog-2"}
-    assert found["dog-1"] == "from the same YouTube video (w) as test clip dog-4"
+    rows = assign_splits(rows_of(sources, "abcdef"), split_clips(sources, test_clips=2))
+    assert [row.status for row in rows] == ["rejected"] * 3 + ["used"] * 3
+    assert rows[1].reason == "from the same YouTube video (w) as test clip dog-4"
 
 
 def test_unreadable_test_clip_leaks_nothing():
     sources = clips("dog", 4, ("v", "w", "w", "v"))
-    splits = split_clips(sources, SplitRule(test_clips=2))
-    rows = [
-        Row(source.name, "used", clip_id=source.clip_id, sha256=source.name) for source in sources
-    ]
-    rows[3] = dataclasses.replace(rows[3], status="rejected", reason="damaged")
-    decided = assign_splits(sources, splits, rows)
-    assert [row.status for row in decided] == ["used", "rejected", "used", "rejected"]
-    assert decided[1].reason == "from the same YouTube video (w) as test clip dog-2"
+    rows = rows_of(sources, "abcd")
+    rows[3] = dataclasses.replace(rows[3], status="rejected", reason="corrupt")
+    rows = assign_splits(rows, split_clips(sources, test_clips=2))
+    assert [row.status for row in rows] == ["used", "rejected", "used", "rejected"]
+    assert rows[1].reason == "from the same YouTube video (w) as test clip dog-2"
 
 
 def test_equal_bytes_leak_under_any_name():
     sources = clips("dog", 5, ("v", None, None, None, "v"))
-    splits = split_clips(sources, SplitRule(test_clips=1))
-    rows = [
-        Row(source.name, "used", clip_id=source.clip_id, sha256=digest)
-        for source, digest in zip(sources, "aabcd", strict=True)
-    ]
-    decided = assign_splits(sources, splits, rows)
-    assert [row.status for row in decided] == ["rejected", "rejected", "used", "used", "used"]
-    assert decided[1].reason == "from the same YouTube video (v) as test clip dog-4"
+    rows = assign_splits(rows_of(sources, "aabcd"), split_clips(sources, test_clips=1))
+    assert [row.status for row in rows] == ["rejected", "rejected", "used", "used", "used"]
+    assert rows[1].reason == "from the same YouTube video (v) as test clip dog-4"
 
 
 def test_of_equal_files_the_test_clip_is_kept():
     sources = clips("dog", 4)
-    splits = split_clips(sources, SplitRule(test_clips=1))
-    rows = [
-        Row(source.name, "used", clip_id=source.clip_id, sha256=digest)
-        for source, digest in zip(sources, "abba", strict=True)
-    ]
-    decided = assign_splits(sources, splits, rows)
-    assert [row.status for row in decided] == ["rejected", "used", "rejected", "used"]
-    assert decided[0].reason == "the same bytes as dog/3 (test)"
-    assert decided[2].reason == "the same bytes as dog/1 (train)"
+    rows = assign_splits(rows_of(sources, "abba"), split_clips(sources, test_clips=1))
+    assert [row.status for row in rows] == ["rejected", "used", "rejected", "used"]
+    assert rows[0].reason == "the same bytes as dog/3 (test)"
+    assert rows[2].reason == "the same bytes as dog/1 (train)"
 
 
 # Looping
@@ -237,7 +230,7 @@ def test_audio_and_frames_are_looped_together():
     assert record.waveform.size == 8 * 1_024
 
 
-# The whole way
+# The whole command
 
 
 def test_folder_becomes_a_dataset(built):
@@ -278,7 +271,7 @@ def test_outputs_inside_the_source_folder_are_skipped(videos, tmp_path):
 def test_cached_features_are_reused(videos, built, tmp_path):
     cache = str(built[0] / "cache")
     builder = build(videos, tmp_path, cache=cache, split_seed=3, name="other")
-    assert dataclasses.astuple(builder.counts) == (0, 6, 0)
+    assert builder.counts == (0, 6, 0)
 
 
 def test_corrupt_and_missing_cache_entries_are_recomputed(videos, built, tmp_path):
@@ -288,7 +281,7 @@ def test_corrupt_and_missing_cache_entries_are_recomputed(videos, built, tmp_pat
     data[len(data) // 2] ^= 1
     first.write_bytes(data)
     second.unlink()
-    assert dataclasses.astuple(build(videos, tmp_path).counts) == (2, 4, 0)
+    assert build(videos, tmp_path).counts == (2, 4, 0)
 
 
 def test_corrupt_cache_entry_is_never_used(tmp_path):
@@ -342,7 +335,7 @@ def test_folder_without_usable_files_leaves_a_manifest(tmp_path):
 
 @pytest.mark.slow
 def test_failed_run_keeps_the_old_dataset_and_manifest(videos, tmp_path):
-    """No test clip can be read; then they are restored."""
+    """First no test clip can be read; then all can."""
     source = tmp_path / "in"
     shutil.copytree(videos, source)
     build(source, tmp_path / "out")
@@ -372,7 +365,7 @@ def test_unwritable_cache_ends_the_run(videos, tmp_path):
 
 @pytest.mark.slow
 def test_videos_cache_and_manifest_in_a_bucket(videos, tmp_path):
-    """With a store in memory instead of Google's; shards and Beam's own files are local here."""
+    """A store in memory stands for Google's; shards and Beam's files are local."""
     program = f"""
 from pathlib import Path
 import fsspec
@@ -388,19 +381,18 @@ class Bucket(MemoryFileSystem):
 
 fsspec.register_implementation("gcs", Bucket, clobber=True)
 import v2s_jax.datasets
-from v2s_jax.cli.prepare import FolderArgs
-from v2s_jax.datasets.folders.build_dataset import _run_builder
+from v2s_jax.datasets.folders.build_dataset import DEFAULT_EXTRACTOR, _run_builder
 from v2s_jax.datasets.folders.manifest import write_manifest
-import dataclasses
+from v2s_jax.datasets.folders.settings import FolderSettings
 root = Path({str(videos)!r})
 for path in root.rglob("*.mp4"):
     Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())
-args = FolderArgs("gs://bucket/v", {str(tmp_path)!r}, cache="gs://bucket/cache", workers=1,
-                  test_clips=1, video_frames=20)
-settings = args.settings()
+settings = FolderSettings("gs://bucket/v", {str(tmp_path)!r}, cache="gs://bucket/cache", workers=1,
+                          test_clips=1, video_frames=20)
 for counts in ((6, 0, 0), (0, 6, 0)):
-    builder = _run_builder(settings, {str(tmp_path)!r} + f"/{{counts[0]}}", overwrite=False)
-    assert dataclasses.astuple(builder.counts) == counts, builder.counts
+    folder = {str(tmp_path)!r} + f"/{{counts[0]}}"
+    builder = _run_builder(settings, DEFAULT_EXTRACTOR, (), folder)
+    assert builder.counts == counts, builder.counts
 write_manifest(epath.Path("gs://bucket/out/manifest.jsonl"), builder.manifest)
 assert len(epath.Path("gs://bucket/out/manifest.jsonl").read_text().splitlines()) == 6
 """
@@ -429,7 +421,7 @@ def test_bad_arguments(monkeypatch, argv, message):
 
 @pytest.mark.slow
 def test_two_processes_build_the_same_dataset(videos, tmp_path):
-    """Started in another folder; the workers still find the package."""
+    """The workers find the package from another working directory."""
     command = [
         *(
             sys.executable,
@@ -464,8 +456,8 @@ def test_killed_ffmpeg_rejects_no_file(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\nkill -9 $$\n")
     program.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
-    words = ("--test-clips", "1", "--workers", "1", "--out", str(tmp_path / "out"))
-    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(tmp_path / "in"), *words]
+    options = ("--test-clips", "1", "--workers", "1", "--out", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(tmp_path / "in"), *options]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2, ended.stderr
     assert "error: ffmpeg was killed, probably because memory ran out" in ended.stderr
@@ -475,12 +467,12 @@ def test_killed_ffmpeg_rejects_no_file(tmp_path, monkeypatch):
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("whom", ["worker", "launcher"])
-def test_killed_run_leaves_no_dataset_and_resumes(tmp_path, whom):
+@pytest.mark.parametrize("killed", ["worker", "launcher"])
+def test_killed_run_leaves_no_dataset_and_resumes(tmp_path, killed):
     for number in range(12):
         video(tmp_path / "in" / "dog" / f"{number}.mp4", 4.0, 300 + number)
-    words = ("--test-clips", "1", "--workers", "2")
-    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(tmp_path / "in"), *words]
+    options = ("--test-clips", "1", "--workers", "2")
+    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(tmp_path / "in"), *options]
     command += ["--out", str(tmp_path / "out")]
     cache = tmp_path / "out" / "cache"
     with subprocess.Popen(
@@ -493,12 +485,12 @@ def test_killed_run_leaves_no_dataset_and_resumes(tmp_path, whom):
         workers = [pid for pid, line in commands.items() if b"sdk_worker_main" in line]
         workers = [pid for pid in workers if not commands[pid].split(b"\0")[0].endswith(b"sh")]
         assert len(workers) >= 2
-        if whom == "worker":  # a younger one can be a fork that is about to become ffmpeg
+        if killed == "worker":  # a younger one can be a fork that is about to become ffmpeg
             os.kill(min(workers), signal.SIGKILL)
         else:
             process.kill()
         _, errors = process.communicate(timeout=120)
-    if whom == "worker":
+    if killed == "worker":
         assert process.returncode == 2, errors
         assert "worker processes was killed" in errors.splitlines()[-1]
     with pytest.raises(InputError, match="no dataset found"):
@@ -570,10 +562,6 @@ def test_lengths_are_counted_as_in_the_paper(tmp_path):
     ("content", "message"),
     [
         (b"\xff", "cannot be read (not UTF-8)"),
-        (
-            b'{"source": "a", "status": "used", "corrections": [], "source_sec": "2"}',
-            "is not a number",
-        ),
         (b"[]", "line 1 is not a manifest row"),
     ],
 )

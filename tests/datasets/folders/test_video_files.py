@@ -1,7 +1,7 @@
 """Video files of many kinds, intact and corrupt, in `v2s prepare folder`.
 
-The video turns from black to white when a tone starts, at 1 s, so that each clip can be checked for
-whether video and audio still belong together.
+The video turns from black to white when a tone starts, at 1 s, so that each clip shows whether
+video and audio are still in sync.
 """
 
 import os
@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from tests.ffmpeg import run_ffmpeg
-from v2s_jax.cli.prepare import FolderArgs
 from v2s_jax.datasets import open_dataset
 from v2s_jax.datasets.folders.build_dataset import build_dataset
 from v2s_jax.datasets.folders.decode import FeatureCache
 from v2s_jax.datasets.folders.manifest import Row, read_manifest
+from v2s_jax.datasets.folders.settings import FolderSettings
 
 CHANGE_SEC = 1.0
 SEC = 2.0
@@ -45,8 +45,8 @@ def sound(
     return ("-f", "lavfi", "-i", graph)
 
 
-def ffmpeg(*words: object) -> Callable[[Path], None]:
-    return lambda path: void(run_ffmpeg(*words, path))
+def ffmpeg(*arguments: object) -> Callable[[Path], None]:
+    return lambda path: void(run_ffmpeg(*arguments, path))
 
 
 def void(_: object) -> None: ...
@@ -69,7 +69,7 @@ def cut(of: str, tenths: float) -> Callable[[Path], None]:
 
 
 def long_duration(path: Path) -> None:
-    """The plain file, whose header says that it lasts 50 times as long."""
+    """The plain file, with 50 times its duration in the header."""
     content = bytearray(path.with_name("plain.mp4").read_bytes())
     place = content.index(b"mvhd") + 4 + 16  # version, flags, two dates, time scale
     (duration,) = struct.unpack_from(">I", content, place)
@@ -91,18 +91,18 @@ class Kind:
 
     make: Callable[[Path], None]
     used: bool
-    says: str = ""
+    message: str = ""
     """Part of the reason, or of a correction; empty: no correction but cutting and looping."""
     turns: bool = True
-    """Whether picture and sound can be asked for their change."""
+    """Whether the change of picture and sound can be measured."""
 
 
-def used(make: Callable[[Path], None], says: str = "", turns: bool = True) -> Kind:
-    return Kind(make, True, says, turns)
+def used(make: Callable[[Path], None], message: str = "", turns: bool = True) -> Kind:
+    return Kind(make, True, message, turns)
 
 
-def rejected(make: Callable[[Path], None], says: str) -> Kind:
-    return Kind(make, False, says)
+def rejected(make: Callable[[Path], None], message: str) -> Kind:
+    return Kind(make, False, message)
 
 
 PLAIN = (*picture(), *sound(), *H264)
@@ -193,7 +193,7 @@ KINDS: dict[str, Kind] = {
     "nowhere.mp4": rejected(link("no_such_file"), "No such file"),
     "unreadable.mp4": rejected(link("/proc/self/mem"), "cannot be read"),
     "pipe.mp4": rejected(os.mkfifo, "not a regular file"),
-    # what is no video
+    # not videos
     "empty.mp4": rejected(data(b""), "is empty"),
     "text.mp4": rejected(data(b"hello\n"), "not a video"),
     "page.mp4": rejected(data(b"<!DOCTYPE html><html>Sign in</html>" * 50), "not a video"),
@@ -201,7 +201,7 @@ KINDS: dict[str, Kind] = {
     "noise.mp4": rejected(data(np.random.default_rng(1).bytes(50_000)), "not a video"),
     "playlist.mp4": rejected(data(b"#EXTM3U\n#EXTINF:2,\nplain.mp4\n"), "not a video"),
     "notes.txt": rejected(data(b"hello\n"), "no file name of a video"),
-    # damage
+    # corrupt files
     **{
         f"cut{tenths}.mp4": rejected(cut("plain.mp4", tenths), "not a video that ffmpeg can read")
         for tenths in (0.01, 1, 3, 6, 9)  # the index is at the end
@@ -210,7 +210,7 @@ KINDS: dict[str, Kind] = {
     "cut1.mkv": rejected(cut("whole.mkv", 1), "File ended prematurely"),
     **{
         f"front{tenths}.mp4": used(cut("front.mp4", tenths), "corrupt or cut", turns=tenths > 6)
-        for tenths in (5, 6, 7, 8, 9)  # the index is in front
+        for tenths in (5, 6, 7, 8, 9)  # the index is at the start
     },
     "bits.avi": used(wrong_bits, turns=False),
 }
@@ -233,7 +233,7 @@ def build(root: Path, kinds: Iterable[str]) -> Built:
     for name in kinds:
         KINDS[name].make(videos / "kinds" / name)
     (videos / "kinds" / "videos").symlink_to("..")  # a folder that contains itself
-    settings = FolderArgs(str(videos), str(root / "out"), test_clips=3, workers=1).settings()
+    settings = FolderSettings(str(videos), str(root / "out"), test_clips=3, workers=1)
     build_dataset(settings)
     rows = {Path(row.source).name: row for row in read_manifest(settings.manifest)}
     return root / "out", rows
@@ -250,17 +250,17 @@ def built_from_all(tmp_path_factory) -> Built:
 
 
 def check_file(built: Built, name: str) -> None:
-    """Check a row of the manifest, and that video and audio of the clip still belong together."""
+    """Check a row of the manifest, and that video and audio of the clip are in sync."""
     out, rows = built
     row, kind = rows[name], KINDS[name]
     assert row.status == ("used" if kind.used else "rejected"), row
     if not kind.used:
-        assert row.reason and kind.says in row.reason
+        assert row.reason and kind.message in row.reason
         assert "\n" not in row.reason and "Traceback" not in row.reason
         return
     corrections = [text for text in row.corrections if not text.startswith(("looped", "cut to wh"))]
-    assert kind.says in " ".join(row.corrections)
-    if not kind.says:
+    assert kind.message in " ".join(row.corrections)
+    if not kind.message:
         assert all("ends first" in text for text in corrections)  # codecs pad to whole blocks
     clip = FeatureCache(str(out / "cache")).read(row.features or "")
     assert clip is not None

@@ -7,11 +7,9 @@ atomically.
 
 import io
 import shutil
-import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,46 +29,45 @@ from v2s_jax.datasets.folders.extraction import (
     is_local,
     local_args,
 )
-from v2s_jax.datasets.folders.layout import Ignored, find_sources
+from v2s_jax.datasets.folders.layout import find_sources
 from v2s_jax.datasets.folders.manifest import MANIFEST, Row, write_manifest
 from v2s_jax.datasets.folders.settings import VERSION, FolderSettings
 from v2s_jax.datasets.folders.split import SPLITS, assign_splits, split_clips
 from v2s_jax.datasets.remote import is_remote
 from v2s_jax.datasets.schema import FORMAT_VERSION
-from v2s_jax.datasets.writer import dataset_exists_error, import_tensorflow, write_error
-from v2s_jax.errors import InputError
-from v2s_jax.features.extractor import feature_dims, resolve_spec
+from v2s_jax.datasets.writer import dataset_exists_error, import_tensorflow
+from v2s_jax.errors import InputError, write_error
+from v2s_jax.features.extractor import ExtractorSpec, feature_dims, resolve_spec
 from v2s_jax.io import atomic_directory, directory_lock
 from v2s_jax.processes import CPU_COUNT
+
+DEFAULT_EXTRACTOR = ExtractorSpec()
 
 MAX_SHARD_BYTES = 200 * 10**6
 """TFDS recommends 100 to 200 MB."""
 
 
-def build_dataset(settings: FolderSettings, *, overwrite: bool = False) -> "Vegas":
+def build_dataset(
+    settings: FolderSettings,
+    extractor: ExtractorSpec = DEFAULT_EXTRACTOR,
+    beam_args: tuple[str, ...] = (),
+) -> "Vegas":
     """Build the dataset `settings.folder`.
 
-    Args:
-        settings: source, output, split rule, clip length and extractor.
-        overwrite: replace an existing dataset.
-
-    Returns:
-        The TFDS builder, with a row for each file and the counts of the extraction.
-
-    Raises:
-        InputError: when the dataset exists, no clip is usable, or something cannot be written.
+    Returns the TFDS builder, with a row for each file and the counts of the extraction. Raises
+    InputError when the dataset exists, no clip is usable, or something cannot be written.
     """
-    check_args(settings.beam_args)
+    check_args(beam_args)
     folder = settings.folder
     if is_remote(settings.out):
-        _check_absent(folder, overwrite)
-        builder = _run_builder(settings, settings.out, overwrite)
+        _check_absent(settings)
+        builder = _run_builder(settings, extractor, beam_args, settings.out)
         write_manifest(settings.manifest, builder.manifest)
     else:
         with directory_lock(Path(settings.out)):
-            _check_absent(folder, overwrite)
+            _check_absent(settings)
             with atomic_directory(Path(folder)) as temporary:
-                builder = _run_builder(settings, str(temporary), overwrite=False)
+                builder = _run_builder(settings, extractor, beam_args, str(temporary))
                 _move_up(temporary, temporary / settings.name / VERSION)
                 # Written before the swap: if the disk is full now, the old dataset stays.
                 write_manifest(epath.Path(temporary / MANIFEST), builder.manifest)
@@ -90,34 +87,30 @@ def _move_up(temporary: Path, dataset: Path) -> None:
         shutil.rmtree(path)
 
 
-def _check_absent(folder: epath.Path, overwrite: bool) -> None:
-    if folder.exists() and not overwrite:
-        raise dataset_exists_error(folder)
+def _check_absent(settings: FolderSettings) -> None:
+    if settings.folder.exists() and not settings.overwrite:
+        raise dataset_exists_error(settings.folder)
 
 
-def beam_arguments(settings: FolderSettings) -> tuple[str, ...]:
-    """Return all arguments for Beam; the user's come last, so they override ours."""
-    workers = settings.workers or (CPU_COUNT if settings.extractor.name == "pixels" else 1)
-    args = (*local_args(workers), *settings.beam_args)
-    return args if is_local(args) else settings.beam_args
-
-
-def _run_builder(settings: FolderSettings, data_dir: str, overwrite: bool) -> "Vegas":
+def _run_builder(
+    settings: FolderSettings, extractor: ExtractorSpec, beam_args: tuple[str, ...], data_dir: str
+) -> "Vegas":
     tensorflow = import_tensorflow()
     tfds.disable_progress_bar()
-    builder = Vegas(settings, data_dir=data_dir)
-    mode = tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
+    workers = settings.workers or (CPU_COUNT if extractor.name == "pixels" else 1)
+    args = (*local_args(workers), *beam_args)  # the user's override ours
+    builder = Vegas(settings, extractor, args if is_local(args) else beam_args, data_dir=data_dir)
     config = tfds.download.DownloadConfig(
         try_download_gcs=False,
         max_shard_size=MAX_SHARD_BYTES,
         beam_options=PipelineOptions(list(builder.beam_args)),
-        download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if overwrite else mode,
+        download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS,  # `_check_absent` comes first
     )
     try:
         with redirect_stdout(io.StringIO()):  # TFDS prints the name of a temporary folder
             builder.download_and_prepare(download_config=config)
     except (OSError, tensorflow.errors.OpError) as error:
-        raise write_error(data_dir, error) from error
+        raise write_error(data_dir, str(error).splitlines()[0]) from error
     return builder
 
 
@@ -139,15 +132,21 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version(VERSION)
 
-    def __init__(self, settings: FolderSettings, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        settings: FolderSettings,
+        extractor: ExtractorSpec,
+        beam_args: tuple[str, ...],
+        **kwargs: Any,
+    ) -> None:
         self._settings = settings
         self._job = ExtractionJob(
-            extractor=resolve_spec(settings.extractor),
+            extractor=resolve_spec(extractor),
             length=settings.length,
             cache=FeatureCache(settings.cache_folder),
         )
         self.name = settings.name
-        self.beam_args = beam_arguments(settings)
+        self.beam_args = beam_args
         self.counts: Counts | None = None
         self.manifest: list[Row] = []
         """Every file, including those that cannot be a clip."""
@@ -165,11 +164,11 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
         """Extract features, decide on every file, and give each split its clips."""
         settings = self._settings
         sources, ignored = find_sources(settings.source, settings.outputs)
-        splits = split_clips(sources, settings.rule)
-        with self._rows_folder() as folder:
-            rows, self.counts = extract(sources, self._job, self.beam_args, folder)
-        rows = assign_splits(sources, splits, rows)
-        self.manifest = [*rows, *map(_ignored_row, ignored)]
+        splits = split_clips(sources, settings.test_clips, settings.split_seed)
+        rows, self.counts = extract(sources, self._job, self.beam_args, epath.Path(self.data_dir))
+        rows = assign_splits(rows, splits)
+        rejected = [Row(source=f.name, status="rejected", reason=f.reason) for f in ignored]
+        self.manifest = rows + rejected
         used = [row for row in rows if row.status == "used"]
         empty = [split for split in SPLITS if all(row.split != split for row in used)]
         if empty:
@@ -185,20 +184,6 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
             for split in SPLITS
         }
 
-    @contextmanager
-    def _rows_folder(self) -> Iterator[epath.Path]:
-        """Yield a temporary folder that all workers can write."""
-        if is_local(self.beam_args):
-            with tempfile.TemporaryDirectory() as folder:
-                yield epath.Path(folder)
-            return
-        shared = epath.Path(self.data_dir) / f".rows-{uuid.uuid4().hex}"  # unique to this run
-        try:
-            yield shared
-        finally:
-            if shared.exists():
-                shared.rmtree()
-
     def _generate_examples(
         self, rows: list[Row]
     ) -> Iterator[tuple[str, dict[str, Any]]] | beam.PTransform:
@@ -207,10 +192,6 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
         if is_local(self.beam_args):
             return (_example(row, cache, length) for row in rows)
         return beam.Create(rows) | beam.Map(_example, cache, length)
-
-
-def _ignored_row(entry: Ignored) -> Row:
-    return Row(source=entry.name, status="rejected", reason=entry.reason)
 
 
 def _example(row: Row, cache: FeatureCache, length: ClipLength) -> tuple[str, dict[str, Any]]:
@@ -238,8 +219,8 @@ def _metadata(settings: FolderSettings, job: ExtractionJob, used: list[Row]) -> 
         categories=sorted({row.category for row in used if row.category}),
         made_by={
             "data_set": settings.name,  # the key is part of the format
-            "test_clips": settings.rule.test_clips,
-            "split_seed": settings.rule.seed,
+            "test_clips": settings.test_clips,
+            "split_seed": settings.split_seed,
             "min_sec": job.length.min_sec,
             "v2s_jax": __version__,
         },

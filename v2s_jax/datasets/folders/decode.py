@@ -24,7 +24,8 @@ from v2s_jax.config import Clock
 from v2s_jax.datasets import ClipRecord, waveform_to_int16
 from v2s_jax.datasets.remote import write_bytes
 from v2s_jax.errors import InputError
-from v2s_jax.features.extractor import Extractor, ExtractorSpec
+from v2s_jax.features import Extractor
+from v2s_jax.features.extractor import ExtractorSpec
 from v2s_jax.io import ZIP_ERRORS
 
 CLIP_VIDEO_FRAMES = 156

@@ -9,10 +9,12 @@ import logging
 import os
 import re
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -34,17 +36,15 @@ from v2s_jax.datasets.folders.layout import Source
 from v2s_jax.datasets.folders.local_run import count_video, progress_bar, run_interruptible
 from v2s_jax.datasets.folders.manifest import Row
 from v2s_jax.datasets.remote import local_copy
-from v2s_jax.errors import InputError, KilledError
-from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
+from v2s_jax.errors import InputError, KilledError, reason
+from v2s_jax.features import Extractor
+from v2s_jax.features.extractor import ExtractorSpec, open_extractor
 from v2s_jax.io import file_hash, wrap_read_errors
 
 PACKAGE_PARENT = Path(v2s_jax.__file__).parents[1]
 """Worker processes need it on their path."""
 
 LOCAL_RUNNER = "DirectRunner"
-
-EXTRACTED, CACHED, REJECTED = "extracted", "cached", "rejected"
-"""Beam counters; a cluster's job page shows them."""
 
 _STEP = " [while running "
 _INPUT_ERROR = re.compile(r"(?:InputError|KilledError): (.+)")
@@ -60,9 +60,8 @@ class ExtractionJob:
     cache: FeatureCache
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Numbers of files that were computed, found in the cache, and rejected."""
+class Counts(NamedTuple):
+    """Numbers of files that were computed, found in the cache, and rejected: Beam's counters."""
 
     extracted: int
     cached: int
@@ -98,7 +97,7 @@ def check_args(beam_args: Sequence[str]) -> None:
     except (ValueError, ImportError, AttributeError) as error:
         runner = PipelineOptions(list(beam_args)).view_as(StandardOptions).runner
         raise InputError(
-            f"--runner={runner}: Beam cannot open it ({str(error).splitlines()[0]}): check the name"
+            f"--runner={runner}: Beam cannot open it ({reason(error)}): check the name"
         ) from error
 
 
@@ -112,12 +111,12 @@ def extract(
     sources: Sequence[Source],
     job: ExtractionJob,
     beam_args: Sequence[str],
-    rows_folder: epath.Path,
+    scratch: epath.Path,
 ) -> tuple[list[Row], Counts]:
     """Return the row of each file, in the order of `sources`.
 
-    Workers write rows under `rows_folder`, which all of them must be able to write. A file that
-    cannot be read is rejected in its row.
+    Workers write rows to a temporary folder in `scratch`, which all of them must be able to write.
+    A file that cannot be read is rejected in its row.
 
     Raises InputError when a worker was killed or the cache cannot be written.
     """
@@ -125,6 +124,7 @@ def extract(
         [str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     local = is_local(beam_args)
+    rows_folder = scratch / f".rows-{uuid.uuid4().hex}"  # unique to this run
     with tempfile.TemporaryDirectory() as progress_folder:
         extraction = ExtractFeatures(job, progress_folder if local else None)
         pipeline = beam.Pipeline(options=PipelineOptions(list(beam_args)))
@@ -137,14 +137,16 @@ def extract(
             | "rows" >> beam.io.WriteToText(str(rows_folder / "row"), file_name_suffix=".jsonl")
         )
         progress = progress_bar(Path(progress_folder), len(sources)) if local else nullcontext()
-        with progress:
-            result = _run(pipeline, local)
-    rows = {
-        row.source: row
-        for path in rows_folder.glob("row*.jsonl")
-        for row in map(Row.from_json, path.read_text().splitlines())
-    }
-    return [rows[source.name] for source in sources], _counts(result)
+        try:
+            with progress:
+                result = _run(pipeline, local)
+            texts = [path.read_text() for path in rows_folder.glob("row*.jsonl")]
+        finally:
+            if rows_folder.exists():
+                rows_folder.rmtree()
+    rows = [Row.from_json(line) for text in texts for line in text.splitlines()]
+    by_source = {row.source: row for row in rows}
+    return [by_source[source.name] for source in sources], _counts(result)
 
 
 def _run(pipeline: beam.Pipeline, local: bool) -> PipelineResult:
@@ -178,7 +180,7 @@ def _counts(result: PipelineResult) -> Counts:
     query = MetricsFilter().with_namespace(ExtractFeatures)
     counters = result.metrics().query(query)["counters"]
     totals = {counter.key.metric.name: counter.result for counter in counters}
-    return Counts(totals.get(EXTRACTED, 0), totals.get(CACHED, 0), totals.get(REJECTED, 0))
+    return Counts(*(totals.get(name, 0) for name in Counts._fields))
 
 
 class ExtractFeatures(beam.DoFn):
@@ -187,9 +189,9 @@ class ExtractFeatures(beam.DoFn):
     def __init__(self, job: ExtractionJob, progress_folder: str | None) -> None:
         self._job = job
         self._progress_folder = progress_folder
-        self._extracted = Metrics.counter(ExtractFeatures, EXTRACTED)
-        self._cached = Metrics.counter(ExtractFeatures, CACHED)
-        self._rejected = Metrics.counter(ExtractFeatures, REJECTED)
+        self._extracted = Metrics.counter(ExtractFeatures, "extracted")
+        self._cached = Metrics.counter(ExtractFeatures, "cached")
+        self._rejected = Metrics.counter(ExtractFeatures, "rejected")
         self._extractor: Extractor | None = None
 
     def setup(self) -> None:
@@ -205,53 +207,39 @@ class ExtractFeatures(beam.DoFn):
             clip_id=source.clip_id,
             youtube_id=source.youtube_id,
         )
-        video_frames = 0
-        try:
-            with local_copy(source.path) as path:
+        job, decoded = self._job, None
+        assert self._extractor is not None
+        with local_copy(source.path) as path:
+            try:
                 row = replace(row, sha256=digest(path))
-                key, decoded, video_frames = self._decode(path, row.sha256 or "")
-        except _UnreadableError as unreadable:
-            self._rejected.inc()
-            reason = str(unreadable.args[0]).removeprefix(f"{source.path}: ")
-            row = replace(row, status="rejected", reason=" ".join(reason.split()))
-        else:
-            row = _used_row(row, key, decoded, self._job.length)
+                key = cache_key(row.sha256 or "", job.extractor, job.length)
+                decoded = job.cache.read(key)
+                is_new = decoded is None
+                decoded = decoded or decode_clip(path, self._extractor, job.length)
+            except KilledError:
+                raise
+            except InputError as error:
+                self._rejected.inc()
+                words = str(error).removeprefix(f"{source.path}: ").split()
+                row = replace(row, status="rejected", reason=" ".join(words))
+        video_frames = 0
+        if decoded is not None:
+            row = _used_row(row, key, decoded, job.length)
+            if is_new:
+                job.cache.write(key, decoded)
+                video_frames = len(decoded.appearance)
+            (self._extracted if is_new else self._cached).inc()
         if self._progress_folder:
             count_video(Path(self._progress_folder), video_frames)
         yield row
 
-    def _decode(self, path: Path, sha256: str) -> tuple[str, DecodedClip, int]:
-        """Return cache key, decoded pass, and the number of video frames computed for it."""
-        job = self._job
-        key = cache_key(sha256, job.extractor, job.length)
-        if (decoded := job.cache.read(key)) is not None:
-            self._cached.inc()
-            return key, decoded, 0
-        assert self._extractor is not None
-        try:
-            decoded = decode_clip(path, self._extractor, job.length)
-        except KilledError:
-            raise
-        except InputError as error:
-            raise _UnreadableError(str(error)) from error
-        job.cache.write(key, decoded)
-        self._extracted.inc()
-        return key, decoded, len(decoded.appearance)
-
-
-class _UnreadableError(Exception):
-    """One file is bad, as opposed to a cache that cannot be written."""
-
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes; raise InputError when it cannot be read."""
     if path.exists() and not path.is_file():  # opening a pipe would block
-        raise _UnreadableError(f"{path}: is not a regular file: give a video file")
-    try:
-        with wrap_read_errors(path):
-            return file_hash(path).hex()
-    except InputError as error:
-        raise _UnreadableError(str(error)) from error
+        raise InputError(f"{path}: is not a regular file: give a video file")
+    with wrap_read_errors(path):
+        return file_hash(path).hex()
 
 
 def _used_row(row: Row, key: str, decoded: DecodedClip, length: ClipLength) -> Row:

@@ -117,12 +117,7 @@ def _walk(
         if entry.name.startswith(".") or (excluded and _real_path(entry) in excluded):
             continue
         path = (*parts, entry.name)
-        try:
-            is_folder = entry.is_dir()
-        except OSError as error:  # a link to itself
-            ignored.append(Ignored("/".join(path), f"cannot be read ({error.strerror})"))
-            continue
-        if is_folder:
+        if entry.is_dir():
             yield from _walk(entry, path, ignored, parents | {real_path}, excluded)
         else:
             yield path, entry

@@ -1,7 +1,6 @@
 """Run Beam on this machine: Ctrl-C, and a progress bar for the work of all processes."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,8 @@ from typing import TypeVar
 
 import psutil
 from tqdm import tqdm
+
+from v2s_jax.processes import block_sigint
 
 Result = TypeVar("Result")
 
@@ -35,11 +36,8 @@ def run_interruptible(work: Callable[[], Result]) -> Result:
         except BaseException as error:
             done.set_exception(error)
 
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with block_sigint():
         threading.Thread(target=run, daemon=True).start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         return done.result()
     except KeyboardInterrupt:
@@ -55,13 +53,6 @@ def count_video(folder: Path, video_frames: int) -> None:
         file.write(f"{video_frames}\n")
 
 
-def read_progress(folder: Path) -> tuple[int, int]:
-    """Return the videos and video frames that all workers have finished."""
-    texts = [path.read_text() for path in folder.iterdir()]
-    counts = [int(line) for text in texts for line in text.split("\n")[:-1]]
-    return len(counts), sum(counts)
-
-
 @contextmanager
 def progress_bar(folder: Path, videos: int) -> Iterator[None]:
     """Show progress, video frames per second and the time left while the block runs."""
@@ -70,10 +61,11 @@ def progress_bar(folder: Path, videos: int) -> Iterator[None]:
     start = time.monotonic()
 
     def update() -> None:
-        done, video_frames = read_progress(folder)
-        rate = video_frames / max(time.monotonic() - start, POLL_SEC)
+        texts = [path.read_text() for path in folder.iterdir()]
+        counts = [int(line) for text in texts for line in text.split("\n")[:-1]]
+        rate = sum(counts) / max(time.monotonic() - start, POLL_SEC)
         bar.set_postfix_str(f"{rate:.0f} video frames/s", refresh=False)
-        bar.update(done - bar.n)
+        bar.update(len(counts) - bar.n)
 
     def watch() -> None:
         while not finished.wait(POLL_SEC if bar.disable or bar.fp.isatty() else LOG_SEC):

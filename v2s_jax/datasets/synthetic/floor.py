@@ -22,9 +22,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import entr, ndtr
 
-from v2s_jax.datasets.schema import INT16_SCALE
 from v2s_jax.datasets.synthetic.sound import BACKGROUND_SIGMA, Track
-from v2s_jax.quantize import Quantization, quantize
+from v2s_jax.quantize import INT16_SCALE, Quantization, quantize
 
 REACH_SIGMA = 7.0
 """Levels further from the mean carry less than 1e-10 bits."""

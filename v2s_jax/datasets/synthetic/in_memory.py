@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from v2s_jax.config import Clock, Config, ExtractorConfig
-from v2s_jax.datasets import ClipRecord, Metadata
+from v2s_jax.datasets import ClipRecord, ClipSource, Metadata
 from v2s_jax.datasets.dataset import IN_MEMORY
 from v2s_jax.datasets.synthetic.clip_files import open_extractor_once, to_record
 from v2s_jax.datasets.synthetic.generate_dataset import PIXELS, dataset_metadata
@@ -38,8 +38,8 @@ SYNTAX = f"{IN_MEMORY}PRESET[,seed=N][,probe=NAME]"
 
 
 @dataclass(frozen=True)
-class InMemoryClips:
-    """One split of a dataset, as a `v2s_jax.datasets.ClipSource`."""
+class InMemoryClips(ClipSource):
+    """One split of a dataset."""
 
     spec: DatasetSpec
     location: str
