@@ -56,12 +56,12 @@ demo: $(CORE)
 # One process for each test file; results do not depend on the number of processes.
 PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 
-# The fast tests compile much and compute little; test-all compiles as users do.
+# The fast tests compile much and compute little; the slow ones compile as users do.
 test: $(DEV)
 	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(PYTEST)
 
-test-all: $(DEV)
-	$(PYTEST) -m "not soak"
+test-all: test
+	$(PYTEST) -m "slow and not soak"
 
 test-jax: $(DEV)
 	$(PYTEST) tests/model tests/training/test_training.py tests/sampling/test_sampler.py

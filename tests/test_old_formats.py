@@ -9,6 +9,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 from tests.conftest import FIXTURES
 from v2s_jax.checkpoints import load_params
@@ -41,6 +42,7 @@ def test_params_and_dataset_open_and_generate_audio(fixture_dataset):
     assert sample.waveform.shape == (1024,)
 
 
+@pytest.mark.slow
 def test_run_resumes(fixture_dataset, tmp_path, run_command):
     """With its test split; with the new default the error names the difference."""
     workdir = shutil.copytree(RUN, tmp_path / "run")

@@ -89,6 +89,7 @@ def test_a_folder_of_videos(run, videos, tmp_path):
     assert "x real time" in out_text
 
 
+@pytest.mark.slow
 def test_audio_depends_on_content_and_seed_only(run, videos, tmp_path):
     """Not on the file's name, the other videos, or the order."""
     lone = tmp_path / "re.named v2.mp4"

@@ -115,6 +115,7 @@ def exact_sampler(tiny):
     return Sampler(tiny, random_params(tiny), batch_size=BATCH_SIZE, precision="highest")
 
 
+@pytest.mark.slow
 def test_nll_of_generation_equals_teacher_forcing(tiny, exact_sampler):
     requests = [request_of(i, 1024 * (i + 3)) for i in range(4)]
     results = generate_all([exact_sampler], requests, GenerationOptions(with_nll=True))
@@ -175,6 +176,7 @@ def test_bad_prefixes(sampler, requests, prefix, message):
         generate(sampler, [dataclasses.replace(requests[0], prefix=prefix)])
 
 
+@pytest.mark.slow
 def test_a_degenerate_window_is_generated_again(tiny, monkeypatch):
     """The detector rejects one window once: what is before it stays, what follows comes from the
     next seed and the carry after the last good window. The other clips stay."""

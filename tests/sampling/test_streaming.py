@@ -121,6 +121,7 @@ def test_streams_shorter_than_the_lookahead(samplers, video_frames):
         np.testing.assert_array_equal(levels_of(blocks), expected)
 
 
+@pytest.mark.slow
 def test_what_a_window_depends_on(samplers):
     """A window of Seq sees no other window, but continues the samples of the one before."""
     sampler = samplers("seq")
@@ -159,6 +160,7 @@ def samples_of(path: Path) -> bytes:
         return file.readframes(file.getnframes())
 
 
+@pytest.mark.slow
 def test_a_streamed_file_equals_the_sonified_one(tmp_path, checkpoint):
     video = make_video(tmp_path / "v.mp4", 33)
     options = SampleOptions(checkpoint=checkpoint)

@@ -35,6 +35,7 @@ def samples_of(path: Path) -> np.ndarray:
         return np.frombuffer(file.readframes(file.getnframes()), "<i2")
 
 
+@pytest.mark.slow
 def test_takes_are_the_next_seeds_likeliest_first(video, checkpoint, tmp_path):
     options = SampleOptions(checkpoint=checkpoint, seed=5, takes=3)
     report = sonify(video, tmp_path / "takes", options)
@@ -101,6 +102,7 @@ def test_overwriting_takes_leaves_the_takes_of_one_run(video, checkpoint, tmp_pa
     assert {path.stem for path in tmp_path.iterdir()} == {"tone_sound_1", "tone_sound_2"}
 
 
+@pytest.mark.slow
 def test_audio_continues_a_prefix_file(video, checkpoint, tmp_path):
     options = SampleOptions(checkpoint=checkpoint)
     expected = samples_of(sonify(video, tmp_path / "a", options).generated[0].wav)

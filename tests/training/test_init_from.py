@@ -50,6 +50,7 @@ def new_state(config: Config):
     return init_state(VideoToSound(config), STATISTICS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_equal_model_takes_all_layers(tiny, frame_file, ema_decay):
     config = small(tiny, init_from=str(frame_file), ema_decay=ema_decay)

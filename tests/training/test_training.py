@@ -51,6 +51,7 @@ def workdir(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_eight_devices_match_one(tiny, tmp_path):
     options = {"log_every_steps": 2, "checkpoint_every_steps": 100, "input_noise_levels": 2.0}
     config = small(tiny, steps=40, **options)

@@ -59,6 +59,7 @@ def close(config: Config, other: Config, rtol: float) -> None:
         np.testing.assert_allclose(another, one, atol=rtol * float(np.abs(one).max()) + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["frame", pytest.param("seq", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "option",

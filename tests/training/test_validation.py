@@ -30,6 +30,7 @@ from v2s_jax.types import Batch
 RATE_HZ = 16_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_held_out_bits_match_the_scorer(tiny, devices):
     """For all clips and for each category, computed independently by the evaluation package."""
