@@ -55,25 +55,3 @@ class Engine(Protocol):
         self, weights: Any, carry: Carry, inputs: BlockInputs, keep: OutputLevel
     ) -> tuple[Carry, BlockOutputs]:
         """Run the tiers over `inputs.ticks` big frames."""
-
-
-@runtime_checkable
-class FrameKernel(Protocol):
-    """A kernel that draws the samples of a frame, instead of the scan's innermost loop."""
-
-    def pack(self, inference_params: InferenceParams) -> Any:
-        """Return the weights of the sample tier in the kernel's layout."""
-
-    def __call__(
-        self,
-        weights: Any,
-        window: Int[Array, "slots frame_size"],
-        conditioning: Float[Array, "slots frame_size mlp_dim"],
-        noise_or_levels: Float[Array, "slots frame_size"] | Int[Array, "slots frame_size"],
-        temperature: Float[Array, ""],
-        keep: OutputLevel,
-    ) -> tuple[Array, Array | None, Array | None]:
-        """Return levels (the next window), nll and logits, by row and sample.
-
-        Integers in `noise_or_levels` are the levels to use.
-        """

@@ -18,7 +18,7 @@ namespace ffi = xla::ffi;
 namespace v2s {
 
 struct Sizes {
-  int rows, big, frame, ratio, dim, mlp, levels, known_levels, video_frames, per_frame;
+  int rows, big, frame, ratio, dim, mlp, levels, known_levels, per_frame;
 };
 
 struct Product {
@@ -193,19 +193,12 @@ class Worker {
       }
   }
 
-  template <typename Take>
-  void multiply(const Product& p, int rows, int width, int group, Take take) {
-    constexpr int kMaxRows = Format::kSums == 1 ? 6 : 3;  // rows whose sums fit the registers
-    int row = 0;
-    for (; row + kMaxRows <= rows; row += kMaxRows) group_of<kMaxRows>(p, row, width, group, take);
-    switch (rows - row) {
-      case 5: group_of<5 <= kMaxRows ? 5 : 1>(p, row, width, group, take); break;
-      case 4: group_of<4 <= kMaxRows ? 4 : 1>(p, row, width, group, take); break;
-      case 3: group_of<3>(p, row, width, group, take); break;
-      case 2: group_of<2>(p, row, width, group, take); break;
-      case 1: group_of<1>(p, row, width, group, take); break;
-      default: break;
-    }
+  // All rows from `row` on with one group of columns: as many at once as have room for their sums
+  // in the registers, then the rest at once.
+  template <int R = Format::kSums == 1 ? 6 : 3, typename Take>
+  void multiply(const Product& p, int rows, int width, int group, Take take, int row = 0) {
+    for (; row + R <= rows; row += R) group_of<R>(p, row, width, group, take);
+    if constexpr (R > 1) multiply<R - 1>(p, rows, width, group, take, row);
   }
 
   // This thread's columns of a product, into a row-major array.
@@ -394,31 +387,29 @@ int usable_cores() {
 
 constexpr int kMaxThreads = 16;
 
-template <typename Work>
-void on_threads(int threads, Work work) {
+// Run `work(worker)` on each thread, with a worker for weights in this format.
+template <typename Format, typename Work>
+void on_threads(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out, int groups,
+                Work work) {
+  const int threads = std::clamp(std::min(usable_cores(), groups), 1, kMaxThreads);
+  Shared shared(s, threads);
+  if (in.big_state != nullptr) {
+    std::copy_n(in.big_state, s.rows * s.dim, shared.big_state[0].data);
+    std::copy_n(in.frame_state, s.rows * s.dim, shared.frame_state[0].data);
+  }
+  auto run = [&](int thread) { work(Worker<Format>(s, w, in, out, shared, thread, threads)); };
   std::vector<std::thread> others;
-  for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
-  work(0);
+  for (int thread = 1; thread < threads; ++thread) others.emplace_back(run, thread);
+  run(0);
   for (auto& other : others) other.join();
 }
 
-template <typename Format>
-void generate(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out) {
-  const int threads = std::clamp(std::min(usable_cores(), s.dim / kGroup), 1, kMaxThreads);
-  Shared shared(s, threads);
-  std::copy_n(in.big_state, s.rows * s.dim, shared.big_state[0].data);
-  std::copy_n(in.frame_state, s.rows * s.dim, shared.frame_state[0].data);
-  auto work = [&](int thread) { Worker<Format>(s, w, in, out, shared, thread, threads).run(); };
-  on_threads(threads, work);
-}
-
-template <typename Format>
-void multiply_only(const Sizes& s, const Product& p, int groups, int turns, float* to) {
-  const int threads = std::clamp(std::min(usable_cores(), groups), 1, kMaxThreads);
-  Shared shared(s, threads);
-  on_threads(threads, [&](int thread) {
-    Worker<Format>(s, {}, {}, {}, shared, thread, threads).multiply_only(p, groups, turns, to);
-  });
+// The same, with the format as an attribute of the call.
+template <typename... Arguments>
+void on_threads_as(int64_t format, const Arguments&... arguments) {
+  if (format == Float32::kPer) on_threads<Float32>(arguments...);
+  else if (format == BFloat16::kPer) on_threads<BFloat16>(arguments...);
+  else on_threads<Int8>(arguments...);
 }
 
 constexpr int kFirstWeight = 8;  // arguments before the weights
@@ -435,7 +426,6 @@ ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t bi
   s.rows = dims(0)[0], s.dim = dims(0)[1];
   s.big = big, s.frame = frame, s.ratio = big / frame;
   s.known_levels = known_levels;
-  s.video_frames = dims(3)[0];
   s.per_frame = dims(4)[2] / big;
   const auto tables = dims(kFirstWeight + 4);
   s.levels = tables[1], s.mlp = tables[2];
@@ -463,9 +453,7 @@ ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t bi
   if ((*rets.get<ffi::AnyBuffer>(5))->dimensions()[0] != 0)
     out.logits = static_cast<float*>(result(5));
 
-  if (format == Float32::kPer) generate<Float32>(s, w, in, out);
-  else if (format == BFloat16::kPer) generate<BFloat16>(s, w, in, out);
-  else generate<Int8>(s, w, in, out);
+  on_threads_as(format, s, w, in, out, s.dim / kGroup, [](auto&& worker) { worker.run(); });
   return ffi::Error::Success();
 }
 
@@ -480,9 +468,8 @@ ffi::Error Multiply(ffi::AnyBuffer weights, ffi::Buffer<ffi::F32> scales,
                   totals.typed_data(), bias.typed_data()};
   float* to = sums->typed_data();
   std::fill_n(to, kMaxThreads * kLanes, 0.0f);
-  if (format == Float32::kPer) multiply_only<Float32>(s, p, groups, turns, to);
-  else if (format == BFloat16::kPer) multiply_only<BFloat16>(s, p, groups, turns, to);
-  else multiply_only<Int8>(s, p, groups, turns, to);
+  on_threads_as(format, s, Weights{}, Inputs{}, Outputs{}, groups,
+                [&](auto&& worker) { worker.multiply_only(p, groups, turns, to); });
   return ffi::Error::Success();
 }
 

@@ -12,14 +12,14 @@ second.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, FrameKernel, OutputLevel
+from v2s_jax.kernels.experimental.frame_kernel import FrameKernel
+from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, OutputLevel
 from v2s_jax.kernels.packing import WeightFormat, quantize_int8
 from v2s_jax.model import (
     SCALE_SUFFIX,
@@ -174,11 +174,14 @@ class ScanEngine:
         kernel = None if self._kernel is None else self._kernel.pack(folded)
         fused_kernels = fused_output_kernels(self._model, folded)
         if self._weights != "float32":
-            fused_kernels = jax.tree.map(
-                partial(_round_kernel, weights=self._weights), fused_kernels
-            )
+            fused_kernels = jax.tree.map(self._round, fused_kernels)
             folded = self._round_tiers(folded)
         return EngineWeights(ScanWeights(folded, fused_kernels), kernel)
+
+    def _round(self, kernel: Array) -> Array | ScaledKernel:
+        if self._weights == "int8":
+            return ScaledKernel(*quantize_int8(kernel))
+        return kernel.astype(self._weights)
 
     def _round_tiers(self, folded: InferenceParams) -> InferenceParams:
         """Round the frame tier's input kernel and the sample tier.
@@ -260,11 +263,11 @@ class ScanEngine:
         def run_kernel(
             window: Array, conditioning: Array, noise_or_levels: Array
         ) -> tuple[Array, BlockOutputs]:
-            levels, nll, logits = kernel(
+            by_slot = kernel(
                 kernel_weights, window, conditioning, noise_or_levels.T, inputs.temperature, keep
             )
-            by_slot = BlockOutputs(levels.astype(jnp.uint8), nll, logits)
-            return levels, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), by_slot)
+            levels, nll, logits = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), by_slot)
+            return by_slot.levels, BlockOutputs(levels.astype(jnp.uint8), nll, logits)
 
         return run_kernel
 
@@ -277,16 +280,8 @@ def round_weights(tree: dict[str, Any], weights: WeightFormat) -> dict[str, Any]
             rounded[name] = round_weights(value, weights)
         elif name not in ROUNDED:
             rounded[name] = value
+        elif weights == "int8":
+            rounded[name], rounded[name + SCALE_SUFFIX] = quantize_int8(value)
         else:
-            kernel = _round_kernel(value, weights)
-            if isinstance(kernel, ScaledKernel):
-                rounded[name], rounded[name + SCALE_SUFFIX] = kernel
-            else:
-                rounded[name] = kernel
+            rounded[name] = value.astype(weights)
     return rounded
-
-
-def _round_kernel(kernel: Array, weights: WeightFormat) -> Array | ScaledKernel:
-    if weights == "bfloat16":
-        return kernel.astype(jnp.bfloat16)
-    return ScaledKernel(*quantize_int8(kernel))

@@ -28,6 +28,7 @@ from jax.experimental.pallas import triton as plt
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.errors import InputError
+from v2s_jax.kernels.experimental.frame_kernel import Drawing
 from v2s_jax.kernels.interface import OutputLevel
 from v2s_jax.kernels.packing import MASKED_LOGIT, WEIGHT_BYTES, WeightFormat, check_model
 from v2s_jax.model import InferenceParams, VideoToSound
@@ -49,27 +50,11 @@ STAGES = 1
 class SampleWeights(NamedTuple):
     """The sample-level MLP, widths padded to powers of two; arrays outside, refs inside."""
 
-    tables: Any
-    """[frame_size * q_levels mlp_dim]"""
-    hidden: Any
-    """[mlp_dim mlp_dim]"""
-    hidden_bias: Any
-    """[mlp_dim]"""
-    output: Any
-    """[mlp_dim q_levels]"""
-    output_bias: Any
-    """[q_levels]"""
-
-
-class Drawing(NamedTuple):
-    """What the kernel writes for a frame."""
-
-    levels: Any
-    """[rows frame_size]: the next window too."""
-    nll: Any | None
-    """[rows frame_size]"""
-    logits: Any | None
-    """[rows frame_size q_levels]"""
+    tables: Any  # [frame_size * q_levels mlp_dim]
+    hidden: Any  # [mlp_dim mlp_dim]
+    hidden_bias: Any  # [mlp_dim]
+    output: Any  # [mlp_dim q_levels]
+    output_bias: Any  # [q_levels]
 
 
 class GpuFrame:
@@ -137,8 +122,11 @@ class GpuFrame:
         by_sample = pl.BlockSpec((ROWS, frame_size), lambda group: (group, 0))
         by_width = pl.BlockSpec((ROWS, frame_size, width), lambda group: (group, 0, 0))
         by_logit = pl.BlockSpec((ROWS, frame_size, levels), lambda group: (group, 0, 0))
-        nll, logits = keep != "levels", keep == "logits"
-        shape = (rows, frame_size)
+        shapes = Drawing(
+            jax.ShapeDtypeStruct((rows, frame_size), jnp.int32),
+            jax.ShapeDtypeStruct((rows, frame_size), jnp.float32),
+            jax.ShapeDtypeStruct((rows, frame_size, levels), jnp.float32),
+        )
         (padded,) = pl.pallas_call(
             partial(_draw, self._q_levels, self._columns, self._precision),
             grid=(rows // ROWS,),
@@ -149,16 +137,8 @@ class GpuFrame:
                 by_width,
                 by_sample,
             ],
-            out_specs=[
-                Drawing(by_sample, by_sample if nll else None, by_logit if logits else None)
-            ],
-            out_shape=[
-                Drawing(
-                    jax.ShapeDtypeStruct(shape, jnp.int32),
-                    jax.ShapeDtypeStruct(shape, jnp.float32) if nll else None,
-                    jax.ShapeDtypeStruct((*shape, levels), jnp.float32) if logits else None,
-                )
-            ],
+            out_specs=[Drawing(by_sample, by_sample, by_logit).select(keep)],
+            out_shape=[shapes.select(keep)],
             compiler_params=plt.CompilerParams(num_warps=WARPS, num_stages=STAGES),
             interpret=self._interpret,
             name="v2s_fused_frame",
@@ -169,8 +149,8 @@ class GpuFrame:
             _pad(conditioning, rows, frame_size, width),
             _pad(noise_or_levels, rows, frame_size),
         )
-        drawing = Drawing(*(None if x is None else x[:batch_size] for x in padded))
-        if drawing.logits is not None:
+        drawing = jax.tree.map(lambda x: x[:batch_size], padded)
+        if keep == "logits":
             drawing = drawing._replace(logits=drawing.logits[..., : self._q_levels])
         return drawing
 

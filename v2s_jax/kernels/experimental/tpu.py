@@ -24,10 +24,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, BFloat16, Float
 
 from v2s_jax.errors import InputError
+from v2s_jax.kernels.experimental.frame_kernel import Drawing
 from v2s_jax.kernels.experimental.tpu_launch import (
     LANES,
     SUBLANES,
-    Drawing,
     LaunchConfig,
     States,
     check_vmem,
@@ -78,28 +78,21 @@ class TpuEngine:
             raise InputError("--engine fused: cannot run precision high: use highest")
         self._config = model.config
         self._weights = weights
-        group = min(round_up(batch_size, SUBLANES), MAX_ROWS)
         c = model.config.model
-        clock = model.config.clock
         self._launch_config = LaunchConfig(
-            group,
-            clock.samples_per_video_frame // c.big_frame_size,
-            False,
-            c.q_levels,
-            model.precision,
-            "nll",
-            vmem_bytes,
-            interpret,
+            group=min(round_up(batch_size, SUBLANES), MAX_ROWS),
+            per_frame=model.config.clock.samples_per_video_frame // c.big_frame_size,
+            q_levels=c.q_levels,
+            precision=model.precision,
+            vmem_bytes=vmem_bytes,
+            interpret=interpret,
         )
-        check_vmem(self._shapes(model), c.big_frame_size, self._launch_config)
-
-    def _shapes(self, model: VideoToSound) -> TierWeights:
-        """Return the packed weights as shapes without values."""
 
         def pack(key: Array) -> TierWeights:
             return self.pack(prepare_for_inference(model, init_params(model, key)))[0]
 
-        return jax.eval_shape(pack, jax.random.key(0))
+        shapes = jax.eval_shape(pack, jax.random.key(0))
+        check_vmem(shapes, c.big_frame_size, self._launch_config)
 
     def pack(self, inference_params: InferenceParams) -> tuple[TierWeights, Float[Array, " gates"]]:
         """Pad the weights to whole lanes; the returned bias is added before the launch."""
@@ -190,7 +183,8 @@ class TpuEngine:
             pad_rows(by_sample, 1),
             jnp.stack([inputs.ticks, inputs.offset]),
             inputs.temperature,
-            self._launch_config._replace(forced=inputs.forced is not None, keep=keep),
+            self._launch_config,
+            keep,
         )
         carry = Carry(
             after.big_frame[:batch_size, : c.dim],
@@ -215,7 +209,9 @@ def split_bfloat16(
 
 def _by_sample(drawing: Drawing, samples: Array, batch_size: int, q_levels: int) -> BlockOutputs:
     """Return the outputs by sample; those after the launched big frames are zero."""
-    levels, nll, logits = drawing
+    logits = drawing.logits
+    if logits is not None:
+        logits = jnp.swapaxes(logits, 1, 2)[..., :q_levels]
 
     def by_sample(x: Array) -> Array:
         x = jnp.swapaxes(x, 1, 2)[:, :, :batch_size]
@@ -223,8 +219,5 @@ def _by_sample(drawing: Drawing, samples: Array, batch_size: int, q_levels: int)
         is_generated = jnp.arange(len(x)) < samples
         return jnp.where(is_generated.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
 
-    return BlockOutputs(
-        by_sample(levels).astype(jnp.uint8),
-        None if nll is None else by_sample(nll),
-        None if logits is None else by_sample(jnp.swapaxes(logits, 1, 2))[..., :q_levels],
-    )
+    by_level = jax.tree.map(by_sample, drawing._replace(logits=logits))
+    return BlockOutputs(by_level.levels.astype(jnp.uint8), by_level.nll, by_level.logits)

@@ -18,6 +18,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.errors import InputError
+from v2s_jax.kernels.experimental.frame_kernel import Drawing
 from v2s_jax.kernels.experimental.tpu_tiers import (
     BigFrame,
     DrawRule,
@@ -46,10 +47,8 @@ class LaunchConfig(NamedTuple):
     """Rows computed together, in whole sublanes."""
     per_frame: int
     """Big frames per video frame."""
-    forced: bool
     q_levels: int
     precision: str
-    keep: OutputLevel
     vmem_bytes: int
     """Of one core."""
     interpret: bool
@@ -58,23 +57,9 @@ class LaunchConfig(NamedTuple):
 class States(NamedTuple):
     """The state between two big frames: arrays, their specs, or refs."""
 
-    big_frame: Any
-    """[rows dim]"""
-    frame: Any
-    """[rows dim]"""
-    lookback: Any
-    """[rows big_frame_size]"""
-
-
-class Drawing(NamedTuple):
-    """What the kernel writes for each big frame."""
-
-    levels: Any
-    """[big_frames rows big_frame_size]"""
-    nll: Any | None
-    """[big_frames rows big_frame_size]"""
-    logits: Any | None
-    """[big_frames big_frame_size rows q_levels]"""
+    big_frame: Any  # [rows dim]
+    frame: Any  # [rows dim]
+    lookback: Any  # [rows big_frame_size]
 
 
 def launch(
@@ -86,18 +71,20 @@ def launch(
     ticks_and_offset: Int[Array, "2"],
     temperature: Float[Array, ""],
     config: LaunchConfig,
+    keep: OutputLevel,
 ) -> tuple[States, Drawing]:
     """Run the tiers over the first `ticks` big frames; the outputs after them are not written.
 
-    Arrays are padded to whole lanes and groups of rows. Raises InputError where VMEM is too small.
+    Arrays are padded to whole lanes and groups of rows. Integers in `noise_or_levels` are the
+    levels to use.
     """
+    forced = jnp.issubdtype(noise_or_levels.dtype, jnp.integer)
     big_frames, rows, size = noise_or_levels.shape
     group = config.group
     gates_frames, _, gates_width = gates.shape
-    check_vmem(weights, size, config)
 
     def at_sample(g: Any, t: Any, scalars: Any) -> tuple[Any, ...]:
-        place = t if config.forced else t + scalars[1]
+        place = t if forced else t + scalars[1]
         return jnp.minimum(place, big_frames - 1), g, 0
 
     def at_gates(g: Any, t: Any, scalars: Any) -> tuple[Any, ...]:
@@ -109,13 +96,11 @@ def launch(
     by_sample = pl.BlockSpec((None, group, size), lambda g, t, _: (t, g, 0))
     width = weights.output_bias.shape[1]
     by_logit = pl.BlockSpec((None, size, group, width), lambda g, t, _: (t, 0, g, 0))
-    enabled = Drawing(True, config.keep != "levels", config.keep == "logits")
     shapes = Drawing(
         jax.ShapeDtypeStruct(noise_or_levels.shape, jnp.int32),
         jax.ShapeDtypeStruct(noise_or_levels.shape, jnp.float32),
         jax.ShapeDtypeStruct((big_frames, size, rows, width), jnp.float32),
     )
-    specs = Drawing(by_sample, by_sample, by_logit)
     grid = pltpu.PrefetchScalarGridSpec(
         num_scalar_prefetch=1,
         grid=(rows // group, big_frames),
@@ -126,7 +111,7 @@ def launch(
             pl.BlockSpec((None, group, gates_width), at_gates),
             pl.BlockSpec((None, group, size), at_sample),
         ],
-        out_specs=[resident, _select(enabled, specs)],
+        out_specs=[resident, Drawing(by_sample, by_sample, by_logit).select(keep)],
         scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in _scratch(weights, group)],
     )
     call = pl.pallas_call(
@@ -134,7 +119,7 @@ def launch(
         grid_spec=grid,
         out_shape=[
             States(*(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in states)),
-            _select(enabled, shapes),
+            shapes.select(keep),
         ],
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=config.vmem_bytes
@@ -169,7 +154,7 @@ def _kernel(
 
     @pl.when(tick < ticks_and_offset[0])
     def _() -> None:
-        rule = DrawRule(temperature[0], config.forced, config.q_levels, config.precision)
+        rule = DrawRule(temperature[0], config.q_levels, config.precision)
         run_big_frame(weights, refs, rule)
 
 
@@ -177,10 +162,6 @@ def _resident(x: Array) -> pl.BlockSpec:
     """Return the spec of an array that stays in VMEM as a whole."""
     zeros = (0,) * x.ndim
     return pl.BlockSpec(x.shape, lambda g, t, _: zeros, pipeline_mode=pl.Buffered(1))
-
-
-def _select(enabled: Drawing, of: Drawing) -> Drawing:
-    return Drawing(*(x if want else None for x, want in zip(of, enabled, strict=True)))
 
 
 def _scratch(weights: TierWeights, group: int) -> tuple[tuple[int, ...], ...]:
@@ -194,22 +175,27 @@ def _scratch(weights: TierWeights, group: int) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def vmem_bytes_needed(
-    weights: TierWeights, big_frame_size: int, group: int, keep: OutputLevel
-) -> int:
-    """Return the bytes of VMEM that weights, blocks and sums take; only shapes are read."""
+def check_vmem(weights: TierWeights, big_frame_size: int, config: LaunchConfig) -> None:
+    """Raise InputError where weights, blocks and sums do not fit VMEM; only shapes are read."""
+    group = config.group
     dim, gates = weights.big_candidate_bias.shape[1], weights.frame_conditioning_bias.shape[1]
     row: tuple[int, ...] = (group, big_frame_size)
-    logits = (big_frame_size, group, weights.output_bias.shape[1])
     states = [(group, dim), (group, dim), row]
-    changing = [(group, gates), row, *states, *states, row]
-    changing += [] if keep == "levels" else [row]
-    changing += [logits] if keep == "logits" else []
-    return (
+    changing = [(group, gates), row, *states, *states, row, row]
+    needed = (
         sum(_bytes_in_tiles(x.shape, x.dtype.itemsize) for x in jax.tree.leaves(weights))
-        + BUFFERS * sum(_bytes_in_tiles(shape) for shape in changing)
-        + sum(_bytes_in_tiles(shape) for shape in _scratch(weights, group))
+        + BUFFERS * sum(map(_bytes_in_tiles, changing))
+        + sum(map(_bytes_in_tiles, _scratch(weights, group)))
     )
+    available = int(config.vmem_bytes * (1 - RESERVED_SHARE))
+    if needed > available:
+        fewer = "" if group == SUBLANES else f"--batch-size {SUBLANES}, "
+        smaller = SMALLER[jax.tree.leaves(weights.hidden)[0].dtype.name]
+        raise InputError(
+            f"--engine fused: weights and buffers of this model for {group} rows take "
+            f"{needed / MIB:.1f} MiB of VMEM, a core has {available / MIB:.1f} MiB for them: use "
+            f"{fewer}{smaller}or --engine scan"
+        )
 
 
 def _bytes_in_tiles(shape: Sequence[int], itemsize: int = FLOAT_BYTES) -> int:
@@ -218,17 +204,3 @@ def _bytes_in_tiles(shape: Sequence[int], itemsize: int = FLOAT_BYTES) -> int:
     sublanes = SUBLANES * FLOAT_BYTES // itemsize
     tiles = -(-rows // sublanes) * -(-lanes // LANES)
     return math.prod(leading) * tiles * SUBLANES * LANES * FLOAT_BYTES
-
-
-def check_vmem(weights: TierWeights, big_frame_size: int, config: LaunchConfig) -> None:
-    """Raise InputError where the launch does not fit; only shapes are read."""
-    needed = vmem_bytes_needed(weights, big_frame_size, config.group, config.keep)
-    available = int(config.vmem_bytes * (1 - RESERVED_SHARE))
-    if needed > available:
-        fewer = "" if config.group == SUBLANES else f"--batch-size {SUBLANES}, "
-        smaller = SMALLER[jax.tree.leaves(weights.hidden)[0].dtype.name]
-        raise InputError(
-            f"--engine fused: weights and buffers of this model for {config.group} rows take "
-            f"{needed / MIB:.1f} MiB of VMEM, a core has {available / MIB:.1f} MiB for them: use "
-            f"{fewer}{smaller}or --engine scan"
-        )

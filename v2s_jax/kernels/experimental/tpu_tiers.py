@@ -37,74 +37,45 @@ class TierWeights(NamedTuple):
     is float32.
     """
 
-    big_input: Any
-    """[big_frame_size gates]"""
-    big_recurrent: Any
-    """[dim gates]"""
-    big_candidate_bias: Any
-    """[1 dim]"""
-    big_up: Any
-    """[ratio dim dim]"""
-    big_up_bias: Any
-    """[ratio 1 dim]"""
-    frame_conditioning: Any
-    """[dim gates]"""
-    frame_conditioning_bias: Any
-    """[1 gates]"""
-    frame_input: Any
-    """[frame_size gates]"""
-    frame_recurrent: Any
-    """[dim gates]"""
-    frame_candidate_bias: Any
-    """[1 dim]"""
-    frame_up: Any
-    """[frame_size dim mlp_dim]"""
-    frame_up_bias: Any
-    """[frame_size 1 mlp_dim]"""
-    tables: Any
-    """[frame_size parts q_levels mlp_dim]: bfloat16 parts whose sum is the float32 table."""
-    hidden: Any
-    """[mlp_dim mlp_dim]"""
-    hidden_bias: Any
-    """[1 mlp_dim]"""
-    output: Any
-    """[mlp_dim q_levels]"""
-    output_bias: Any
-    """[1 q_levels]"""
+    big_input: Any  # [big_frame_size gates]
+    big_recurrent: Any  # [dim gates]
+    big_candidate_bias: Any  # [1 dim]
+    big_up: Any  # [ratio dim dim]
+    big_up_bias: Any  # [ratio 1 dim]
+    frame_conditioning: Any  # [dim gates]
+    frame_conditioning_bias: Any  # [1 gates]
+    frame_input: Any  # [frame_size gates]
+    frame_recurrent: Any  # [dim gates]
+    frame_candidate_bias: Any  # [1 dim]
+    frame_up: Any  # [frame_size dim mlp_dim]
+    frame_up_bias: Any  # [frame_size 1 mlp_dim]
+    tables: Any  # [frame_size parts q_levels mlp_dim]: bfloat16, with the float32 table as sum
+    hidden: Any  # [mlp_dim mlp_dim]
+    hidden_bias: Any  # [1 mlp_dim]
+    output: Any  # [mlp_dim q_levels]
+    output_bias: Any  # [1 q_levels]
 
 
 class BigFrame(NamedTuple):
     """Refs of what one big frame of a group of rows reads and writes."""
 
-    gates: Any
-    """[rows gates]: the visual gates, and the bias."""
-    noise_or_levels: Any
-    """[rows big_frame_size]: noise, or with teacher forcing the levels."""
-    big_frame: Any
-    """[rows dim]: the coarsest tier's state."""
-    frame: Any
-    """[rows dim]: the middle tier's state."""
-    lookback: Any
-    """[rows big_frame_size]: the levels before the big frame, then those drawn."""
-    levels: Any
-    """[rows big_frame_size]"""
-    nll: Any | None
-    """[rows big_frame_size]"""
-    logits: Any | None
-    """[big_frame_size rows q_levels]"""
-    conditioning: Any
-    """[ratio * rows dim]: of the frames below."""
-    conditioning_gates: Any
-    """[ratio * rows gates]: their product."""
-    pending: Any
-    """[frame_size rows mlp_dim]: the first layer's sums, see above."""
+    gates: Any  # [rows gates]: the visual gates, and the bias.
+    noise_or_levels: Any  # [rows big_frame_size]: noise, or with teacher forcing the levels.
+    big_frame: Any  # [rows dim]: the coarsest tier's state.
+    frame: Any  # [rows dim]: the middle tier's state.
+    lookback: Any  # [rows big_frame_size]: the levels before the big frame, then those drawn.
+    levels: Any  # [rows big_frame_size]
+    nll: Any | None  # [rows big_frame_size]
+    logits: Any | None  # [big_frame_size rows q_levels]
+    conditioning: Any  # [ratio * rows dim]: of the frames below.
+    conditioning_gates: Any  # [ratio * rows gates]: their product.
+    pending: Any  # [frame_size rows mlp_dim]: the first layer's sums, see above.
 
 
 class DrawRule(NamedTuple):
     """How a level is drawn."""
 
     temperature: Float[Array, ""]
-    forced: bool
     q_levels: int
     """Without the padding."""
     precision: str
@@ -196,7 +167,10 @@ def _sample(
     peak = jnp.max(tempered, axis=-1, keepdims=True)
     masses = jnp.exp(tempered - peak)
     value = _column(refs.noise_or_levels[...].astype(jnp.float32), sample)
-    level = value.astype(jnp.int32) if rule.forced else _level(masses, value, rule.q_levels)
+    if jnp.issubdtype(refs.noise_or_levels.dtype, jnp.integer):
+        level = value.astype(jnp.int32)
+    else:
+        level = _level(masses, value, rule.q_levels)
     _write(refs.levels, sample, level)
     if refs.nll is not None:
         total = jnp.sum(masses, axis=-1, keepdims=True)
