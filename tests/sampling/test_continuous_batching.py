@@ -59,14 +59,14 @@ def test_clips_of_different_lengths_leave_no_slot_idle(sampler, monkeypatch):
     lengths = [40 * 1024, *[4 * 1024] * 20]
     requests = [request_of(i, size, config=sampler.config) for i, size in enumerate(lengths)]
     samples = 0
-    generate_block_with_nll = sampler.generate_block_with_nll
+    generate_block = sampler.generate_block
 
     def count_samples(state, features, temperature, ticks, *, keep):
         nonlocal samples
         samples += ticks * sampler.config.model.big_frame_size
-        return generate_block_with_nll(state, features, temperature, ticks, keep=keep)
+        return generate_block(state, features, temperature, ticks, keep=keep)
 
-    monkeypatch.setattr(sampler, "generate_block_with_nll", count_samples)
+    monkeypatch.setattr(sampler, "generate_block", count_samples)
     generate(sampler, requests)
     assert samples == max(lengths[0], sum(lengths) / BATCH_SIZE)
 

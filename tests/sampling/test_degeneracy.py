@@ -7,6 +7,7 @@ from tests.conftest import random_params, with_model
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import TINY
 from v2s_jax.datasets.synthetic.generator import make_clip
+from v2s_jax.kernels.interface import BlockOutputs
 from v2s_jax.pretrained import DEFAULT_CHECKPOINT
 from v2s_jax.quantize import quantize
 from v2s_jax.sampling import (
@@ -129,7 +130,7 @@ def test_a_retry_resets_the_count_of_silent_windows(monkeypatch):
     sampler = Sampler(TINY, random_params(TINY), batch_size=1)
 
     def generate_silence(state, *args):
-        return state, np.full((1, 1024), 128, np.uint8)
+        return state, BlockOutputs(np.full((1024, 1), 128, np.uint8))
 
     monkeypatch.setattr(sampler, "generate_block", generate_silence)
     features = np.zeros((11 * degeneracy.WINDOW_VIDEO_FRAMES, TINY.model.feature_dim), np.float16)

@@ -86,29 +86,16 @@ def test_pausing_at_any_big_frame_changes_nothing(sampler, flow_sampler, variant
     keys[0] = request.key
     state = sampler.init_state(keys)
     if variant == "flow":
-        frame_mask = np.zeros(features.shape[:2], bool)
-        frame_mask[0, : len(request.features)] = True
         for first in range(0, len(request.features), BLOCK_VIDEO_FRAMES):
-            block = slice(first, first + BLOCK_VIDEO_FRAMES)
-            state = sampler.encode(state, features[:, block], frame_mask[:, block])
+            state = sampler.encode(state, {0: request.features[first : first + BLOCK_VIDEO_FRAMES]})
         features = features[..., :0]
     parts = []
     for ticks in pauses:
         first = int(state.tick) // 64
         block = features[:, first : first + BLOCK_VIDEO_FRAMES]
-        state, levels = sampler.generate_block(state, block, 1.0, ticks)
-        parts.append(levels[0])
+        state, outputs = sampler.generate_block(state, block, 1.0, ticks)
+        parts.append(outputs.levels[:, 0])
     np.testing.assert_array_equal(np.concatenate(parts), expected)
-
-
-def test_too_many_big_frames_for_one_block(sampler):
-    state = sampler.init_state(np.zeros((BATCH_SIZE, 2), np.uint32))
-    features = np.zeros((BATCH_SIZE, BLOCK_VIDEO_FRAMES, 4096), np.float32)
-    with pytest.raises(InputError, match="513 big frames in one block: use 0 to 512"):
-        sampler.generate_block(state, features, 1.0, 513)
-    state, _ = sampler.generate_block(state, features, 1.0, 5)
-    with pytest.raises(InputError, match="use 0 to 507"):
-        sampler.generate_block(state, features, 1.0, 512)
 
 
 @pytest.mark.slow

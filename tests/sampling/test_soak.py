@@ -118,8 +118,8 @@ def with_pauses(
         ticks = min(left, int(random.integers(1, sampler.block_ticks - per_frame + 1)))
         first = int(stream.tick) // per_frame
         block = rows[:, first : first + BLOCK_VIDEO_FRAMES]
-        stream, levels = sampler.generate_block(stream, block, 1.0, ticks)
-        parts.append(levels)
+        stream, outputs = sampler.generate_block(stream, block, 1.0, ticks)
+        parts.append(outputs.levels.T)
         left -= ticks
     return np.concatenate(parts, axis=1)
 

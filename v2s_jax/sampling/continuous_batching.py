@@ -66,8 +66,6 @@ class Clip:
     levels: UInt8[np.ndarray, " samples"]
     done: int
     """Samples generated so far, the prefix included. A retry takes some back."""
-    reported: int = 0
-    """Samples already reported as progress; unlike `done` it never decreases."""
     active: bool = False
     """Whether its slot generates it; False while it waits for the phase."""
     nll: float = 0.0
@@ -114,7 +112,8 @@ class ContinuousBatcher:
     def run(self) -> Iterator[tuple[int, list[tuple[int, GenerationResult]]]]:
         """Generate until `next_clip` returns None and all slots are empty.
 
-        Yields after each block the number of new samples, and the clips that have ended.
+        Yields after each block the number of new samples, less those that are to be generated
+        again, and the clips that have ended.
         """
         keep: OutputLevel = "nll" if self._options.with_nll else "levels"
         state = self._sampler.init_state(np.zeros((len(self._slots), 2), np.uint32))
@@ -125,11 +124,10 @@ class ContinuousBatcher:
             phase = self._phase(state)
             assert all(clip.done % self._video_frame == phase for _, clip in self._active())
             ticks = self._ticks_until_next_event(phase)
-            state, outputs = self._sampler.generate_block_with_nll(
+            state, outputs = self._sampler.generate_block(
                 state, self._read_features(), self._options.temperature, ticks, keep=keep
             )
-            self._collect(state, outputs)
-            yield self._new_samples(), self._retire_finished()
+            yield self._collect(state, outputs), self._retire_finished()
 
     def _active(self) -> list[tuple[int, Clip]]:
         return [(slot, clip) for slot, clip in enumerate(self._slots) if clip and clip.active]
@@ -173,7 +171,6 @@ class ContinuousBatcher:
                 continue
             if clip.done:
                 carry = self._prefill(carry, slot, clip)
-            clip.reported = clip.done
             if self._options.max_retries:
                 clip.detector = DegeneracyDetector(self._sampler.config)
                 clip.detector.reset(clip.done)
@@ -199,13 +196,10 @@ class ContinuousBatcher:
         clock = self._sampler.config.clock
         lengths = {slot: clock.video_frames(len(clip.levels)) for slot, clip in clips}
         for first in range(0, max(lengths.values()), BLOCK_VIDEO_FRAMES):
-            features, frame_mask = self._sampler.empty_features()
+            vectors = {slot: clip.features.read(first) for slot, clip in clips}
+            fresh = self._sampler.encode(fresh, vectors)
             for slot, clip in clips:
-                vectors = clip.features.read(first)
                 clip.features.discard_before(min(first + BLOCK_VIDEO_FRAMES, lengths[slot]))
-                features[slot, : len(vectors)] = vectors
-                frame_mask[slot, : len(vectors)] = True
-            fresh = self._sampler.encode(fresh, features, frame_mask)
         return fresh
 
     def _prefill(self, carry: Carry, slot: int, clip: Clip) -> Carry:
@@ -248,7 +242,7 @@ class ContinuousBatcher:
 
         The width is zero for Seq and Flow, whose encoder has read the video already.
         """
-        features, _ = self._sampler.empty_features()
+        features = self._sampler.empty_features()
         if self._sampler.config.model.encodes_video:
             return features[..., :0]
         for slot, clip in self._active():
@@ -259,9 +253,11 @@ class ContinuousBatcher:
             features[slot, : len(vectors)] = vectors
         return features
 
-    def _collect(self, state: SamplerState, outputs: BlockOutputs) -> None:
+    def _collect(self, state: SamplerState, outputs: BlockOutputs) -> int:
         """Copy each clip's samples from the block; check those whose detector window is full."""
+        new_samples = 0
         for slot, clip in self._active():
+            before = clip.done
             target = clip.levels[clip.done : clip.done + len(outputs.levels)]
             target[:] = outputs.levels[: len(target), slot]
             if outputs.nll is not None:
@@ -271,6 +267,8 @@ class ContinuousBatcher:
                 clip.remaining == 0 or clip.done % clip.detector.window_samples == 0
             ):
                 self._check_health(state, slot, clip)
+            new_samples += clip.done - before
+        return new_samples
 
     def _check_health(self, state: SamplerState, slot: int, clip: Clip) -> None:
         """Check a clip's last window: rewind if it is degenerate, else move the rewind point."""
@@ -289,13 +287,6 @@ class ContinuousBatcher:
         # A silent window is not yet degenerate, but no place to rewind to either.
         if clip.detector.ok or degeneracy is not None:
             clip.rewind_point = _RewindPoint(clip.done, clip.nll, get_slot(state.carry, slot))
-
-    def _new_samples(self) -> int:
-        new_samples = 0
-        for _, clip in self._active():
-            new_samples += max(0, clip.done - clip.reported)
-            clip.reported = max(clip.reported, clip.done)
-        return new_samples
 
     def _retire_finished(self) -> list[tuple[int, GenerationResult]]:
         """Free the slots whose clips have ended, and return these clips."""

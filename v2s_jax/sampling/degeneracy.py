@@ -72,18 +72,10 @@ class DegeneracyDetector:
         self._config = config
         self.window_samples = WINDOW_VIDEO_FRAMES * config.clock.samples_per_video_frame
         self._silent = 0
-        self._ok = True
-        self._position = 0
-
-    @property
-    def ok(self) -> bool:
+        self.ok = True
         """Whether the last window was neither degenerate nor silent."""
-        return self._ok
-
-    @property
-    def position(self) -> int:
+        self.position = 0
         """Sample of the clip at which the next window starts."""
-        return self._position
 
     def samples_to_window_end(self, sample: int) -> int:
         """Return how many samples are left of the window that `sample` is in."""
@@ -91,21 +83,21 @@ class DegeneracyDetector:
 
     def update(self, levels: UInt8[np.ndarray, " samples"]) -> Degeneracy | None:
         """Check the next window; the first and last of a clip may be shorter."""
-        start = self._position
-        self._position += len(levels)
+        start = self.position
+        self.position += len(levels)
         kind = _classify(levels, self._config)
         self._silent = self._silent + 1 if kind == "silence" else 0
-        self._ok = kind is None
+        self.ok = kind is None
         if kind is None or (kind == "silence" and self._silent < SILENT_WINDOWS):
             return None
         if kind == "silence":
-            start = max(0, self._position - self._silent * self.window_samples)
+            start = max(0, self.position - self._silent * self.window_samples)
         rate_hz = self._config.clock.sample_rate_hz
-        return Degeneracy(kind, start / rate_hz, self._position / rate_hz)
+        return Degeneracy(kind, start / rate_hz, self.position / rate_hz)
 
     def reset(self, sample: int) -> None:
         """Continue from this sample, as after a good window."""
-        self._position, self._silent = sample, 0
+        self.position, self._silent = sample, 0
 
 
 def find_degeneracies(levels: UInt8[np.ndarray, " samples"], config: Config) -> list[Degeneracy]:

@@ -4,9 +4,8 @@ Every device runs the same program and takes the next clip whenever a slot is fr
 waits for another. A clip's levels do not depend on which device generates it.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -113,7 +112,8 @@ def generate_stream(
         if not clip.remaining:
             nll = 0.0 if options.with_nll else None
             yield clip.index, GenerationResult(clip.levels, nll, ())
-    next_clip = _ClipQueue([clip for clip in clips if clip.remaining])
+    # All devices take clips from here: `next` of a list's iterator is atomic.
+    next_clip = partial(next, iter([clip for clip in clips if clip.remaining]), None)
     if len(samplers) == 1:
         steps = ContinuousBatcher(samplers[0], next_clip, options).run()
     else:
@@ -123,20 +123,8 @@ def generate_stream(
         yield from finished
 
 
-class _ClipQueue:
-    """Hands out clips to the batchers of all devices."""
-
-    def __init__(self, clips: Sequence[Clip]) -> None:
-        self._clips = iter(clips)
-        self._lock = threading.Lock()
-
-    def __call__(self) -> Clip | None:
-        with self._lock:
-            return next(self._clips, None)
-
-
 def _run_devices(
-    samplers: Sequence[Sampler], next_clip: _ClipQueue, options: GenerationOptions
+    samplers: Sequence[Sampler], next_clip: Callable[[], Clip | None], options: GenerationOptions
 ) -> Iterator[_Step]:
     """Run each sampler in its own thread; the first error ends all.
 
@@ -148,27 +136,21 @@ def _run_devices(
         for sampler in samplers:
             executor = ThreadPoolExecutor(max_workers=1)
             stack.callback(executor.shutdown, cancel_futures=True)
-            submit = _block_submitter(executor, sampler, next_clip, options)
+            steps = ContinuousBatcher(sampler, next_clip, options).run()
+            submit = partial(executor.submit, _run_block, sampler, steps)
             pending |= {submit(): submit for _ in range(_MAX_BLOCKS_AHEAD)}
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
-                submit = pending.pop(future)
+                submit_next = pending.pop(future)
                 step = future.result()
                 if step is not None:
-                    pending[submit()] = submit
+                    pending[submit_next()] = submit_next
                     yield step
 
 
-def _block_submitter(
-    executor: Executor, sampler: Sampler, next_clip: _ClipQueue, options: GenerationOptions
-) -> Callable[[], Future[_Step | None]]:
-    """Return a function that submits the next block of a sampler; its result is None at the end."""
+def _run_block(sampler: Sampler, steps: Iterator[_Step]) -> _Step | None:
+    """Run a sampler's next block on its device; return None at the end."""
     (device,) = jax.tree.leaves(sampler.folded.params)[0].devices()
-    steps = ContinuousBatcher(sampler, next_clip, options).run()
-
-    def run_block() -> _Step | None:
-        with jax.default_device(device):
-            return next(steps, None)
-
-    return partial(executor.submit, run_block)
+    with jax.default_device(device):
+        return next(steps, None)

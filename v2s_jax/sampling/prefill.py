@@ -33,11 +33,6 @@ def check_prefix(
             f"{clip}: a prefix of {len(prefix)} samples leaves nothing of the clip's {samples} to "
             "generate: give a shorter one"
         )
-    if len(prefix) and prefix.max() >= config.model.q_levels:
-        raise InputError(
-            f"{clip}: level {prefix.max()} in the prefix, but the model has levels 0 to "
-            f"{config.model.q_levels - 1}: quantize it with the model's q_levels"
-        )
 
 
 @partial(jax.jit, static_argnums=0)

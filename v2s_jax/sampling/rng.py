@@ -43,10 +43,7 @@ def clip_key(seed: int, content_hash: bytes) -> UInt32[np.ndarray, "2"]:
 
 def content_hash(*parts: bytes) -> bytes:
     """Return the SHA-256 of a clip's content."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def uniforms(

@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from v2s_jax.config import Config, Precision
 from v2s_jax.errors import InputError
+from v2s_jax.kernels.cpu import CpuEngine
 from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, Engine, EngineName, OutputLevel
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model import (
@@ -27,8 +28,8 @@ from v2s_jax.model import (
     visual_gates,
     without_weight_norm,
 )
-from v2s_jax.sampling.engines import make_engine
 from v2s_jax.sampling.rng import uniforms
+from v2s_jax.sampling.scan_engine import ScanEngine
 from v2s_jax.sampling.types import BLOCK_VIDEO_FRAMES, DEFAULT_BATCH_SIZE, SamplerState
 
 
@@ -102,12 +103,14 @@ class Sampler:
         )
 
     def encode(
-        self,
-        state: SamplerState,
-        features: Float[np.ndarray, "slots block_video_frames feature_dim"],
-        frame_mask: Bool[np.ndarray, "slots block_video_frames"],
+        self, state: SamplerState, vectors: dict[int, Float[np.ndarray, "video_frames feature_dim"]]
     ) -> SamplerState:
-        """Run the encoder of Seq and Flow over the next block of video frames; donates `state`."""
+        """Run the encoder of Seq and Flow over the slots' next video frames; donates `state`."""
+        features = self.empty_features()
+        frame_mask = np.zeros(features.shape[:2], bool)
+        for slot, block in vectors.items():
+            features[slot, : len(block)] = block
+            frame_mask[slot, : len(block)] = True
         carry = self._encode(self.folded.params, state.carry, features, frame_mask)
         return state._replace(carry=carry)
 
@@ -117,58 +120,28 @@ class Sampler:
         features: Float[np.ndarray, "slots block_video_frames feature_dim"],
         temperature: float,
         ticks: int | None = None,
-    ) -> tuple[SamplerState, UInt8[np.ndarray, "slots block_samples"]]:
-        """Generate the samples of the next `ticks` big frames, or of a whole block.
+        *,
+        forced: Int[np.ndarray, "slots samples"] | None = None,
+        keep: OutputLevel = "levels",
+    ) -> tuple[SamplerState, BlockOutputs]:
+        """Generate the samples of the next `ticks` big frames, or of all that `features` cover.
 
         Args:
             state: Where to continue; donated, so it cannot be used afterwards.
             features: Those of the state's video frame and the next ones; only Frame reads them.
             temperature: Divides the logits.
-            ticks: Number of big frames; all that `features` cover unless given.
+            ticks: Number of big frames.
+            forced: Levels to take instead of drawing them, as many as the features cover: teacher
+                forcing with the engine's own arithmetic.
+            keep: What to return of each sample.
 
         Returns:
-            The next state, and the levels.
-
-        Raises:
-            InputError: If there are more big frames than the features cover.
+            The next state, and the samples.
         """
-        state, outputs, ticks = self._run(state, features, temperature, ticks, None, "levels")
-        return state, np.asarray(outputs.levels)[: ticks * self.config.model.big_frame_size].T
-
-    def generate_block_with_nll(
-        self,
-        state: SamplerState,
-        features: Float[np.ndarray, "slots block_video_frames feature_dim"],
-        temperature: float,
-        ticks: int | None = None,
-        *,
-        forced: Int[np.ndarray, "slots samples"] | None = None,
-        keep: OutputLevel = "nll",
-    ) -> tuple[SamplerState, BlockOutputs]:
-        """Generate as `generate_block` does, and return more about each sample.
-
-        With `forced` levels, as many as the features cover, those are taken instead of drawn:
-        teacher forcing with the engine's own arithmetic.
-        """
-        state, outputs, ticks = self._run(state, features, temperature, ticks, forced, keep)
-        samples = ticks * self.config.model.big_frame_size
-        return state, jax.tree.map(lambda by_sample: np.asarray(by_sample)[:samples], outputs)
-
-    def _run(
-        self,
-        state: SamplerState,
-        features: Float[np.ndarray, "slots block_video_frames feature_dim"],
-        temperature: float,
-        ticks: int | None,
-        forced: Int[np.ndarray, "slots samples"] | None,
-        keep: OutputLevel,
-    ) -> tuple[SamplerState, BlockOutputs, int]:
-        """Return the next state, buffers of samples, and how many big frames in them are valid."""
         per_frame = self.block_ticks // BLOCK_VIDEO_FRAMES
         max_ticks = features.shape[1] * per_frame - int(state.tick) % per_frame
         ticks = max_ticks if ticks is None else ticks
-        if not 0 <= ticks <= max_ticks:
-            raise InputError(f"{ticks} big frames in one block: use 0 to {max_ticks}")
+        assert 0 <= ticks <= max_ticks, f"{ticks} big frames, features cover {max_ticks}"
         state, outputs = self._generate_block(
             self.folded.params,
             self._weights,
@@ -179,27 +152,22 @@ class Sampler:
             None if forced is None else jnp.asarray(forced, jnp.int32).T,
             keep=keep,
         )
-        return state, outputs, ticks
+        samples = ticks * self.config.model.big_frame_size
+        return state, jax.tree.map(lambda by_sample: np.asarray(by_sample)[:samples], outputs)
 
     def compile(self) -> None:
         """Compile now what the first block would compile."""
         state = self.init_state(np.zeros((self.batch_size, 2), np.uint32))
-        features, frame_mask = self.empty_features()
+        features = self.empty_features()
         if self.config.model.encodes_video:
-            state = self.encode(state, features, frame_mask)
+            state = self.encode(state, {})
             features = features[..., :0]
         self.generate_block(state, features, temperature=1.0)
 
-    def empty_features(
-        self,
-    ) -> tuple[
-        Float[np.ndarray, "slots block_video_frames feature_dim"],
-        Bool[np.ndarray, "slots block_video_frames"],
-    ]:
-        """Return zero features and an all-False frame mask of one block, to be filled in."""
-        shape = (self.batch_size, BLOCK_VIDEO_FRAMES)
-        width = self.config.model.feature_dim
-        return np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
+    def empty_features(self) -> Float[np.ndarray, "slots block_video_frames feature_dim"]:
+        """Return zero features of one block, to be filled in."""
+        shape = (self.batch_size, BLOCK_VIDEO_FRAMES, self.config.model.feature_dim)
+        return np.zeros(shape, np.float32)
 
 
 def _encode(
@@ -244,18 +212,16 @@ def _generate_block(
     per_frame = samples // size
     first_frames, offset = state.tick // per_frame - state.start_frame, state.tick % per_frame
 
-    def gates_of_slots(features_now: Array) -> Array | None:
+    def gates_of(features_now: Array) -> Array | None:
         gates = visual_gates(model, params, features_now[:, None])
         return None if gates is None else gates[:, 0]
 
     def gates_of_slot(features_now: Array) -> Array | None:
-        gates = gates_of_slots(features_now[None])
-        return None if gates is None else gates[0]
+        return jax.tree.map(lambda gates: gates[0], gates_of(features_now[None]))
 
     def compute(index: Array) -> tuple[Array | None, Array]:
         now = features[:, index]
-        batch_invariant = engine.batch_invariant
-        gates = jax.lax.map(gates_of_slot, now) if batch_invariant else gates_of_slots(now)
+        gates = jax.lax.map(gates_of_slot, now) if engine.batch_invariant else gates_of(now)
         noise = uniforms(state.keys, first_frames + index, samples)
         return gates, noise.reshape(batch_size, per_frame, size)
 
@@ -269,3 +235,44 @@ def _generate_block(
     inputs = BlockInputs(gates, noise, forced, temperature, offset, ticks)
     carry, outputs = engine.run_big_frames(weights, state.carry, inputs, keep)
     return state._replace(carry=carry, tick=state.tick + ticks), outputs
+
+
+def make_engine(
+    name: EngineName, model: VideoToSound, weights: WeightFormat, batch_size: int
+) -> Engine:
+    """Return an engine for a model without weight norm.
+
+    Raises InputError if the engine is not built, or supports neither the device nor the model.
+    """
+    if name == "fused":
+        return make_fused(model, weights, batch_size)
+    if name == "cpu":
+        return CpuEngine(model.config, weights)
+    return ScanEngine(model, weights)
+
+
+def make_fused(model: VideoToSound, weights: WeightFormat, batch_size: int) -> Engine:
+    """Return the fused engine of this accelerator.
+
+    On TPU one launch runs all tiers over a block. On GPU one launch draws the samples of a frame,
+    and the scan engine runs the tiers above it.
+    """
+    # Pallas is slow to import, and only this engine needs it.
+    match jax.default_backend():
+        case "tpu":
+            from jax.experimental.pallas.tpu import get_tpu_info
+
+            from v2s_jax.kernels.experimental.tpu import TpuEngine
+
+            return TpuEngine(model, weights, batch_size, get_tpu_info().vmem_capacity_bytes)
+        case "gpu":
+            from v2s_jax.kernels.experimental.gpu import H100_SHARED_BYTES, GpuFrame
+
+            device = jax.devices()[0]
+            shared = getattr(device, "shared_memory_per_block_optin", H100_SHARED_BYTES)
+            return ScanEngine(model, weights, GpuFrame(model, weights, shared))
+        case other:
+            raise InputError(
+                f"--engine fused on {other}: it runs on tpu and gpu only: use --engine scan, or on "
+                "a CPU --engine cpu"
+            )

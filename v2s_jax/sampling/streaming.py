@@ -176,19 +176,16 @@ class _StreamSlot:
         features = np.zeros((sampler.batch_size, BLOCK_VIDEO_FRAMES, len(vector)), np.float32)
         features[SLOT, 0] = vector
         ticks = sampler.block_ticks // BLOCK_VIDEO_FRAMES
-        self._state, levels = sampler.generate_block(before, features, self._temperature, ticks)
+        self._state, outputs = sampler.generate_block(before, features, self._temperature, ticks)
         self._video_frame += 1
-        return levels[SLOT]
+        return np.asarray(outputs.levels)[:, SLOT]
 
     def encode(self, window: Float[np.ndarray, "video_frames _"]) -> None:
         """Read a window with a fresh encoder; the finer tiers keep their states."""
         encoded = _empty_state(self._sampler)
         for first in range(0, len(window), BLOCK_VIDEO_FRAMES):
-            features, frame_mask = self._sampler.empty_features()
             block = window[first : first + BLOCK_VIDEO_FRAMES]
-            features[SLOT, : len(block)] = block
-            frame_mask[SLOT, : len(block)] = True
-            encoded = self._sampler.encode(encoded, features, frame_mask)
+            encoded = self._sampler.encode(encoded, {int(SLOT): block})
         big_frame = get_slot(encoded.carry, SLOT).big_frame
         self._set_tiers(get_slot(self._state.carry, SLOT)._replace(big_frame=big_frame))
 
