@@ -54,8 +54,7 @@ def test_takes_are_the_next_seeds_likeliest_first(video, checkpoint, tmp_path):
 
 @pytest.mark.slow
 def test_takes_decode_a_video_once(video, checkpoint, tmp_path, monkeypatch):
-    """With more takes than slots, so that the last start when others have ended; kept in a file."""
-    monkeypatch.setattr(clips, "IN_MEMORY_BYTES", 1)
+    """With more takes than slots, so that the last start when others have ended."""
     decoded = []
 
     def count_calls(*args):

@@ -1,7 +1,6 @@
 """Output files of a video: their names, whether they may be written, and writing them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -127,34 +126,28 @@ def write_outputs(
     wav, figure = _output(stem, AUDIO_SUFFIX), _output(stem, FIGURE_SUFFIX)
     write_wav(wav, waveform, clock.sample_rate_hz)
     muxed = mux(video, wav, stem, options.original, options.original_gain_db)
-    files = GeneratedFiles(video.path, wav, muxed, figure, video.warnings)
+    warnings = [*video.warnings]
     if options.original != "drop" and not video.has_audio:
-        files = _with_warning(files, f"{video.path}: has no audio to {options.original}")
+        warnings.append(f"{video.path}: has no audio to {options.original}")
     if muxed.suffix == ".mkv":
-        warning = f"{muxed}: written as Matroska, since MP4 does not support {video.codec} video"
-        files = _with_warning(files, warning)
+        warnings.append(
+            f"{muxed}: written as Matroska, since MP4 does not support {video.codec} video"
+        )
+    indices = key_frame_indices(clock.video_frames(len(levels)), KEY_FRAMES)
     key_frame_figure(
         figure,
         key_frames,
-        [
-            float(clock.video_frame_time_sec(i))
-            for i in key_frame_indices(clock.video_frames(len(levels)), KEY_FRAMES)
-        ],
+        [float(clock.video_frame_time_sec(index)) for index in indices],
         waveform,
         clock.sample_rate_hz,
         video.path.name,
     )
-    return files
-
-
-def _with_warning(files: GeneratedFiles, warning: str) -> GeneratedFiles:
-    return replace(files, warnings=(*files.warnings, warning))
+    return GeneratedFiles(video.path, wav, muxed, figure, tuple(warnings))
 
 
 def read_key_frames(video: Video, clock: Clock, samples: int) -> KeyFrames:
     """Decode the video again, in its own aspect ratio, and return a few frames."""
-    indices: Iterable[int] = key_frame_indices(clock.video_frames(samples), KEY_FRAMES)
+    selected = set(key_frame_indices(clock.video_frames(samples), KEY_FRAMES))
     width = max(1, round(video.width * KEY_FRAME_HEIGHT_PX / video.height))
-    selected = set(indices)
     frames = read_video_frames(video, clock, KEY_FRAME_HEIGHT_PX, width)
     return [frame for i, frame in enumerate(frames) if i in selected]

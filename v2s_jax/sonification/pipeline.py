@@ -1,8 +1,7 @@
 """`sonify`: decode -> features -> generate -> wav, the video with its audio, and a figure."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from v2s_jax.sampling.progress import progress_bar
 from v2s_jax.sonification.clips import (
     Clip,
     SharedFeatures,
-    drop_short_clips,
+    Vector,
     find_videos,
     open_clips,
     read_features,
@@ -79,10 +78,9 @@ def sonify(
     config, params = load_params(Path(options.checkpoint))
     sources = find_videos([videos] if isinstance(videos, Path | str) else videos, out)
     report = Report(options.engine, options.weights)
-    clips = open_clips(sources, out, config, options, report)
     prefix = None if options.prefix is None else _read_prefix(options.prefix, config)
     prefix_samples = 0 if prefix is None else len(prefix)
-    clips = drop_short_clips(clips, prefix_samples, report)
+    clips = open_clips(sources, out, config, options, prefix_samples, report)
     if not clips:
         return report
     check_writable(out)
@@ -130,31 +128,28 @@ def _generate_takes(
 ) -> Iterator[Clip]:
     """Generate all takes of all clips together; yield each clip when its takes are finished."""
     config = samplers[0].config
-    seeds = range(options.seed, options.seed + options.takes)
     generation = GenerationOptions(
         options.temperature, with_nll=options.takes > 1, max_retries=options.max_retries
     )
-    with ExitStack() as open_files:
-        requests: list[Request] = []
-        sources: list[tuple[Clip, int, Callable[[], None]]] = []
-        for clip in clips:
-            vectors = read_features(clip, config, extractor)
-            shared = SharedFeatures(vectors) if options.takes > 1 else None
-            close = open_files.callback(shared.close) if shared else lambda: None
-            for seed in seeds:
-                sources.append((clip, seed, close))
-                features = shared.read() if shared else vectors
-                key = clip_key(seed, clip.content_hash)
-                requests.append(Request(key, clip.samples, features, prefix))
-        results = generate_stream(samplers, requests, generation, on_samples)
-        for index, result in _timed(results, report):
-            clip, seed, close = sources[index]
-            report.audio_sec += clip.samples / config.clock.sample_rate_hz
-            clip.takes.append((seed, result))
-            if len(clip.takes) == options.takes:
-                close()
-                yield clip
-                clip.takes.clear()
+    requests: list[Request] = []
+    sources: list[tuple[Clip, int, Iterable[Vector]]] = []
+    for clip in clips:
+        vectors = read_features(clip, config, extractor)
+        features: Iterable[Vector] = SharedFeatures(vectors) if options.takes > 1 else vectors
+        for seed in range(options.seed, options.seed + options.takes):
+            sources.append((clip, seed, features))
+            key = clip_key(seed, clip.content_hash)
+            requests.append(Request(key, clip.samples, features, prefix))
+    results = generate_stream(samplers, requests, generation, on_samples)
+    for index, result in _timed(results, report):
+        clip, seed, features = sources[index]
+        report.audio_sec += clip.samples / config.clock.sample_rate_hz
+        clip.takes.append((seed, result))
+        if len(clip.takes) == options.takes:
+            yield clip
+            clip.takes.clear()
+            if isinstance(features, SharedFeatures):
+                features.clear()
 
 
 def _timed(
@@ -182,18 +177,15 @@ def _write_takes(
         for rank, (seed, result) in enumerate(ranked, 1):
             stem = take_stem(clip.stem, rank, len(ranked))
             files = write_outputs(clip.video, stem, result.levels, config, key_frames, options)
-            degeneracies = (
-                result.degeneracies
-                if options.max_retries
-                else find_degeneracies(result.levels, config)
-            )
+            degeneracies = result.degeneracies
+            if not options.max_retries:  # then generation did not look for them
+                degeneracies = tuple(find_degeneracies(result.levels, config))
             warnings = tuple(f"{clip.video.path}: {degeneracy}" for degeneracy in degeneracies)
             bits = None
             if result.nll is not None:
                 bits = result.nll * BITS_PER_NAT / (clip.samples - prefix_samples)
-            files = replace(
-                files, warnings=files.warnings + warnings, seed=seed, bits_per_sample=bits
+            report.generated.append(
+                replace(files, warnings=files.warnings + warnings, seed=seed, bits_per_sample=bits)
             )
-            report.generated.append(files)
     except InputError as error:
         report.failed[clip.video.path] = str(error)

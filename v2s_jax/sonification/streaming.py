@@ -6,7 +6,7 @@ frames -> features -> blocks of one video frame's samples -> raw PCM, or a growi
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,20 +146,19 @@ def stream_video(
     if out != PIPE and out.suffix.lower() != ".wav":
         raise InputError(f"--out {out}: with --stream name a file that ends in .wav, or - for PCM")
     extractor = extractor_for_config(config, options.weight_files)
-    frames, content, samples = _open(video, config, extractor)
+    frames, content, samples, total = _open(video, config, extractor)
     degeneracies: list[Degeneracy] = []
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
-    total = samples if isinstance(samples, int) else None
     with (
         _open_sink(out, config.clock.sample_rate_hz, options.overwrite) as write,
         progress_bar(sampler, total, "streaming") as on_samples,
+        suppress(BrokenPipeError),  # whoever reads standard output has enough
     ):
         blocks = stream_audio(sampler, extractor, frames, clip_key(options.seed, content), options)
         done = 0
         for waveform in _trim_to_duration(blocks, samples, degeneracies):
-            if not write(waveform):
-                break
+            write(waveform)
             done += len(waveform)
             on_samples(len(waveform))
     return done, degeneracies
@@ -167,25 +166,25 @@ def stream_video(
 
 def _open(
     video: Path, config: Config, extractor: Extractor
-) -> tuple[Iterator[Image], bytes, Callable[[], int] | int]:
-    """Return a video's frames, content hash and number of samples, for a pipe known at its end."""
-    size = (extractor.frame_height_px, extractor.frame_width_px)
+) -> tuple[Iterator[Image], bytes, Callable[[], int], int | None]:
+    """Return a video's frames, content hash, and number of samples.
+
+    The number is a function, since that of a pipe is known at its end only, and None for a pipe.
+    """
+    clock, size = config.clock, (extractor.frame_height_px, extractor.frame_width_px)
     if video == PIPE:
-        pipe = PipeReader(0, config.clock)
+        pipe = PipeReader(0, clock)
 
         def samples() -> int:
-            return config.clock.samples(pipe.duration_sec)
+            return clock.samples(pipe.duration_sec)
 
         frames = _hold_last_frame(pipe.read_video_frames(*size), samples, config)
-        return frames, UNKNOWN_CONTENT, samples
+        return frames, UNKNOWN_CONTENT, samples, None
     probed = probe(video)
     with wrap_read_errors(video):
         content = file_hash(video)
-    return (
-        read_video_frames(probed, config.clock, *size),
-        content,
-        config.clock.samples(probed.duration_sec),
-    )
+    total = clock.samples(probed.duration_sec)
+    return read_video_frames(probed, clock, *size), content, lambda: total, total
 
 
 def _hold_last_frame(
@@ -202,53 +201,41 @@ def _hold_last_frame(
 
 
 def _trim_to_duration(
-    blocks: Iterable[AudioBlock],
-    samples: Callable[[], int] | int,
-    degeneracies: list[Degeneracy],
+    blocks: Iterable[AudioBlock], samples: Callable[[], int], degeneracies: list[Degeneracy]
 ) -> Iterator[Waveform]:
-    """Cut what is beyond the video's end; a pipe's end is known one block later."""
+    """Cut what is beyond the video's end, which is known one block later."""
     done, held = 0, None
     for block in blocks:
         if block.degeneracy is not None:
             degeneracies.append(block.degeneracy)
-        if isinstance(samples, int):
-            yield block.waveform[: samples - done]
-            done += len(block.waveform)
-        else:
-            if held is not None:
-                done += len(held)
-                yield held
-            held = block.waveform
-    if held is not None and not isinstance(samples, int):
+        if held is not None:
+            done += len(held)
+            yield held
+        held = block.waveform
+    if held is not None:
         yield held[: max(0, samples() - done)]
 
 
 @contextmanager
-def _open_sink(out: Path, rate_hz: int, overwrite: bool) -> Iterator[Callable[[Waveform], bool]]:
-    """Yield a function that writes a waveform; it returns False when the reader is gone."""
+def _open_sink(out: Path, rate_hz: int, overwrite: bool) -> Iterator[Callable[[Waveform], None]]:
+    """Yield a function that writes a waveform; BrokenPipeError says that the reader is gone."""
     if out != PIPE:
         with StreamingWav(out, rate_hz, overwrite=overwrite) as wav:
-
-            def write_wav(waveform: Waveform) -> bool:
-                wav.write(waveform)
-                return True
-
-            yield write_wav
+            yield wav.write
         return
     stdout = sys.stdout.fileno()
 
-    def write_pcm(waveform: Waveform) -> bool:
+    def write_pcm(waveform: Waveform) -> None:
         rest = memoryview(pcm16(waveform).tobytes())
         try:
             while rest:
                 rest = rest[os.write(stdout, rest) :]
         except BrokenPipeError:
-            return False
+            raise
         except OSError as error:
             raise InputError(
                 f"standard output: cannot be written ({error.strerror}): free space or write "
                 "elsewhere"
             ) from error
-        return True
 
     yield write_pcm
