@@ -1,7 +1,4 @@
-"""`python -m benchmarks input`: how fast shards become batches, and videos become features.
-
-Reading is compared with what one H200 needs while training the `paper` preset.
-"""
+"""`python -m benchmarks input`: how fast shards become batches, and videos become features."""
 
 import statistics
 import subprocess
@@ -28,12 +25,6 @@ from v2s_jax.datasets.writer import write_dataset
 from v2s_jax.errors import InputError, require_extra
 from v2s_jax.io import directory_lock
 
-FLOP_PER_SAMPLE = 41_865_216
-"""Of one sample of the `paper` preset, forward and backward (docs/tpu.md)."""
-H200_FLOP_PER_SEC = 989e12
-"""Peak of one H200 in bfloat16 without sparsity (NVIDIA data sheet)."""
-ASSUMED_SHARE = 0.2
-"""Assumed share of the peak that training reaches, as in docs/tpu.md."""
 WORKERS = (1, 2)
 VIDEO_SEC = 10
 VIDEO_HEIGHT_PX, VIDEO_WIDTH_PX, VIDEO_FPS = 240, 320, 25
@@ -77,13 +68,6 @@ class InputArgs:
         machine = describe_machine()
         with output_file(self.json) as file, tempfile.TemporaryDirectory() as folder:
             data = _open_data(self.data, self.clips, Path(folder))
-            samples = data.metadata["samples_max"]
-            needed = H200_FLOP_PER_SEC * ASSUMED_SHARE / FLOP_PER_SAMPLE / samples
-            print(
-                f"one H200 training `paper`: {H200_FLOP_PER_SEC:.3g} FLOP/s x {ASSUMED_SHARE:.0%} "
-                f"(assumed) / {FLOP_PER_SAMPLE:,} FLOP per sample / {samples:,} samples = "
-                f"{needed:.1f} clips/s\n"
-            )
             rows = [measure_reading(data, self.batch, self.repeats, count) for count in WORKERS]
             if self.videos:
                 videos = Path(folder) / "videos"

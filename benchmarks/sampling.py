@@ -144,27 +144,21 @@ class SamplingArgs(ModelArgs):
 
 @dataclass(frozen=True)
 class ShowArgs:
-    """Print the tables of reports of the sampling benchmark, and draw the roofline."""
+    """Print the tables of a report of the sampling benchmark, and draw its roofline."""
 
-    reports: tyro.conf.Positional[tuple[Path, ...]]
-    """JSON files that `sampling --json` wrote."""
+    report: tyro.conf.Positional[Path]
+    """JSON file that `sampling --json` wrote."""
     plot: Path | None = None
-    """File for the roofline of one report (PNG)."""
+    """File for the roofline (PNG)."""
 
     def run(self) -> None:
-        """Read all reports, then print and draw."""
-        if not self.reports:
-            raise InputError("show: name at least one report")
-        if self.plot is not None and len(self.reports) > 1:
-            raise InputError(f"--plot: draws one report, got {len(self.reports)}: name one")
-        reports = [read_report(path) for path in self.reports]
+        """Read the report, then print and draw."""
+        report = read_report(self.report)
         with output_file(self.plot, "--plot") as image:
-            for path, report in zip(self.reports, reports, strict=True):
-                print(f"{path}: {report.machine}, jax {report.machine.jax}")
-                print_sampling(report)
-                print()
+            print(f"{report.machine}, jax {report.machine.jax}")
+            print_sampling(report)
             if image is not None:
-                draw_roofline(image, reports[0])
+                draw_roofline(image, report)
 
 
 def measure_sampling(

@@ -94,8 +94,3 @@ def test_show_prints_and_draws(file, tmp_path, run_command):
     assert pixels.shape[1] > pixels.shape[0] > 500
     is_blue = np.all(np.round(pixels * 255) == (0x2F, 0x66, 0x90), axis=-1)
     assert is_blue.any()  # a point or a line of float32
-
-
-def test_show_draws_only_one_report(file, tmp_path, run_command):
-    code, _, err = run_command(main, "show", file, file, "--plot", tmp_path / "image.png")
-    assert (code, err) == (2, "error: --plot: draws one report, got 2: name one\n")
