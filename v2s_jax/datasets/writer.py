@@ -37,7 +37,18 @@ def write_dataset(
     tensorflow = import_tensorflow()
     try:
         with atomic_directory(folder) as temporary:
-            info = _describe(folder, temporary, metadata)
+            identity = tfds.core.DatasetIdentity(
+                name=folder.parent.name,
+                version=tfds.core.Version(folder.name),
+                data_dir=os.fspath(temporary),
+                module_name="v2s_jax.cli.prepare",
+            )
+            info = tfds.core.DatasetInfo(
+                builder=identity,
+                description=f"Clips with {metadata['extractor']} features, for v2s_jax.",
+                features=record_features(metadata["appearance_dim"], metadata["motion_dim"]),
+                metadata=tfds.core.MetadataDict(),
+            )
             writer = tfds.core.SequentialWriter(info, max_examples_per_shard=clips_per_shard)
             writer.initialize_splits(list(splits))
             samples_max = 0
@@ -67,19 +78,3 @@ def import_tensorflow() -> Any:
     tensorflow.config.set_visible_devices([], "GPU")
     tensorflow.config.set_visible_devices([], "TPU")
     return tensorflow
-
-
-def _describe(folder: Path, temporary: Path, metadata: Metadata) -> tfds.core.DatasetInfo:
-    name, version = folder.parent.name, folder.name
-    identity = tfds.core.DatasetIdentity(
-        name=name,
-        version=tfds.core.Version(version),
-        data_dir=os.fspath(temporary),
-        module_name="v2s_jax.cli.prepare",
-    )
-    return tfds.core.DatasetInfo(
-        builder=identity,
-        description=f"Clips with {metadata['extractor']} features, for v2s_jax.",
-        features=record_features(metadata["appearance_dim"], metadata["motion_dim"]),
-        metadata=tfds.core.MetadataDict(),
-    )

@@ -21,7 +21,6 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -190,7 +189,7 @@ def _convert(file: Path, architectures: tuple[Architecture, ...]) -> Weights:
             return _read_metadata(target, architectures)
         named = _read(file)
     is_torch = any(_TORCH_CONV.search(name) for name in named)
-    arrays = _from_torch(named) if is_torch else _from_keras(named)
+    arrays = _from_torch(named, architectures) if is_torch else _from_keras(named)
     if not arrays:
         raise InputError(
             f"{file}: has no VGG weights with names of torchvision, timm or Keras (first is "
@@ -257,18 +256,26 @@ def _is_needed(name: str) -> bool:
     return any(pattern.search(name) for pattern in _NEEDED)
 
 
-def _from_torch(named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Convert arrays with names of torchvision or timm."""
+def _from_torch(
+    named: Mapping[str, np.ndarray], architectures: tuple[Architecture, ...]
+) -> dict[str, np.ndarray]:
+    """Convert arrays with names of torchvision or timm.
+
+    Their convolutions are numbered in order; how many there are tells the architectures apart.
+    """
     convolutions = sorted(
         (int(match[1]), match[2], name) for name in named if (match := _TORCH_CONV.search(name))
     )
-    layers = _conv_names(sorted({index for index, _, _ in convolutions}))
+    indices = sorted({index for index, _, _ in convolutions})
+    same_depth = [net for net in architectures if sum(net.convolutions) == len(indices)]
+    *names, _ = (same_depth or architectures)[0].shapes(1)  # all but fc6
+    layers = dict(zip(indices, names, strict=False))
     arrays: dict[str, np.ndarray] = {}
     for index, kind, name in convolutions:
         array = named[name]
         if array.ndim == 4:
             array = array.transpose(2, 3, 1, 0)
-        arrays[f"{layers[index]}.{_ROLES[kind]}"] = array
+        arrays[f"{layers.get(index, f'features_{index}')}.{_ROLES[kind]}"] = array
     last_channels = named[convolutions[-1][2]].shape[0]
     for name, array in named.items():
         if match := _TORCH_FC6.search(name):
@@ -278,20 +285,6 @@ def _from_torch(named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
                 array = maps.transpose(2, 1, 0).reshape(-1, len(array))
             arrays[f"fc6.{_ROLES[match[1]]}"] = array
     return arrays
-
-
-def _conv_names(indices: list[int]) -> dict[int, str]:
-    """Return the name of each convolution by its index in torch's sequence.
-
-    Indices differ by 2 within a stage (a ReLU between), by 3 from stage to stage (a pooling too).
-    """
-    names, stage, number = {}, 1, 0
-    for before, index in pairwise([indices[0], *indices]):
-        if index - before > 2:
-            stage, number = stage + 1, 0
-        number += 1
-        names[index] = f"conv{stage}_{number}"
-    return names
 
 
 def _from_keras(named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, redirect_stderr
+from contextlib import nullcontext, redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -142,8 +142,8 @@ def extract(
                 result = _run(pipeline, local)
             texts = [path.read_text() for path in rows_folder.glob("row*.jsonl")]
         finally:
-            if rows_folder.exists():
-                rows_folder.rmtree()
+            with suppress(OSError):  # a worker that is being killed may still write
+                rows_folder.rmtree(missing_ok=True)
     rows = [Row.from_json(line) for text in texts for line in text.splitlines()]
     by_source = {row.source: row for row in rows}
     return [by_source[source.name] for source in sources], _counts(result)
