@@ -18,19 +18,17 @@ from v2s_jax.cli import annotate
 from v2s_jax.config import Clock
 from v2s_jax.datasets.folders.layout import Source, find_sources
 from v2s_jax.errors import InputError
-from v2s_jax.human_eval.annotation.merging import (
+from v2s_jax.human_eval.annotation.segments import (
     MergedClip,
+    Segment,
     count_decisions,
     format_counts,
     merge,
-)
-from v2s_jax.human_eval.annotation.segments import (
-    Segment,
     read_segments,
     split_into_segments,
     write_segments,
 )
-from v2s_jax.human_eval.annotation.votes import Vote, decide, read_votes
+from v2s_jax.human_eval.annotation.sheets import Vote, decide, read_votes
 from v2s_jax.media import encode, probe, read_audio, read_audio_file, read_video_frames
 
 needs_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -218,7 +216,7 @@ def test_segment_ids_depend_on_the_content(raw, tmp_path):
 def test_segments_are_read_back(tmp_path):
     segments = [Segment("a-0", "dog, big", 'dog/"x"\n.mp4', 4)]
     write_segments(tmp_path / "s.csv", segments)
-    assert list(read_segments(tmp_path / "s.csv")) == segments
+    assert read_segments(tmp_path / "s.csv") == segments
 
 
 def test_audio_and_video_have_separate_sheets(work):
@@ -242,7 +240,7 @@ def test_audio_and_video_have_separate_sheets(work):
 
 
 def test_segment_media_have_one_stream_each(work):
-    segment = next(read_segments(work / "segments.csv"))
+    segment = read_segments(work / "segments.csv")[0]
     video = probe(work / "media" / f"{segment.segment_id}.mp4")
     assert not video.has_audio and video.duration_sec == 2
     with pytest.raises(InputError, match="no video stream"):
@@ -302,7 +300,7 @@ def test_segment_without_audio_is_silent_and_shows_a_long_frame(tmp_path):
         *("-c:v", "ffv1", "-pix_fmt", "gbrp", "-c:a", "pcm_s16le", path),
     )
     source, folder = Source(str(path), "dog/a.mkv", "dog", "dog-a", 0), tmp_path / "media"
-    segments, problem = annotate._cut((source, path, folder))
+    segments, problem = annotate._cut((source, folder))
     assert problem is None and len(segments) == 3
     loudest = []
     for segment in segments:
@@ -326,7 +324,7 @@ def test_full_disk_ends_the_run(raw, tmp_path, monkeypatch):
 
     monkeypatch.setattr(encode, "atomic_write", full)
     with pytest.raises(InputError, match=r"cannot be written \(No space left"):
-        annotate._cut((source, path, tmp_path))
+        annotate._cut((source, tmp_path))
 
 
 def test_output_inside_the_raw_folder_is_ignored(raw, tmp_path, capsys):
@@ -350,7 +348,7 @@ def test_names_not_in_utf8_are_left_out(raw, tmp_path, capsys):
 
 
 def test_nothing_is_written_without_votes_or_raw_files(raw, work, tmp_path):
-    segments = list(read_segments(work / "segments.csv"))
+    segments = read_segments(work / "segments.csv")
     few = write_votes(tmp_path / "few.csv", votes_of(segments[0].segment_id, (Y,), (Y,)))
     with pytest.raises(InputError, match="nothing is decided"):
         annotate.MergeArgs(raw, work, (few,), tmp_path / "clean").run()
@@ -365,7 +363,7 @@ def test_nothing_is_written_without_votes_or_raw_files(raw, work, tmp_path):
 def test_corrupt_segment_list(tmp_path, content):
     (tmp_path / "s.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"s\.csv: not CSV .*cut again"):
-        list(read_segments(tmp_path / "s.csv"))
+        read_segments(tmp_path / "s.csv")
 
 
 def test_nothing_to_judge(tmp_path):

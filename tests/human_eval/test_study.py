@@ -24,11 +24,12 @@ from v2s_jax.human_eval.study.answers import (
     REAL_OR_FAKE,
     Item,
     Key,
+    format_report,
     read_answers,
     read_key,
+    score_study,
 )
 from v2s_jax.human_eval.study.build_pages import MAX_MODELS, TEMPLATE, make_study
-from v2s_jax.human_eval.study.scoring import format_report, score_study
 from v2s_jax.media import mux, probe, write_clip, write_wav
 
 MODELS = ("frame", "seq", "flow")

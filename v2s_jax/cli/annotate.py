@@ -32,22 +32,25 @@ from v2s_jax.datasets.folders.layout import (
     find_sources,
 )
 from v2s_jax.errors import DecodeError, InputError, KilledError, require_extra
-from v2s_jax.human_eval.annotation.merging import (
+from v2s_jax.human_eval.annotation.segments import (
+    SEGMENTS_FILE,
     MergedClip,
+    Segment,
     count_decisions,
     format_counts,
     merge,
-)
-from v2s_jax.human_eval.annotation.segments import (
-    SEGMENTS_FILE,
-    Segment,
     read_segments,
     split_into_segments,
     write_media,
     write_segments,
 )
-from v2s_jax.human_eval.annotation.sheets import PAGE_SEGMENTS, find_stale_sheets, write_sheets
-from v2s_jax.human_eval.annotation.votes import VOTES_NEEDED, decide, read_votes
+from v2s_jax.human_eval.annotation.sheets import (
+    PAGE_SEGMENTS,
+    VOTES_NEEDED,
+    decide,
+    read_votes,
+    write_sheets,
+)
 from v2s_jax.human_eval.csv_files import write_csv
 from v2s_jax.io import atomic_directory
 from v2s_jax.processes import CPU_COUNT, parallel_map
@@ -55,9 +58,6 @@ from v2s_jax.processes import CPU_COUNT, parallel_map
 _YOUTUBE_STEM = re.compile(r"(?=[\w-]{0,10}[A-Z0-9-])([\w-]{11})(?:_\d+.*)?")
 """How downloaders name the clips of AudioSet: the id, often followed by the start. Eleven small
 letters are more likely words; only one in 13,000 random ids looks like that."""
-
-MAX_NAMES = 5
-"""Missing files that a message names; it counts the others."""
 
 app = tyro.extras.SubcommandApp()
 
@@ -83,7 +83,7 @@ class CutArgs:
             if value < 1:
                 raise InputError(f"--{option} {value}: must be at least 1")
         sources, ignored = find_sources(str(self.raw), [str(self.out)])
-        tasks = [(source, Path(source.path), self.out / "media") for source in sources]
+        tasks = [(source, self.out / "media") for source in sources]
         results = tqdm(
             parallel_map(_cut, tasks, self.workers), total=len(tasks), unit="video", desc="segments"
         )
@@ -101,8 +101,6 @@ class CutArgs:
         write_segments(self.out / SEGMENTS_FILE, segments)
         pages = write_sheets(self.out, segments, self.out / "media", self.page_segments)
         print(f"{self.out}: {len(segments)} segments of {videos} videos")
-        if stale := [path.name for path in find_stale_sheets(self.out, pages)]:
-            print(f"from an earlier cut, do not judge them: {', '.join(stale)}")
         print(f"{len(pages)} pages, for three annotators each: {pages[0]} ...")
 
 
@@ -126,7 +124,7 @@ class MergeArgs:
         """Write the clips and the counts, and print the counts."""
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise InputError(f"{self.out}: is not an empty folder: choose another --out")
-        segments = list(read_segments(self.work / SEGMENTS_FILE))
+        segments = read_segments(self.work / SEGMENTS_FILE)
         ids = [segment.segment_id for segment in segments]
         decisions = decide(ids, read_votes(self.votes, ids), one_no_removes=self.one_no_removes)
         if not set(decisions.values()) - {"undecided"}:
@@ -145,13 +143,13 @@ class MergeArgs:
         print(f"{self.out}: {len(clips)} clips; v2s prepare folder {self.out} --out DIR")
 
 
-def _cut(task: tuple[Source, Path, Path]) -> tuple[list[Segment], str | None]:
+def _cut(task: tuple[Source, Path]) -> tuple[list[Segment], str | None]:
     """Cut one video; return its segments, or why there are none."""
-    source, path, folder = task
+    source, folder = task
     if displayable_name(source.name) != source.name:
         return [], "its name is not UTF-8: rename the file"
     try:
-        video = media.probe(path)
+        video = media.probe(Path(source.path))
         if not video.has_audio:
             return [], "has no audio"
         segments = split_into_segments(source, video)
@@ -171,31 +169,22 @@ def check_raw_files(raw: Path, clips: Sequence[MergedClip]) -> None:
     """Raise InputError when a raw file is missing, before anything is written."""
     missing = sorted({clip.source for clip in clips if not (raw / clip.source).is_file()})
     if missing:
-        names = ", ".join(missing[:MAX_NAMES])
-        more = f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
-        raise InputError(
-            f"{raw}: {names}{more}: missing: give the folder that was cut, with all files"
-        )
+        names = ", ".join(missing)
+        raise InputError(f"{raw}: {names}: missing: give the folder that was cut, with all files")
 
 
 def write_clips(raw: Path, clips: Sequence[MergedClip], out: Path) -> None:
     """Write the clips of each category in the layout of VEGAS, with a list of their sources."""
-    by_category: dict[str, list[MergedClip]] = defaultdict(list)
-    for clip in clips:
-        by_category[clip.category].append(clip)
-    with tqdm(total=len(clips), unit="clip", desc="clips") as bar:
-        for category, members in by_category.items():
-            for number, clip in enumerate(members):
-                path = out / category / VIDEO_FOLDER / f"video_{number:05d}.mp4"
-                video = media.probe(raw / clip.source)
-                media.write_part(video, float(clip.start_sec), float(clip.end_sec), path)
-                bar.update()
-            _write_info(out / category / INFO_FILE, members)
-
-
-def _write_info(path: Path, clips: Sequence[MergedClip]) -> None:
-    rows = ((_youtube_id(clip.source), clip.start_sec, clip.end_sec) for clip in clips)
-    write_csv(path, (YOUTUBE_COLUMN, "start_second", "end_second"), rows)
+    rows: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
+    for clip in tqdm(clips, unit="clip", desc="clips"):
+        members = rows[clip.category]
+        path = out / clip.category / VIDEO_FOLDER / f"video_{len(members):05d}.mp4"
+        video = media.probe(raw / clip.source)
+        media.write_part(video, float(clip.start_sec), float(clip.end_sec), path)
+        members.append((_youtube_id(clip.source), clip.start_sec, clip.end_sec))
+    for category, members in rows.items():
+        header = YOUTUBE_COLUMN, "start_second", "end_second"
+        write_csv(out / category / INFO_FILE, header, members)
 
 
 def _youtube_id(source: str) -> str:

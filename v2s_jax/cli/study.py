@@ -19,9 +19,8 @@ from pathlib import Path
 import tyro
 
 from v2s_jax.errors import InputError
-from v2s_jax.human_eval.study.answers import read_answers, read_key
+from v2s_jax.human_eval.study.answers import format_report, read_answers, read_key, score_study
 from v2s_jax.human_eval.study.build_pages import make_study
-from v2s_jax.human_eval.study.scoring import format_report, score_study
 from v2s_jax.io import atomic_write
 
 app = tyro.extras.SubcommandApp()

@@ -11,9 +11,9 @@ with the weight of Ledoit and Wolf 2004 (scikit-learn), so that few clips give o
 d grows as clips get fewer, so it is never shown without a floor: clips are split in two halves A
 and B, stratified by category, SPLITS times, and halves of the same size are compared
 
-    generated  generated audio of A with reference audio of B
-    floor      reference audio of A with reference audio of B
-    noise      level-matched white noise of A with reference audio of B
+    generated audio of A with reference audio of B
+    reference audio of A with reference audio of B     (control `reference`: the floor)
+    level-matched white noise of A with reference audio of B              (control `noise`)
 
 Generated audio is never compared with the reference audio of its own clips. The mel levels are not
 learned features: d is not FAD; compare it with the floor and with other models on the same clips.
@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float64, Int
 
 from v2s_jax.evaluation.mel import AUDIO_SCALE, band_levels_db
-from v2s_jax.evaluation.statistics import plural
+from v2s_jax.evaluation.statistics import Waveform, plural
 
 SEGMENT_SEC = 0.256
 """Four video frames: long enough for a decay, short enough for eight segments in 2 s."""
@@ -52,8 +52,6 @@ class FrechetRow:
     """Distances in dB^2; None, with the reason, where there are too few clips."""
 
     generated: Spread | None
-    floor: Spread | None
-    noise: Spread | None
     shrinkage: float | None
     """Mean weight of the identity in the covariances of reference audio, from 0 to 1."""
     clips_each: int
@@ -78,38 +76,24 @@ Vectors = Sequence[Float64[np.ndarray, "_ values"]]
 
 
 def evaluate_frechet(
-    generated: Vectors, reference: Vectors, noise: Vectors, categories: Sequence[str], seed: int
+    generated: Vectors, reference: Vectors, categories: Sequence[str], seed: int
 ) -> FrechetRow:
-    """Compare the statistics of generated audio, of reference audio, and of noise."""
+    """Compare the statistics of audio with those of reference audio of other clips."""
     half = len(reference) // 2
     if len(reference) < MIN_CLIPS:
         reason = f"{plural(len(reference), 'clip')}: two halves of two need {MIN_CLIPS}"
-        return FrechetRow(None, None, None, None, half, 0.0, reason)
+        return FrechetRow(None, None, half, 0.0, reason)
     random = np.random.default_rng(seed)
     distances, shrinkages, segments = [], [], []
     for _ in range(SPLITS):
         one, other = _halves(categories, random)
         target = Gaussian(np.concatenate([reference[clip] for clip in other]))
-        sets = [
-            Gaussian(np.concatenate([vectors[clip] for clip in one]))
-            for vectors in (generated, reference, noise)
-        ]
-        distances.append([distance(gaussian, target) for gaussian in sets])
+        own = Gaussian(np.concatenate([generated[clip] for clip in one]))
+        distances.append(distance(own, target))
         shrinkages.append(target.shrinkage)
         segments.append(sum(len(reference[clip]) for clip in other))
-    generated_spread, floor, noise_spread = (
-        Spread(float(np.mean(values)), min(values), max(values))
-        for values in zip(*distances, strict=True)
-    )
-    return FrechetRow(
-        generated_spread,
-        floor,
-        noise_spread,
-        float(np.mean(shrinkages)),
-        half,
-        float(np.mean(segments)),
-        None,
-    )
+    spread = Spread(float(np.mean(distances)), min(distances), max(distances))
+    return FrechetRow(spread, float(np.mean(shrinkages)), half, float(np.mean(segments)), None)
 
 
 def _halves(
@@ -123,7 +107,7 @@ def _halves(
 
 
 def segment_vectors(
-    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
+    waveform: Waveform, sample_rate_hz: int
 ) -> Float64[np.ndarray, "segments values"]:
     """Return mean and standard deviation of each band, dB, of each whole segment.
 

@@ -16,8 +16,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read some columns of a table, without surrounding spaces.
+def read_csv(
+    path: Path, columns: Sequence[str], fix: str = "save it as CSV in UTF-8"
+) -> list[tuple[str, list[str]]]:
+    """Read some columns of a table: for each row its place, file and line, and its cells.
 
     Raises InputError when the file cannot be read, is not CSV, or lacks a column or a cell.
     """
@@ -25,10 +27,12 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         try:
             rows = list(csv.DictReader(file, strict=True))
         except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path}: not CSV ({error}): save it as CSV in UTF-8") from error
+            raise InputError(f"{path}: not CSV ({error}): {fix}") from error
     if rows and (missing := [name for name in columns if name not in rows[0]]):
         raise InputError(f"{path}: has no column {', '.join(missing)}: keep the header")
-    for line, row in enumerate(rows, 2):
+    places = [f"{path}: line {line}" for line in range(2, len(rows) + 2)]
+    for place, row in zip(places, rows, strict=True):
         if any(row[name] is None for name in columns):
-            raise InputError(f"{path}: line {line}: is cut off: give the complete file")
-    return [{name: row[name].strip() for name in columns} for row in rows]
+            raise InputError(f"{place}: is cut off: give the complete file")
+    cells = [[row[name] for name in columns] for row in rows]
+    return list(zip(places, cells, strict=True))

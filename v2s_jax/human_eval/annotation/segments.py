@@ -1,25 +1,28 @@
-"""Segments: 2 s of a raw video, which annotators judge one by one."""
+"""Segments: 2 s of a raw video, judged one by one; adjacent kept ones are merged into clips."""
 
-import csv
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from v2s_jax import media
 from v2s_jax.datasets.folders.layout import Source
 from v2s_jax.errors import InputError
-from v2s_jax.human_eval.csv_files import write_csv
+from v2s_jax.human_eval.csv_files import read_csv, write_csv
 from v2s_jax.io import file_hash, wrap_read_errors
 
 SEGMENT_SEC = 2
 """Length of a segment (paper: 2 s)."""
-
+MAX_SEC = 10
+"""Longest clip (paper: 2 to 10 s)."""
 MAX_WIDTH_PX = 320
 """Width of the videos on a page: one of a hundred segments is about 10 MB (ours)."""
-
 SEGMENTS_FILE = "segments.csv"
 FIELDS = ("segment_id", "category", "source", "start_sec")
+
+Decision = Literal["kept", "removed", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,99 @@ def media_paths(segment_id: str, folder: Path) -> tuple[Path, Path]:
 
 def write_segments(path: Path, segments: Iterable[Segment]) -> None:
     """Write the list of segments as CSV."""
-    write_csv(path, FIELDS, ([getattr(segment, field) for field in FIELDS] for segment in segments))
+    write_csv(path, FIELDS, (list(vars(one).values()) for one in segments))
 
 
-def read_segments(path: Path) -> Iterator[Segment]:
-    """Yield the segments of a list; raise InputError when it cannot be read."""
-    fix = "run v2s annotate cut again"
-    with wrap_read_errors(path), path.open(encoding="utf-8", newline="") as file:
-        try:
-            rows = list(csv.DictReader(file, strict=True))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path}: not CSV ({error}): {fix}") from error
+def read_segments(path: Path) -> list[Segment]:
+    """Return the segments of a list; raise InputError when it cannot be read."""
+    fix, segments = "run v2s annotate cut again", []
+    for place, (segment_id, category, source, start_sec) in read_csv(path, FIELDS, fix):
+        if not start_sec.isdecimal():
+            raise InputError(f"{place}: start_sec {start_sec!r} is no number: {fix}")
+        segments.append(Segment(segment_id, category, source, int(start_sec)))
+    return segments
+
+
+@dataclass(frozen=True)
+class MergedClip:
+    """A clip: adjacent kept segments of one raw video."""
+
+    category: str
+    source: str
+    start_sec: int
+    end_sec: int
+
+
+def merge(segments: Iterable[Segment], decisions: Mapping[str, Decision]) -> list[MergedClip]:
+    """Return the clips, by category, raw video and time.
+
+    More than 10 s of kept segments are split into clips as long as possible: 12 s into 10 and 2.
+    """
+    kept = [segment for segment in segments if decisions[segment.segment_id] == "kept"]
+    kept.sort(key=lambda segment: (segment.category, segment.source, segment.start_sec))
+    clips: list[MergedClip] = []
+    for segment in kept:
+        place = segment.category, segment.source, segment.start_sec
+        last = clips[-1] if clips else None
+        if (
+            last is not None
+            and (last.category, last.source, last.end_sec) == place
+            and segment.end_sec - last.start_sec <= MAX_SEC
+        ):
+            clips[-1] = replace(last, end_sec=segment.end_sec)
+        else:
+            clips.append(MergedClip(*place, segment.end_sec))
+    return clips
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The counts that the paper reports, for one category or for all."""
+
+    category: str
+    videos: int
+    """Raw videos."""
+    segments: int
+    annotated: int
+    """Segments with at least three votes on both modalities."""
+    removed: int
+    undecided: int
+    """Segments with fewer votes, which are in no clip."""
+    clips: int
+    hours: float
+    """Of all clips together."""
+
+
+def count_decisions(
+    segments: Sequence[Segment], decisions: Mapping[str, Decision], clips: Sequence[MergedClip]
+) -> list[Counts]:
+    """Return the counts of each category, by name, and of all."""
+    rows = []
+    names = sorted({segment.category for segment in segments})
+    for label, members in [*((name, {name}) for name in names), ("all", set(names))]:
+        own = [segment for segment in segments if segment.category in members]
+        lengths_sec = [one.end_sec - one.start_sec for one in clips if one.category in members]
+        counts = Counter(decisions[segment.segment_id] for segment in own)
+        row = Counts(
+            category=label,
+            videos=len({(segment.category, segment.source) for segment in own}),
+            segments=len(own),
+            annotated=counts["kept"] + counts["removed"],
+            removed=counts["removed"],
+            undecided=counts["undecided"],
+            clips=len(lengths_sec),
+            hours=sum(lengths_sec) / 3_600,
+        )
+        rows.append(row)
+    return rows
+
+
+def format_counts(rows: Sequence[Counts]) -> list[str]:
+    """Format the counts as lines of a table."""
+    width = max(len("category"), *(len(row.category) for row in rows))
+    names = ("videos", "segments", "annotated", "removed", "undecided", "clips", "hours")
+    lines = [f"{'category':{width}}" + "".join(f"{name:>11}" for name in names)]
     for row in rows:
-        try:
-            yield Segment(row["segment_id"], row["category"], row["source"], int(row["start_sec"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: {row} is not a segment: {fix}") from error
+        counts = "".join(f"{getattr(row, name):11,}" for name in names[:-1])
+        lines.append(f"{row.category:{width}}{counts}{row.hours:11.2f}")
+    return lines

@@ -1,12 +1,15 @@
-"""The key of a study, and the answers that raters downloaded from its pages."""
+"""A study's key, the answers that raters downloaded from its pages, and their scores."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from v2s_jax.errors import InputError
+import numpy as np
+
+from v2s_jax.errors import InputError, require_extra
+from v2s_jax.evaluation.statistics import pooled, share
 from v2s_jax.human_eval.csv_files import read_csv
 from v2s_jax.io import atomic_write, wrap_read_errors
 
@@ -36,6 +39,16 @@ ANSWER_FIELDS = (
 )
 """Columns of the CSV file of a page. `place` numbers the items in the order a rater saw them, from
 1; `shown` has the options from left to right; `seconds` is the time to the answer."""
+
+ALL = "all"
+"""The name of all categories together."""
+TAKEN_FOR_REAL = "taken for real"
+MAJORITY = "taken for real by most"
+"""Of items with three raters or more, as in the paper."""
+MAJORITY_RATERS = 3
+
+Hits = list[tuple[str, bool]]
+"""The clip of each answer, and whether it is a hit."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +94,9 @@ def write_key(path: Path, key: Key) -> None:
 def read_key(folder: Path) -> Key:
     """Return the key of a study's folder; raise InputError when it cannot be read."""
     path = folder / KEY_FILE
-    with wrap_read_errors(path):
-        text = path.read_text(encoding="utf-8")
     try:
-        fields = json.loads(text)
+        with wrap_read_errors(path):
+            fields = json.loads(path.read_text(encoding="utf-8"))
         items = [Item(**item) for item in fields["items"]]
         if pages := {item.page for item in items} - QUESTIONS.keys():
             raise ValueError(f"unknown pages {sorted(pages)}")
@@ -103,8 +115,8 @@ def read_answers(key: Key, paths: Sequence[Path]) -> tuple[list[Answer], list[st
     places: dict[tuple[str, str, str], str] = {}
     answers = []
     for path in paths:
-        for line, row in enumerate(read_csv(path, ANSWER_FIELDS), 2):
-            place = f"{path}: line {line}"
+        for place, cells in read_csv(path, ANSWER_FIELDS):
+            row = dict(zip(ANSWER_FIELDS, map(str.strip, cells), strict=True))
             answer = _parse_answer(row, place, key, items)
             subject = (answer.rater, answer.item.item, answer.question)
             if subject in places:
@@ -140,11 +152,146 @@ def _parse_answer(row: dict[str, str], place: str, key: Key, items: dict[str, It
 
 def _find_incomplete(key: Key, answers: Sequence[Answer]) -> list[str]:
     """Return a line about each rater who started a page and left questions open."""
-    items = Counter(item.page for item in key.items)
+    questions: Counter[str] = Counter()
+    for item in key.items:
+        questions[item.page] += len(QUESTIONS[item.page])
     counts = Counter((answer.rater, answer.item.page) for answer in answers)
     return [
-        f"{rater} answered {count} of {items[page] * len(QUESTIONS[page])} questions of {page}: "
-        "the others do not count"
+        f"{rater} answered {count} of {questions[page]} questions of {page}: the others do not "
+        "count"
         for (rater, page), count in sorted(counts.items())
-        if count < items[page] * len(QUESTIONS[page])
+        if count < questions[page]
     ]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of answers with its interval."""
+
+    question: str
+    category: str
+    name: str
+    """The model or control."""
+    rate: float
+    low: float | None
+    """Ends of the percentile interval over resampled clips."""
+    high: float | None
+    reason: str | None
+    """Why there is no interval."""
+    answers: int
+    """Number of answers; of a majority, number of items."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Krippendorff's alpha for nominal values."""
+
+    question: str
+    alpha: float | None
+    """1 is perfect, 0 is chance; None when no item has two raters, or all answers are equal."""
+    raters: int
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """The scores of a study; the content of its JSON file."""
+
+    study: str
+    raters: list[str]
+    chance: dict[str, float]
+    """By page: the rate of a random answer."""
+    rates: list[Rate]
+    agreement: list[Agreement]
+
+
+def score_study(key: Key, answers: Sequence[Answer], seed: int) -> StudyReport:
+    """Compute all scores; `seed` draws the resamples."""
+    require_extra("eval", "krippendorff")
+    rates: list[Rate] = []
+    for category in [ALL, *sorted({item.category for item in key.items})]:
+        subset = [answer for answer in answers if category in (ALL, answer.item.category)]
+        for (question, name), hits in _hits(key, subset).items():
+            rates.append(_rate(question, category, name, hits, seed))
+    questions = [question for questions in QUESTIONS.values() for question in questions]
+    by_question = {
+        question: [answer for answer in answers if answer.question == question]
+        for question in questions
+    }
+    return StudyReport(
+        study=key.study,
+        raters=sorted({answer.rater for answer in answers}),
+        chance={CHOICE: 1 / len(key.models)},
+        rates=rates,
+        agreement=[_agreement(name, given) for name, given in by_question.items() if given],
+    )
+
+
+def _hits(key: Key, answers: Sequence[Answer]) -> dict[tuple[str, str], Hits]:
+    """Return by question, and model or control, whether it was chosen, or taken for real."""
+    rates: dict[tuple[str, str], Hits] = {}
+    for question in QUESTIONS[CHOICE]:
+        given = [answer for answer in answers if answer.question == question]
+        for model in key.models if given else ():
+            rates[question, model] = [(one.item.clip, one.answer == model) for one in given]
+    for name in (*key.models, ORIGINAL, MISMATCHED):
+        hits = [
+            (answer.item.clip, answer.answer == REAL)
+            for answer in answers
+            if answer.item.page == REAL_OR_FAKE and name in answer.item.options.values()
+        ]
+        votes: dict[str, list[bool]] = defaultdict(list)
+        for clip, is_hit in hits:
+            votes[clip].append(is_hit)
+        majorities = [
+            (clip, 2 * sum(of_clip) > len(of_clip))
+            for clip, of_clip in votes.items()
+            if len(of_clip) >= MAJORITY_RATERS
+        ]
+        rates |= {(TAKEN_FOR_REAL, name): hits, (MAJORITY, name): majorities}
+    return {subject: hits for subject, hits in rates.items() if hits}
+
+
+def _rate(question: str, category: str, name: str, hits: Hits, seed: int) -> Rate:
+    """Return the share of hits, with its interval over resampled clips."""
+    clips, rows = np.unique([clip for clip, _ in hits], return_inverse=True)
+    counts = np.zeros((len(clips), 2))
+    np.add.at(counts, rows, [(is_hit, 1.0) for _, is_hit in hits])
+    rate = pooled(counts, share, seed)
+    assert rate.value is not None
+    return Rate(question, category, name, rate.value, rate.low, rate.high, rate.reason, len(hits))
+
+
+def _agreement(question: str, answers: Sequence[Answer]) -> Agreement:
+    import krippendorff
+
+    raters = len({answer.rater for answer in answers})
+    items, rows = np.unique([answer.item.item for answer in answers], return_inverse=True)
+    values, columns = np.unique([answer.answer for answer in answers], return_inverse=True)
+    counts = np.zeros((len(items), len(values)), int)
+    np.add.at(counts, (rows, columns), 1)
+    paired = counts[counts.sum(axis=1) > 1]
+    if np.count_nonzero(paired.sum(axis=0)) < 2:
+        return Agreement(question, None, raters)
+    alpha = krippendorff.alpha(value_counts=counts, level_of_measurement="nominal")
+    return Agreement(question, float(alpha), raters)
+
+
+def format_report(report: StudyReport) -> str:
+    """Format the rates over all categories and the agreement as text."""
+    lines = [f"{len(report.raters)} raters"]
+    if any(rate.question in QUESTIONS[CHOICE] for rate in report.rates):
+        lines[0] += f"; chance of a choice {report.chance[CHOICE]:.1%}"
+    rates = [rate for rate in report.rates if rate.category == ALL]
+    for question in dict.fromkeys(rate.question for rate in rates):
+        lines += [question, *(_format_rate(rate) for rate in rates if rate.question == question)]
+    for one in report.agreement:
+        alpha = "not defined" if one.alpha is None else f"{one.alpha:.2f}"
+        lines.append(f"agreement on {one.question}: alpha {alpha}")
+    return "\n".join(lines)
+
+
+def _format_rate(rate: Rate) -> str:
+    interval = f"no interval ({rate.reason})"
+    if rate.low is not None:
+        interval = f"95 % interval {rate.low:.1%} to {rate.high:.1%}"
+    return f"  {rate.name:16} {rate.rate:6.1%}  {interval}, {rate.answers} answers"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 from tqdm import tqdm
 
 from v2s_jax import media
@@ -66,7 +65,9 @@ class _Pages:
 
     def add(self, page: str, clip: Clip, videos: Mapping[str, str]) -> None:
         """Add an item whose options are these videos, in random order under random names."""
-        names = {self._random_name(): model for model in self._shuffle(videos)}
+        models = sorted(videos)
+        self.random.shuffle(models)
+        names = {self._random_name(): model for model in models}
         item = Item(self._random_name(), page, clip.name, clip.category, names)
         self.items.append(item)
         options = [{"id": name, "data": videos[model]} for name, model in names.items()]
@@ -74,11 +75,6 @@ class _Pages:
 
     def _random_name(self) -> str:
         return f"{self.random.getrandbits(4 * NAME_DIGITS):0{NAME_DIGITS}x}"
-
-    def _shuffle(self, videos: Mapping[str, str]) -> list[str]:
-        models = sorted(videos)
-        self.random.shuffle(models)
-        return models
 
 
 def make_study(
@@ -111,7 +107,9 @@ def make_study(
         raise InputError(f"{out}: is not an empty folder: choose another --out")
     check_writable(out)
     rng = random.Random(seed)
-    clips = _sample(find_clips(generated, videos), max_clips, rng)
+    clips = find_clips(generated, videos)
+    if max_clips is not None and max_clips < len(clips):
+        clips = sorted(rng.sample(clips, max_clips), key=lambda clip: clip.name)
     has_choice = len(generated) > 1
     has_control = any(clip.original.has_audio for clip in clips)
     if not has_choice and not has_control:
@@ -130,21 +128,17 @@ def make_study(
     names = "/".join(item.item for item in pages.items)
     study = hashlib.sha256(names.encode()).hexdigest()[:NAME_DIGITS]
     write_key(out / KEY_FILE, Key(study, list(generated), pages.items))
-    return [_write_study_page(out, study, page, items) for page, items in pages.by_page.items()]
-
-
-def _write_study_page(out: Path, study: str, page: str, items: list[dict[str, Any]]) -> Path:
-    path = out / f"{page}.html"
-    data = {
-        "storage_key": f"v2s_jax study {study} {page}",
-        "study": study,
-        "page": page,
-        "fields": ANSWER_FIELDS,
-        "questions": QUESTIONS[page],
-        "items": items,
-    }
-    write_page(path, TEMPLATE, page=data)
-    return path
+    for page, items in pages.by_page.items():
+        data = {
+            "storage_key": f"v2s_jax study {study} {page}",
+            "study": study,
+            "page": page,
+            "fields": ANSWER_FIELDS,
+            "questions": QUESTIONS[page],
+            "items": items,
+        }
+        write_page(out / f"{page}.html", TEMPLATE, page=data)
+    return [out / f"{page}.html" for page in pages.by_page]
 
 
 def find_clips(generated: Mapping[str, Path], videos: Path) -> list[Clip]:
@@ -188,19 +182,12 @@ def _find_generated(folder: Path) -> dict[str, Path]:
     }
 
 
-def _sample(clips: list[Clip], count: int | None, rng: random.Random) -> list[Clip]:
-    if count is None or count >= len(clips):
-        return clips
-    return sorted(rng.sample(clips, count), key=lambda clip: clip.name)
-
-
 def _controls(clip: Clip, clips: list[Clip], rng: random.Random) -> dict[str, str]:
     """Return the clip with its original audio, and with that of another one of its category."""
     if not clip.original.has_audio:
         return {}
     clock = Clock()
-    original = media.read_audio(clip.original, clock)
-    controls = {ORIGINAL: _embed_with_audio(clip, original, clock)}
+    sounds = {ORIGINAL: media.read_audio(clip.original, clock)}
     others = [
         other
         for other in clips
@@ -208,17 +195,14 @@ def _controls(clip: Clip, clips: list[Clip], rng: random.Random) -> dict[str, st
     ]
     if others:
         other_audio = media.read_audio(rng.choice(others).original, clock)
-        looped = np.resize(other_audio, original.shape)
-        controls[MISMATCHED] = _embed_with_audio(clip, looped, clock)
+        sounds[MISMATCHED] = np.resize(other_audio, sounds[ORIGINAL].shape)
+    controls = {}
+    for name, waveform in sounds.items():
+        with tempfile.TemporaryDirectory() as folder:
+            wav = Path(folder) / "audio.wav"
+            media.write_wav(wav, waveform, clock.sample_rate_hz)
+            controls[name] = _embed(media.mux(clip.original, wav, Path(folder) / "video"))
     return controls
-
-
-def _embed_with_audio(clip: Clip, waveform: Float32[np.ndarray, " samples"], clock: Clock) -> str:
-    """Return the clip with other audio, at the models' sample rate, as a data URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        wav = Path(folder) / "audio.wav"
-        media.write_wav(wav, waveform, clock.sample_rate_hz)
-        return _embed(media.mux(clip.original, wav, Path(folder) / "video"))
 
 
 def _embed(path: Path) -> str:
