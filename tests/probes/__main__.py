@@ -1,7 +1,7 @@
 """Which variant can use which cause, what longer backpropagation gives the encoder, and what
 bfloat16 costs.
 
-    python -m tests.probes variants      unconditional, Frame, Seq and Flow on the three probes
+    python -m tests.probes variants      unconditional, Frame, Seq, Flow, Aligned on the three probes
     python -m tests.probes starvation    Seq on foresight, encoder BPTT over 1, 2 and 4 chunks
     python -m tests.probes precision     products in bfloat16 and in float32, on synthetic drums
 
@@ -32,7 +32,7 @@ from tests.probes.study import (
 from v2s_jax.config import Variant
 
 STEPS = 4_000
-VARIANTS: tuple[Variant, ...] = ("unconditional", "frame", "seq", "flow")
+VARIANTS: tuple[Variant, ...] = ("unconditional", "frame", "seq", "flow", "aligned")
 WINDOWS = (1, 2, 4)
 
 
@@ -87,7 +87,7 @@ def variants(seeds: Sequence[int], steps: int, out: Path) -> None:
     text += report.markdown(
         ["probe", *VARIANTS], [[p, *(str(means[p][v]) for v in VARIANTS)] for p in PROBES]
     )
-    pairs = [("frame", "unconditional"), ("seq", "frame"), ("flow", "seq")]
+    pairs = [("frame", "unconditional"), ("seq", "frame"), ("flow", "seq"), ("aligned", "frame")]
     text += "\nPaired differences on the same clips.\n\n"
     rows = []
     for probe in PROBES:

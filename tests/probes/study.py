@@ -57,6 +57,7 @@ class Run:
                 embedding_dim=8,
                 appearance_dim=FEATURE_DIM,
                 motion_dim=FEATURE_DIM,
+                context_dim=16,
                 q_levels=Q_LEVELS,
             ),
             training=TrainingConfig(
@@ -87,10 +88,9 @@ class Outcome:
     train_sec: float
 
 
-def select_features(variant: Variant, batch: Batch) -> Batch:
+def select_features(run: Run, batch: Batch) -> Batch:
     """Leave out motion for the variants that do not read it."""
-    width = 2 * FEATURE_DIM if variant == "flow" else FEATURE_DIM
-    return batch._replace(features=batch.features[..., :width])
+    return batch._replace(features=batch.features[..., : run.config.model.feature_dim])
 
 
 def batches(run: Run, first: int, rows: range) -> Generator[Batch]:
@@ -98,7 +98,7 @@ def batches(run: Run, first: int, rows: range) -> Generator[Batch]:
     number = first
     while True:
         batch, _ = make_batch(run.probe, "train", run.seed, number, run.config.training.batch_clips)
-        yield select_features(run.variant, batch)
+        yield select_features(run, batch)
         number += 1
 
 
@@ -113,7 +113,7 @@ def run_experiment(run: Run) -> Outcome:
         _, params = load_params(workdir)
         lines = [json.loads(line) for line in (workdir / METRICS_FILE).read_text().splitlines()]
     test, _ = make_batch(run.probe, "test", 0, 0, TEST_CLIPS)
-    test = select_features(run.variant, test)
+    test = select_features(run, test)
     sounds = [ScorerInput(*clip) for clip in zip(test.levels, test.features, strict=True)]
     scores = Scorer(run.config, params, batch_size=SCORER_BATCH_SIZE).score_all(sounds)
     gradient = [
