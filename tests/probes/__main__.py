@@ -1,7 +1,7 @@
 """Which variant can use which cause, what longer backpropagation gives the encoder, and what
 bfloat16 costs.
 
-    python -m tests.probes variants      unconditional, Frame, Seq, Flow, Aligned on the three probes
+    python -m tests.probes variants      unconditional, Frame, Seq, Flow, Aligned on three probes
     python -m tests.probes starvation    Seq on foresight, encoder BPTT over 1, 2 and 4 chunks
     python -m tests.probes precision     products in bfloat16 and in float32, on synthetic drums
 
