@@ -8,7 +8,6 @@ import pytest
 
 from tests.evaluation.audio import reference_clips, synthetic_clips
 from v2s_jax.config import TINY
-from v2s_jax.errors import InputError
 from v2s_jax.evaluation.audio_metrics import AudioMetrics, AudioResults, evaluate_audio
 from v2s_jax.evaluation.classifier import AudioClassifier, fit_classifier
 from v2s_jax.evaluation.clips import ReferenceClips
@@ -73,7 +72,7 @@ def test_noise_and_wrong_audio_are_at_the_floor(results):
     for bad in (noise, wrong):
         for group in (*CATEGORIES, ALL_CLIPS):
             assert bad.spectral[group][0].log_mel_db.value > 5.0
-        assert bad.synchrony[ALL_CLIPS].row("own_video").envelope_correlation.value < 0.3
+        assert bad.loudness["drum"].correlation.value < 0.3
         assert bad.synchrony["drum"].row("own_video").within[-1].f1.value < 0.6
     distances = noise.frechet[ALL_CLIPS]
     assert distances.generated == distances.noise
@@ -115,7 +114,7 @@ def test_rows_follow_from_the_clips_of_the_report(results):
             right = [getattr(c, kind)[name].predicted_category == c.category for c in results.clips]
             assert metrics.classification.accuracy.value == pytest.approx(np.mean(right))
             silent = np.mean(["silent" in clip.artifacts for clip in clips])
-            assert metrics.artifacts[ALL_CLIPS].silent.value == pytest.approx(silent)
+            assert metrics.artifacts[ALL_CLIPS]["silent"].value == pytest.approx(silent)
 
 
 def test_tables_have_all_models_and_controls(results):
@@ -167,9 +166,3 @@ def test_unknown_events_are_the_onsets_of_the_reference_audio(clips):
     assert metrics.synchrony.keys() == {*CATEGORIES, ALL_CLIPS}
     assert metrics.synchrony["drum"].reference == "reference_onsets"
     assert metrics.synchrony["drum"].row("own_video").within[0].f1.value == 1.0
-
-
-def test_audio_of_another_length_is_refused(clips):
-    few = clips.subset([0, 1])
-    with pytest.raises(InputError, match="clip 0: 5 generated samples"):
-        evaluate(few, REASON, short=[few.audio[0][:5], few.audio[1]])

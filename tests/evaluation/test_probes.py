@@ -7,16 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.evaluation.audio import NO_TIMES, RATE_HZ, reference_clips, synthetic_clips
+from tests.evaluation.audio import NO_TIMES, reference_clips, synthetic_clips
 from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC as PROBE_SPEED_M_SEC
+from v2s_jax.evaluation.clips import Label
 from v2s_jax.evaluation.onsets import HOP_SEC
 from v2s_jax.evaluation.probes import (
+    DELAY_PROBE,
+    FOLLOW_PROBE,
     SPEED_OF_SOUND_M_SEC,
     best_delay_sec,
     counterfactual_pairs,
     delay_slope,
-    evaluate_delay_slope,
-    evaluate_follow_rate,
+    evaluate_probe,
     follow_rate,
 )
 from v2s_jax.evaluation.statistics import ALL_CLIPS, ALL_EQUAL
@@ -38,14 +40,14 @@ def far():
 
 
 def slope(far, audio):
-    return evaluate_delay_slope(audio, far).by_category[ALL_CLIPS]
+    return evaluate_probe(DELAY_PROBE, delay_slope, audio, far).by_category[ALL_CLIPS]
 
 
 # Counterfactual pairs
 
 
 def test_reference_audio_follows_its_video_and_swapped_audio_the_other(pairs):
-    own = evaluate_follow_rate(pairs.audio, pairs).by_category[ALL_CLIPS]
+    own = evaluate_probe(FOLLOW_PROBE, follow_rate, pairs.audio, pairs).by_category[ALL_CLIPS]
     assert (own.by_onsets.value, own.by_loudness.value, own.pairs) == (1.0, 1.0, 6)
     assert (own.by_onsets.reason, own.ties_by_onsets) == (ALL_EQUAL, 0)
     swapped = follow_rate([pairs.audio[clip ^ 1] for clip in range(12)], pairs)
@@ -94,7 +96,7 @@ def test_pairs_without_events_are_scored_by_loudness_only(pairs):
 
 
 def test_other_datasets_have_a_reason(pairs):
-    assert "--probe delay" in evaluate_delay_slope(pairs.audio, pairs).reason
+    assert "--probe delay" in evaluate_probe(DELAY_PROBE, delay_slope, pairs.audio, pairs).reason
 
 
 # Delay
@@ -143,12 +145,11 @@ def test_a_delay_out_of_reach_is_none():
     )
 
 
-def test_equal_delays_have_a_slope_without_an_interval():
+def test_equal_delays_have_a_slope_without_an_interval(far):
     """Clicks, which the detector finds on its grid, at the same time in every clip."""
     click = SILENCE.copy()
     click[8_000:8_400] = 0.5
-    found = delay_slope(
-        [click] * 8, [np.array([0.4])] * 8, [float(clip) for clip in range(8)], RATE_HZ, 0
-    )
+    labels = [Label(np.array([0.4]), {"distance_m": m, "delay_sec": 0.0}) for m in range(8)]
+    found = delay_slope([click] * 8, replace(far.subset(range(8)), labels=labels))
     assert found.sec_per_m.value == pytest.approx(0.0)
     json.dumps(dataclasses.asdict(found), allow_nan=False)

@@ -14,14 +14,13 @@ too is a property of the data, or of the detector.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float64, UInt8
 from scipy.signal import correlate
 
 from v2s_jax.config import Config
-from v2s_jax.evaluation.statistics import Estimate, mean
+from v2s_jax.evaluation.statistics import Estimate, Waveform, mean
 from v2s_jax.quantize import quantize
 from v2s_jax.sampling.degeneracy import SPECTRUM_SAMPLES, DegeneracyDetector
 
@@ -38,34 +37,7 @@ REPEAT_SHARE = 0.99
 window's most common level, or near-silence would repeat. A deterministic loop reaches 1; the noise
 of any recorded sound keeps it far below; a pure tone can reach it too."""
 
-
-@dataclass(frozen=True)
-class ArtifactFlags:
-    """Which artifacts one waveform has."""
-
-    noise: bool
-    rail: bool
-    silent: bool
-    clipped: bool
-    dc: bool
-    repeating: bool
-
-
-ARTIFACTS = tuple(field.name for field in fields(ArtifactFlags))
-
-
-@dataclass(frozen=True)
-class ArtifactRow:
-    """Share of clips with each artifact."""
-
-    noise: Estimate
-    rail: Estimate
-    silent: Estimate
-    clipped: Estimate
-    dc: Estimate
-    repeating: Estimate
-
-
+ARTIFACTS = ("noise", "rail", "silent", "clipped", "dc", "repeating")
 THRESHOLDS: dict[str, int | float] = {
     "clip_run_samples": CLIP_RUN,
     "dc_amplitude": DC_AMPLITUDE,
@@ -76,39 +48,39 @@ THRESHOLDS: dict[str, int | float] = {
 """The thresholds of this module, for the report; the degeneracy detector has its own."""
 
 
-def evaluate_artifacts(flags: Sequence[ArtifactFlags], seed: int) -> ArtifactRow:
-    """Return the rate of each artifact among the waveforms of some clips."""
-    rates = (mean([float(getattr(one, kind)) for one in flags], seed, "") for kind in ARTIFACTS)
-    return ArtifactRow(*rates)
+def evaluate_artifacts(clips: Sequence[set[str]], seed: int) -> dict[str, Estimate]:
+    """Return the share of clips with each artifact."""
+    return {
+        artifact: mean([float(artifact in found) for found in clips], seed, "")
+        for artifact in ARTIFACTS
+    }
 
 
-def artifact_flags(waveform: Float32[np.ndarray, " samples"], config: Config) -> ArtifactFlags:
-    """Check one waveform, in the model's levels."""
+def find_artifacts(waveform: Waveform, config: Config) -> set[str]:
+    """Return the ARTIFACTS of one waveform, in the model's levels."""
     model, rate_hz = config.model, config.clock.sample_rate_hz
     levels = quantize(waveform, model.q_levels, model.quantization)
     detector = DegeneracyDetector(config)
-    windows = [
-        slice(start, start + detector.window_samples)
-        for start in range(0, len(levels), detector.window_samples)
-        # A remainder that is too short for a spectrum is not checked.
-        if start == 0 or len(levels) - start >= SPECTRUM_SAMPLES
-    ]
-    kinds, silent, repeating = set(), [], False
-    for window in windows:
+    found, silent = set[str](), []
+    for start in range(0, len(levels), detector.window_samples):
+        if start and len(levels) - start < SPECTRUM_SAMPLES:
+            break  # a remainder that is too short for a spectrum is not checked
+        window = slice(start, start + detector.window_samples)
         degeneracy = detector.update(levels[window])
         kind = degeneracy.kind if degeneracy else None
-        kinds.add(kind)
+        if kind is not None and kind != "silence":
+            found.add(kind)
         # The detector reports silence after a while; one silent window is not ok.
         silent.append(kind == "silence" or (kind is None and not detector.ok))
-        repeating |= not silent[-1] and repeats(levels[window], rate_hz)
-    return ArtifactFlags(
-        noise="noise" in kinds,
-        rail="rail" in kinds,
-        silent=all(silent),
-        clipped=any(_longest_run(levels == end) >= CLIP_RUN for end in (0, model.q_levels - 1)),
-        dc=any(abs(float(waveform[window].mean())) > DC_AMPLITUDE for window in windows),
-        repeating=repeating,
-    )
+        if not silent[-1] and repeats(levels[window], rate_hz):
+            found.add("repeating")
+        if abs(float(waveform[window].mean())) > DC_AMPLITUDE:
+            found.add("dc")
+    if all(silent):
+        found.add("silent")
+    if any(_longest_run(levels == end) >= CLIP_RUN for end in (0, model.q_levels - 1)):
+        found.add("clipped")
+    return found
 
 
 def repeats(levels: UInt8[np.ndarray, " samples"], sample_rate_hz: int) -> bool:

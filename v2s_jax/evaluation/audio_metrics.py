@@ -6,20 +6,13 @@ audio (`noise`), and the reference audio itself (`reference`), which no model ca
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 from tqdm import tqdm
 
-from v2s_jax.evaluation.artifacts import (
-    ARTIFACTS,
-    THRESHOLDS,
-    ArtifactFlags,
-    ArtifactRow,
-    artifact_flags,
-    evaluate_artifacts,
-)
+from v2s_jax.evaluation import artifacts, frechet, probes, spectral, synchrony
 from v2s_jax.evaluation.classifier import (
     AudioClassifier,
     CategoryReport,
@@ -27,44 +20,17 @@ from v2s_jax.evaluation.classifier import (
     hits,
 )
 from v2s_jax.evaluation.clips import ReferenceClips, requantize
-from v2s_jax.evaluation.frechet import FrechetRow, evaluate_frechet, segment_vectors
-from v2s_jax.evaluation.loudness import (
-    Agreement,
-    LoudnessRow,
-    compare_envelopes,
-    envelope,
-    evaluate_loudness,
-)
-from v2s_jax.evaluation.matching import (
-    MAX_WINDOW_SEC,
-    MS_PER_SEC,
-    derange_within_category,
-    f1,
-    match,
-)
 from v2s_jax.evaluation.models import Model
-from v2s_jax.evaluation.probes import (
-    DelaySlope,
-    FollowRate,
-    ProbeResult,
-    evaluate_delay_slope,
-    evaluate_follow_rate,
+from v2s_jax.evaluation.onsets import MAX_WINDOW_SEC, MS_PER_SEC, Times, detect_onsets, f1, match
+from v2s_jax.evaluation.statistics import (
+    Audio,
+    Estimate,
+    Waveform,
+    derange_within_category,
+    pooled_difference,
+    share,
 )
-from v2s_jax.evaluation.spectral import (
-    Distances,
-    SpectralRow,
-    distances,
-    evaluate_spectral,
-    level_matched_noise,
-    trim_to_shorter,
-)
-from v2s_jax.evaluation.statistics import Audio, Estimate, check_pairs, pooled_difference, share
-from v2s_jax.evaluation.synchrony import (
-    AudioFeatures,
-    SynchronyTable,
-    analyze_audio,
-    evaluate_synchrony,
-)
+from v2s_jax.evaluation.synchrony import LoudnessRow, SynchronyTable
 
 F1_METRIC = f"f1_{MS_PER_SEC * MAX_WINDOW_SEC:g}_ms"
 NOISE, REFERENCE = "noise", "reference"
@@ -72,22 +38,26 @@ NOISE, REFERENCE = "noise", "reference"
 
 
 @dataclass(frozen=True)
-class ClipMetrics:
-    """Measurements of each clip's audio, from which all rows follow; one entry for each clip."""
+class Measurement:
+    """What is measured of one clip's audio, from which all rows follow."""
 
-    features: list[AudioFeatures] = field(default_factory=list)
-    distances: list[Distances] = field(default_factory=list)
+    onsets_sec: Times
+    distances: spectral.Distances
     """From the reference audio of the clip."""
-    shuffled_distances: list[Distances | None] = field(default_factory=list)
+    shuffled_distances: spectral.Distances | None
     """From that of another clip of the category; None where there is none."""
-    agreements: list[Agreement | None] = field(default_factory=list)
+    agreement: synchrony.Agreement | None
     """Of loudness with the reference audio; None where one of them is flat."""
-    shuffled_agreements: list[Agreement | None] = field(default_factory=list)
-    segments: list[Float64[np.ndarray, "_ values"]] = field(default_factory=list)
+    shuffled_agreement: synchrony.Agreement | None
+    segments: Float64[np.ndarray, "_ values"]
     """For the Frechet distance."""
-    artifacts: list[ArtifactFlags] = field(default_factory=list)
-    predicted: list[str] = field(default_factory=list)
-    """Category by the classifier; empty without one."""
+    artifacts: set[str]
+    predicted_category: str | None
+    """By the classifier; None without one."""
+
+
+Measured = Sequence[Measurement]
+"""Measurements of each clip."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +67,13 @@ class AudioMetrics:
     synchrony: dict[str, SynchronyTable]
     """Of the categories that have events."""
     loudness: dict[str, LoudnessRow]
-    spectral: dict[str, tuple[SpectralRow, ...]]
-    frechet: dict[str, FrechetRow]
-    artifacts: dict[str, ArtifactRow]
+    spectral: dict[str, tuple[spectral.SpectralRow, ...]]
+    frechet: dict[str, frechet.FrechetRow]
+    artifacts: dict[str, dict[str, Estimate]]
+    """Share of the clips with each artifact."""
     classification: CategoryReport | None
-    follow_rate: ProbeResult[FollowRate]
-    delay_slope: ProbeResult[DelaySlope]
+    follow_rate: probes.ProbeResult[probes.FollowRate]
+    delay_slope: probes.ProbeResult[probes.DelaySlope]
 
 
 @dataclass(frozen=True)
@@ -120,7 +91,7 @@ class DifferenceRow:
 class ClipSummary:
     """Measurements of one clip's audio, for the report."""
 
-    distances: Distances
+    distances: spectral.Distances
     predicted_category: str | None
     artifacts: list[str]
     onsets_sec: list[float]
@@ -162,180 +133,173 @@ def evaluate_audio(
         models: Models to compare.
         clips: The clips and their reference audio.
         classifier: The classifier, or why there is none.
-        generate: Returns a model's audio of each clip.
-
-    Raises:
-        InputError: A waveform has not its clip's length, or is not finite.
+        generate: Returns a model's audio, one waveform as long as the reference for each clip.
     """
     known = None if isinstance(classifier, str) else classifier
     noise = [
-        requantize(level_matched_noise(waveform, clips.seed), clips.config.model)
+        requantize(spectral.level_matched_noise(waveform, clips.seed), clips.config.model)
         for waveform in clips.audio
     ]
-    measured = {
+    controls = {
         NOISE: measure_clips("noise", noise, clips, known),
         REFERENCE: measure_clips("reference audio", clips.audio, clips, known),
     }
-    of_models: dict[str, ClipMetrics] = {}
+    control_metrics = {
+        name: _audio_metrics(audio, controls[name], controls, clips, known)
+        for name, audio in ((NOISE, noise), (REFERENCE, clips.audio))
+    }
+    measured: dict[str, Measured] = {}
     metrics: dict[str, AudioMetrics] = {}
     for model in models:
         audio = generate(model)
-        clip_metrics = measure_clips(f"audio of {model.name}", audio, clips, known)
-        of_models[model.name] = clip_metrics
-        metrics[model.name] = _audio_metrics(audio, clip_metrics, measured, clips, known)
+        measured[model.name] = measure_clips(f"audio of {model.name}", audio, clips, known)
+        metrics[model.name] = _audio_metrics(audio, measured[model.name], controls, clips, known)
     return AudioResults(
         metrics,
-        {
-            NOISE: _audio_metrics(noise, measured[NOISE], measured, clips, known),
-            REFERENCE: _audio_metrics(clips.audio, measured[REFERENCE], measured, clips, known),
-        },
-        _differences(of_models, measured[REFERENCE], clips),
+        control_metrics,
+        _differences(measured, controls[REFERENCE], clips, known is not None),
         [
             ClipRow(
                 clip_id,
                 clips.categories[clip],
-                {name: _summary(of_model, clip) for name, of_model in of_models.items()},
-                {name: _summary(control, clip) for name, control in measured.items()},
+                {name: _summary(of_model[clip]) for name, of_model in measured.items()},
+                {name: _summary(control[clip]) for name, control in controls.items()},
             )
             for clip, clip_id in enumerate(clips.clip_ids)
         ],
         classifier if isinstance(classifier, str) else None,
-        THRESHOLDS,
+        artifacts.THRESHOLDS,
         clips.seed,
     )
 
 
 def measure_clips(
     name: str, audio: Audio, clips: ReferenceClips, classifier: AudioClassifier | None
-) -> ClipMetrics:
-    """Measure one waveform for each clip; raise InputError unless lengths fit and all is finite."""
-    check_pairs(audio, clips.audio)
+) -> list[Measurement]:
+    """Measure one waveform for each clip."""
     rate_hz = clips.config.clock.sample_rate_hz
     partner = derange_within_category(clips.categories, clips.seed, within=True)
-    metrics = ClipMetrics()
-    for clip, waveform in enumerate(
-        tqdm(audio, desc=f"measuring {name}", unit="clip", dynamic_ncols=True)
-    ):
-        features, other = analyze_audio(waveform, rate_hz), int(partner[clip])
-        own, shuffled = (envelope(clips.audio[one], rate_hz) for one in (clip, other))
-        metrics.features.append(features)
-        metrics.agreements.append(compare_envelopes(features.envelope, own))
-        metrics.shuffled_agreements.append(compare_envelopes(features.envelope, shuffled))
-        metrics.distances.append(distances(waveform, clips.audio[clip], rate_hz))
-        pair = trim_to_shorter(waveform, clips.audio[other])
-        metrics.shuffled_distances.append(None if other == clip else distances(*pair, rate_hz))
-        metrics.segments.append(segment_vectors(waveform, rate_hz))
-        metrics.artifacts.append(artifact_flags(waveform, clips.config))
-        if classifier is not None:
-            metrics.predicted.extend(classifier.classify([waveform]))
-    return metrics
+
+    def measure(clip: int, waveform: Waveform) -> Measurement:
+        own, other = clips.audio[clip], clips.audio[partner[clip]]
+        envelope, of_own, of_other = (
+            synchrony.envelope(one, rate_hz) for one in (waveform, own, other)
+        )
+        is_alone = int(partner[clip]) == clip
+        return Measurement(
+            detect_onsets(waveform, rate_hz),
+            spectral.distances(waveform, own, rate_hz),
+            None if is_alone else spectral.distances(waveform, other, rate_hz),
+            synchrony.compare_envelopes(envelope, of_own),
+            synchrony.compare_envelopes(envelope, of_other),
+            frechet.segment_vectors(waveform, rate_hz),
+            artifacts.find_artifacts(waveform, clips.config),
+            None if classifier is None else classifier.classify(waveform),
+        )
+
+    bar = tqdm(audio, desc=f"measuring {name}", unit="clip", dynamic_ncols=True)
+    return [measure(clip, waveform) for clip, waveform in enumerate(bar)]
 
 
 def _audio_metrics(
     audio: Audio,
-    metrics: ClipMetrics,
-    controls: Mapping[str, ClipMetrics],
+    measured: Measured,
+    controls: Mapping[str, Measured],
     clips: ReferenceClips,
     classifier: AudioClassifier | None,
 ) -> AudioMetrics:
-    reference, noise, seed = controls[REFERENCE], controls[NOISE], clips.seed
-    events = clips.events_sec
-
-    def synchrony(members: list[int]) -> SynchronyTable:
-        return evaluate_synchrony(
-            [metrics.features[i] for i in members],
-            [reference.features[i] for i in members],
-            None if events is None else [events[i] for i in members],
-            clips.config.clock,
+    reference, noise = controls[REFERENCE], controls[NOISE]
+    seed, events, clock = clips.seed, clips.events_sec, clips.config.clock
+    onset_rows = {
+        name: synchrony.evaluate_synchrony(
+            [measured[clip].onsets_sec for clip in members],
+            [reference[clip].onsets_sec for clip in members],
+            None if events is None else [events[clip] for clip in members],
+            np.array([len(clips.audio[clip]) / clock.sample_rate_hz for clip in members]),
+            clock,
             seed,
         )
-
-    def loudness(members: list[int]) -> LoudnessRow:
-        paired = [i for i in members if metrics.shuffled_distances[i] is not None]
-        shuffled = [metrics.shuffled_agreements[i] for i in paired]
-        return evaluate_loudness([metrics.agreements[i] for i in members], shuffled, seed)
-
-    def spectral(members: list[int]) -> tuple[SpectralRow, ...]:
-        shuffled = [one for i in members if (one := metrics.shuffled_distances[i]) is not None]
-        return evaluate_spectral([metrics.distances[i] for i in members], shuffled, seed)
-
-    def frechet(members: list[int]) -> FrechetRow:
-        own, target, noisy = (
-            [one.segments[i] for i in members] for one in (metrics, reference, noise)
+        for name, members in clips.groups_with_events.items()
+    }
+    loudness_rows, spectral_rows, frechet_rows, artifact_rows = {}, {}, {}, {}
+    for name, members in clips.groups.items():
+        own = [measured[clip] for clip in members]
+        paired = [one for one in own if one.shuffled_distances is not None]
+        loudness_rows[name] = synchrony.evaluate_loudness(
+            [one.agreement for one in own], [one.shuffled_agreement for one in paired], seed
         )
-        categories = [clips.categories[i] for i in members]
-        return evaluate_frechet(own, target, noisy, categories, seed)
-
-    def artifacts(members: list[int]) -> ArtifactRow:
-        return evaluate_artifacts([metrics.artifacts[i] for i in members], seed)
-
-    groups = clips.groups
+        shuffled = [one.shuffled_distances for one in paired if one.shuffled_distances]
+        distances = [one.distances for one in own]
+        spectral_rows[name] = spectral.evaluate_spectral(distances, shuffled, seed)
+        frechet_rows[name] = frechet.evaluate_frechet(
+            [one.segments for one in own],
+            [reference[clip].segments for clip in members],
+            [noise[clip].segments for clip in members],
+            [clips.categories[clip] for clip in members],
+            seed,
+        )
+        artifact_rows[name] = artifacts.evaluate_artifacts([one.artifacts for one in own], seed)
+    classification = None
+    if classifier is not None:
+        predicted, expected = _predicted(measured), _predicted(reference)
+        classification = evaluate_classification(
+            classifier, predicted, expected, clips.categories, seed
+        )
     return AudioMetrics(
-        {name: synchrony(members) for name, members in clips.groups_with_events.items()},
-        {name: loudness(members) for name, members in groups.items()},
-        {name: spectral(members) for name, members in groups.items()},
-        {name: frechet(members) for name, members in groups.items()},
-        {name: artifacts(members) for name, members in groups.items()},
-        None
-        if classifier is None
-        else evaluate_classification(
-            classifier, metrics.predicted, reference.predicted, clips.categories, seed
-        ),
-        evaluate_follow_rate(audio, clips),
-        evaluate_delay_slope(audio, clips),
+        onset_rows,
+        loudness_rows,
+        spectral_rows,
+        frechet_rows,
+        artifact_rows,
+        classification,
+        probes.evaluate_probe(probes.FOLLOW_PROBE, probes.follow_rate, audio, clips),
+        probes.evaluate_probe(probes.DELAY_PROBE, probes.delay_slope, audio, clips),
     )
 
 
+def _predicted(measured: Measured) -> list[str]:
+    return [str(one.predicted_category) for one in measured]
+
+
 def _differences(
-    models: Mapping[str, ClipMetrics], reference: ClipMetrics, clips: ReferenceClips
+    models: Mapping[str, Measured], reference: Measured, clips: ReferenceClips, has_categories: bool
 ) -> list[DifferenceRow]:
     """Return F1, category accuracy and log-mel distance of each model less another.
 
     F1 of the categories that have events only.
     """
-    targets = clips.events_sec or [features.onsets_sec for features in reference.features]
+    targets = clips.events_sec or [one.onsets_sec for one in reference]
 
-    def onset_counts(metrics: ClipMetrics) -> Float64[np.ndarray, "clips 3"]:
-        pairs = zip(targets, metrics.features, strict=True)
-        counts = [match(times, found.onsets_sec, MAX_WINDOW_SEC) for times, found in pairs]
+    def onset_counts(measured: Measured) -> Float64[np.ndarray, "clips 3"]:
+        pairs = zip(targets, measured, strict=True)
+        counts = [match(times, one.onsets_sec, MAX_WINDOW_SEC) for times, one in pairs]
         return np.array(counts, np.float64)
 
-    def category_counts(metrics: ClipMetrics) -> Float64[np.ndarray, "clips 2"]:
-        return hits(metrics.predicted, clips.categories)
+    def category_counts(measured: Measured) -> Float64[np.ndarray, "clips 2"]:
+        return hits(_predicted(measured), clips.categories)
 
-    def log_mel_counts(metrics: ClipMetrics) -> Float64[np.ndarray, "clips 2"]:
-        return np.array([[found.log_mel_db, 1.0] for found in metrics.distances])
+    def log_mel_counts(measured: Measured) -> Float64[np.ndarray, "clips 2"]:
+        return np.array([[one.distances.log_mel_db, 1.0] for one in measured])
 
-    return [
-        DifferenceRow(
-            one,
-            other,
-            metric,
-            category,
-            pooled_difference(a[members], b[members], score, clips.seed),
-        )
-        for one, other in itertools.combinations(models, 2)
-        for metric, counts, score, groups in (
-            (F1_METRIC, onset_counts, f1, clips.groups_with_events),
-            (
-                "category_accuracy",
-                category_counts,
-                share,
-                clips.groups if reference.predicted else {},
-            ),
-            ("log_mel_db", log_mel_counts, share, clips.groups),
-        )
-        if groups
-        for a, b in ((counts(models[one]), counts(models[other])),)
-        for category, members in groups.items()
+    metrics = [
+        (F1_METRIC, onset_counts, f1, clips.groups_with_events),
+        ("category_accuracy", category_counts, share, clips.groups if has_categories else {}),
+        ("log_mel_db", log_mel_counts, share, clips.groups),
     ]
+    rows = []
+    for one, other in itertools.combinations(models, 2):
+        for metric, counts, score, groups in metrics:
+            a, b = counts(models[one]), counts(models[other])
+            for category, members in groups.items():
+                estimate = pooled_difference(a[members], b[members], score, clips.seed)
+                rows.append(DifferenceRow(one, other, metric, category, estimate))
+    return rows
 
 
-def _summary(metrics: ClipMetrics, clip: int) -> ClipSummary:
-    flags = metrics.artifacts[clip]
+def _summary(measurement: Measurement) -> ClipSummary:
     return ClipSummary(
-        metrics.distances[clip],
-        metrics.predicted[clip] if metrics.predicted else None,
-        [name for name in ARTIFACTS if getattr(flags, name)],
-        metrics.features[clip].onsets_sec.tolist(),
+        measurement.distances,
+        measurement.predicted_category,
+        [name for name in artifacts.ARTIFACTS if name in measurement.artifacts],
+        measurement.onsets_sec.tolist(),
     )

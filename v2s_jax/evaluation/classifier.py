@@ -8,14 +8,12 @@ audio of the train split. Every accuracy is shown with its ceiling, the accuracy
 audio of the evaluated clips.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
-from safetensors.numpy import save_file
+from jaxtyping import Float64
 from tqdm import tqdm
 
 from v2s_jax.config import ModelConfig
@@ -23,10 +21,15 @@ from v2s_jax.datasets import ClipDataset, open_dataset
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.clips import TRAIN, Selection, reference_audio, select
 from v2s_jax.evaluation.mel import AUDIO_SCALE, band_levels_db
-from v2s_jax.evaluation.statistics import Audio, Estimate, pooled, pooled_difference, share
-from v2s_jax.io import atomic_write
+from v2s_jax.evaluation.statistics import (
+    Audio,
+    Estimate,
+    Waveform,
+    pooled,
+    pooled_difference,
+    share,
+)
 
-FORMAT = "v2s_jax sound classifier 2"
 TRAIN_CLIPS = 100
 """Clips of each category that the classifier is fitted on, at most; independent of --clips, so that
 its ceiling does not depend on how many clips are evaluated."""
@@ -43,32 +46,28 @@ MIN_SCALE_DB = 0.1
 
 @dataclass(frozen=True)
 class AudioClassifier:
-    """Parameters of the classifier of `categories`."""
+    """A regression that is fitted on standardised features."""
 
-    categories: tuple[str, ...]
     sample_rate_hz: int
     trained_on: int
     """Number of clips."""
     mean: Float64[np.ndarray, " values"]
     scale: Float64[np.ndarray, " values"]
-    weights: Float64[np.ndarray, "categories values"]
-    bias: Float64[np.ndarray, " categories"]
+    regression: Any
+    """scikit-learn's LogisticRegression."""
 
-    def probabilities(self, audio: Audio) -> Float64[np.ndarray, "clips categories"]:
-        """Return the probability of each category for each clip."""
-        x = np.stack([mel_statistics(waveform, self.sample_rate_hz) for waveform in audio])
-        scores = (x - self.mean) / self.scale @ self.weights.T + self.bias
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories that it knows, sorted."""
+        return tuple(self.regression.classes_.tolist())
 
-    def classify(self, audio: Audio) -> list[str]:
-        """Return the most likely category of each clip."""
-        return [self.categories[best] for best in self.probabilities(audio).argmax(axis=1)]
+    def classify(self, waveform: Waveform) -> str:
+        """Return the most likely category."""
+        x = (mel_statistics(waveform, self.sample_rate_hz) - self.mean) / self.scale
+        return str(self.regression.predict(x[None])[0])
 
 
-def mel_statistics(
-    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
-) -> Float64[np.ndarray, " values"]:
+def mel_statistics(waveform: Waveform, sample_rate_hz: int) -> Float64[np.ndarray, " values"]:
     """Return the input of the classifier for a waveform of any length, all in dB."""
     levels = band_levels_db(waveform, sample_rate_hz, AUDIO_SCALE).astype(np.float64)
     change = np.abs(np.diff(levels, axis=1)).mean(axis=1) if levels.shape[1] > 1 else 0.0
@@ -81,15 +80,11 @@ def fit_classifier(audio: Audio, categories: Sequence[str], sample_rate_hz: int)
     """Fit on reference audio of at least two categories, in the model's levels; deterministic."""
     from sklearn.linear_model import LogisticRegression  # extra `eval`
 
-    known = tuple(sorted(set(categories)))
     x = np.stack([mel_statistics(waveform, sample_rate_hz) for waveform in audio])
     mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), MIN_SCALE_DB)
     regression = LogisticRegression(C=INVERSE_PENALTY, max_iter=MAX_ITERATIONS)
-    regression.fit((x - mean) / scale, [known.index(name) for name in categories])
-    weights, bias = regression.coef_, regression.intercept_
-    if len(known) == 2:  # scikit-learn keeps the log odds of the second category only
-        weights, bias = np.concatenate([-weights, weights]) / 2, np.array([-bias[0], bias[0]]) / 2
-    return AudioClassifier(known, sample_rate_hz, len(audio), mean, scale, weights, bias)
+    regression.fit((x - mean) / scale, list(categories))
+    return AudioClassifier(sample_rate_hz, len(audio), mean, scale, regression)
 
 
 def fit_on_train(directory: str, clips: Selection, model: ModelConfig) -> AudioClassifier | str:
@@ -150,9 +145,9 @@ class CategoryReport:
     largest_share: float
     """Accuracy of always naming the most frequent category of these clips."""
     categories: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: list[list[int]]
     """Clips by the category of the video (rows) and the predicted category (columns)."""
-    reference_confusion: tuple[tuple[int, ...], ...]
+    reference_confusion: list[list[int]]
     trained_on: int
     """Number of clips that the classifier was fitted on."""
     by_category: dict[str, CategoryRow]
@@ -166,25 +161,26 @@ def evaluate_classification(
     seed: int,
 ) -> CategoryReport:
     """Compare predicted categories with those of the videos, all known to the classifier."""
+    from sklearn.metrics import confusion_matrix  # extra `eval`
+
     correct, ceiling = hits(predicted, categories), hits(reference_predicted, categories)
-    names = np.array(categories)
-    shares = np.unique(names, return_counts=True)[1] / len(names)
+    names, known = np.array(categories), classifier.categories
+    by_category = {}
+    for name in sorted(set(categories)):
+        members = names == name
+        accuracies = (pooled(counts[members], share, seed) for counts in (correct, ceiling))
+        by_category[name] = CategoryRow(*accuracies)
     return CategoryReport(
         pooled(correct, share, seed),
         pooled(ceiling, share, seed),
         pooled_difference(ceiling, correct, share, seed),
-        1.0 / len(classifier.categories),
-        float(shares.max()),
-        classifier.categories,
-        _confusion(classifier, categories, predicted),
-        _confusion(classifier, categories, reference_predicted),
+        1.0 / len(known),
+        float(np.unique(names, return_counts=True)[1].max() / len(names)),
+        known,
+        confusion_matrix(categories, predicted, labels=known).tolist(),
+        confusion_matrix(categories, reference_predicted, labels=known).tolist(),
         classifier.trained_on,
-        {
-            name: CategoryRow(
-                *(pooled(counts[names == name], share, seed) for counts in (correct, ceiling))
-            )
-            for name in sorted(set(categories))
-        },
+        by_category,
     )
 
 
@@ -192,30 +188,3 @@ def hits(predicted: Sequence[str], categories: Sequence[str]) -> Float64[np.ndar
     """Return for each clip 1 where its predicted category is right, and 1."""
     right = np.array(predicted) == np.array(categories)
     return np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
-
-
-def _confusion(
-    classifier: AudioClassifier, expected: Sequence[str], predicted: Sequence[str]
-) -> tuple[tuple[int, ...], ...]:
-    number = {name: index for index, name in enumerate(classifier.categories)}
-    table = np.zeros((len(number), len(number)), int)
-    for row, column in zip(expected, predicted, strict=True):
-        table[number[row], number[column]] += 1
-    return tuple(tuple(row) for row in table.tolist())
-
-
-def save_classifier(path: Path, classifier: AudioClassifier) -> None:
-    """Write the parameters to one safetensors file of a few KB."""
-    # safetensors writes memory as it is, and scikit-learn's may be column-major.
-    arrays = {
-        name: np.ascontiguousarray(getattr(classifier, name))
-        for name in ("mean", "scale", "weights", "bias")
-    }
-    metadata = {
-        "format": FORMAT,
-        "categories": json.dumps(classifier.categories),
-        "sample_rate_hz": str(classifier.sample_rate_hz),
-        "trained_on": str(classifier.trained_on),
-    }
-    with atomic_write(path) as temporary:
-        save_file(arrays, temporary, metadata=metadata)

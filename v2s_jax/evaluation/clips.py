@@ -2,22 +2,21 @@
 
 import itertools
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
-from jaxtyping import Float32, Float64
+from jaxtyping import Float64
 
 from v2s_jax.config import Config, ModelConfig
 from v2s_jax.datasets import ClipDataset, ClipRecord, select_model_features, waveform_from_int16
+from v2s_jax.datasets.folders.manifest import MANIFEST
 from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.evaluation.scorer import ScorerInput
-from v2s_jax.evaluation.statistics import ALL_CLIPS
+from v2s_jax.evaluation.statistics import ALL_CLIPS, Waveform
 from v2s_jax.io import wrap_read_errors
 from v2s_jax.media import VIDEO_SUFFIXES
 from v2s_jax.quantize import dequantize, quantize
@@ -26,8 +25,6 @@ TRAIN = "train"
 """The split that unigram and classifier are fitted on."""
 SYNTHETIC = "synthetic"
 """Maker of datasets whose labels and videos are stored next to them."""
-MANIFEST = "manifest.jsonl"
-"""Next to a dataset made from a folder of videos: which of its files became which clip."""
 
 
 class Selection:
@@ -62,11 +59,7 @@ def round_robin(categories: Sequence[str]) -> list[int]:
 
     Example: of drum, drum, dog they are 0, 2, 1.
     """
-    counts: Counter[str] = Counter()
-    turns = []
-    for category in categories:
-        turns.append(counts[category])
-        counts[category] += 1
+    turns = [categories[:clip].count(category) for clip, category in enumerate(categories)]
     return sorted(range(len(turns)), key=lambda clip: turns[clip])
 
 
@@ -100,14 +93,12 @@ def scorer_input(record: ClipRecord, model: ModelConfig) -> ScorerInput:
     return ScorerInput(levels, select_model_features(record, model), f"clip {record.clip_id}")
 
 
-def reference_audio(record: ClipRecord, model: ModelConfig) -> Float32[np.ndarray, " samples"]:
+def reference_audio(record: ClipRecord, model: ModelConfig) -> Waveform:
     """Return the clip's audio in the model's levels: the best that it could generate."""
     return requantize(waveform_from_int16(record.waveform), model)
 
 
-def requantize(
-    waveform: Float32[np.ndarray, " samples"], model: ModelConfig
-) -> Float32[np.ndarray, " samples"]:
+def requantize(waveform: Waveform, model: ModelConfig) -> Waveform:
     """Return a waveform as it sounds in the model's levels."""
     levels = quantize(waveform, model.q_levels, model.quantization)
     return dequantize(levels, model.q_levels, model.quantization)
@@ -140,36 +131,29 @@ def read_labels(clips: Selection) -> list[Label] | None:
     """
     if not is_synthetic(clips.data):
         return None
-    return [_read_label(clips.data, clips[clip]) for clip in range(len(clips))]
+    folder, made_by = clips.data.directory.parent.parent / "clips", clips.data.metadata["made_by"]
+    return [
+        _read_label(folder / category / f"{clip_id}.json", made_by)
+        for clip_id, category in zip(clips.clip_ids, clips.categories, strict=True)
+    ]
 
 
-def _read_label(data: ClipDataset, record: ClipRecord) -> Label:
-    clips = data.directory.parent.parent / "clips"
-    path = clips / record.category / f"{record.clip_id}.json"
+def _read_label(path: epath.Path, made_by: dict[str, Any]) -> Label:
     if not path.exists():
         raise InputError(
             f"{path}: not found: event times are known for synthetic data only; make it with "
             "`v2s prepare synthetic` and keep its clips next to it"
         )
-    made_by = data.metadata["made_by"]
-    label, seed_and_generator = _parse_label(path)
-    if seed_and_generator != (made_by.get("seed"), made_by.get("generator")):
-        raise InputError(
-            f"{path}: made with another seed or generator than {data.directory}: make the dataset "
-            "again with --overwrite"
-        )
-    return label
-
-
-def _parse_label(path: epath.Path) -> tuple[Label, tuple[int, str]]:
+    again = "make the dataset again with --overwrite"
     try:
         content = json.loads(path.read_text())
         label = Label(np.array(content["events_sec"], np.float64), dict(content["state"]))
-        return label, (content["recipe"]["seed"], content["recipe"]["generator"])
+        recipe = content["recipe"]["seed"], content["recipe"]["generator"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: not the label of a clip: make the dataset again with --overwrite"
-        ) from error
+        raise InputError(f"{path}: not the label of a clip: {again}") from error
+    if recipe != (made_by.get("seed"), made_by.get("generator")):
+        raise InputError(f"{path}: made with another seed or generator than the dataset: {again}")
+    return label
 
 
 @dataclass(frozen=True)
@@ -179,7 +163,7 @@ class ReferenceClips:
     data_name: str
     clip_ids: list[str]
     categories: list[str]
-    audio: list[Float32[np.ndarray, " _"]]
+    audio: list[Waveform]
     """Reference audio in the models' levels."""
     labels: list[Label] | None
     """Causes of synthetic clips; None of recorded ones."""
@@ -205,18 +189,11 @@ class ReferenceClips:
         """Times of audible events; None where they are unknown."""
         return None if self.labels is None else [label.events_sec for label in self.labels]
 
-    @cached_property
-    def by_category(self) -> dict[str, list[int]]:
-        """The clips of each category."""
-        return {
-            category: [clip for clip, name in enumerate(self.categories) if name == category]
-            for category in sorted(set(self.categories))
-        }
-
     @property
     def groups(self) -> dict[str, list[int]]:
         """The clips of each category, and all clips."""
-        return self.by_category | {ALL_CLIPS: list(range(len(self.clip_ids)))}
+        groups = {category: self._members(category) for category in sorted(set(self.categories))}
+        return groups | {ALL_CLIPS: list(range(len(self.clip_ids)))}
 
     @property
     def groups_with_events(self) -> dict[str, list[int]]:
@@ -227,10 +204,14 @@ class ReferenceClips:
         events = self.events_sec
         groups = {
             category: members
-            for category, members in self.by_category.items()
-            if events is None or any(events[clip].size for clip in members)
+            for category, members in self.groups.items()
+            if category != ALL_CLIPS
+            and (events is None or any(events[clip].size for clip in members))
         }
         return groups and groups | {ALL_CLIPS: sorted(itertools.chain(*groups.values()))}
+
+    def _members(self, category: str) -> list[int]:
+        return [clip for clip, name in enumerate(self.categories) if name == category]
 
 
 def read_reference_clips(
@@ -258,24 +239,12 @@ def find_videos(clips: Selection, folder: Path | None) -> dict[str, ClipVideo]:
     from a folder are found in `folder`, unless it is None, by the manifest; missing files are left
     out. Raises InputError when `folder` or the manifest cannot be used, or no file is found.
     """
+    root = Path(str(clips.data.directory)).parent
     if folder is None:
-        return _find_next_to_dataset(clips)
+        return _find_next_to_dataset(clips, root.parent / "clips")
     if not folder.is_dir():
         raise InputError(f"--videos {folder}: no such folder: give that of the videos")
-    manifest = Path(str(clips.data.directory)).parent / MANIFEST
-    with wrap_read_errors(manifest):
-        lines = manifest.read_text(encoding="utf-8").splitlines()
-    fps = clips.data.clock.fps
-    try:
-        rows = {row["clip_id"]: row for row in map(json.loads, lines) if row["clip_id"]}
-        listed = {
-            clip_id: ClipVideo(folder / row["source"], float(row["video_frames"] / fps))
-            for clip_id, row in rows.items()
-            if clip_id in clips.clip_ids and row["status"] == "used"
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{manifest}: not a manifest: make the dataset again") from error
-    videos = {clip_id: video for clip_id, video in listed.items() if video.path.is_file()}
+    videos = _find_listed(clips, folder, root / MANIFEST)
     if clips.clip_ids and not videos:
         raise InputError(
             f"--videos {folder}: has none of the {len(clips)} clips: give the folder that the "
@@ -284,15 +253,26 @@ def find_videos(clips: Selection, folder: Path | None) -> dict[str, ClipVideo]:
     return videos
 
 
-def _find_next_to_dataset(clips: Selection) -> dict[str, ClipVideo]:
-    folder = Path(str(clips.data.directory)).parent.parent / "clips"
-    rate_hz = clips.data.clock.sample_rate_hz
+def _find_listed(clips: Selection, folder: Path, manifest: Path) -> dict[str, ClipVideo]:
+    with wrap_read_errors(manifest):
+        lines = manifest.read_text(encoding="utf-8").splitlines()
     videos = {}
-    for clip_id, category, samples in zip(
-        clips.clip_ids, clips.categories, clips.samples, strict=True
-    ):
+    try:
+        for row in map(json.loads, lines):
+            if row["clip_id"] in clips.clip_ids and row["status"] == "used":
+                pass_sec = float(row["video_frames"] / clips.data.clock.fps)
+                videos[row["clip_id"]] = ClipVideo(folder / row["source"], pass_sec)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{manifest}: not a manifest: make the dataset again") from error
+    return {clip_id: video for clip_id, video in videos.items() if video.path.is_file()}
+
+
+def _find_next_to_dataset(clips: Selection, folder: Path) -> dict[str, ClipVideo]:
+    rate_hz = clips.data.clock.sample_rate_hz
+    videos: dict[str, ClipVideo] = {}
+    rows = zip(clips.clip_ids, clips.categories, clips.samples, strict=True)
+    for clip_id, category, samples in rows:
         paths = (folder / category / f"{clip_id}{suffix}" for suffix in sorted(VIDEO_SUFFIXES))
-        path = next((path for path in paths if path.is_file()), None)
-        if path is not None:
-            videos[clip_id] = ClipVideo(path, samples / rate_hz)
+        for path in filter(Path.is_file, paths):
+            videos.setdefault(clip_id, ClipVideo(path, samples / rate_hz))
     return videos

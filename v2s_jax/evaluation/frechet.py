@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float64, Int
 
 from v2s_jax.evaluation.mel import AUDIO_SCALE, band_levels_db
-from v2s_jax.evaluation.statistics import plural
+from v2s_jax.evaluation.statistics import Waveform, plural
 
 SEGMENT_SEC = 0.256
 """Four video frames: long enough for a decay, short enough for eight segments in 2 s."""
@@ -90,26 +90,16 @@ def evaluate_frechet(
     for _ in range(SPLITS):
         one, other = _halves(categories, random)
         target = Gaussian(np.concatenate([reference[clip] for clip in other]))
-        sets = [
-            Gaussian(np.concatenate([vectors[clip] for clip in one]))
-            for vectors in (generated, reference, noise)
-        ]
-        distances.append([distance(gaussian, target) for gaussian in sets])
+        sets = (np.concatenate([x[clip] for clip in one]) for x in (generated, reference, noise))
+        distances.append([distance(Gaussian(vectors), target) for vectors in sets])
         shrinkages.append(target.shrinkage)
         segments.append(sum(len(reference[clip]) for clip in other))
-    generated_spread, floor, noise_spread = (
+    own, floor, noisy = (
         Spread(float(np.mean(values)), min(values), max(values))
         for values in zip(*distances, strict=True)
     )
-    return FrechetRow(
-        generated_spread,
-        floor,
-        noise_spread,
-        float(np.mean(shrinkages)),
-        half,
-        float(np.mean(segments)),
-        None,
-    )
+    shrinkage, segments_each = float(np.mean(shrinkages)), float(np.mean(segments))
+    return FrechetRow(own, floor, noisy, shrinkage, half, segments_each, None)
 
 
 def _halves(
@@ -123,7 +113,7 @@ def _halves(
 
 
 def segment_vectors(
-    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
+    waveform: Waveform, sample_rate_hz: int
 ) -> Float64[np.ndarray, "segments values"]:
     """Return mean and standard deviation of each band, dB, of each whole segment.
 

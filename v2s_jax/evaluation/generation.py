@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float32
 from tqdm import tqdm
 
 from v2s_jax.config import Config
@@ -14,6 +12,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.evaluation.clips import Selection
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.score_cache import ScoreCache
+from v2s_jax.evaluation.statistics import Waveform
 from v2s_jax.figures import waveform_image
 from v2s_jax.media import read_audio_file, write_wav
 from v2s_jax.quantize import dequantize
@@ -28,7 +27,7 @@ def generate_audio(
     seed: int,
     temperature: float = 1.0,
     on_samples: Callable[[int], None] = lambda samples: None,
-) -> list[Float32[np.ndarray, " _"]]:
+) -> list[Waveform]:
     """Generate audio as long as the reference for each clip.
 
     Args:
@@ -55,7 +54,7 @@ def generate_audio(
 
 def load_or_generate(
     model: Model, clips: Selection, folder: Path, cache: ScoreCache, seed: int, temperature: float
-) -> list[Float32[np.ndarray, " _"]]:
+) -> list[Waveform]:
     """Return the audio of each clip, read from FOLDER/CLIP.wav; missing files are generated.
 
     `cache` lists the complete files and what they depend on. All audio is read back from the files,
@@ -81,24 +80,17 @@ def load_or_generate(
                     write_wav(paths[clip], waveform, rate_hz)
                     cache.add(clips.clip_ids[clip], [])
     bar = tqdm(paths, desc=f"reading {model.name}", unit="clip", dynamic_ncols=True)
-    return [
-        _read_back(path, cache, samples, rate_hz)
-        for path, samples in zip(bar, clips.samples, strict=True)
-    ]
-
-
-def _read_back(
-    path: Path, cache: ScoreCache, samples: int, sample_rate_hz: int
-) -> Float32[np.ndarray, " samples"]:
-    """Read a generated file; raise InputError if it is corrupt."""
-    fix = f"remove {cache.path} to generate the audio again"
-    try:
-        waveform = read_audio_file(path, sample_rate_hz)
-    except InputError as error:
-        raise InputError(f"{path}: corrupt: {fix}") from error
-    if len(waveform) != samples:
-        raise InputError(f"{path}: {len(waveform)} samples instead of {samples}: {fix}")
-    return waveform
+    audio = []
+    for path, samples in zip(bar, clips.samples, strict=True):
+        fix = f"remove {cache.path} to generate the audio again"
+        try:
+            waveform = read_audio_file(path, rate_hz)
+        except InputError as error:
+            raise InputError(f"{path}: corrupt: {fix}") from error
+        if len(waveform) != samples:
+            raise InputError(f"{path}: {len(waveform)} samples instead of {samples}: {fix}")
+        audio.append(waveform)
+    return audio
 
 
 class AudioLogger:
@@ -119,10 +111,7 @@ class AudioLogger:
         waveforms = generate_audio(self._sampler, self._records, self._config.training.seed)
         return [
             AudioSample(
-                record.clip_id,
-                waveform,
-                rate_hz,
-                waveform_image(waveform, rate_hz, record.clip_id),
+                record.clip_id, waveform, rate_hz, waveform_image(waveform, rate_hz, record.clip_id)
             )
             for record, waveform in zip(self._records, waveforms, strict=True)
         ]

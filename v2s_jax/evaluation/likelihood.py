@@ -8,21 +8,18 @@ under the own video: what a model gains from seeing.
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from v2s_jax.config import Config
-from v2s_jax.datasets import waveform_from_int16
 from v2s_jax.evaluation.clips import TRAIN, Selection, scorer_input
-from v2s_jax.evaluation.matching import derange_within_category
-from v2s_jax.evaluation.models import Model, ModelShard
+from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.score_cache import ScoreCache
 from v2s_jax.evaluation.scorer import Scorer, ScorerInput, samples_bar
-from v2s_jax.evaluation.statistics import Estimate, estimate_by_category
+from v2s_jax.evaluation.statistics import Estimate, derange_within_category, estimate_by_category
 from v2s_jax.model.loss import BITS_PER_NAT
-from v2s_jax.quantize import quantize
 
 SMOOTHING = 0.5
 """Added to the count of each level (Krichevsky and Trofimov 1981), so that a level which never
@@ -106,27 +103,25 @@ def evaluate_likelihood(
     unconditional = [model.name for model in models if not model.is_conditional]
     results = LikelihoodResults([], [], [], [], len(clips[TRAIN]), unconditional)
     for split, chosen in clips.items():
-        bits = {model.name: _own_bits(model, chosen, open_cache) for model in models}
+        bits = {model.name: _own_bits(model, chosen, open_cache(model, chosen)) for model in models}
         floors = _comparable_floors(models, chosen)
-        baselines = {
-            UNIFORM: uniform_bits(chosen, config.model.q_levels),
+        all_bits = bits | {
+            UNIFORM: np.array(chosen.samples) * np.log2(config.model.q_levels),
             UNIGRAM: unigram_bits(counts[split], counts[TRAIN]),
         }
-        for name, amounts in (bits | baselines).items():
+        for name, amounts in all_bits.items():
             results.rows.extend(_rows(name, None, amounts, chosen, seed))
         for a, b in itertools.combinations(bits, 2):
             results.differences.extend(_rows(a, b, bits[a] - bits[b], chosen, seed))
         if floors is not None:
             for name, amounts in bits.items():
                 results.regret.extend(_rows(name, None, amounts - floors, chosen, seed))
-        results.clips.extend(_clip_rows(chosen, bits | baselines, floors))
+        for clip, clip_id in enumerate(chosen.clip_ids):
+            floor = None if floors is None else float(floors[clip])
+            of_clip = {name: float(amounts[clip]) for name, amounts in all_bits.items()}
+            category, samples = chosen.categories[clip], chosen.samples[clip]
+            results.clips.append(ClipRow(split, clip_id, category, samples, floor, of_clip))
     return results
-
-
-def _own_bits(model: Model, clips: Selection, open_cache: OpenCache) -> ClipBits:
-    own = np.arange(len(clips))
-    with samples_bar(f"{model.name}, {clips.data.split} clips", sum(clips.samples)) as on_samples:
-        return pair_bits(model, clips, own, open_cache(model, clips), on_samples)
 
 
 def _rows(
@@ -144,23 +139,7 @@ def in_nats(bits: Estimate) -> Estimate:
     value, low, high = (
         None if end is None else end / BITS_PER_NAT for end in (bits.value, bits.low, bits.high)
     )
-    return Estimate(value, low, high, bits.clips, bits.reason)
-
-
-def _clip_rows(
-    clips: Selection, bits: dict[str, ClipBits], floors: ClipBits | None
-) -> list[ClipRow]:
-    return [
-        ClipRow(
-            clips.data.split,
-            clips.clip_ids[clip],
-            clips.categories[clip],
-            clips.samples[clip],
-            None if floors is None else float(floors[clip]),
-            {name: float(amounts[clip]) for name, amounts in bits.items()},
-        )
-        for clip in range(len(clips))
-    ]
+    return replace(bits, value=value, low=low, high=high)
 
 
 def evaluate_conditioning(
@@ -172,18 +151,17 @@ def evaluate_conditioning(
     """
     rows: list[ConditioningRow] = []
     for model in (model for model in models if model.is_conditional):
-        own = _own_bits(model, clips, open_cache)
+        cache = open_cache(model, clips)
+        own = _own_bits(model, clips, cache)
         for shuffle, within in SHUFFLES.items():
             videos = derange_within_category(clips.categories, seed, within=within)
             moved = np.flatnonzero(videos != np.arange(len(clips)))
             if not moved.size:
                 continue
-            description = f"{model.name}, videos shuffled {shuffle.replace('_', ' ')}"
-            with samples_bar(description, sum(clips.samples)) as on_samples:
-                other = pair_bits(model, clips, videos, open_cache(model, clips), on_samples)
+            title = f"{model.name}, videos shuffled {shuffle.replace('_', ' ')}"
+            gain = (pair_bits(model, clips, videos, cache, title) - own)[moved]
             categories = [clips.categories[clip] for clip in moved]
             samples = np.array([clips.samples[clip] for clip in moved], np.float64)
-            gain = (other - own)[moved]
             per_clip = estimate_by_category(gain, np.ones(len(gain)), categories, seed)
             per_sample = estimate_by_category(gain, samples, categories, seed)
             rows += [
@@ -193,46 +171,41 @@ def evaluate_conditioning(
     return rows
 
 
+def _own_bits(model: Model, clips: Selection, cache: ScoreCache) -> ClipBits:
+    title = f"{model.name}, {clips.data.split} clips"
+    return pair_bits(model, clips, np.arange(len(clips)), cache, title)
+
+
 def pair_bits(
     model: Model,
     clips: Selection,
     videos: Int64[np.ndarray, " clips"],
     cache: ScoreCache,
-    on_samples: Callable[[int], None],
+    title: str,
 ) -> ClipBits:
     """Return the bits of each clip's audio under the video of the clip in `videos`.
 
-    A video of another length is looped, or cut, to the audio's. Cached pairs are not scored again;
-    `on_samples` counts all.
+    A video of another length is looped, or cut, to the audio's. Cached pairs are not scored again.
     """
-    pairs = list(enumerate(videos.tolist()))
-    keys = [f"{clips.clip_ids[audio]} under {clips.clip_ids[video]}" for audio, video in pairs]
-    for shard in model.shards(clips.categories):
-        left = [clip for clip in shard.members if keys[clip] not in cache]
-        done = set(shard.members) - set(left)
-        on_samples(sum(clips.samples[clip] for clip in done))
-        if left:
-            _score_pairs(shard, clips, [pairs[clip] for clip in left], keys, cache, on_samples)
+    keys = [
+        f"{own} under {clips.clip_ids[video]}"
+        for own, video in zip(clips.clip_ids, videos, strict=True)
+    ]
+    with samples_bar(title, sum(clips.samples)) as bar:
+        for shard in model.shards(clips.categories):
+            left = [clip for clip in shard.members if keys[clip] not in cache]
+            bar.update(sum(clips.samples[clip] for clip in set(shard.members) - set(left)))
+            if not left:
+                continue
+            scorer = Scorer(shard.config, shard.params)
+            left.sort(key=lambda clip: -clips.samples[clip])  # a batch has similar lengths
+            for first in range(0, len(left), scorer.batch_size):
+                batch = left[first : first + scorer.batch_size]
+                inputs = [_paired_input(clips, i, int(videos[i]), shard.config) for i in batch]
+                scores = scorer.score_all(inputs, bar.update)
+                for clip, score in zip(batch, scores, strict=True):
+                    cache.add(keys[clip], [score.bits])
     return np.array([cache[key][0] for key in keys])
-
-
-def _score_pairs(
-    shard: ModelShard,
-    clips: Selection,
-    pairs: list[tuple[int, int]],
-    keys: list[str],
-    cache: ScoreCache,
-    on_samples: Callable[[int], None],
-) -> None:
-    """Score pairs of audio and video, longest first, and cache each batch."""
-    scorer = Scorer(shard.config, shard.params)
-    pairs.sort(key=lambda pair: -clips.samples[pair[0]])
-    for first in range(0, len(pairs), scorer.batch_size):
-        batch = pairs[first : first + scorer.batch_size]
-        inputs = [_paired_input(clips, *pair, shard.config) for pair in batch]
-        scores = scorer.score_all(inputs, on_samples)
-        for (audio, _), score in zip(batch, scores, strict=True):
-            cache.add(keys[audio], [score.bits])
 
 
 def _paired_input(clips: Selection, audio: int, video: int, config: Config) -> ScorerInput:
@@ -245,21 +218,13 @@ def _paired_input(clips: Selection, audio: int, video: int, config: Config) -> S
     return own._replace(features=features[looped])
 
 
-def uniform_bits(clips: Selection, q_levels: int) -> ClipBits:
-    """Return the cost of each clip when all levels are equally likely."""
-    return np.array(clips.samples) * np.log2(q_levels)
-
-
 def level_counts(clips: Selection, config: Config) -> Int64[np.ndarray, "clips q_levels"]:
     """Count each clip's levels."""
-    model = config.model
-
-    def count(clip: int) -> Int64[np.ndarray, " q_levels"]:
-        waveform = waveform_from_int16(clips[clip].waveform)
-        levels = quantize(waveform, model.q_levels, model.quantization)
-        return np.bincount(levels, minlength=model.q_levels)
-
-    return np.stack([count(clip) for clip in range(len(clips))])
+    counts = [
+        np.bincount(scorer_input(clips[clip], config.model).levels, minlength=config.model.q_levels)
+        for clip in range(len(clips))
+    ]
+    return np.stack(counts)
 
 
 def unigram_bits(

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from v2s_jax.evaluation.statistics import Waveform
+
 
 class MelScale(NamedTuple):
     """How a waveform is cut into bands and times."""
@@ -55,7 +57,7 @@ def librosa() -> ModuleType:
 
 
 def band_levels_db(
-    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int, scale: MelScale
+    waveform: Waveform, sample_rate_hz: int, scale: MelScale
 ) -> Float32[np.ndarray, "bands times"]:
     """Return the level of each band over time, one column every `hop_sec` from sample 0 on.
 

@@ -77,24 +77,22 @@ def open_models(paths: Sequence[Path], data: ClipDataset, categories: Sequence[s
     """
     if not paths:
         raise InputError("--checkpoint: give at least one")
-    resolved = [_resolved(path) for path in paths]
-    for number, path in enumerate(resolved):
-        if path in resolved[:number]:
-            raise InputError(f"--checkpoint {paths[number]}: given twice: name each model once")
+    resolved: list[Path] = []
     models: list[Model] = []
     for path in paths:
-        taken = [model.name for model in models]
-        models.append(_open_model(path, categories, taken))
-    for path, model in zip(paths, models, strict=True):
+        with wrap_read_errors(path):
+            resolved.append(resolve_checkpoint_path(path).resolve())
+        if resolved[-1] in resolved[:-1]:
+            raise InputError(f"--checkpoint {path}: given twice: name each model once")
+        model = _open_model(path, categories, [model.name for model in models])
+        models.append(model)
         _check_same(paths[0], models[0].config, path, model.config)
-    for model in models:
-        _check_fits(model, data)
+        try:
+            for config in model.configs:
+                check_fits(data, config)
+        except InputError as error:
+            raise InputError(f"model {model.name} does not fit the dataset: {error}") from error
     return models
-
-
-def _resolved(path: Path) -> Path:
-    with wrap_read_errors(path):
-        return resolve_checkpoint_path(path).resolve()
 
 
 def _open_model(path: Path, categories: Sequence[str], taken: Sequence[str]) -> Model:
@@ -119,13 +117,14 @@ def _open_model(path: Path, categories: Sequence[str], taken: Sequence[str]) -> 
     digests: list[bytes] = []
     for checkpoint in checkpoints.values():
         config, params = load_params(checkpoint)
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(params)]
+        if not all(np.isfinite(leaf).all() for leaf in leaves):
             raise InputError(
                 f"{checkpoint}: NaN or infinity in its parameters, so training diverged or the "
                 "file is corrupt: choose an earlier checkpoint"
             )
         configs.append(config)
-        digests.append(_digest(params))
+        digests.append(content_hash(*(leaf.tobytes() for leaf in leaves)))
         if config.model.variant != configs[0].model.variant:
             raise InputError(
                 f"{checkpoint}: {config.model.variant}, the run next to it is "
@@ -136,31 +135,16 @@ def _open_model(path: Path, categories: Sequence[str], taken: Sequence[str]) -> 
     return Model(name, checkpoints, tuple(configs), content_hash(*digests).hex())
 
 
-def _digest(params: dict[str, Any]) -> bytes:
-    return content_hash(*(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(params)))
-
-
-def _check_fits(model: Model, data: ClipDataset) -> None:
-    try:
-        for config in model.configs:
-            check_fits(data, config)
-    except InputError as error:
-        raise InputError(f"model {model.name} does not fit the dataset: {error}") from error
-
-
 def _check_same(first: Path, one: Config, second: Path, other: Config) -> None:
     """Raise InputError unless bits per sample of both mean the same."""
-    differing = [
-        f"{name} of {a} and {b}"
-        for name, a, b in (
-            ("sample rates", f"{one.clock.sample_rate_hz} Hz", f"{other.clock.sample_rate_hz} Hz"),
-            ("numbers of levels", one.model.q_levels, other.model.q_levels),
-            ("quantisers", one.model.quantization, other.model.quantization),
-        )
-        if a != b
-    ]
-    if differing:
-        raise InputError(
-            f"{first} and {second}: {', '.join(differing)}: bits per sample not comparable: "
-            "evaluate them separately"
-        )
+    rates = f"{one.clock.sample_rate_hz} Hz", f"{other.clock.sample_rate_hz} Hz"
+    for name, a, b in (
+        ("sample rates", *rates),
+        ("numbers of levels", one.model.q_levels, other.model.q_levels),
+        ("quantisers", one.model.quantization, other.model.quantization),
+    ):
+        if a != b:
+            raise InputError(
+                f"{first} and {second}: {name} of {a} and {b}: bits per sample not comparable: "
+                "evaluate them separately"
+            )

@@ -23,11 +23,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.stats import theilslopes
 
-from v2s_jax.errors import InputError
 from v2s_jax.evaluation.clips import ReferenceClips
-from v2s_jax.evaluation.loudness import compare_envelopes, envelope
-from v2s_jax.evaluation.matching import MAX_WINDOW_SEC, MS_PER_SEC, f1, match
-from v2s_jax.evaluation.onsets import detect_onsets
+from v2s_jax.evaluation.onsets import MAX_WINDOW_SEC, Times, detect_onsets, f1, match
 from v2s_jax.evaluation.statistics import (
     CONFIDENCE,
     MIN_CLIPS,
@@ -39,6 +36,7 @@ from v2s_jax.evaluation.statistics import (
     share,
     too_few,
 )
+from v2s_jax.evaluation.synchrony import compare_envelopes, envelope, median_ms
 
 FOLLOW_PROBE, DELAY_PROBE = "counterfactual", "delay"
 """Names of the probes, as in `v2s prepare synthetic --probe`."""
@@ -98,65 +96,21 @@ class DelaySlope:
     """Share of the clips whose measured delay is within the widest window of the true one."""
 
 
-def evaluate_follow_rate(audio: Audio, clips: ReferenceClips) -> ProbeResult[FollowRate]:
-    """Return the follow rate of `audio`, one waveform for each clip."""
-    if clips.labels is None or clips.probe != FOLLOW_PROBE:
-        return _no_probe(clips, FOLLOW_PROBE)
-    return ProbeResult(
-        None,
-        {
-            category: follow_rate(
-                [audio[clip] for clip in members],
-                clips.subset(members),
-            )
-            for category, members in clips.groups.items()
-        },
-    )
-
-
-def evaluate_delay_slope(audio: Audio, clips: ReferenceClips) -> ProbeResult[DelaySlope]:
-    """Return the delay slope of `audio`, one waveform for each clip.
-
-    Raises InputError for a label without distance or delay.
-    """
-    if clips.labels is None or clips.probe != DELAY_PROBE:
-        return _no_probe(clips, DELAY_PROBE)
-    distances_m, delays_sec = (_states(clips, name) for name in ("distance_m", "delay_sec"))
-    visible_sec = [
-        label.events_sec - delay for label, delay in zip(clips.labels, delays_sec, strict=True)
-    ]
-    return ProbeResult(
-        None,
-        {
-            category: delay_slope(
-                [audio[clip] for clip in members],
-                [visible_sec[clip] for clip in members],
-                [distances_m[clip] for clip in members],
-                clips.config.clock.sample_rate_hz,
-                clips.seed,
-            )
-            for category, members in clips.groups.items()
-        },
-    )
-
-
-def _no_probe(clips: ReferenceClips, probe: str) -> ProbeResult:
-    command = f"v2s prepare synthetic --probe {probe}"
-    reason = f"{clips.data_name} is not that probe: make one with `{command}`"
-    return ProbeResult(reason, {})
-
-
-def _states(clips: ReferenceClips, name: str) -> list[float]:
-    values = []
-    for clip_id, label in zip(clips.clip_ids, clips.labels or [], strict=True):
-        value = label.state.get(name)
-        if not isinstance(value, float):
-            raise InputError(
-                f"label of clip {clip_id}: its state has no number {name}: make the dataset again "
-                "with --overwrite"
-            )
-        values.append(value)
-    return values
+def evaluate_probe(
+    probe: str,
+    evaluate: Callable[[Audio, ReferenceClips], Score],
+    audio: Audio,
+    clips: ReferenceClips,
+) -> ProbeResult[Score]:
+    """Evaluate `audio`, one waveform for each clip, if the dataset was made for this probe."""
+    if clips.probe != probe:
+        command = f"v2s prepare synthetic --probe {probe}"
+        return ProbeResult(f"{clips.data_name} is not that probe: make one with `{command}`", {})
+    scores = {
+        category: evaluate([audio[clip] for clip in members], clips.subset(members))
+        for category, members in clips.groups.items()
+    }
+    return ProbeResult(None, scores)
 
 
 def counterfactual_pairs(clip_ids: Sequence[str]) -> list[tuple[int, int]]:
@@ -229,27 +183,19 @@ def _rate(points: Float64[np.ndarray, "pairs 2"], seed: int) -> Estimate:
     return replace(rate, reason=too_few(len(points), "pair")) if few else rate
 
 
-def delay_slope(
-    audio: Audio,
-    visible_sec: Sequence[Float64[np.ndarray, " _"]],
-    distances_m: Sequence[float],
-    sample_rate_hz: int,
-    seed: int,
-) -> DelaySlope:
+def delay_slope(audio: Audio, clips: ReferenceClips) -> DelaySlope:
     """Return how the delay of audio grows with the distance of what is visible.
 
-    `visible_sec` are the times at which events are visible, before any delay. Clips without events
-    or without onsets are left out.
+    Clips without events or without onsets are left out.
     """
-    delays = [
-        best_delay_sec(visible, detect_onsets(waveform, sample_rate_hz))
-        for visible, waveform in zip(visible_sec, audio, strict=True)
-    ]
-    known = [
-        (distance, delay)
-        for distance, delay in zip(distances_m, delays, strict=True)
-        if delay is not None
-    ]
+    assert clips.labels is not None
+    known = []
+    for waveform, label in zip(audio, clips.labels, strict=True):
+        visible_sec = label.events_sec - label.state["delay_sec"]
+        onsets_sec = detect_onsets(waveform, clips.config.clock.sample_rate_hz)
+        delay_sec = best_delay_sec(visible_sec, onsets_sec)
+        if delay_sec is not None:
+            known.append((label.state["distance_m"], delay_sec))
     expected = 1.0 / SPEED_OF_SOUND_M_SEC
     if len({distance for distance, _ in known}) < MIN_CLIPS:
         reason = (
@@ -258,26 +204,21 @@ def delay_slope(
         )
         nothing = missing(reason, len(known))
         return DelaySlope(nothing, expected, None, None, nothing)
-    distance_m, delay_sec = np.array(known).T
+    distances_m, delays_sec = np.array(known).T
     with np.errstate(invalid="ignore"):
-        slope, intercept, low, high = theilslopes(delay_sec, distance_m, alpha=CONFIDENCE)
-    errors_sec = delay_sec - distance_m * expected
-    near = np.stack([np.abs(errors_sec) <= MAX_WINDOW_SEC, np.ones(len(known))], axis=1)
-    sec_per_m = Estimate(float(slope), float(low), float(high), len(known), None)
+        slope, intercept, low, high = map(
+            float, theilslopes(delays_sec, distances_m, alpha=CONFIDENCE)
+        )
+    sec_per_m = Estimate(slope, low, high, len(known), None)
     if np.isnan([low, high]).any():
-        sec_per_m = Estimate(float(slope), None, None, len(known), EQUAL_DELAYS)
-    return DelaySlope(
-        sec_per_m,
-        expected,
-        float(intercept),
-        float(MS_PER_SEC * np.median(errors_sec)),
-        pooled(near, share, seed),
-    )
+        sec_per_m = Estimate(slope, None, None, len(known), EQUAL_DELAYS)
+    errors_sec = delays_sec - distances_m * expected
+    near = np.stack([np.abs(errors_sec) <= MAX_WINDOW_SEC, np.ones(len(known))], axis=1)
+    within_window = pooled(near, share, clips.seed)
+    return DelaySlope(sec_per_m, expected, intercept, median_ms(errors_sec), within_window)
 
 
-def best_delay_sec(
-    visible_sec: Float64[np.ndarray, " events"], onsets_sec: Float64[np.ndarray, " onsets"]
-) -> float | None:
+def best_delay_sec(visible_sec: Times, onsets_sec: Times) -> float | None:
     """Return the shift of the events at which most onsets are near one; None where none is.
 
     The best shift of a grid, the smallest of equally good ones, refined to the weighted mean of

@@ -134,11 +134,7 @@ def make_gallery(
 
 
 def evaluate_retrieval(
-    models: Sequence[Model],
-    gallery: Gallery,
-    open_cache: OpenCache,
-    seed: int,
-    log: Callable[[str], None] = print,
+    models: Sequence[Model], gallery: Gallery, open_cache: OpenCache, seed: int
 ) -> RetrievalResults:
     """Return table 2 of the conditional models.
 
@@ -146,21 +142,28 @@ def evaluate_retrieval(
     """
     pairs = len(gallery.clips) * len(gallery.queries)
     seconds = gallery.samples / gallery.clips.data.clock.sample_rate_hz
-    log(
+    print(
         f"retrieval: {len(gallery.queries)} videos x {len(gallery.clips)} clips of "
         f"{seconds:.2f} s: {pairs:,} scores, "
         f"{pairs * gallery.samples / 1e6:,.1f} million samples for each model"
     )
     conditional = [model for model in models if model.is_conditional]
     other = next((model for model in models if not model.is_conditional and conditional), None)
-    unconditional = None if other is None else _unconditional_scores(other, gallery, open_cache)
+    unconditional = None
+    if other is not None:
+        unconditional = _unconditional_scores(other, gallery, open_cache(other, gallery))
     categories = gallery.clips.categories
-    name = None if other is None else other.name
     results = RetrievalResults(
-        seconds, gallery.clips.clip_ids, categories, gallery.query_ids, name, [], {}
+        seconds,
+        gallery.clips.clip_ids,
+        categories,
+        gallery.query_ids,
+        None if other is None else other.name,
+        [],
+        {},
     )
     for model in conditional:
-        scores = _gallery_scores(model, gallery, open_cache, log)
+        scores = _gallery_scores(model, gallery, open_cache(model, gallery))
         results.log_likelihood_nats[model.name] = scores.tolist()
         normalized = normalize_scores(scores, unconditional)
         results.rows.extend(
@@ -169,14 +172,11 @@ def evaluate_retrieval(
     return results
 
 
-def _gallery_scores(
-    model: Model, gallery: Gallery, open_cache: OpenCache, log: Callable[[str], None]
-) -> Scores:
+def _gallery_scores(model: Model, gallery: Gallery, cache: ScoreCache) -> Scores:
     """Return log p(audio | video) in nats, under the model of the query's category.
 
     A row, one clip's audio under all videos of a checkpoint, is on disk once it is made.
     """
-    cache = open_cache(model, gallery)
     scores = np.empty((len(gallery.queries), len(gallery.clips)))
     categories = [gallery.clips.categories[query] for query in gallery.queries]
     for shard in model.shards(categories):
@@ -188,32 +188,26 @@ def _gallery_scores(
             features = np.stack([query.features for query in queries])
             videos = VideoGallery(shard.config, shard.params, features)
             samples = len(left) * len(shard.members) * gallery.samples
-            speed = videos.samples_per_sec()
-            log(
-                f"{model.name}: {len(left)} of {len(keys)} rows to score, {speed:,.0f} samples/s, "
-                f"about {samples / speed:,.0f} s"
-            )
-            with samples_bar(f"{model.name}, retrieval", samples) as on_samples:
+            with samples_bar(f"{model.name}, retrieval", samples) as bar:
                 for clip in left:
                     levels = _cut(gallery, clip, shard.config).levels
-                    cache.add(keys[clip], videos.bits(levels, on_samples).tolist())
+                    cache.add(keys[clip], videos.bits(levels, bar.update).tolist())
         scores[shard.members] = -np.array([cache[key] for key in keys]).T / BITS_PER_NAT
     return scores
 
 
 def _unconditional_scores(
-    model: Model, gallery: Gallery, open_cache: OpenCache
+    model: Model, gallery: Gallery, cache: ScoreCache
 ) -> Float64[np.ndarray, " clips"]:
     """Return log p(audio) in nats."""
-    cache, clips = open_cache(model, gallery), gallery.clips
+    clips = gallery.clips
     for shard in model.shards(clips.categories):
         left = [clip for clip in shard.members if clips.clip_ids[clip] not in cache]
         if left:
             scorer = Scorer(shard.config, shard.params)
-            description = f"{model.name}, retrieval"
-            with samples_bar(description, len(left) * gallery.samples) as on_samples:
-                inputs = [_cut(gallery, clip, shard.config) for clip in left]
-                for clip, score in zip(left, scorer.score_all(inputs, on_samples), strict=True):
+            inputs = [_cut(gallery, clip, shard.config) for clip in left]
+            with samples_bar(f"{model.name}, retrieval", len(left) * gallery.samples) as bar:
+                for clip, score in zip(left, scorer.score_all(inputs, bar.update), strict=True):
                     cache.add(clips.clip_ids[clip], [score.bits])
     return -np.array([cache[clip_id][0] for clip_id in clips.clip_ids]) / BITS_PER_NAT
 
@@ -262,39 +256,26 @@ def retrieval_rows(
     same_category = names[None, :] == names[list(queries)][:, None]
     every = np.ones_like(same_category)
     itself = np.arange(len(names))[None, :] == np.array(queries)[:, None]
-    tasks = [
-        ("instance", "category", itself, same_category),
-        ("instance", "all", itself, every),
-    ]
+    tasks = [("instance", "category", itself, same_category), ("instance", "all", itself, every)]
     if len(set(categories)) > 1:
         tasks.append(("category", "all", same_category, every))
-    return [
-        RetrievalRow(model, score, right, among, measure, estimate, chance, len(values), ranked)
-        for score, values in scores.items()
-        for right, among, hits, candidates in tasks
-        for measure, estimate, chance in _measures(values, hits, candidates, right, seed)
-        for ranked in (float(candidates.sum(axis=1).mean()),)
-    ]
-
-
-def _measures(
-    scores: Scores,
-    hits: Bool[np.ndarray, "queries clips"],
-    candidates: Bool[np.ndarray, "queries clips"],
-    right: str,
-    seed: int,
-) -> list[tuple[str, Estimate, float]]:
-    """Return name, estimate and chance level of each measure."""
-    measures: dict[str, Callable] = {f"top_{top}": partial(hit_share, top=top) for top in TOPS}
-    if right == "instance":
-        measures[MEAN_RECIPROCAL_RANK] = reciprocal_rank
-    rows = list(zip(scores, hits, candidates, strict=True))
-    results = []
-    for name, measure in measures.items():
-        values = [float(measure(s[c], h[c])) for s, h, c in rows]
-        chance = [measure(np.zeros(np.count_nonzero(c)), h[c]) for _, h, c in rows]
-        results.append((name, mean(values, seed, "no query"), float(np.mean(chance))))
-    return results
+    rows = []
+    for score, values in scores.items():
+        for right, among, hits, candidates in tasks:
+            measures: dict[str, Callable] = {f"top_{n}": partial(hit_share, top=n) for n in TOPS}
+            if right == "instance":
+                measures[MEAN_RECIPROCAL_RANK] = reciprocal_rank
+            ranked = float(candidates.sum(axis=1).mean())
+            cells = [(v[c], h[c]) for v, h, c in zip(values, hits, candidates, strict=True)]
+            for name, measure in measures.items():
+                found = mean([float(measure(v, h)) for v, h in cells], seed, "no query")
+                chance = float(np.mean([measure(np.zeros(len(v)), h) for v, h in cells]))
+                rows.append(
+                    RetrievalRow(
+                        model, score, right, among, name, found, chance, len(values), ranked
+                    )
+                )
+    return rows
 
 
 def hit_share(

@@ -5,20 +5,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-from jaxtyping import Float32
-
 from v2s_jax.datasets import ClipDataset, open_dataset
 from v2s_jax.evaluation.audio_metrics import evaluate_audio
-from v2s_jax.evaluation.classifier import AudioClassifier, fit_on_train, save_classifier
+from v2s_jax.evaluation.classifier import fit_on_train
 from v2s_jax.evaluation.clips import (
     TRAIN,
-    ClipVideo,
-    Label,
     Selection,
     describe_data,
     find_videos,
@@ -30,51 +24,43 @@ from v2s_jax.evaluation.clips import (
 from v2s_jax.evaluation.generation import load_or_generate
 from v2s_jax.evaluation.likelihood import evaluate_conditioning, evaluate_likelihood
 from v2s_jax.evaluation.models import Model
-from v2s_jax.evaluation.report.audio_tables import audio_tables
-from v2s_jax.evaluation.report.clips import ReportClip, make_report_clips
-from v2s_jax.evaluation.report.html import PAGE_FILE, write_report_page
-from v2s_jax.evaluation.report.plots import draw_conditioning, draw_likelihood, draw_retrieval
-from v2s_jax.evaluation.report.report_json import (
-    Results,
-    describe_device,
-    describe_features,
-    versions,
-    write_report,
-)
-from v2s_jax.evaluation.report.tables import (
-    INTERVAL_NOTE,
-    Table,
-    conditioning_table,
-    likelihood_tables,
-    retrieval_tables,
-)
+from v2s_jax.evaluation.report import audio_tables, page, plots, report_json, tables
+from v2s_jax.evaluation.report.tables import Table
 from v2s_jax.evaluation.retrieval import Gallery, evaluate_retrieval, make_gallery
 from v2s_jax.evaluation.score_cache import ScoreCache
+from v2s_jax.evaluation.statistics import Waveform
 
 Part = Literal["likelihood", "conditioning", "retrieval", "audio"]
 ALL_PARTS: tuple[Part, ...] = get_args(Part)
-CLASSIFIER_FILE = "classifier.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """What is evaluated, on how many clips, and where results go."""
 
+    data: str
+    """Folder of a prepared dataset, or the gs:// URL of its copy."""
     out: Path
-    parts: tuple[Part, ...]
-    clips: int
-    """Most clips of each category and split."""
-    gallery: int
-    """Most clips that retrieval ranks."""
-    queries: int
-    max_seconds: float
-    """Length to which retrieval cuts clips."""
-    seed: int
-    temperature: float
-    report_clips: int
-    """Most clips on the page."""
-    videos: Path | None
-    """Folder of the videos that the dataset was made from."""
+    """Folder for report.json, report.html, plots, scores and audio."""
+    parts: tuple[Part, ...] = ALL_PARTS
+    """What to evaluate."""
+    clips: int = 64
+    """Most clips of each category and split: the first ones."""
+    gallery: int = 20
+    """Retrieval: most clips that are ranked, balanced over categories."""
+    queries: int = 20
+    """Retrieval: most of their videos that are queries."""
+    max_seconds: float = 10.0
+    """Retrieval: length to which clips are cut, unless the shortest is shorter."""
+    seed: int = 0
+    """Seed of generated audio, shuffled controls and intervals."""
+    temperature: float = 1.0
+    """Generated audio: below 1 likely levels are preferred; 1 samples from the model itself."""
+    report_clips: int = 40
+    """Most clips that report.html plays, balanced over categories."""
+    videos: Path | None = None
+    """For report.html: the folder of videos that the dataset was made from. Those of synthetic
+    datasets are found without it."""
 
 
 class Evaluation:
@@ -84,23 +70,22 @@ class Evaluation:
     """
 
     def __init__(
-        self,
-        settings: EvaluationSettings,
-        directory: str,
-        models: Sequence[Model],
-        clips: Selection,
+        self, settings: EvaluationSettings, models: Sequence[Model], clips: Selection
     ) -> None:
-        self._settings, self._directory = settings, directory
-        self._models, self._clips = models, clips
-        self._results = Results()
+        self._settings, self._models, self._clips = settings, models, clips
+        self._results: dict[str, Any] = {}
         self._sections: dict[str, list[Table | Path]] = {}
-        self._report_clips: list[ReportClip] = []
-        parts = settings.parts
-        self._splits = self._select_splits() if "likelihood" in parts else {}
+        self._report_clips: list[page.ReportClip] = []
+        parts, split = settings.parts, clips.data.split
+        self._splits = {split: clips}
+        if "likelihood" in parts and split != TRAIN:
+            categories = tuple(dict.fromkeys(clips.categories))
+            train = select(open_dataset(settings.data, TRAIN), categories, settings.clips)
+            self._splits = {TRAIN: train, split: clips}
         self._gallery = self._make_gallery() if "retrieval" in parts else None
-        self._labels: list[Label] | None = read_labels(clips) if "audio" in parts else None
+        self._labels = read_labels(clips) if "audio" in parts else None
         self._shown = clips.balanced(settings.report_clips)
-        self._videos: dict[str, ClipVideo] = find_videos(clips.subset(self._shown), settings.videos)
+        self._videos = find_videos(clips.subset(self._shown), settings.videos)
 
     def run(self, options: Mapping[str, Any]) -> None:
         """Evaluate the parts, print tables, and write report.json and report.html to `out`.
@@ -108,7 +93,8 @@ class Evaluation:
         `options` are recorded in report.json.
         """
         settings, data = self._settings, self._clips.data
-        print("\n".join([*self._about["models"], *self._about["data"]]))
+        about = {"models": [_describe(model) for model in self._models], "data": [self._about()]}
+        print("\n".join([*about["models"], *about["data"]]))
         evaluators = {
             "likelihood": self._likelihood,
             "conditioning": self._conditioning,
@@ -119,57 +105,35 @@ class Evaluation:
             if part in settings.parts:
                 self._sections[part] = []
                 evaluate()
-        print(f"\n{INTERVAL_NOTE}")
-        print(write_report(settings.out, options, self._models, data, self._results))
-        about = self._about | {
-            "intervals": [INTERVAL_NOTE],
+        print(f"\n{tables.INTERVAL_NOTE}")
+        print(report_json.write_report(settings.out, options, self._models, data, self._results))
+        about |= {
+            "intervals": [tables.INTERVAL_NOTE],
             "made": [datetime.now().astimezone().isoformat(" ", "minutes")],
-            "device": [describe_device()],
-            "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
+            "device": [report_json.describe_device()],
+            "versions": [
+                ", ".join(f"{name} {number}" for name, number in report_json.versions().items())
+            ],
             "command": [shlex.join(["v2s", "evaluate", *sys.argv[1:]])],
         }
-        page = settings.out / PAGE_FILE
+        path = settings.out / page.PAGE_FILE
         title = f"Evaluation: {', '.join(model.name for model in self._models)}"
-        write_report_page(page, title, about, self._sections, self._report_clips, data.clock)
-        print(page)
-
-    def _select_splits(self) -> dict[str, Selection]:
-        """Return the clips of the train split and of the evaluated one."""
-        split = self._clips.data.split
-        if split == TRAIN:
-            return {TRAIN: self._clips}
-        categories = tuple(dict.fromkeys(self._clips.categories))
-        train = select(open_dataset(self._directory, TRAIN), categories, self._settings.clips)
-        return {TRAIN: train, split: self._clips}
+        page.write_report_page(path, title, about, self._sections, self._report_clips, data.clock)
+        print(path)
 
     def _make_gallery(self) -> Gallery:
         configs = [config for model in self._models for config in model.configs]
         min_samples = max(config.model.big_frame_size for config in configs)
-        limits = self._settings.gallery, self._settings.queries, self._settings.max_seconds
+        settings = self._settings
+        limits = settings.gallery, settings.queries, settings.max_seconds
         return make_gallery(self._clips, *limits, min_samples)
 
-    @cached_property
-    def _about(self) -> dict[str, list[str]]:
-        """What is compared, and on what."""
-        models = []
-        for model in self._models:
-            kind = "one for all categories" if model.is_shared else "one for each category"
-            files = ", ".join(
-                f"the newest checkpoint of {path.name}" if path.is_dir() else path.name
-                for path in model.checkpoints.values()
-            )
-            features = describe_features(model.config)
-            variant = model.config.model.variant
-            models.append(f"{model.name}: {variant}, {kind}, features: {features}; of {files}")
+    def _about(self) -> str:
+        """Say what models are compared on."""
         data = self._clips.data
         kind = "synthetic clips" if is_synthetic(data) else "clips"
         categories = ", ".join(dict.fromkeys(self._clips.categories))
-        return {
-            "models": models,
-            "data": [
-                f"{len(self._clips)} {kind} of split {data.split} of {data.name}: {categories}"
-            ],
-        }
+        return f"{len(self._clips)} {kind} of split {data.split} of {data.name}: {categories}"
 
     def _show(self, part: Part, *items: Table | Path) -> None:
         """Print tables, and keep them and plots for the page."""
@@ -182,66 +146,70 @@ class Evaluation:
     def _likelihood(self) -> None:
         settings, split = self._settings, self._clips.data.split
         results = evaluate_likelihood(self._models, self._splits, self._clip_scores, settings.seed)
-        plot = draw_likelihood(settings.out / "likelihood.png", results.rows, split)
-        self._show("likelihood", *likelihood_tables(results), plot)
-        self._results.likelihood = results
+        plot = plots.draw_likelihood(settings.out / "likelihood.png", results.rows, split)
+        self._show("likelihood", *tables.likelihood_tables(results), plot)
+        self._results["likelihood"] = results
 
     def _conditioning(self) -> None:
         settings = self._settings
         rows = evaluate_conditioning(self._models, self._clips, self._clip_scores, settings.seed)
-        self._show("conditioning", conditioning_table(rows))
+        self._show("conditioning", tables.conditioning_table(rows))
         if rows:
-            self._show("conditioning", draw_conditioning(settings.out / "conditioning.png", rows))
-        self._results.conditioning = rows
+            plot = plots.draw_conditioning(settings.out / "conditioning.png", rows)
+            self._show("conditioning", plot)
+        self._results["conditioning"] = rows
 
     def _retrieval(self) -> None:
         assert self._gallery is not None
-        settings = self._settings
-        results = evaluate_retrieval(
-            self._models, self._gallery, self._gallery_scores, settings.seed
-        )
-        self._show("retrieval", *retrieval_tables(results))
+        settings, scores = self._settings, self._gallery_scores
+        results = evaluate_retrieval(self._models, self._gallery, scores, settings.seed)
+        self._show("retrieval", *tables.retrieval_tables(results))
         if results.rows:
-            self._show("retrieval", draw_retrieval(settings.out / "retrieval.png", results))
-        self._results.retrieval = results
+            plot = plots.draw_retrieval(settings.out / "retrieval.png", results.rows)
+            self._show("retrieval", plot)
+        self._results["retrieval"] = results
 
     def _audio(self) -> None:
         settings, config = self._settings, self._models[0].config
         clips = read_reference_clips(config, self._clips, self._labels, settings.seed)
-        classifier = fit_on_train(self._directory, self._clips, config.model)
-        if isinstance(classifier, AudioClassifier):
-            save_classifier(settings.out / CLASSIFIER_FILE, classifier)
-        shown: dict[str, list[Float32[np.ndarray, " _"]]] = {}
+        classifier = fit_on_train(settings.data, self._clips, config.model)
+        shown: dict[str, list[Waveform]] = {}
 
-        def generate(model: Model) -> list[Float32[np.ndarray, " _"]]:
+        def generate(model: Model) -> list[Waveform]:
             audio = self._generate(model)
             shown[model.name] = [audio[clip] for clip in self._shown]
             return audio
 
         results = evaluate_audio(self._models, clips, classifier, generate)
-        self._show("audio", *audio_tables(results))
-        self._report_clips = make_report_clips(clips.subset(self._shown), shown, self._videos)
-        self._results.audio = results
+        self._show("audio", *audio_tables.audio_tables(results))
+        self._report_clips = page.make_report_clips(clips.subset(self._shown), shown, self._videos)
+        self._results["audio"] = results
 
-    def _generate(self, model: Model) -> list[Float32[np.ndarray, " _"]]:
-        settings = self._settings
-        folder = settings.out / "sounds" / model.name
-        identity = _identity(model, self._clips.data)
-        identity |= {"seed": settings.seed, "temperature": settings.temperature}
-        cache = ScoreCache(folder / "made.jsonl", identity)
-        return load_or_generate(
-            model, self._clips, folder, cache, settings.seed, settings.temperature
-        )
+    def _generate(self, model: Model) -> list[Waveform]:
+        seed, temperature = self._settings.seed, self._settings.temperature
+        folder = self._settings.out / "sounds" / model.name
+        identity = {"seed": seed, "temperature": temperature}
+        cache = ScoreCache(folder / "made.jsonl", _identity(model, self._clips.data) | identity)
+        return load_or_generate(model, self._clips, folder, cache, seed, temperature)
 
     def _clip_scores(self, model: Model, clips: Selection) -> ScoreCache:
         path = self._settings.out / "scores" / model.name / f"{clips.data.split}.jsonl"
         return ScoreCache(path, _identity(model, clips.data))
 
     def _gallery_scores(self, model: Model, gallery: Gallery) -> ScoreCache:
-        identity = _identity(model, gallery.clips.data)
-        identity |= {"samples": gallery.samples, "queries": gallery.query_ids}
         path = self._settings.out / "scores" / model.name / "retrieval.jsonl"
-        return ScoreCache(path, identity)
+        identity = {"samples": gallery.samples, "queries": gallery.query_ids}
+        return ScoreCache(path, _identity(model, gallery.clips.data) | identity)
+
+
+def _describe(model: Model) -> str:
+    kind = "one for all categories" if model.is_shared else "one for each category"
+    files = ", ".join(
+        f"the newest checkpoint of {path.name}" if path.is_dir() else path.name
+        for path in model.checkpoints.values()
+    )
+    features, variant = report_json.describe_features(model.config), model.config.model.variant
+    return f"{model.name}: {variant}, {kind}, features: {features}; of {files}"
 
 
 def _identity(model: Model, data: ClipDataset) -> dict[str, Any]:

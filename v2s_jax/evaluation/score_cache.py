@@ -24,9 +24,11 @@ class ScoreCache:
         check_writable(path.parent)
         lines = self._read() if path.exists() else []
         if lines and lines[0] != header:
+            stored = json.loads(lines[0])
+            names = [name for name in identity if stored.get(name) != identity[name]]
             raise InputError(
-                f"{path}: scores of {_differences(lines[0], identity)}: choose another --out, or "
-                "remove the file to compute the scores again"
+                f"{path}: scores of other {', '.join(names)}: choose another --out, or remove the "
+                "file to compute the scores again"
             )
         with atomic_write(path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in [header, *lines[1:]]))
@@ -37,8 +39,8 @@ class ScoreCache:
             content = self.path.read_bytes()
         try:
             lines = content.decode().split("\n")[:-1]
-            for header in lines[:1]:
-                json.loads(header)
+            if lines and not isinstance(json.loads(lines[0]), dict):
+                raise ValueError(lines[0])
             self._values = dict(map(_parse_line, lines[1:]))
         except ValueError as error:
             raise InputError(
@@ -79,12 +81,3 @@ def _parse_line(line: str) -> tuple[str, list[float]]:
         case [str(key), list(values)] if all(isinstance(value, int | float) for value in values):
             return key, values
     raise ValueError(line)
-
-
-def _differences(header: str, identity: dict[str, Any]) -> str:
-    """Name what other scores depend on."""
-    stored = json.loads(header)
-    if not isinstance(stored, dict):
-        return "another program"
-    names = [name for name in identity if stored.get(name) != identity[name]]
-    return f"other {', '.join(names) or 'settings'}"

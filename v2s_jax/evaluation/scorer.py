@@ -11,10 +11,8 @@ and start every clip from the same carry; Frame's visual products, once per 1,02
 than a thousandth of the rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import jax
@@ -23,15 +21,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, UInt8
 from tqdm import tqdm
 
-from v2s_jax.config import Config, Precision
+from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import Carry, VideoToSound, encode, forward, initial_carry
 from v2s_jax.model.loss import BITS_PER_NAT, masked_nll
 from v2s_jax.quantize import q_zero
 from v2s_jax.validation import check_features
-
-CHUNK_VIDEO_FRAMES = 1
-"""Video frames per chunk: the activations of more would leave a CPU's caches."""
 
 DEFAULT_BATCH_SIZE = 8
 """Clips in one compiled call."""
@@ -41,25 +36,13 @@ MAX_ROW_SAMPLES = 4_096
 """Most rows times samples of one compiled call of a gallery: beyond it activations leave a CPU's
 caches. With 20 rows of the demo preset, 2,560 reached 127,000 samples/s, 5,120 107,000 and 20,480
 69,000 (two cores of an AMD EPYC, while other work ran)."""
-TIMED_CALLS = 8
-"""Calls that the speed is measured on."""
 
 
-def _ignore(samples: int) -> None:
-    """Do nothing with progress."""
-
-
-@contextmanager
-def samples_bar(description: str, samples: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar; the result counts scored samples."""
-    with tqdm(
+def samples_bar(description: str, samples: int) -> tqdm:
+    """Return a progress bar that counts scored samples."""
+    return tqdm(
         total=samples, desc=description, unit=" samples", unit_scale=True, dynamic_ncols=True
-    ) as bar:
-
-        def on_samples(scored: int) -> None:
-            bar.update(scored)
-
-        yield on_samples
+    )
 
 
 class ScorerInput(NamedTuple):
@@ -91,19 +74,12 @@ class Scorer:
     """
 
     def __init__(
-        self,
-        config: Config,
-        params: dict[str, Any],
-        *,
-        batch_size: int = DEFAULT_BATCH_SIZE,
-        precision: Precision = "highest",
+        self, config: Config, params: dict[str, Any], *, batch_size: int = DEFAULT_BATCH_SIZE
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size {batch_size}: use at least 1")
         self.config = config
         self.batch_size = batch_size
         self._params = params
-        model = VideoToSound(config, precision)
+        model = VideoToSound(config, "highest")
         self._start = partial(_start, model, batch=batch_size)
         self._encode = partial(_encode, model)
         self._chunk = partial(chunk_nll, model)
@@ -115,7 +91,7 @@ class Scorer:
     def score_all(
         self,
         clips: Sequence[ScorerInput],
-        on_samples: Callable[[int], None] = _ignore,
+        on_samples: Callable[[int], object] = lambda samples: None,
     ) -> list[Score]:
         """Return the likelihood of each clip, in the order of `clips`.
 
@@ -137,45 +113,33 @@ class Scorer:
         return [Score(float(b), len(clip.levels)) for b, clip in zip(bits, clips, strict=True)]
 
     def _batch_bits(
-        self, clips: Sequence[ScorerInput], on_samples: Callable[[int], None]
+        self, clips: Sequence[ScorerInput], on_samples: Callable[[int], object]
     ) -> Float[np.ndarray, " clips"]:
-        """Score up to `batch_size` clips together, chunk by chunk."""
-        per_frame = self.config.clock.samples_per_video_frame
-        starts = range(0, max(len(clip.levels) for clip in clips), CHUNK_VIDEO_FRAMES * per_frame)
-        carry = self._start(self._params)
-        if self.config.model.encodes_video:
-            for start in starts:
-                _, mask, features = self._chunk_arrays(clips, start)
-                carry = self._encode(self._params, carry, features, mask[:, ::per_frame])
-        nll = np.zeros(self.batch_size)
-        for start in starts:
-            levels, mask, features = self._chunk_arrays(clips, start)
-            carry, chunk_sums = self._chunk(self._params, carry, levels, mask, features)
-            nll += np.asarray(chunk_sums, np.float64)
-            on_samples(int(np.count_nonzero(mask)))
-        return nll[: len(clips)] * BITS_PER_NAT
-
-    def _chunk_arrays(
-        self, clips: Sequence[ScorerInput], start: int
-    ) -> tuple[
-        UInt8[np.ndarray, "slots samples"],
-        Bool[np.ndarray, "slots samples"],
-        Float[np.ndarray, "slots video_frames feature_dim"],
-    ]:
-        """Cut one chunk out of every clip; what is beyond a clip's end is masked."""
+        """Score up to `batch_size` clips together: what is beyond a clip's end is masked."""
         model, per_frame = self.config.model, self.config.clock.samples_per_video_frame
-        shape = (self.batch_size, CHUNK_VIDEO_FRAMES * per_frame)
-        levels = np.full(shape, q_zero(model.q_levels), np.uint8)
-        mask = np.zeros(shape, bool)
-        features = np.zeros((self.batch_size, CHUNK_VIDEO_FRAMES, model.feature_dim), np.float32)
-        first = start // per_frame
+        frames = max(len(clip.features) for clip in clips)
+        shape = (self.batch_size, frames * per_frame)
+        levels, mask = np.full(shape, q_zero(model.q_levels), np.uint8), np.zeros(shape, bool)
+        features = np.zeros((self.batch_size, frames, model.feature_dim), clips[0].features.dtype)
         for row, clip in enumerate(clips):
-            chunk = clip.levels[start : start + shape[1]]
-            levels[row, : len(chunk)] = chunk
-            mask[row, : len(chunk)] = True
-            vectors = clip.features[first : first + CHUNK_VIDEO_FRAMES]
-            features[row, : len(vectors)] = vectors
-        return levels, mask, features
+            levels[row, : len(clip.levels)] = clip.levels
+            mask[row, : len(clip.levels)] = True
+            features[row, : len(clip.features)] = clip.features
+        # Chunks of one video frame: the activations of more would leave a CPU's caches.
+        chunks = [(frame, frame * per_frame) for frame in range(frames)]
+        carry = self._start(self._params)
+        if model.encodes_video:
+            for frame, start in chunks:
+                vector = features[:, frame, None].astype(np.float32)
+                carry = self._encode(self._params, carry, vector, mask[:, start, None])
+        nll = np.zeros(self.batch_size)
+        for frame, start in chunks:
+            vector = features[:, frame, None].astype(np.float32)
+            known, real = (one[:, start : start + per_frame] for one in (levels, mask))
+            carry, chunk_sums = self._chunk(self._params, carry, known, real, vector)
+            nll += np.asarray(chunk_sums, np.float64)
+            on_samples(int(np.count_nonzero(real)))
+        return nll[: len(clips)] * BITS_PER_NAT
 
 
 # Compiled once for a config, however many scorers there are of it.
@@ -218,16 +182,6 @@ def check_input(clip: ScorerInput, config: Config) -> None:
     check_features(clip.features, video_frames, config.model.feature_dim, clip.name)
 
 
-class VideoBatch(NamedTuple):
-    """Videos that are scored together."""
-
-    features: Float[np.ndarray, "rows video_frames feature_dim"]
-    carry: Carry
-    """Before the first sample, with one row of levels."""
-    videos: int
-    """Rows that are videos; the others are padding."""
-
-
 class VideoGallery:
     """Videos with equally many video frames, and the likelihood of audio under each.
 
@@ -241,47 +195,37 @@ class VideoGallery:
         features: Float[np.ndarray, "videos video_frames feature_dim"],
     ) -> None:
         self._config, self._params = config, params
-        self._videos = len(features)
-        batches = -(-self._videos // MAX_VIDEO_ROWS)
-        self._rows = -(-self._videos // batches)
+        batches = -(-len(features) // MAX_VIDEO_ROWS)
+        self._rows = -(-len(features) // batches)
         self._chunk_samples = _chunk_samples(config, self._rows)
         model = VideoToSound(config, "highest")
         self._chunk = partial(chunk_nll, model)
-        self._batches = [
-            _video_batch(model, params, features[first : first + self._rows], self._rows)
-            for first in range(0, self._videos, self._rows)
+        self._features = [
+            features[first : first + self._rows] for first in range(0, len(features), self._rows)
         ]
+        # Padded with the last video, so that all batches share one program.
+        self._padded = [
+            videos[np.minimum(np.arange(self._rows), len(videos) - 1)] for videos in self._features
+        ]
+        self._carries = [_start_gallery(model, params, padded) for padded in self._padded]
 
     def bits(
         self,
         levels: UInt8[np.ndarray, " samples"],
-        on_samples: Callable[[int], None] = _ignore,
+        on_samples: Callable[[int], object] = lambda samples: None,
     ) -> Float64[np.ndarray, " videos"]:
         """Return -log2 p(audio | video) for each video; `on_samples` counts all."""
         return np.concatenate(
-            [self._batch_bits(levels, batch, on_samples) for batch in self._batches]
+            [self._batch_bits(levels, batch, on_samples) for batch in range(len(self._features))]
         )
 
-    def samples_per_sec(self) -> float:
-        """Compile, then measure the speed: samples per second, of all videos together."""
-        first = self._batches[0]
-        available = first.features.shape[1] * self._config.clock.samples_per_video_frame
-        samples = min(TIMED_CALLS * self._chunk_samples, available)
-        levels = np.full(samples, q_zero(self._config.model.q_levels), np.uint8)
-        self._batch_bits(levels, first)
-        started = perf_counter()
-        self._batch_bits(levels, first)
-        return samples * first.videos / (perf_counter() - started)
-
     def _batch_bits(
-        self,
-        levels: UInt8[np.ndarray, " samples"],
-        batch: VideoBatch,
-        on_samples: Callable[[int], None] = _ignore,
+        self, levels: UInt8[np.ndarray, " samples"], batch: int, on_samples: Callable[[int], object]
     ) -> Float64[np.ndarray, " videos"]:
         """Score one batch of videos, chunk by chunk."""
         silence, width = q_zero(self._config.model.q_levels), self._chunk_samples
-        carry = jax.tree.map(jnp.copy, batch.carry)  # the chunk program donates its carry
+        videos = len(self._features[batch])
+        carry = jax.tree.map(jnp.copy, self._carries[batch])  # the chunk program donates its carry
         nll = np.zeros(self._rows)
         for start in range(0, len(levels), width):
             chunk = levels[start : start + width]
@@ -289,11 +233,11 @@ class VideoGallery:
             row[0, : len(chunk)] = chunk
             mask = np.arange(width)[None] < len(chunk)
             video_frame = start // self._config.clock.samples_per_video_frame
-            vector = batch.features[:, video_frame : video_frame + 1].astype(np.float32)
-            carry, chunk_nll_sums = self._chunk(self._params, carry, row, mask, vector)
-            nll += np.asarray(chunk_nll_sums, np.float64)
-            on_samples(len(chunk) * batch.videos)
-        return nll[: batch.videos] * BITS_PER_NAT
+            vector = self._padded[batch][:, video_frame : video_frame + 1].astype(np.float32)
+            carry, chunk_sums = self._chunk(self._params, carry, row, mask, vector)
+            nll += np.asarray(chunk_sums, np.float64)
+            on_samples(len(chunk) * videos)
+        return nll[:videos] * BITS_PER_NAT
 
 
 def _chunk_samples(config: Config, rows: int) -> int:
@@ -316,14 +260,3 @@ def _start_gallery(
     carry = initial_carry(model, params, rows)
     carry = encode(model, params, carry, features, jnp.ones(features.shape[:2], bool))
     return carry._replace(levels=carry.levels[:1])
-
-
-def _video_batch(
-    model: VideoToSound,
-    params: dict[str, Any],
-    features: Float[np.ndarray, "videos video_frames feature_dim"],
-    rows: int,
-) -> VideoBatch:
-    """Pad the rows with the last video, and encode all."""
-    padded = features[np.minimum(np.arange(rows), len(features) - 1)]
-    return VideoBatch(padded, _start_gallery(model, params, padded), len(features))

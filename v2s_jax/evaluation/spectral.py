@@ -13,16 +13,15 @@ to 6); bands as in IEC 61260-1.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from v2s_jax.evaluation.mel import AUDIO_SCALE, band_levels_db, librosa
-from v2s_jax.evaluation.statistics import Estimate, mean
+from v2s_jax.evaluation.statistics import Estimate, Waveform, mean
 
 RESOLUTIONS_SEC = ((0.025, 0.005), (0.050, 0.010), (0.010, 0.002))
 """(window, hop): those of Parallel WaveGAN at 24 kHz, 600/120, 1200/240 and 240/50 samples."""
@@ -76,33 +75,18 @@ def evaluate_spectral(
     return (*rows, row("shuffled_reference", shuffled)) if shuffled else rows
 
 
-def distances(
-    generated: Float32[np.ndarray, " samples"],
-    reference: Float32[np.ndarray, " samples"],
-    sample_rate_hz: int,
-) -> Distances:
-    """Compare two waveforms of one length."""
-
-    def mean_difference(levels: Callable[[np.ndarray, int], np.ndarray]) -> float:
-        made, target = levels(generated, sample_rate_hz), levels(reference, sample_rate_hz)
-        return float(np.mean(np.abs(made - target)))
-
-    convergence, log_magnitude = _multi_resolution(generated, reference, sample_rate_hz)
-    log_mel_db = mean_difference(partial(band_levels_db, scale=AUDIO_SCALE))
-    band_energy_db = mean_difference(third_octave_levels_db)
-    return Distances(log_mel_db, convergence, log_magnitude, band_energy_db)
-
-
-def _multi_resolution(
-    generated: Float32[np.ndarray, " samples"],
-    reference: Float32[np.ndarray, " samples"],
-    sample_rate_hz: int,
-) -> tuple[float | None, float]:
-    """Return spectral convergence and log-magnitude distance, each averaged over resolutions."""
+def distances(generated: Waveform, reference: Waveform, sample_rate_hz: int) -> Distances:
+    """Compare two waveforms over their common beginning."""
+    samples = min(len(generated), len(reference))
+    pair = generated[:samples], reference[:samples]
+    made, target = (band_levels_db(waveform, sample_rate_hz, AUDIO_SCALE) for waveform in pair)
+    log_mel_db = float(np.mean(np.abs(made - target)))
+    made, target = (third_octave_levels_db(waveform, sample_rate_hz) for waveform in pair)
+    band_energy_db = float(np.mean(np.abs(made - target)))
     convergences, logs = [], []
     for window_sec, hop_sec in RESOLUTIONS_SEC:
         sizes = round(window_sec * sample_rate_hz), round(hop_sec * sample_rate_hz)
-        made, target = _magnitudes(generated, *sizes), _magnitudes(reference, *sizes)
+        made, target = (_magnitudes(waveform, *sizes) for waveform in pair)
         loudness = float(np.linalg.norm(target))
         if loudness >= MIN_MAGNITUDE * np.sqrt(target.size):
             convergences.append(float(np.linalg.norm(made - target)) / loudness)
@@ -110,12 +94,11 @@ def _multi_resolution(
         difference -= np.log(np.maximum(target, MIN_MAGNITUDE))
         logs.append(float(np.mean(np.abs(difference))))
     is_complete = len(convergences) == len(RESOLUTIONS_SEC)
-    return (float(np.mean(convergences)) if is_complete else None), float(np.mean(logs))
+    convergence = float(np.mean(convergences)) if is_complete else None
+    return Distances(log_mel_db, convergence, float(np.mean(logs)), band_energy_db)
 
 
-def _magnitudes(
-    waveform: Float32[np.ndarray, " samples"], window: int, hop: int
-) -> Float32[np.ndarray, "bins times"]:
+def _magnitudes(waveform: Waveform, window: int, hop: int) -> Float32[np.ndarray, "bins times"]:
     """Return magnitudes of the Fourier transform, 1 for white noise of full scale.
 
     Padded with silence, so that every sample counts and any length works.
@@ -127,9 +110,9 @@ def _magnitudes(
 
 
 def third_octave_levels_db(
-    waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int
+    waveform: Waveform, sample_rate_hz: int
 ) -> Float64[np.ndarray, "bands blocks"]:
-    """Return the power of each 1/3-octave band in each block, dB of a sound of power 1.
+    """Return the power of each 1/3-octave band below half the sample rate, dB of power 1.
 
     Blocks do not overlap; the last one is padded with silence. The floor is that of the mel bands.
     """
@@ -138,21 +121,14 @@ def third_octave_levels_db(
     shape = librosa().filters.get_window("hann", block)
     spectra = np.abs(np.fft.rfft(padded.reshape(-1, block) * shape, axis=1)) ** 2
     bins_hz = np.fft.rfftfreq(block, 1.0 / sample_rate_hz)
-    edges_hz = _edges_hz(sample_rate_hz)
+    highest = int(np.floor(10.0 * np.log10(sample_rate_hz / 2_000.0) - 0.5))
+    edges_hz = 1_000.0 * 10.0 ** ((np.arange(MIN_BAND, highest + 2) - 0.5) / 10.0)
     inside = (bins_hz >= edges_hz[:-1, None]) & (bins_hz < edges_hz[1:, None])
     power = 2.0 * inside @ spectra.T / (block * np.sum(shape**2))
     return 10.0 * np.log10(np.maximum(power, 10.0 ** (AUDIO_SCALE.floor_db / 10.0)))
 
 
-def _edges_hz(sample_rate_hz: int) -> Float64[np.ndarray, " edges"]:
-    """Return the edges of the bands below half the sample rate."""
-    highest = int(np.floor(10.0 * np.log10(sample_rate_hz / 2_000.0) - 0.5))
-    return 1_000.0 * 10.0 ** ((np.arange(MIN_BAND, highest + 2) - 0.5) / 10.0)
-
-
-def level_matched_noise(
-    waveform: Float32[np.ndarray, " samples"], seed: int
-) -> Float32[np.ndarray, " samples"]:
+def level_matched_noise(waveform: Waveform, seed: int) -> Waveform:
     """Return white Gaussian noise of the waveform's RMS; it may exceed full scale.
 
     The noise depends on the seed and this waveform only.
@@ -161,9 +137,3 @@ def level_matched_noise(
     random = np.random.default_rng([seed, zlib.crc32(waveform.tobytes())])
     noise = random.normal(0.0, 1.0, len(waveform))
     return (deviation * noise).astype(np.float32)
-
-
-def trim_to_shorter(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the beginnings of two waveforms, as long as the shorter one."""
-    samples = min(len(one), len(other))
-    return one[:samples], other[:samples]

@@ -1,4 +1,4 @@
-"""Scores over clips with bootstrap intervals, or the reason why there is none.
+"""Scores over clips with bootstrap intervals, or the reason why there is none; shuffled controls.
 
 Uncertainty comes from drawing the clips again with replacement. A score is always taken of counts
 summed over clips, never averaged over clips. What is unknown is None, never NaN.
@@ -6,12 +6,9 @@ summed over clips, never averaged over clips. What is unknown is None, never NaN
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
-
-from v2s_jax.errors import InputError
 
 RESAMPLES = 10_000
 """Bootstrap resamples; an end of the interval then varies by about 0.01 of its width."""
@@ -31,19 +28,15 @@ ALL_CLIPS = "all clips"
 """Group of all clips: summed over them and divided once."""
 MEAN_OF_CATEGORIES = "mean of categories"
 """Average of the categories' scores, as where one model for each of them is averaged."""
+MAX_DERANGEMENTS = 20
+"""Pairings of a shuffled control, fewer when there are fewer clips."""
 
 ScoreFn = Callable[[Float64[np.ndarray, "... counts"]], Float64[np.ndarray, "..."]]
 """Score of summed counts, over any leading axes."""
-Audio = Sequence[Float32[np.ndarray, " _"]]
-"""One waveform for each clip, of any length."""
-
-
-class Interval(NamedTuple):
-    """A difference and the ends of its percentile interval."""
-
-    difference: float
-    low: float
-    high: float
+Waveform = Float32[np.ndarray, " _"]
+"""Samples in [-1, 1], of any number."""
+Audio = Sequence[Waveform]
+"""One waveform for each clip."""
 
 
 @dataclass(frozen=True)
@@ -57,46 +50,6 @@ class Estimate:
     """How many clips it rests on."""
     reason: str | None
     """Why there is no value, or no interval."""
-
-
-def difference_interval(
-    counts: Float64[np.ndarray, "clips counts"],
-    baseline: Float64[np.ndarray, "clips counts"],
-    score: ScoreFn,
-    seed: int,
-    strata: Int64[np.ndarray, " clips"] | None = None,
-) -> Interval:
-    """Return `score` of the summed `counts` minus that of `baseline`, with its interval.
-
-    Paired: a clip that is drawn enters both sums, as often as it is drawn. With `strata`, group
-    numbers of the clips, each group is resampled separately and keeps its size.
-    """
-    random = np.random.default_rng(seed)
-    groups = np.zeros(len(counts), np.int64) if strata is None else strata
-    both = np.concatenate([counts, baseline], axis=1)
-    sums = np.zeros((RESAMPLES, both.shape[1]))
-    for group in np.unique(groups):
-        sums += _resample(both[groups == group], random)
-    differences = score(sums[:, : counts.shape[1]]) - score(sums[:, counts.shape[1] :])
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(differences, [tail, 1.0 - tail])
-    return Interval(float(score(counts.sum(0)) - score(baseline.sum(0))), float(low), float(high))
-
-
-def _resample(
-    counts: Float64[np.ndarray, "clips counts"], random: np.random.Generator
-) -> Float64[np.ndarray, "resamples counts"]:
-    """Return sums over as many clips as there are, drawn with replacement."""
-    clips = len(counts)
-
-    def block(resamples: int) -> Float64[np.ndarray, "block counts"]:
-        indices = random.integers(clips, size=(resamples, clips))
-        offsets = indices + clips * np.arange(resamples)[:, None]
-        times = np.bincount(offsets.ravel(), minlength=resamples * clips)
-        return times.reshape(resamples, clips).astype(np.float64) @ counts
-
-    starts = range(0, RESAMPLES, RESAMPLES_PER_BLOCK)
-    return np.concatenate([block(min(RESAMPLES_PER_BLOCK, RESAMPLES - start)) for start in starts])
 
 
 def missing(reason: str, clips: int = 0) -> Estimate:
@@ -116,11 +69,7 @@ def pooled(
     seed: int,
     strata: Int64[np.ndarray, " clips"] | None = None,
 ) -> Estimate:
-    """Return `score` of the counts summed over clips; the score of zero counts must be 0.
-
-    With `strata`, numbers of groups that keep their sizes, each needs MIN_CLIPS. Clips that are
-    all equal have no interval.
-    """
+    """Return `score` of the counts summed over clips; the score of zero counts must be 0."""
     return pooled_difference(counts, np.zeros_like(counts), score, seed, strata)
 
 
@@ -131,16 +80,42 @@ def pooled_difference(
     seed: int,
     strata: Int64[np.ndarray, " clips"] | None = None,
 ) -> Estimate:
-    """Return `score` of `counts` minus that of `baseline`, paired by clip."""
+    """Return `score` of the summed `counts` minus that of `baseline`.
+
+    Paired: a clip that is drawn enters both sums, as often as it is drawn. With `strata`, group
+    numbers of the clips, each group is resampled separately, keeps its size and needs MIN_CLIPS.
+    """
     clips = len(counts)
-    fewest = clips if strata is None else int(np.unique(strata, return_counts=True)[1].min())
-    if fewest < MIN_CLIPS:
-        difference = float(score(counts.sum(axis=0)) - score(baseline.sum(axis=0)))
-        return Estimate(difference, None, None, clips, too_few(fewest))
-    interval = difference_interval(counts, baseline, score, seed, strata)
-    if interval.high - interval.low <= ROUNDING * abs(interval.difference):
-        return Estimate(interval.difference, None, None, clips, ALL_EQUAL)
-    return Estimate(*interval, clips, None)
+    difference = float(score(counts.sum(axis=0)) - score(baseline.sum(axis=0)))
+    groups = np.zeros(clips, np.int64) if strata is None else strata
+    numbers, sizes = np.unique(groups, return_counts=True)
+    if sizes.min() < MIN_CLIPS:
+        return Estimate(difference, None, None, clips, too_few(int(sizes.min())))
+    random = np.random.default_rng(seed)
+    both = np.concatenate([counts, baseline], axis=1)
+    sums = np.zeros((RESAMPLES, both.shape[1]))
+    for number in numbers:
+        sums += _resample(both[groups == number], random)
+    differences = score(sums[:, : counts.shape[1]]) - score(sums[:, counts.shape[1] :])
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = np.quantile(differences, [tail, 1.0 - tail])
+    if high - low <= ROUNDING * abs(difference):
+        return Estimate(difference, None, None, clips, ALL_EQUAL)
+    return Estimate(difference, float(low), float(high), clips, None)
+
+
+def _resample(
+    counts: Float64[np.ndarray, "clips counts"], random: np.random.Generator
+) -> Float64[np.ndarray, "resamples counts"]:
+    """Return sums over as many clips as there are, drawn with replacement."""
+    clips, blocks = len(counts), []
+    for start in range(0, RESAMPLES, RESAMPLES_PER_BLOCK):
+        resamples = min(RESAMPLES_PER_BLOCK, RESAMPLES - start)
+        indices = random.integers(clips, size=(resamples, clips))
+        offsets = indices + clips * np.arange(resamples)[:, None]
+        times = np.bincount(offsets.ravel(), minlength=resamples * clips)
+        blocks.append(times.reshape(resamples, clips).astype(np.float64) @ counts)
+    return np.concatenate(blocks)
 
 
 def mean(values: Sequence[float | None], seed: int, undefined: str) -> Estimate:
@@ -158,10 +133,9 @@ def estimate_by_category(
     seed: int,
 ) -> Iterator[tuple[str, Estimate]]:
     """Yield sum of amounts / sum of units: of each category, of all clips, mean of categories."""
-    names = sorted(set(categories))
-    index = np.array([names.index(category) for category in categories])
+    names, index = np.unique(categories, return_inverse=True)
     counts = np.stack([amounts, units], axis=1)
-    for number, name in enumerate(names):
+    for number, name in enumerate(names.tolist()):
         yield name, pooled(counts[index == number], share, seed)
     yield ALL_CLIPS, pooled(counts, share, seed)
     members = index[:, None] == np.arange(len(names))  # [clips, categories]
@@ -184,18 +158,33 @@ def plural(count: int, unit: str) -> str:
     return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
-def check_pairs(generated: Audio, reference: Audio) -> None:
-    """Raise InputError unless each waveform has a reference of its length, and all are finite."""
-    if not generated or len(generated) != len(reference):
-        raise InputError(
-            f"{len(generated)} generated and {len(reference)} reference waveforms: give one of "
-            "each for every clip, and at least one clip"
-        )
-    for clip, (waveform, target) in enumerate(zip(generated, reference, strict=True)):
-        if len(waveform) != len(target) or not len(waveform):
-            raise InputError(
-                f"clip {clip}: {len(waveform)} generated samples, {len(target)} in the reference: "
-                "generate as many as the clip has, and at least one"
-            )
-        if not (np.isfinite(waveform).all() and np.isfinite(target).all()):
-            raise InputError(f"clip {clip}: NaN or infinity in its audio: generate it again")
+def derangements(clips: int, seed: int) -> list[Int64[np.ndarray, " clips"]]:
+    """Return permutations without fixed points: `pairing[i]` is the clip that i is paired with.
+
+    They are rotations of one random order, so no two clips meet twice: MAX_DERANGEMENTS of them, or
+    as many as there are. One clip has none.
+    """
+    order = np.random.default_rng(seed).permutation(clips)
+    pairings = []
+    for turn in range(1, min(MAX_DERANGEMENTS, clips - 1) + 1):
+        partner = np.empty_like(order)
+        partner[order] = np.roll(order, turn)
+        pairings.append(partner)
+    return pairings
+
+
+def derange_within_category(
+    categories: Sequence[str], seed: int, *, within: bool
+) -> Int64[np.ndarray, " clips"]:
+    """Give each clip another one, each used once: the negative control for what a model sees.
+
+    Partners come from its own category if `within`, else from any. A clip without a possible
+    partner keeps itself.
+    """
+    names = np.array(categories if within else [""] * len(categories))
+    partner = np.arange(len(names))
+    for name in dict.fromkeys(names.tolist()):
+        members = np.flatnonzero(names == name)
+        for pairing in derangements(len(members), seed)[:1]:
+            partner[members] = members[pairing]
+    return partner

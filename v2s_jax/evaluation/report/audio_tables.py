@@ -1,52 +1,72 @@
 """Tables of the metrics of generated audio: models first, then the controls."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from v2s_jax.evaluation.artifacts import ARTIFACTS
 from v2s_jax.evaluation.audio_metrics import F1_METRIC, AudioMetrics, AudioResults, DifferenceRow
-from v2s_jax.evaluation.frechet import FrechetRow
-from v2s_jax.evaluation.matching import MAX_WINDOW_SEC, MS_PER_SEC
-from v2s_jax.evaluation.report.tables import (
-    MISSING,
-    PERCENT,
-    Table,
-    format_estimate,
-    format_value,
-    missing_notes,
-)
-from v2s_jax.evaluation.statistics import ALL_CLIPS, Estimate
+from v2s_jax.evaluation.onsets import MAX_WINDOW_SEC, MS_PER_SEC
+from v2s_jax.evaluation.report.tables import MISSING, PERCENT, Number, Row, Table, make_table
+from v2s_jax.evaluation.statistics import ALL_CLIPS
 from v2s_jax.evaluation.synchrony import SynchronyRow, SynchronyTable
 
 DETECTOR_MIN_F1 = 0.5
 """Below it the detector misses most onsets of reference audio, or finds as many false ones, and F1
 says more of the detector than of a model (ours)."""
+WIDEST = f"within {MS_PER_SEC * MAX_WINDOW_SEC:g} ms"
 METRIC_NAMES = {
-    F1_METRIC: f"F1 within {MS_PER_SEC * MAX_WINDOW_SEC:g} ms",
+    F1_METRIC: f"F1 {WIDEST}",
     "category_accuracy": "category accuracy",
     "log_mel_db": "log-mel distance, dB",
 }
 
-Sets = Sequence[tuple[str, AudioMetrics]]
-"""Name and metrics of each model and control."""
+Sets = Mapping[str, AudioMetrics]
+"""Metrics of each model, and of each control, by name."""
 
 
 def audio_tables(results: AudioResults) -> list[Table]:
     """Return the tables that are printed; report.json has more."""
-    sets: Sets = [*results.models.items(), *results.controls.items()]
-    categories = [name for name in sets[0][1].spectral if name != ALL_CLIPS]
+    sets = results.models | results.controls
+    first = next(iter(sets.values()))
+    categories = [name for name in first.spectral if name != ALL_CLIPS]
     groups = [*categories, ALL_CLIPS] if len(categories) > 1 else [ALL_CLIPS]
+    tables = [_synchrony(name, metrics.synchrony) for name, metrics in results.models.items()]
+    if first.synchrony:
+        tables.append(_onsets(results.models, results.controls))
+    tables += [_loudness(sets), _classification(sets, groups, results.no_classifier)]
+    tables.append(_spectral(sets))
+    if len(groups) > 1:
+        tables.append(_log_mel(sets, groups))
     return [
-        *(_synchrony(name, metrics.synchrony) for name, metrics in results.models.items()),
-        *_onsets(results.models, results.controls),
-        _loudness(sets),
-        _classification(sets, groups, results.no_classifier),
-        _spectral(sets),
-        *([_log_mel(sets, groups)] if len(groups) > 1 else []),
+        *tables,
         _frechet(sets, groups),
         _artifacts(sets),
         *_probes(sets),
         *_differences(results.differences),
     ]
+
+
+def _by_set(
+    title: str,
+    columns: Sequence[str],
+    sets: Sets,
+    cells: Callable[[AudioMetrics], Row],
+    notes: Iterable[str] = (),
+) -> Table:
+    """Return a table with one row for each model and control."""
+    rows: Iterable[Row] = ([name, *cells(metrics)] for name, metrics in sets.items())
+    return make_table(title, ["", *columns], rows, notes)
+
+
+def _by_group(
+    title: str,
+    sets: Sets,
+    groups: Sequence[str],
+    cell: Callable[[AudioMetrics, str], str | Number],
+    notes: Iterable[str] = (),
+) -> Table:
+    """Return a table with one row for each category, and one column for each model and control."""
+    rows: list[Row] = [[group, *(cell(one, group) for one in sets.values())] for group in groups]
+    return make_table(title, ["", *sets], rows, notes)
 
 
 def _synchrony(model: str, by_category: Mapping[str, SynchronyTable]) -> Table:
@@ -55,22 +75,15 @@ def _synchrony(model: str, by_category: Mapping[str, SynchronyTable]) -> Table:
         return Table(f"Synchrony of {model}", notes=["no category with events"])
     if len(by_category) == 2:  # one category, which equals all clips
         by_category = {name: one for name, one in by_category.items() if name != ALL_CLIPS}
-    tables = by_category.values()
-    names = list(dict.fromkeys(row.name for table in tables for row in table.rows))
-    lines = []
+    names = list(dict.fromkeys(row.name for one in by_category.values() for row in one.rows))
+    rows: list[Row] = []
     for category, table in by_category.items():
-        f1s = {row.name: row.within[-1].f1 for row in table.rows}
-        cells = [format_estimate(f1s[name], 3) if name in f1s else MISSING for name in names]
-        lines.append([category, *cells, _format_ms(table.rows[0].median_error_ms)])
-    return Table(
-        f"Synchrony of {model}, F1 within {MS_PER_SEC * MAX_WINDOW_SEC:g} ms",
-        ["", *(name.replace("_", " ") for name in names), "median error"],
-        lines,
-        [
-            *_detector_notes(by_category),
-            *missing_notes(row.within[-1].f1 for table in tables for row in table.rows),
-        ],
-    )
+        f1s = {row.name: Number(row.within[-1].f1, 3) for row in table.rows}
+        cells = [f1s.get(name, MISSING) for name in names]
+        rows.append([category, *cells, _format_ms(table.rows[0].median_error_ms)])
+    columns = ["", *(name.replace("_", " ") for name in names), "median error"]
+    title = f"Synchrony of {model}, F1 {WIDEST}"
+    return make_table(title, columns, rows, _detector_notes(by_category))
 
 
 def _format_ms(value_ms: float | None, shape: str = "+.1f") -> str:
@@ -93,156 +106,110 @@ def _detector_notes(by_category: Mapping[str, SynchronyTable]) -> list[str]:
     ]
 
 
-def _onsets(
-    models: Mapping[str, AudioMetrics], controls: Mapping[str, AudioMetrics]
-) -> Iterator[Table]:
-    """Yield the synchrony of all models on all clips with events; none where no clip has any."""
-    by_category = next(iter(models.values())).synchrony
-    if not by_category:
-        return
-    overall, rows = by_category[ALL_CLIPS], _onset_rows(models, controls)
-    windows_ms = [window.window_ms for window in reversed(rows[0][1].within)]
-    widest = f"within {windows_ms[0]:g} ms"
-    yield Table(
-        f"Onsets matched one to one with {overall.event_count} "
-        f"{overall.reference.replace('_', ' ')} in {overall.clip_count} clips",
-        [
-            *("", f"precision {widest}", f"recall {widest}"),
-            *(f"F1 within {window_ms:g} ms" for window_ms in windows_ms),
-            *("median error", "absolute"),
-        ],
-        [
-            [
-                name,
-                f"{row.within[-1].precision:.3f}",
-                f"{row.within[-1].recall:.3f}",
-                *(format_estimate(window.f1, 3) for window in reversed(row.within)),
-                _format_ms(row.median_error_ms),
-                _format_ms(row.median_absolute_error_ms, ".1f"),
-            ]
-            for name, row in rows
-        ],
-        [
-            *_gains(models, widest),
-            *_limits(overall),
-            *_detector_notes(by_category),
-            *missing_notes(window.f1 for _, row in rows for window in row.within),
-        ],
-    )
-
-
-def _onset_rows(
-    models: Mapping[str, AudioMetrics], controls: Mapping[str, AudioMetrics]
-) -> list[tuple[str, SynchronyRow]]:
-    """Return each model under its own video and both negative controls; limits come last."""
-    tables = {name: metrics.synchrony[ALL_CLIPS] for name, metrics in models.items()}
-    rows = [
-        (f"{name}, {row.name.replace('_', ' ')}", row)
-        for name, table in tables.items()
-        for row in table.rows
-        if row.name not in ("reference", "video_frame")
-    ]
+def _onsets(models: Sets, controls: Sets) -> Table:
+    """Return the synchrony of all models on all clips with events."""
+    by_model = {name: metrics.synchrony[ALL_CLIPS] for name, metrics in models.items()}
+    first = next(iter(by_model.values()))
+    rows: dict[str, SynchronyRow] = {}
+    notes = []
+    for name, table in by_model.items():
+        for row in table.rows[: -len(("reference", "video_frame"))]:
+            rows[f"{name}, {row.name.replace('_', ' ')}"] = row
+        gains = {"shuffled": table.f1_own_minus_shuffled, "shifted": table.f1_own_minus_shifted}
+        for control, gain in gains.items():
+            number = Number(gain, 3, sign="+")
+            notes.append(f"{name}, own less {control} (F1 {WIDEST}, paired): {number}")
     for name, metrics in controls.items():
-        rows.append((name, metrics.synchrony[ALL_CLIPS].row("own_video")))
-    return [*rows, ("video frame", next(iter(tables.values())).row("video_frame"))]
-
-
-def _gains(models: Mapping[str, AudioMetrics], widest: str) -> list[str]:
-    """Say how much better each model's audio fits its own video than each control."""
-    return [
-        f"{name}, own less {control} (F1 {widest}, paired): {format_estimate(gain, 3, sign='+')}"
-        for name, metrics in models.items()
-        for control, gain in (
-            ("shuffled", metrics.synchrony[ALL_CLIPS].f1_own_minus_shuffled),
-            ("shifted", metrics.synchrony[ALL_CLIPS].f1_own_minus_shifted),
-        )
-    ]
-
-
-def _limits(overall: SynchronyTable) -> list[str]:
+        rows[name] = metrics.synchrony[ALL_CLIPS].row("own_video")
+    rows["video frame"] = first.row("video_frame")
     shares = ", ".join(
         f"{PERCENT * share:.0f} % within {window.replace('_', ' ')}"
-        for window, share in overall.expected_limit_f1.items()
+        for window, share in first.expected_limit_f1.items()
     )
-    return [
+    notes += [
         "reference: what the onset detector reaches",
         "video frame: an oracle that knows each time to one video frame, "
-        f"{overall.video_frame_ms:g} ms; for events spread evenly it would reach {shares}",
+        f"{first.video_frame_ms:g} ms; for events spread evenly it would reach {shares}",
+        *_detector_notes(next(iter(models.values())).synchrony),
+    ]
+    windows = [f"F1 within {window.window_ms:g} ms" for window in first.rows[0].within[::-1]]
+    return make_table(
+        f"Onsets matched one to one with {first.event_count} "
+        f"{first.reference.replace('_', ' ')} in {first.clip_count} clips",
+        ["", f"precision {WIDEST}", f"recall {WIDEST}", *windows, "median error", "absolute"],
+        [[name, *_onset_cells(row)] for name, row in rows.items()],
+        notes,
+    )
+
+
+def _onset_cells(row: SynchronyRow) -> Row:
+    widest = row.within[-1]
+    return [
+        f"{widest.precision:.3f}",
+        f"{widest.recall:.3f}",
+        *(Number(window.f1, 3) for window in row.within[::-1]),
+        _format_ms(row.median_error_ms),
+        _format_ms(row.median_absolute_error_ms, ".1f"),
     ]
 
 
 def _loudness(sets: Sets) -> Table:
-    rows: list[list[str]] = []
-    estimates: list[Estimate] = []
-    for name, metrics in sets:
+    def cells(metrics: AudioMetrics) -> Row:
         row = metrics.loudness[ALL_CLIPS]
-        scores = [row.correlation, row.shuffled_correlation, row.best_correlation]
-        cells = [format_estimate(score, 3) for score in scores]
-        rows.append([name, *cells, _format_ms(row.median_lag_ms, "+.0f")])
-        estimates += scores
-    return Table(
-        "Loudness over time, correlation with the reference audio, all clips",
-        ["", "own video", "another of its category", "own, best lag", "median lag"],
-        rows,
-        missing_notes(estimates),
-    )
+        correlations = (row.correlation, row.shuffled_correlation, row.best_correlation)
+        return [*(Number(one, 3) for one in correlations), _format_ms(row.median_lag_ms, "+.0f")]
+
+    columns = ["own video", "another of its category", "own, best lag", "median lag"]
+    title = "Loudness over time, correlation with the reference audio, all clips"
+    return _by_set(title, columns, sets, cells)
 
 
-def _classification(sets: Sets, groups: list[str], no_classifier: str | None) -> Table:
+def _classification(sets: Sets, groups: Sequence[str], no_classifier: str | None) -> Table:
     title = "Category accuracy, %: audio classified as its video's category"
-    reports = [metrics.classification for _, metrics in sets if metrics.classification]
-    if not reports:
+    report = next(iter(sets.values())).classification
+    if report is None:
         return Table(title, notes=[f"none: {no_classifier}"])
-    rows = []
-    for category in groups[:-1]:
-        accuracies = [report.by_category[category].accuracy for report in reports]
-        rows.append([category, *(format_value(one, 1, PERCENT) for one in accuracies)])
-    rows.append([ALL_CLIPS, *(format_estimate(report.accuracy, 1, PERCENT) for report in reports)])
-    chance, largest = PERCENT * reports[0].chance, PERCENT * reports[0].largest_share
-    return Table(
-        title,
-        ["", *(name for name, _ in sets)],
-        rows,
-        [
-            f"among {len(reports[0].categories)} categories; the classifier is fitted on the "
-            f"reference audio of {reports[0].trained_on} clips of the train split",
-            f"reference: the ceiling; chance: {chance:.1f}; most frequent category: {largest:.1f}",
-            *missing_notes(report.accuracy for report in reports),
-        ],
-    )
+
+    def cell(metrics: AudioMetrics, group: str) -> str | Number:
+        assert metrics.classification is not None
+        if group == ALL_CLIPS:
+            return Number(metrics.classification.accuracy, 1, PERCENT)
+        return Number(metrics.classification.by_category[group].accuracy, 1, PERCENT).value
+
+    chance, largest = PERCENT * report.chance, PERCENT * report.largest_share
+    notes = [
+        f"among {len(report.categories)} categories; the classifier is fitted on the "
+        f"reference audio of {report.trained_on} clips of the train split",
+        f"reference: the ceiling; chance: {chance:.1f}; most frequent category: {largest:.1f}",
+    ]
+    return _by_group(title, sets, groups, cell, notes)
 
 
 def _spectral(sets: Sets) -> Table:
-    rows = []
-    estimates = []
-    for name, metrics in sets:
+    rows: list[Row] = []
+    for name, metrics in sets.items():
         for row in metrics.spectral[ALL_CLIPS]:
             others = (row.convergence, row.log_magnitude, row.band_energy_db)
-            cells = [format_estimate(row.log_mel_db, 2), *(format_value(one, 2) for one in others)]
-            rows.append([name, row.name.replace("_", " "), *cells])
-            estimates.append(row.log_mel_db)
-    return Table(
+            cells = [Number(one, 2).value for one in others]
+            rows.append([name, row.name.replace("_", " "), Number(row.log_mel_db, 2), *cells])
+    return make_table(
         "Spectral distances, all clips; 0 is perfect",
         ["", "from", "log-mel, dB", "convergence", "log magnitude", "band energy, dB"],
         rows,
-        [
-            "from the reference audio of the clip; shuffled: of another clip of its category",
-            *missing_notes(estimates),
-        ],
+        ["from the reference audio of the clip; shuffled: of another clip of its category"],
     )
 
 
-def _log_mel(sets: Sets, groups: list[str]) -> Table:
-    rows = []
-    for group in groups:
-        distances = [metrics.spectral[group][0].log_mel_db for _, metrics in sets]
-        rows.append([group, *(format_value(one, 2) for one in distances)])
+def _log_mel(sets: Sets, groups: Sequence[str]) -> Table:
+    def cell(metrics: AudioMetrics, group: str) -> str:
+        return Number(metrics.spectral[group][0].log_mel_db, 2).value
+
     title = "Log-mel distance from the reference audio by category, dB"
-    return Table(title, ["", *(name for name, _ in sets)], rows)
+    return _by_group(title, sets, groups, cell)
 
 
-def _frechet(sets: Sets, groups: list[str]) -> Table:
-    first = sets[0][1].frechet
+def _frechet(sets: Sets, groups: Sequence[str]) -> Table:
+    first = next(iter(sets.values())).frechet
     shown = [group for group in groups if first[group].generated is not None]
     reasons: dict[str | None, list[str]] = {}
     for group in groups:
@@ -252,35 +219,26 @@ def _frechet(sets: Sets, groups: list[str]) -> Table:
     for reason, names in reasons.items():
         which = "any single category" if names == groups[:-1] else ", ".join(names)
         notes.append(f"none of {which}: {reason}")
-    return Table(
-        "Frechet distance of log-mel statistics, dB^2 (lowest to highest of the splits)",
-        ["", *(name for name, _ in sets)],
-        [[group, *(_spread(metrics.frechet[group]) for _, metrics in sets)] for group in shown],
-        notes,
-    )
 
+    def cell(metrics: AudioMetrics, group: str) -> str:
+        spread = metrics.frechet[group].generated
+        assert spread is not None
+        return f"{spread.mean:,.0f} ({spread.min:,.0f} to {spread.max:,.0f})"
 
-def _spread(row: FrechetRow) -> str:
-    spread = row.generated
-    return f"{spread.mean:,.0f} ({spread.min:,.0f} to {spread.max:,.0f})" if spread else MISSING
+    title = "Frechet distance of log-mel statistics, dB^2 (lowest to highest of the splits)"
+    return _by_group(title, sets, shown, cell, notes)
 
 
 def _artifacts(sets: Sets) -> Table:
-    rows = [(name, metrics.artifacts[ALL_CLIPS]) for name, metrics in sets]
-    return Table(
-        "Artifacts, % of clips with each",
-        ["", *ARTIFACTS],
-        [
-            [name, *(format_estimate(getattr(row, kind), 1, PERCENT) for kind in ARTIFACTS)]
-            for name, row in rows
-        ],
-        missing_notes(getattr(row, ARTIFACTS[0]) for _, row in rows),
-    )
+    def cells(metrics: AudioMetrics) -> Row:
+        return [Number(metrics.artifacts[ALL_CLIPS][kind], 1, PERCENT) for kind in ARTIFACTS]
+
+    return _by_set("Artifacts, % of clips with each", ARTIFACTS, sets, cells)
 
 
 def _probes(sets: Sets) -> Iterator[Table]:
     """Yield the table of the probe that the dataset is, and why there is no other."""
-    first, notes = sets[0][1], []
+    first, notes = next(iter(sets.values())), []
     if first.follow_rate.reason:
         notes.append(f"Counterfactual follow rate: none, {first.follow_rate.reason}")
     else:
@@ -293,57 +251,39 @@ def _probes(sets: Sets) -> Iterator[Table]:
 
 
 def _follow_rate(sets: Sets) -> Table:
-    rows = [(name, metrics.follow_rate.by_category[ALL_CLIPS]) for name, metrics in sets]
-    lines = []
-    for name, row in rows:
-        onsets = format_estimate(row.by_onsets, 1, PERCENT)
-        loudness = format_estimate(row.by_loudness, 1, PERCENT)
-        lines.append([name, onsets, str(row.ties_by_onsets), loudness, str(row.ties_by_loudness)])
-    first = rows[0][1]
-    return Table(
-        "Counterfactual follow rate, %",
-        ["", "by onsets", "ties", "by loudness", "ties"],
-        lines,
-        [
-            f"pairs: {first.pairs}, with events: {first.pairs_with_events}; chance 50; ties count "
-            "half",
-            *missing_notes(one for _, row in rows for one in (row.by_onsets, row.by_loudness)),
-        ],
-    )
+    def cells(metrics: AudioMetrics) -> Row:
+        row = metrics.follow_rate.by_category[ALL_CLIPS]
+        onsets, loudness = (Number(one, 1, PERCENT) for one in (row.by_onsets, row.by_loudness))
+        return [onsets, str(row.ties_by_onsets), loudness, str(row.ties_by_loudness)]
+
+    first = next(iter(sets.values())).follow_rate.by_category[ALL_CLIPS]
+    note = f"pairs: {first.pairs}, with events: {first.pairs_with_events}"
+    columns = ["by onsets", "ties", "by loudness", "ties"]
+    notes = [f"{note}; chance 50; ties count half"]
+    return _by_set("Counterfactual follow rate, %", columns, sets, cells, notes)
 
 
 def _delay_slope(sets: Sets) -> Table:
-    rows = [(name, metrics.delay_slope.by_category[ALL_CLIPS]) for name, metrics in sets]
-    lines = []
-    for name, row in rows:
-        slope = format_estimate(row.sec_per_m, 3, MS_PER_SEC)
-        within = format_estimate(row.within_window, 1, PERCENT)
-        lines.append(
-            [name, slope, _format_ms(row.median_error_ms), within, str(row.sec_per_m.clips)]
-        )
-    expected = MS_PER_SEC * rows[0][1].expected_sec_per_m
-    return Table(
-        "Delay of audio by distance",
-        ["", "slope, ms/m", "median error", "within 100 ms, %", "clips with onsets"],
-        lines,
-        [
-            f"expected slope: {expected:.3f} ms/m, which is 1 / 343 m/s",
-            *missing_notes(row.sec_per_m for _, row in rows),
-        ],
-    )
+    def cells(metrics: AudioMetrics) -> Row:
+        row = metrics.delay_slope.by_category[ALL_CLIPS]
+        slope, within = row.sec_per_m, Number(row.within_window, 1, PERCENT)
+        error = _format_ms(row.median_error_ms)
+        return [Number(slope, 3, MS_PER_SEC), error, within, str(slope.clips)]
+
+    first = next(iter(sets.values())).delay_slope.by_category[ALL_CLIPS]
+    expected = MS_PER_SEC * first.expected_sec_per_m
+    columns = ["slope, ms/m", "median error", "within 100 ms, %", "clips with onsets"]
+    notes = [f"expected slope: {expected:.3f} ms/m, which is 1 / 343 m/s"]
+    return _by_set("Delay of audio by distance", columns, sets, cells, notes)
 
 
 def _differences(rows: Sequence[DifferenceRow]) -> Iterator[Table]:
-    overall = [row for row in rows if row.category == ALL_CLIPS]
-    if not overall:
-        return
-    lines = []
-    for row in overall:
-        cells = [METRIC_NAMES[row.metric], format_estimate(row.estimate, 3, sign="+")]
-        lines.append([row.model, row.minus, *cells, str(row.estimate.clips)])
-    yield Table(
-        "Audio of one model less another's, paired by clip",
-        ["", "minus", "metric", "difference", "clips"],
-        lines,
-        missing_notes(row.estimate for row in overall),
-    )
+    lines: list[Row] = []
+    for row in rows:
+        if row.category == ALL_CLIPS:
+            difference = Number(row.estimate, 3, sign="+")
+            names = row.model, row.minus, METRIC_NAMES[row.metric]
+            lines.append([*names, difference, str(row.estimate.clips)])
+    if lines:
+        columns = ["", "minus", "metric", "difference", "clips"]
+        yield make_table("Audio of one model less another's, paired by clip", columns, lines)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from v2s_jax.evaluation.mel import AUDIO_SCALE, band_levels_db, librosa
+from v2s_jax.evaluation.statistics import Waveform
 from v2s_jax.figures.panels import draw_frames, draw_waveform, frame_sizes_inches
 from v2s_jax.figures.style import EVENT, INK, LEADER, ONSET, printable_title
 from v2s_jax.io import atomic_write
@@ -49,7 +50,7 @@ class NamedAudio(NamedTuple):
     """One waveform of the clip."""
 
     name: str
-    waveform: Float32[np.ndarray, " samples"]
+    waveform: Waveform
     onsets_sec: Float64[np.ndarray, " onsets"]
 
 

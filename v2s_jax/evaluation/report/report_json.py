@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,8 @@ import jax
 import v2s_jax
 from v2s_jax.config import Config
 from v2s_jax.datasets import ClipDataset
-from v2s_jax.evaluation.audio_metrics import AudioResults
-from v2s_jax.evaluation.likelihood import ConditioningRow, LikelihoodResults
 from v2s_jax.evaluation.models import Model
-from v2s_jax.evaluation.report.paper import PaperResults
-from v2s_jax.evaluation.retrieval import RetrievalResults
+from v2s_jax.evaluation.report import paper
 from v2s_jax.io import atomic_write
 
 FORMAT_VERSION = 3
@@ -25,18 +22,6 @@ FORMAT_VERSION = 3
 REPORT_FILE = "report.json"
 LIBRARIES = ("jax", "flax", "numpy", "scipy", "librosa", "mir_eval", "scikit-learn")
 """Libraries whose version may change a number."""
-OMITTED_METADATA = ("floor_bits",)
-"""Metadata of the dataset that the report has with the clips."""
-
-
-@dataclass
-class Results:
-    """Results of the parts that were evaluated; None for the others."""
-
-    likelihood: LikelihoodResults | None = None
-    conditioning: list[ConditioningRow] | None = None
-    retrieval: RetrievalResults | None = None
-    audio: AudioResults | None = None
 
 
 def write_report(
@@ -44,12 +29,10 @@ def write_report(
     options: Mapping[str, Any],
     models: Sequence[Model],
     data: ClipDataset,
-    results: Results,
+    results: Mapping[str, Any],
 ) -> Path:
-    """Write the results and what they depend on."""
-    metadata = {
-        name: value for name, value in data.metadata.items() if name not in OMITTED_METADATA
-    }
+    """Write the results of each part, and what they depend on."""
+    metadata = {name: value for name, value in data.metadata.items() if name != "floor_bits"}
     content = {
         "format_version": FORMAT_VERSION,
         "options": dict(options),
@@ -58,12 +41,12 @@ def write_report(
             "directory": str(data.directory),
             "name": data.name,
             "split": data.split,
-            "metadata": metadata,
+            "metadata": metadata,  # without the floors, which are with the clips
         },
         "device": describe_device(),
         "versions": versions(),
-        **{name: _plain(part) for name, part in vars(results).items() if part is not None},
-        "paper": asdict(PaperResults()),
+        **_plain(results),
+        "paper": paper.RESULTS,
     }
     path = folder / REPORT_FILE
     with atomic_write(path) as temporary:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import rich.console
 import rich.table
 
-from v2s_jax.evaluation.likelihood import ConditioningRow, LikelihoodResults, LikelihoodRow
+from v2s_jax.evaluation.likelihood import ConditioningRow, LikelihoodResults
 from v2s_jax.evaluation.report import paper
 from v2s_jax.evaluation.retrieval import MEAN_RECIPROCAL_RANK, RetrievalResults, RetrievalRow
 from v2s_jax.evaluation.statistics import (
@@ -26,6 +26,33 @@ INTERVAL_NOTE = (
     f"[...]: {CONFIDENCE:.0%} percentile intervals of {RESAMPLES:,} resamples of clips, paired "
     "where models are compared"
 )
+
+
+@dataclass(frozen=True)
+class Number:
+    """An estimate as text, with its interval if it has one."""
+
+    estimate: Estimate
+    digits: int
+    scale: float = 1.0
+    sign: str = ""
+
+    def __str__(self) -> str:
+        if self.estimate.low is None or self.estimate.high is None:
+            return self.value
+        low, high = self._format(self.estimate.low), self._format(self.estimate.high)
+        return f"{self.value} [{low}, {high}]"
+
+    @property
+    def value(self) -> str:
+        """The text without the interval."""
+        return MISSING if self.estimate.value is None else self._format(self.estimate.value)
+
+    def _format(self, value: float) -> str:
+        return f"{self.scale * value:{self.sign}.{self.digits}f}"
+
+
+Row = list[str | Number]
 
 
 @dataclass(frozen=True)
@@ -57,30 +84,18 @@ class Table:
         return "\n".join([*lines, *self.notes])
 
 
-def format_value(estimate: Estimate, digits: int, scale: float = 1.0, sign: str = "") -> str:
-    """Return an estimate without its interval."""
-    return MISSING if estimate.value is None else f"{scale * estimate.value:{sign}.{digits}f}"
-
-
-def format_estimate(estimate: Estimate, digits: int, scale: float = 1.0, sign: str = "") -> str:
-    """Return an estimate with its interval, if it has one."""
-    value = format_value(estimate, digits, scale, sign)
-    if estimate.low is None or estimate.high is None:
-        return value
-    low, high = (f"{scale * end:{sign}.{digits}f}" for end in (estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
-
-
-def missing_notes(estimates: Iterable[Estimate]) -> list[str]:
-    """Say once each why there is no number, or no interval."""
-    reasons = dict.fromkeys(estimate.reason for estimate in estimates)
-    return [f"without an interval: {reason}" for reason in reasons if reason]
-
-
-def _with_reason(estimate: Estimate, sign: str = "") -> str:
-    """Return a number in bits with its interval, or with the reason why there is none."""
-    text = format_estimate(estimate, 4, sign=sign)
-    return text if estimate.low is not None else f"{text} [{estimate.reason}]"
+def make_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    notes: Iterable[str] = (),
+) -> Table:
+    """Return a table; notes say once each why there is no number, or no interval."""
+    cells = list(rows)
+    numbers = [cell.estimate for row in cells for cell in row if isinstance(cell, Number)]
+    reasons = [f"without an interval: {one.reason}" for one in numbers if one.reason]
+    texts = [[str(cell) for cell in row] for row in cells]
+    return Table(title, columns, texts, [*notes, *dict.fromkeys(reasons)])
 
 
 def likelihood_tables(results: LikelihoodResults) -> list[Table]:
@@ -90,42 +105,23 @@ def likelihood_tables(results: LikelihoodResults) -> list[Table]:
     names = list(dict.fromkeys(row.model for row in rows))
     categories = list(dict.fromkeys(row.category for row in rows))
     cells = {(row.model, row.split, row.category): row for row in rows}
-
-    def both_units(row: LikelihoodRow) -> str:
-        bits, nats = row.bits_per_sample, row.nats_per_sample
-        return f"{format_estimate(bits, 4)} ({format_value(nats, 4)})"
-
-    overall = Table(
-        f"Cross-entropy, bits per sample [{CONFIDENCE:.0%} interval] (nats)",
-        ["", *(f"{split} clips" for split in splits)],
-        [
-            [name, *(both_units(cells[name, split, ALL_CLIPS]) for split in splits)]
-            for name in names
-        ],
-        [
-            *missing_notes(row.bits_per_sample for row in rows if row.category == ALL_CLIPS),
-            *_likelihood_notes(results),
-        ],
-    )
+    columns = [""]
+    lines: list[Row] = [[name] for name in names]
+    for split in splits:
+        columns += [f"{split} clips", "nats"]
+        for name, line in zip(names, lines, strict=True):
+            row = cells[name, split, ALL_CLIPS]
+            line += [Number(row.bits_per_sample, 4), Number(row.nats_per_sample, 4).value]
+    title = f"Cross-entropy, bits per sample [{CONFIDENCE:.0%} interval], and nats"
+    overall = make_table(title, columns, lines, _likelihood_notes(results))
     if len(categories) <= len((ALL_CLIPS, MEAN_OF_CATEGORIES)) + 1:
         return [overall]
-    split = splits[-1]
-    by_category = Table(
-        f"Cross-entropy by category, bits per sample, {split} clips",
-        ["", *names],
-        [
-            [
-                category,
-                *(
-                    format_estimate(cells[name, split, category].bits_per_sample, 4)
-                    for name in names
-                ),
-            ]
-            for category in categories
-        ],
-        missing_notes(row.bits_per_sample for row in rows if row.split == split),
-    )
-    return [overall, by_category]
+    split, lines = splits[-1], []
+    for category in categories:
+        of_models = [cells[name, split, category].bits_per_sample for name in names]
+        lines.append([category, *(Number(bits, 4) for bits in of_models)])
+    title = f"Cross-entropy by category, bits per sample, {split} clips"
+    return [overall, make_table(title, ["", *names], lines)]
 
 
 def _likelihood_notes(results: LikelihoodResults) -> list[str]:
@@ -148,10 +144,15 @@ def _likelihood_notes(results: LikelihoodResults) -> list[str]:
             "unconditional baseline: none was given (train one with --model.variant unconditional)"
         )
     for split, values in paper.CROSS_ENTROPY.items():
-        named = zip(paper.MODELS, values, strict=True)
-        listed = ", ".join(f"{name} {value}" for name, value in named)
+        listed = ", ".join(f"{name} {value}" for name, value in values.items())
         notes.append(f"the paper, on VEGAS, {split}: {listed} (unit not stated)")
     return notes
+
+
+def _with_reason(estimate: Estimate, sign: str = "") -> str:
+    """Return a number in bits with its interval, or with the reason why there is none."""
+    text = str(Number(estimate, 4, sign=sign))
+    return text if estimate.low is not None else f"{text} [{estimate.reason}]"
 
 
 def conditioning_table(rows: Sequence[ConditioningRow]) -> Table:
@@ -159,22 +160,14 @@ def conditioning_table(rows: Sequence[ConditioningRow]) -> Table:
     title = "Conditioning gain"
     if not rows:
         return Table(title, notes=["no conditional model, or no other video to show"])
-    overall = [row for row in rows if row.category == ALL_CLIPS]
-    return Table(
-        title,
-        ["", "videos shuffled", "clips", "bits per sample", "bits per clip"],
-        [
-            [
-                row.model,
-                row.shuffled.replace("_", " "),
-                str(row.bits_per_sample.clips),
-                format_estimate(row.bits_per_sample, 4, sign="+"),
-                format_estimate(row.bits_per_clip, 2, sign="+"),
-            ]
-            for row in overall
-        ],
-        missing_notes(row.bits_per_sample for row in overall),
-    )
+    lines: list[Row] = []
+    for row in rows:
+        if row.category == ALL_CLIPS:
+            bits, clip_bits = row.bits_per_sample, row.bits_per_clip
+            numbers = Number(bits, 4, sign="+"), Number(clip_bits, 2, sign="+")
+            lines.append([row.model, row.shuffled.replace("_", " "), str(bits.clips), *numbers])
+    columns = ["", "videos shuffled", "clips", "bits per sample", "bits per clip"]
+    return make_table(title, columns, lines)
 
 
 def retrieval_tables(results: RetrievalResults) -> list[Table]:
@@ -185,32 +178,29 @@ def retrieval_tables(results: RetrievalResults) -> list[Table]:
     scores = list(dict.fromkeys(row.score for row in rows))
     measures = list(dict.fromkeys(_measure_name(row) for row in rows))
     cells = {(row.model, row.score, _measure_name(row)): row for row in rows}
-    models = list(dict.fromkeys(row.model for row in rows))
+    columns = ["", *(score.replace("_", " ") for score in scores), "chance"]
+    models = list(results.log_likelihood_nats)
     tables = []
     for model in models:
-        lines = []
+        lines: list[Row] = []
         for measure in measures:
             across = [cells[model, score, measure] for score in scores]
-            values = [format_estimate(row.estimate, 1, PERCENT) for row in across]
+            values = (Number(row.estimate, 1, PERCENT) for row in across)
             lines.append([measure, *values, f"{PERCENT * across[0].chance:.2f}"])
-        notes = missing_notes(row.estimate for row in rows if row.model == model)
-        if model == models[-1]:
-            notes += _retrieval_notes(results)
-        columns = ["", *(score.replace("_", " ") for score in scores), "chance"]
-        tables.append(Table(f"Retrieval with {model}, %", columns, lines, notes))
+        notes = _retrieval_notes(results) if model == models[-1] else []
+        tables.append(make_table(f"Retrieval with {model}, %", columns, lines, notes))
     return tables
 
 
 def _retrieval_notes(results: RetrievalResults) -> list[str]:
     published = "; ".join(
-        f"{right} top-{top} {' / '.join(f'{value:.2f}' for value in values)}"
-        for (right, top), values in paper.RETRIEVAL_PERCENT.items()
+        f"{measure.replace('_top_', ' top-')} {' / '.join(f'{v:.2f}' for v in values.values())}"
+        for measure, values in paper.RETRIEVAL_PERCENT.items()
     )
     return [
         f"{len(results.queries)} queries, {len(results.clips)} clips of {results.seconds:.2f} s; "
         "equal scores count as all their orders",
-        f"the paper, on VEGAS, {paper.RETRIEVAL_CLIPS:,} clips ({' / '.join(paper.MODELS)}): "
-        f"{published}",
+        f"the paper, on VEGAS, {paper.RETRIEVAL_CLIPS:,} clips (Frame / Seq / Flow): {published}",
     ]
 
 

@@ -1,24 +1,47 @@
-"""The clips of report.html: audio, video and figure as data URLs, as small as the room requires."""
+"""report.html: the evaluation as one self-contained page.
 
+What was compared, then every table and plot, then clips: players, key frames over waveforms and
+spectrograms, true events and detected onsets. Media are as small as the room requires.
+"""
+
+import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from tqdm import tqdm
 
 from v2s_jax import media
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation.clips import ClipVideo, ReferenceClips
+from v2s_jax.evaluation.clips import ClipVideo, ReferenceClips, round_robin
 from v2s_jax.evaluation.onsets import detect_onsets
-from v2s_jax.evaluation.report.clip_figure import KeyFrames, NamedAudio, Targets, clip_figure
+from v2s_jax.evaluation.report.clip_figure import (
+    PLOT_ACROSS,
+    PLOT_FROM,
+    KeyFrames,
+    NamedAudio,
+    Targets,
+    clip_figure,
+)
+from v2s_jax.evaluation.report.tables import Table
+from v2s_jax.evaluation.statistics import Waveform
 from v2s_jax.figures import key_frame_indices
-from v2s_jax.web_pages import data_url
+from v2s_jax.web_pages import data_url, write_page
 
+TEMPLATE = Path(__file__).with_name("report.html")
+PAGE_FILE = "report.html"
+MAX_BYTES = 20_000_000
+"""Largest page: what mail and browsers still accept (ours). Clips are compressed to fit."""
+TABLE_BYTES = 200_000
+"""Room for everything but plots and clips: tables of three models and categories take 36,000."""
+CLIP_TEXT_BYTES = 4_000
+"""Room for the text and tags around a clip's media."""
+MAX_DRIFT_SEC = 0.06
+"""How far a video may drift from its audio before it is seeked: less than a video frame, 64 ms."""
 KEY_FRAMES = 8
 """Video frames over a clip's waveforms; the paper's figure 4 shows about as many (ours)."""
 KEY_FRAME_HEIGHT_PX = 112
@@ -65,15 +88,14 @@ class ReportClip:
     video: ClipVideo | None
     """None where the video is not available."""
 
-    def duration_sec(self, clock: Clock) -> float:
-        """Return the length of the longest waveform."""
-        return max(len(one.waveform) for one in self.audio) / clock.sample_rate_hz
-
 
 @dataclass(frozen=True)
-class ClipMedia:
-    """The media of a clip as data URLs."""
+class EncodedClip:
+    """A clip with its media as data URLs."""
 
+    clip: ReportClip
+    duration_sec: float
+    """Of the longest waveform."""
     audio: list[str]
     figure: str
     video: str | None
@@ -88,7 +110,7 @@ class ClipMedia:
 
 def make_report_clips(
     clips: ReferenceClips,
-    generated: Mapping[str, Sequence[Float32[np.ndarray, " _"]]],
+    generated: Mapping[str, Sequence[Waveform]],
     videos: Mapping[str, ClipVideo],
 ) -> list[ReportClip]:
     """Return clips with their reference audio and the audio that each model generated."""
@@ -109,34 +131,94 @@ def make_report_clips(
     return report_clips
 
 
-def encode_clip(clip: ReportClip, clock: Clock, max_bytes: int) -> ClipMedia | None:
+def write_report_page(
+    path: Path,
+    title: str,
+    about: Mapping[str, Sequence[str]],
+    sections: Mapping[str, Sequence[Table | Path]],
+    clips: Sequence[ReportClip],
+    clock: Clock,
+    max_bytes: int = MAX_BYTES,
+) -> None:
+    """Write the page, of at most `max_bytes`.
+
+    Args:
+        path: The file.
+        title: Heading of the page.
+        about: What was compared: lines by name.
+        sections: Tables, and paths of plots, by heading.
+        clips: Clips to play. Those that do not fit are compressed more, then left out with a note.
+        clock: Sample and frame rate.
+        max_bytes: Largest size of the page.
+
+    Raises:
+        InputError: The page cannot be written.
+    """
+    items = itertools.chain(*sections.values())
+    plots = {item: data_url(item, "image/png") for item in items if isinstance(item, Path)}
+    room = max_bytes - TABLE_BYTES - sum(map(len, plots.values()))
+    encoded, left_out = _encode_clips(clips, clock, room)
+    write_page(
+        path,
+        TEMPLATE,
+        title=title,
+        about=about,
+        sections=sections,
+        plots=plots,
+        clips=encoded,
+        left_out=left_out,
+        without_video=[clip.clip_id for clip in clips if clip.video is None],
+        figure={"from": PLOT_FROM, "across": PLOT_ACROSS, "max_drift_sec": MAX_DRIFT_SEC},
+    )
+
+
+def _encode_clips(
+    clips: Sequence[ReportClip], clock: Clock, max_bytes: int
+) -> tuple[list[EncodedClip], list[str]]:
+    """Return the clips that there is room for, and the names of the others.
+
+    Each clip gets an equal share of what is left. What it does not use goes to the next ones, so
+    the first clips of each category, which are encoded last, are the last to be left out.
+    """
+    encoded: dict[int, EncodedClip] = {}
+    order = round_robin([clip.category for clip in clips])[::-1]
+    for done, index in enumerate(tqdm(order, unit="clip", desc="report.html", disable=not order)):
+        share = max_bytes // (len(clips) - done)
+        one = encode_clip(clips[index], clock, share - CLIP_TEXT_BYTES)
+        if one is not None:
+            encoded[index] = one
+            max_bytes -= one.bytes + CLIP_TEXT_BYTES
+    left_out = [clip.clip_id for index, clip in enumerate(clips) if index not in encoded]
+    return [encoded[index] for index in sorted(encoded)], left_out
+
+
+def encode_clip(clip: ReportClip, clock: Clock, max_bytes: int) -> EncodedClip | None:
     """Return the clip in the best of QUALITIES that fits; None if none does.
 
     A video that cannot be read is left out, with a note.
     """
+    rate_hz = clock.sample_rate_hz
+    duration_sec = max(len(one.waveform) for one in clip.audio) / rate_hz
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         frames, video, error = KeyFrames([], []), None, None
         if clip.video is not None:
             try:
                 video = media.probe(clip.video.path)
-                frames = _key_frames(video, clip.video.pass_sec, clip.duration_sec(clock), clock)
+                frames = _key_frames(video, clip.video.pass_sec, duration_sec, clock)
             except InputError as failure:
                 video, error = None, str(failure)
-        figure = folder / "figure.webp"
-        clip_figure(figure, frames, clip.audio, clip.targets, clock.sample_rate_hz)
-        figure_url = data_url(figure, "image/webp")
+        clip_figure(folder / "figure.webp", frames, clip.audio, clip.targets, rate_hz)
+        figure = data_url(folder / "figure.webp", "image/webp")
         for quality in QUALITIES:
-            audio = [
-                _encode_audio(one, clock.sample_rate_hz, quality, folder) for one in clip.audio
-            ]
-            if sum(map(len, (*audio, figure_url))) > max_bytes:
+            audio = [_encode_audio(one, rate_hz, quality, folder) for one in clip.audio]
+            if sum(map(len, (*audio, figure))) > max_bytes:
                 continue
             video_url, reason = None, error
             if video is not None and clip.video is not None:
                 video_url, reason = _encode_video(video, clip.video.pass_sec, quality, folder)
             note = str(quality) if reason is None else f"{quality}; without its video: {reason}"
-            encoded = ClipMedia(audio, figure_url, video_url, note)
+            encoded = EncodedClip(clip, duration_sec, audio, figure, video_url, note)
             if encoded.bytes <= max_bytes:
                 return encoded
     return None
@@ -153,7 +235,7 @@ def _key_frames(
     frames = media.read_video_frames(video, clock, KEY_FRAME_HEIGHT_PX, width)
     decoded = {
         number: frame
-        for number, frame in islice(enumerate(frames), max(needed) + 1)
+        for number, frame in itertools.islice(enumerate(frames), max(needed) + 1)
         if number in needed
     }
     available = [index for index in indices if index % frames_per_pass in decoded]
