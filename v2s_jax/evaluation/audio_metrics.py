@@ -140,22 +140,24 @@ def evaluate_audio(
         requantize(spectral.level_matched_noise(waveform, clips.seed), clips.config.model)
         for waveform in clips.audio
     ]
-    reference = measure_clips("reference audio", clips.audio, clips, known)
-    controls = {NOISE: measure_clips("noise", noise, clips, known), REFERENCE: reference}
+    controls = {
+        NOISE: measure_clips("noise", noise, clips, known),
+        REFERENCE: measure_clips("reference audio", clips.audio, clips, known),
+    }
     control_metrics = {
-        NOISE: _audio_metrics(noise, controls[NOISE], reference, clips, known),
-        REFERENCE: _audio_metrics(clips.audio, reference, reference, clips, known),
+        name: _audio_metrics(audio, controls[name], controls, clips, known)
+        for name, audio in ((NOISE, noise), (REFERENCE, clips.audio))
     }
     measured: dict[str, Measured] = {}
     metrics: dict[str, AudioMetrics] = {}
     for model in models:
         audio = generate(model)
         measured[model.name] = measure_clips(f"audio of {model.name}", audio, clips, known)
-        metrics[model.name] = _audio_metrics(audio, measured[model.name], reference, clips, known)
+        metrics[model.name] = _audio_metrics(audio, measured[model.name], controls, clips, known)
     return AudioResults(
         metrics,
         control_metrics,
-        _differences(measured, reference, clips, known is not None),
+        _differences(measured, controls[REFERENCE], clips, known is not None),
         [
             ClipRow(
                 clip_id,
@@ -202,10 +204,11 @@ def measure_clips(
 def _audio_metrics(
     audio: Audio,
     measured: Measured,
-    reference: Measured,
+    controls: Mapping[str, Measured],
     clips: ReferenceClips,
     classifier: AudioClassifier | None,
 ) -> AudioMetrics:
+    reference, noise = controls[REFERENCE], controls[NOISE]
     seed, events, clock = clips.seed, clips.events_sec, clips.config.clock
     onset_rows = {
         name: synchrony.evaluate_synchrony(
@@ -231,6 +234,7 @@ def _audio_metrics(
         frechet_rows[name] = frechet.evaluate_frechet(
             [one.segments for one in own],
             [reference[clip].segments for clip in members],
+            [noise[clip].segments for clip in members],
             [clips.categories[clip] for clip in members],
             seed,
         )

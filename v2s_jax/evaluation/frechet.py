@@ -11,9 +11,9 @@ with the weight of Ledoit and Wolf 2004 (scikit-learn), so that few clips give o
 d grows as clips get fewer, so it is never shown without a floor: clips are split in two halves A
 and B, stratified by category, SPLITS times, and halves of the same size are compared
 
-    generated audio of A with reference audio of B
-    reference audio of A with reference audio of B     (control `reference`: the floor)
-    level-matched white noise of A with reference audio of B              (control `noise`)
+    generated  generated audio of A with reference audio of B
+    floor      reference audio of A with reference audio of B
+    noise      level-matched white noise of A with reference audio of B
 
 Generated audio is never compared with the reference audio of its own clips. The mel levels are not
 learned features: d is not FAD; compare it with the floor and with other models on the same clips.
@@ -52,6 +52,8 @@ class FrechetRow:
     """Distances in dB^2; None, with the reason, where there are too few clips."""
 
     generated: Spread | None
+    floor: Spread | None
+    noise: Spread | None
     shrinkage: float | None
     """Mean weight of the identity in the covariances of reference audio, from 0 to 1."""
     clips_each: int
@@ -76,24 +78,28 @@ Vectors = Sequence[Float64[np.ndarray, "_ values"]]
 
 
 def evaluate_frechet(
-    generated: Vectors, reference: Vectors, categories: Sequence[str], seed: int
+    generated: Vectors, reference: Vectors, noise: Vectors, categories: Sequence[str], seed: int
 ) -> FrechetRow:
-    """Compare the statistics of audio with those of reference audio of other clips."""
+    """Compare the statistics of generated audio, of reference audio, and of noise."""
     half = len(reference) // 2
     if len(reference) < MIN_CLIPS:
         reason = f"{plural(len(reference), 'clip')}: two halves of two need {MIN_CLIPS}"
-        return FrechetRow(None, None, half, 0.0, reason)
+        return FrechetRow(None, None, None, None, half, 0.0, reason)
     random = np.random.default_rng(seed)
     distances, shrinkages, segments = [], [], []
     for _ in range(SPLITS):
         one, other = _halves(categories, random)
         target = Gaussian(np.concatenate([reference[clip] for clip in other]))
-        own = Gaussian(np.concatenate([generated[clip] for clip in one]))
-        distances.append(distance(own, target))
+        sets = (np.concatenate([x[clip] for clip in one]) for x in (generated, reference, noise))
+        distances.append([distance(Gaussian(vectors), target) for vectors in sets])
         shrinkages.append(target.shrinkage)
         segments.append(sum(len(reference[clip]) for clip in other))
-    spread = Spread(float(np.mean(distances)), min(distances), max(distances))
-    return FrechetRow(spread, float(np.mean(shrinkages)), half, float(np.mean(segments)), None)
+    own, floor, noisy = (
+        Spread(float(np.mean(values)), min(values), max(values))
+        for values in zip(*distances, strict=True)
+    )
+    shrinkage, segments_each = float(np.mean(shrinkages)), float(np.mean(segments))
+    return FrechetRow(own, floor, noisy, shrinkage, half, segments_each, None)
 
 
 def _halves(
