@@ -54,6 +54,7 @@ def test_reference_audio_of_a_model_scores_as_the_control(results):
     for group in (*CATEGORIES, ALL_CLIPS):
         row = perfect.spectral[group][0]
         assert (row.name, row.log_mel_db.value, row.convergence.value) == ("reference", 0.0, 0.0)
+        assert perfect.frechet[group].generated == perfect.frechet[group].floor
         loudness = perfect.loudness[group]  # also of water, which has no events
         assert loudness.correlation.value == pytest.approx(1.0)
         assert loudness.shuffled_correlation.value < 0.5
@@ -73,8 +74,9 @@ def test_noise_and_wrong_audio_are_at_the_floor(results):
             assert bad.spectral[group][0].log_mel_db.value > 5.0
         assert bad.loudness["drum"].correlation.value < 0.3
         assert bad.synchrony["drum"].row("own_video").within[-1].f1.value < 0.6
-    floor = results.controls["reference"].frechet[ALL_CLIPS].generated
-    assert noise.frechet[ALL_CLIPS].generated.min > floor.max
+    distances = noise.frechet[ALL_CLIPS]
+    assert distances.generated == distances.noise
+    assert distances.noise.min > distances.floor.max
     assert noise.classification.accuracy.value <= 0.5
     assert wrong.classification.accuracy.value < 0.1
 

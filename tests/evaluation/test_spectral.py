@@ -46,10 +46,11 @@ def others():
 
 
 def frechet(generated, reference, categories) -> FrechetRow:
-    vectors = (
+    noisy = [level_matched_noise(waveform, 0) for waveform in reference]
+    vectors = [
         [segment_vectors(waveform, RATE_HZ) for waveform in audio]
-        for audio in (generated, reference)
-    )
+        for audio in (generated, reference, noisy)
+    ]
     return evaluate_frechet(*vectors, categories, 0)
 
 
@@ -165,21 +166,24 @@ def test_moved_vectors_are_as_far_as_they_were_moved():
 
 
 def test_reference_audio_is_at_the_floor_and_noise_far_above(sounds, others):
-    floor = frechet(sounds, sounds, NAMES)
+    perfect = frechet(sounds, sounds, NAMES)
+    assert perfect.generated == perfect.floor
     fresh = frechet(others, sounds, NAMES)
-    noisy = frechet([level_matched_noise(sound, 0) for sound in sounds], sounds, NAMES)
-    assert 0 < floor.generated.min <= floor.generated.mean <= floor.generated.max
-    assert fresh.generated.mean < 2 * floor.generated.max
-    assert noisy.generated.min > 5 * floor.generated.max
+    assert fresh.floor == perfect.floor
+    assert 0 < fresh.floor.min <= fresh.floor.mean <= fresh.floor.max
+    assert fresh.generated.mean < 2 * fresh.floor.max
+    assert fresh.noise.min > 5 * fresh.floor.max
     assert (fresh.clips_each, fresh.segments_each) == (6, 24)
-    assert fresh.shrinkage == floor.shrinkage and 0 < fresh.shrinkage < 1
+    assert 0 < fresh.shrinkage < 1
+    noisy = frechet([level_matched_noise(s, 1) for s in sounds], sounds, NAMES)
+    assert noisy.generated.mean == pytest.approx(noisy.noise.mean, rel=0.05)
 
 
 def test_few_clips_have_no_distance_for_a_reason(sounds):
     row = frechet(sounds[:3], sounds[:3], NAMES[:3])
-    assert row.generated is None
+    assert (row.generated, row.floor, row.noise) == (None, None, None)
     assert row.reason == "3 clips: two halves of two need 4"
     four = frechet([SILENCE] * 4, [SILENCE] * 4, ["drum"] * 4)
-    assert four.generated.mean == 0.0
+    assert four.generated.mean == four.floor.mean == four.noise.mean == 0.0
     for found in (row, four):
         json.dumps(dataclasses.asdict(found), allow_nan=False)
