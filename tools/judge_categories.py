@@ -79,6 +79,8 @@ class JudgeArgs:
     """Split of the rendered clips."""
     clips: int = 10
     """Clips of each category, at most."""
+    first: int = 0
+    """Number of the first rendered clip of each category."""
     seed: int = 0
     """Seed of the rendered clips."""
     folder: Path | None = None
@@ -88,8 +90,10 @@ class JudgeArgs:
 def main() -> None:
     """Judge the clips and print a table."""
     args = tyro.cli(JudgeArgs, prog="python -m tools.judge_categories", description=__doc__)
-    if args.clips < 1:
-        raise InputError(f"--clips {args.clips}: must be at least 1")
+    if args.clips < 1 or args.first < 0:
+        raise InputError(
+            f"--clips {args.clips} --first {args.first}: must be at least 1 and at least 0"
+        )
     columns = group_columns(read_class_names(args.tagger.with_name(CLASS_MAP)))
     tagger = open_tagger(args.tagger)
     heard: dict[str, Counter[str]] = defaultdict(Counter)
@@ -100,12 +104,12 @@ def main() -> None:
 
 
 def rendered(args: JudgeArgs) -> Iterator[tuple[str, Float32[np.ndarray, " samples"]]]:
-    """Yield category and waveform of a preset's first clips, at the tagger's rate."""
+    """Yield category and waveform of some of a preset's clips, at the tagger's rate."""
     spec = DatasetSpec(find_preset(args.preset), args.seed)
     if args.split not in spec.preset.splits:
         raise unknown_name_error("--split", args.split, spec.preset.splits)
     for clip in spec.clips(args.split):
-        if clip.index < args.clips:
+        if args.first <= clip.index < args.first + args.clips:
             waveform = resample_poly(clip.render().waveform, RATE_HZ, clip.clock.sample_rate_hz)
             yield clip.category, waveform
 
