@@ -34,7 +34,7 @@ CLIPS = 3 * len(TWO)
 def made(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("made")
     folder = generate_dataset(out, DatasetSpec(MINI, 3), 2)
-    assert folder == out / "synthetic_mini" / "1.0.0"
+    assert folder == out / "synthetic_mini" / "2.0.0"
     return out
 
 
@@ -120,7 +120,7 @@ def test_overwriting_keeps_clips_and_renders_missing_ones(copy):
     assert changed == {lost.stem}
     again = [record.waveform for record in open_dataset(copy, "train")]
     assert all(map(np.array_equal, first, again))
-    assert [path.name for path in (copy / "synthetic_mini").iterdir()] == ["1.0.0"]
+    assert [path.name for path in (copy / "synthetic_mini").iterdir()] == ["2.0.0"]
 
 
 def test_clips_of_another_seed_are_refused(copy):
@@ -233,7 +233,7 @@ def test_tiny_from_the_command_line(tmp_path):
     ended = run("synthetic", "--preset", "tiny", "--out", tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "70 train, 20 test and 10 extrapolation clips" in ended.stdout
-    assert str(tmp_path / "synthetic_tiny" / "1.0.0") in ended.stdout
+    assert str(tmp_path / "synthetic_tiny" / "2.0.0") in ended.stdout
     again = run("synthetic", "--preset", "tiny", "--out", tmp_path)
     assert again.returncode == 2
     assert again.stderr.count("\n") == 1

@@ -3,7 +3,7 @@
     v2s prepare synthetic --preset tiny --out DIR
 
 renders clips to DIR/clips/CATEGORY/CLIP.mp4, each with a .json (category, event times), and writes
-the TFDS folder DIR/synthetic_tiny/1.0.0 for training. Rerun the same command to resume.
+the TFDS folder DIR/synthetic_tiny/2.0.0 for training. Rerun the same command to resume.
 
     v2s prepare folder VIDEOS --out DIR
 

@@ -33,13 +33,13 @@ GOLDEN = {
         "events_sec": "a3cc4a11c62aeecd81323ff0a9051f7e21d9c75780482fb70832134d8ca1153e",
     },
     "chainsaw": {
-        "frames": "7b2ec6eed7752d686c1f8204ab0a444eb972180e8cd6202ef74c4cafaf55ccbd",
-        "waveform": "354f15c8808fdf70a1f6c41d473735020049ff72e90e88d52dad26834a0dc495",
+        "frames": "737d038a63de9e05f9f9630858efcd59f8e3c8db00695cfa4b3142353ed71e54",
+        "waveform": "9f3669a76f136bc4ee1533688cfc9426d7b9c15f43880faaba68aaf754692476",
         "events_sec": hashlib.sha256(b"").hexdigest(),
     },
     "dog": {
         "frames": "7f27bdaacce966eed3a70ef394677b0a41c0d8bfcff0e0ce890c7b94de996d32",
-        "waveform": "ab1eda343419ec3152295a2e97a930aa1748291708e8bb2cd22bbfb006b84166",
+        "waveform": "6b761be62b111af17e2b5e4873c9ea85af2130778c0c53b763af9171de744edf",
         "events_sec": "96caa18f440e6ebf05a6b2241b7625dc39ac571f6efa19aaed4f102a8cbae9d7",
     },
     "drum": {
@@ -49,7 +49,7 @@ GOLDEN = {
     },
     "fireworks": {
         "frames": "8592239944ff83ffff5a925b8cd96f3b6c58505ad34f77b53cc8ef8505ec86e6",
-        "waveform": "ba3670e224607b39dbd003c035e6d0c0d2d079d41eaae509659f3f9fbdab0cb3",
+        "waveform": "463879dc9e1b15f4c26477347a400b4462cb51266a0db516896e8f57b8def81f",
         "events_sec": "70ea0d3dc76c691fc8c0fb070cc0a24eafc3946fa6f1cb4277101e14ed5a117a",
     },
     "helicopter": {
@@ -58,19 +58,19 @@ GOLDEN = {
         "events_sec": hashlib.sha256(b"").hexdigest(),
     },
     "printer": {
-        "frames": "fed290d90e971e8fbf510a396021412b402c416cd63b2921fe5795f2d8c10cc1",
-        "waveform": "1d7b14408d21bc72b66306cf59dc37c0edd0f4ab7786005f08632c0addf6cc1a",
-        "events_sec": "1de93059683ebe42dbe38aa4f67df5f527f757ff8dfa08cbb96c516a5d24504b",
+        "frames": "2dbb0ea935fa09128f725dbee7db7a33e650a49a7218639e4e9762b50cdbdf5d",
+        "waveform": "be6507a5490515168a3eff99701a5fd888f1c09bcc8b943226ca54c53226153f",
+        "events_sec": "bbbe9e523f58fbdac487cbe2b0fbc08883fbd7c1c9dd9169ca3a5113ff8a1de5",
     },
     "rail_transport": {
-        "frames": "ba596bbfe87e90abc193f6eeb04a15de6eca438af6c37fa22b9307058d4c9792",
-        "waveform": "60b9dd2963b00c3f275001e018d9572c08a3735796105e40724d78180c727379",
-        "events_sec": "b6409fd6be7d806397e66bcd0c7acdffa90932d89c2454ff5c90b3d3b3da210b",
+        "frames": "eb6b4a2a1e6912c46f8366260aa010d5113aa95d3022e6fc6e94fbf56eb5d9ba",
+        "waveform": "0abc33a118e0a52f13bc59bb95e74b8cab67b31d8cc50c7f6cfaae1607079e50",
+        "events_sec": "8474dbe6d316506bb5362fe87cd4ae09ef9350755587f2ec21ddc53715c7b8c1",
     },
     "snoring": {
-        "frames": "5771173148b059f58efa122810f76c835efc7a9877fb790c4c83f6dc2d784fd7",
-        "waveform": "d2996c55e2c4305c02fd32e44ce5691e62073228f3b435827d042b58fd111c24",
-        "events_sec": "911870d99c6b89c4475ecbaccee54728ab5f2c86b6698d3d47509adddbd21b00",
+        "frames": "0365f3a888f6ad6c409dc986cb633025395fbca18004645a0fe30dbc4d14f6a3",
+        "waveform": "561dde1b4e6a839b7a5bb06d016b94bbba2df120ae48ba7faece33f8cdeda6a5",
+        "events_sec": "d080e23f53f3b0ae165ae4fbfd1ebd288eb130ebabfd2bea3ac12f697a65de0a",
     },
     "water_flowing": {
         "frames": "a32bcb6731816750f098154c63a0feb228f4d9b330230a7dda84f8148e93dfab",
@@ -81,53 +81,53 @@ GOLDEN = {
 """SHA-256 of the bytes of clip 3 of `train`, seed 0."""
 
 CHAINSAW_IN_WOOD = {
-    "frames": "cc0a99971ae21997434544700be38ed18035a41028c2db031620174c2d77225e",
-    "waveform": "8e81802a6dfc355fa9455c5ddd54c25c566f4d9307a56dc9bc4f593541c14e0d",
+    "frames": "783de8a27036ce318739da742fd38a0d1778f64cdd4cd43741567bfa63cb0f9b",
+    "waveform": "8da11abb20c1452e90ba005be6f242c05878e566cafa61292e8443acc8952eda",
     "events_sec": "ef24d1976336f33b87012121076c409f5510f548f4267134a547a949d86c9ade",
 }
 """Likewise of clip 1, which has events: in clip 3 the bar does not come down."""
 
 PROBE_GOLDEN = {
-    "appearance": "c083b1bd493ce65c8649b5307480d4902fcf8fdbcc70d4a50eda09ece3e6721b",
-    "motion": "1fca61d9ebe527fc4317f2bd96dfc538b8ae87aaedd6dcd85566335fbc368be4",
+    "appearance": "be4483d690e6f09935b34c313e3c77bb05f516de05a72417fcbc84586983c2aa",
+    "motion": "47faa8d080c2fa73c7038698c01a269bc8c7a48614bf72925971895d37a9376d",
     "foresight": "d9afb76e933bf29a61fc8b067a1d687e950bc0c68bc622e7e3a6ac1e68418865",
-    "delay": "c8bb4fbda80a1f6f0738ff0e35aa8cd6a4b137854c0a13686ce1b93a29dce113",
+    "delay": "ec4a74139b61669bf9243fe70f3db859ac28b6be37b9001feee266bd0bf21d15",
     "silence": "fed597b8935f868be17069711dfdcdfe1de7e19044d5d676e65ae1bc03d9ffb7",
-    "counterfactual": "1b445c3479094f90517c9ffa8eb691186700f30f9f84a6907a34cdd58c402420",
-    "distractor": "a7d5080cecceeb292fe0d9a8d23c060b4c108c40c9ddeac7164216e4c4b50133",
+    "counterfactual": "3e5a788a2a49c2e6c57824c0d19a517c081968c7799641b18c835d64a629af73",
+    "distractor": "6a2eb03cdb579b8f363d19f8df1a69712a704dfa059121ac24bb3acd265dd949",
 }
 """Likewise of all three fields, one after the other, of clips of 16 pictures of each probe."""
 
 EXTRAPOLATION_GOLDEN = {
     "baby_crying": "ef957507a879b05f7734b91630e7108a930da58c7a37465da64be8de272366a5",
-    "chainsaw": "77a7b3ab10d19ed87ae380df3a9fe54b7304a0bec0dd6e06871a378b156135d6",
-    "dog": "494890a4a9da98d63e7c65ffcd4b4ab155af5150548985dc5b7816a48530d3f4",
+    "chainsaw": "ba98dc6660fc2f4b68f1502add914f16ae4caffac95c542094b5c4da06652d31",
+    "dog": "1ff9ab2c7a82e74d9e6aed43f4178ea0213c21422812e18318c10fd56050399f",
     "drum": "31258ccbf49802748fba34a9da86b2337f22c48af1f749cdc59f6966dd310924",
-    "fireworks": "d362a541fc5bb42341f4fccf2bd212641d5c3861a2c16ed0be2ffe1b765de350",
+    "fireworks": "4bd8593d1a39804d4a442fff35dff890fbf84aef2ee016551460b2406239089c",
     "helicopter": "302a6f52376513bd7e9ae4265a7b46ff2197f3160dc6d9a32266a9acff07918d",
-    "printer": "23fcc740ce3021973b3b49a968a25919be6287fa1d9c21b5bbd58697233b3e47",
-    "rail_transport": "786d9947a1fb17fb0a7a54afdd5f8a6c88d38190b94b431cc50cdfe564c24db6",
-    "snoring": "e2f25d7aefafdb184afad6fa494a885a92dbb917c5df1bf32e66af4aa170a38f",
+    "printer": "4f14a8b3f33b3b548496f5850ae1dc093934149e917284aea3819177fc2a6c74",
+    "rail_transport": "889107f1d15a3176be95867f7f2ac6bc5759665b3993586e5d0fb9d2897be4a8",
+    "snoring": "cbad2c6738cecc849059bbc7e772e6779b6e282edde11c6158bf7882658a8cfe",
     "water_flowing": "747bc01e4fa55a5b5ae1a39453fa87432a4e66b1a5640a00c194f946cb93eda1",
 }
 """Likewise of clip 0 of `extrapolation`, of 8 pictures."""
 
 LONG_GOLDEN = {
     "drum": "cc8e6a9f6f782b973d7ce43bdd0c1526b36e7a387b6976467e9fbaa31c20b4fd",
-    "fireworks": "85987f1f37f79b24bbb9f2ca5fd4f43aa11b4899dab644db758cf456dea42908",
+    "fireworks": "8bc3f65602a376566b487b42acad1894bc1cbf21e3f527b2c73e1a5af908482b",
 }
 """Likewise of clip 0 of `train`, of 10 s."""
 
 FLOW_GOLDEN = {
     "baby_crying": "5c4c7122fef8a1a15ee0d9d499d7e31d48abe0b83ace53b51726606b648a4d29",
-    "chainsaw": "158c8a698f4ef294ca7275192df9fe7a5d8934d7cb9176adda885c27071d708b",
+    "chainsaw": "3d6c70880897fd7d8816eabe5bee6ed738f4098a47d9a0e396e498abacc09aa0",
     "dog": "846eabe0d619b94e9e2862b4ea188bbfaa46f2f8204db4a2ec0a9940c0453e71",
     "drum": "c8cc356141772f35f4a428622cea3462bf748ae36854bd076ecc60455ffff572",
     "fireworks": "f6aa406d535caf062914fcebf4ebc9998294b76a18f4970ac4f510e372164a1f",
     "helicopter": "8f93aaf1d9d1b1780ad74d5d98a7d875167f7da5f4e51f90d7773fc841895851",
-    "printer": "9da7e7cfacbc24479f923115dd59fc83804bf6e931c9aafd906f8298a8f83088",
-    "rail_transport": "b40b4465ae3cd2596bd8d9ad98148279847590cdc4d7978a4c04df30087d2860",
-    "snoring": "a01b38e22d9bfe02702f28b52a63610dd688a81d2e7563b6a04b5dc058d37daa",
+    "printer": "0cd71f2a9b2988b817db3365640f3bd08acc6a7242ccdf94269103667fb12a6e",
+    "rail_transport": "5677e84efbff1c6a99cae4bbcf3188d9748c0fd3773eece2659d5965f8e9d13a",
+    "snoring": "00ed927f94d3452cc3a78b36aa57b57d4a5f57d3afbfc5b1ed2dd3856de2fec0",
     "water_flowing": "4dd72dff28da0d8098c14e8cf30724c9bafce9ac5d8da89c7f6cb15d3512ee7b",
 }
 """SHA-256 of the flow of clip 3 of `train`, of 8 pictures, in thousandths of a px."""

@@ -404,7 +404,7 @@ def test_clips_use_the_clock_of_the_config():
 @pytest.mark.slow
 def test_tfds_loads_the_dataset(files):
     """By name and from the folder: the records that the program reads."""
-    folder = files / "synthetic_mini" / "1.0.0"
+    folder = files / "synthetic_mini" / "2.0.0"
     for loaded in (
         tfds.load("synthetic_mini", data_dir=files, split="test"),
         tfds.builder_from_directory(folder).as_dataset(split="test"),

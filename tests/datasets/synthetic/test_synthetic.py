@@ -10,6 +10,7 @@ import librosa
 import mir_eval
 import numpy as np
 import pytest
+from scipy import signal
 
 from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic import drawing
@@ -17,8 +18,14 @@ from v2s_jax.datasets.synthetic.generator import CATEGORIES, SPLITS, SyntheticCl
 from v2s_jax.datasets.synthetic.presets import PRESETS
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scenes import drum, water_flowing
-from v2s_jax.datasets.synthetic.sound import BACKGROUND_SIGMA, add_at, band_noise
+from v2s_jax.datasets.synthetic.sound import (
+    BACKGROUND_SIGMA,
+    add_at,
+    band_noise,
+    resonant_noise,
+)
 from v2s_jax.datasets.synthetic.trajectory import Trajectory
+from v2s_jax.datasets.synthetic.voice import Formant
 from v2s_jax.errors import InputError
 
 CLOCK = Clock()
@@ -381,6 +388,25 @@ def test_band_noise_lies_in_its_band() -> None:
     inside = (frequency_hz > 350) & (frequency_hz < 2_800)
     assert power[inside].sum() / power.sum() > 0.85
     assert noise.std() == pytest.approx(1, rel=0.05)
+
+
+def test_resonant_noise_rings_at_its_centres_with_rms_1() -> None:
+    formants = (Formant(600.0, 100.0, 1.0), Formant(3_000.0, 200.0, 0.5))
+    noise = resonant_noise(Rng("ring"), 1 << 17, formants, RATE_HZ)
+    assert noise.values.std() == pytest.approx(1, rel=0.05)
+    assert noise.fresh.std() == pytest.approx(noise.fresh_std, rel=0.02)
+    frequency_hz, power = signal.welch(noise.values, RATE_HZ, nperseg=1_024)
+    for formant in formants:
+        near = np.abs(frequency_hz - formant.centre_hz) < 400.0
+        assert frequency_hz[near][power[near].argmax()] == pytest.approx(formant.centre_hz, abs=40)
+    assert power[np.abs(frequency_hz - 1_700.0) < 100.0].max() < 0.02 * power.max()
+
+
+def test_what_resonant_noise_calls_fresh_is_new() -> None:
+    noise = resonant_noise(Rng("ring"), 4_000, (Formant(600.0, 100.0, 1.0),), RATE_HZ)
+    past = noise.values - noise.fresh
+    assert abs(np.corrcoef(past, noise.fresh)[0, 1]) < 4 / np.sqrt(4_000)
+    assert abs(np.corrcoef(past[1:], noise.fresh[:-1])[0, 1]) > 0.05  # but it is heard later
 
 
 def test_parts_that_stick_out_of_a_track_are_dropped() -> None:

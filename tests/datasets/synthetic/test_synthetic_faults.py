@@ -72,7 +72,7 @@ def check_goes_on(out: Path, whole: Path, finished: dict[Path, int]) -> None:
     """The run, started again, leaves the finished clips alone and ends as one without a fault."""
     make(out)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    for folder, pattern in (("clips", "*/*"), ("synthetic_mini", "1.0.0/*.tfrecord*")):
+    for folder, pattern in (("clips", "*/*"), ("synthetic_mini", "2.0.0/*.tfrecord*")):
         made, wanted = (
             {
                 path.relative_to(there): path.read_bytes()

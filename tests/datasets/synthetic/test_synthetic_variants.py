@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from v2s_jax.config import Clock
 from v2s_jax.datasets import open_dataset, waveform_from_int16
+from v2s_jax.datasets.synthetic import generate_dataset as generate_dataset_module
 from v2s_jax.datasets.synthetic.clip_files import ClipTask, prepare_clip, write_flow
 from v2s_jax.datasets.synthetic.generate_dataset import clip_tasks, generate_dataset
 from v2s_jax.datasets.synthetic.generator import CATEGORIES, make_clip
@@ -185,3 +186,18 @@ def test_clips_of_two_codecs_do_not_share_a_folder(tmp_path):
     assert {path.suffix for path in tmp_path.rglob("*.*")} == {".mov", ".json"}
     prepare_clip(task("flac", overwrite=True))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == made
+
+
+# --- datasets of another version
+
+
+def test_an_earlier_version_is_read_refused_and_replaced(tmp_path, monkeypatch):
+    spec = DatasetSpec(mini("drum"), seed=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(generate_dataset_module, "VERSION", "1.0.0")
+        earlier = generate_dataset(tmp_path, spec, workers=1)
+    assert len(list(open_dataset(tmp_path, "train"))) == 1
+    with pytest.raises(InputError, match=r"1\.0\.0"):
+        generate_dataset(tmp_path, spec, workers=1)
+    made = generate_dataset(tmp_path, spec, workers=1, overwrite=True)
+    assert made.exists() and made != earlier and not earlier.exists()

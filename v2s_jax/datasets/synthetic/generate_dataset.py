@@ -1,6 +1,7 @@
 """Generate the synthetic dataset: clips as video files, and TFRecord shards of them."""
 
 import dataclasses
+import shutil
 import sys
 from collections.abc import Generator
 from contextlib import closing
@@ -20,8 +21,8 @@ from v2s_jax.features.extractor import ExtractorSpec, feature_dims, resolve_spec
 from v2s_jax.io import directory_lock
 from v2s_jax.processes import parallel_map
 
-VERSION = "1.0.0"
-"""Version of the datasets, which TFDS requires."""
+VERSION = "2.0.0"
+"""Version of the datasets, which TFDS requires; its first number is the generator's version."""
 
 PIXELS = ExtractorSpec()
 """The default extractor."""
@@ -57,8 +58,9 @@ def generate_dataset(
     extractor = resolve_spec(extractor)
     folder = out / spec.name / VERSION
     with directory_lock(out):
-        if folder.exists() and not overwrite:
-            raise dataset_exists_error(folder)
+        existing = sorted((out / spec.name).glob("[0-9]*"))  # also of earlier versions
+        if existing and not overwrite:
+            raise dataset_exists_error(existing[0])
         clips = out / "clips"
         tasks = clip_tasks(spec, clips, overwrite, extractor)
         check_existing(tasks)
@@ -66,6 +68,9 @@ def generate_dataset(
         try:
             with closing(_records(tasks, workers, spec, metadata)) as records:
                 write_dataset(folder, metadata, spec.preset.splits, records, overwrite=overwrite)
+            for earlier in existing:
+                if earlier != folder:
+                    shutil.rmtree(earlier)
             if with_flow:
                 flows = parallel_map(write_flow, tasks, workers)
                 for _ in tqdm(flows, total=len(tasks), desc="flow"):

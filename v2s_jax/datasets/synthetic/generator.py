@@ -32,7 +32,7 @@ from v2s_jax.datasets.synthetic.scenes import (
 from v2s_jax.datasets.synthetic.sound import Track, add_background
 from v2s_jax.errors import InputError, unknown_name_error
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Stored with each clip. Raise it when the same arguments give other bytes, which is when the
 golden hashes of tests/datasets/synthetic/test_golden_clips.py change."""
 

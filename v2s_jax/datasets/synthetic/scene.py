@@ -19,7 +19,8 @@ streams, drives the painting, the track, the events and the flow:
   None for a layer that stands still. Give motions even though most clips drop them.
 - `track = context.track()`; `track.add(start, part)` for what follows from the state, and for
   random parts that are not Gaussian or not causal (clicks, bubbles), which an oracle knows;
-  `track.add_texture(context.noise_band(...), gain)` for noise whose new part is known (`sound.py`).
+  `track.add_texture(context.noise_band(...), gain)` for noise whose new part is known (`sound.py`),
+  or `context.noise_through(...)` for noise of a body that rings.
   Background noise and rounding come later; keep the sum within about -0.9 to 0.9.
 - `context.at_rest`: nothing moves and nothing sounds in the whole clip.
 - `events_sec` are rising onset times inside the clip, at least a sample apart; empty for textures.
@@ -41,7 +42,8 @@ from jaxtyping import Float64
 from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic.drawing import Painting
 from v2s_jax.datasets.synthetic.randomness import Rng
-from v2s_jax.datasets.synthetic.sound import Texture, Track, filtered_noise
+from v2s_jax.datasets.synthetic.sound import Texture, Track, filtered_noise, resonant_noise
+from v2s_jax.datasets.synthetic.voice import Formant
 
 State = Mapping[str, float | Sequence[float]]
 """Visible quantities by name and unit, such as `radius_px`; one number each, or one per event."""
@@ -98,6 +100,11 @@ class SceneContext:
         """Return noise between two corners, of the clip's length."""
         rng = self.noise.stream(name)
         return filtered_noise(rng, self.samples, low_hz, high_hz, self.clock.sample_rate_hz)
+
+    def noise_through(self, name: str, formants: Sequence[Formant]) -> Texture:
+        """Return noise through resonances, of the clip's length."""
+        rng = self.noise.stream(name)
+        return resonant_noise(rng, self.samples, formants, self.clock.sample_rate_hz)
 
 
 class Scene(NamedTuple):

@@ -9,6 +9,8 @@ filter, y_t = h_0 e_t + h_1 e_(t-1) + ..., splits naturally: h_0 e_t is new, the
 that follows from the state scales both.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from jaxtyping import Float32, Float64
 from scipy import signal
 
 from v2s_jax.datasets.synthetic.randomness import Rng
+from v2s_jax.datasets.synthetic.voice import Formant
 
 BACKGROUND_SIGMA = 1 / 1024
 """Standard deviation of the Gaussian noise under every clip, -60 dB of full scale.
@@ -123,6 +126,32 @@ def _filtered(
     )
 
 
+def resonant_noise(
+    rng: Rng, samples: int, formants: Sequence[Formant], sample_rate_hz: int
+) -> Texture:
+    """Return stationary noise of RMS 1 through parallel resonances that stand still.
+
+    Each is gain (1 - r^2) / 2 (1 - z^-2) / (1 - 2 r cos(w) z^-1 + r^2 z^-2) with its centre at the
+    angle w; r follows from its width. Centres near half the sample rate or above are left out.
+    """
+    before = round(_WARM_UP_SEC * sample_rate_hz)
+    white = rng.normals(before + samples)
+    sound, newest = np.zeros(before + samples), 0.0
+    response = np.zeros(_POWER_POINTS, np.complex128)
+    for formant in formants:
+        if formant.centre_hz < _HIGHEST_CORNER * sample_rate_hz:
+            radius = math.exp(-math.pi * formant.width_hz / sample_rate_hz)
+            turn = 2.0 * math.pi * formant.centre_hz / sample_rate_hz
+            first = 0.5 * formant.gain * (1.0 - radius**2)
+            forward = np.array([first, 0.0, -first])
+            back = np.array([1.0, -2.0 * radius * math.cos(turn), radius**2])
+            sound += signal.lfilter(forward, back, white)
+            response += signal.freqz(forward, back, _POWER_POINTS)[1]
+            newest += first
+    scale = 1.0 / np.sqrt(np.mean(np.abs(response) ** 2))
+    return Texture(scale * sound[before:], scale * newest * white[before:], scale * newest)
+
+
 def band_noise(
     rng: Rng, samples: int, low_hz: float, high_hz: float, sample_rate_hz: int
 ) -> Float64[np.ndarray, " samples"]:
@@ -154,8 +183,10 @@ def knock(
     """Return the knock of a hard object, peaking near 1.
 
     `decay_sec` is the first part's decay time; the others decay faster by their ratio.
+    Parts from half the sample rate on are left out.
     """
     time_sec = np.arange(round(decay_sec * KNOCK_DECAYS * sample_rate_hz))[:, None] / sample_rate_hz
+    amplitude = np.where(part_hz < 0.5 * sample_rate_hz, amplitude, 0.0)
     decay = np.exp(-time_sec * (part_hz / part_hz[0]) / decay_sec)
     parts = amplitude * decay * np.cos(2.0 * np.pi * part_hz * time_sec)
     return parts.sum(axis=1) / amplitude.sum()

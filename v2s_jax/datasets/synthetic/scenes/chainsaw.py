@@ -2,12 +2,12 @@
 
     bar up -> let down (0.24 s) -> bites, cuts -> lifted (0.24 s) -> bar up
 
-A two-stroke engine fires once per turn: its sound is harmonics of rpm / 60, 40 Hz idling to
-140 Hz at full throttle, through the resonance of a body that is larger the lower it sounds.
-Throttle moves smoothly between random levels, down to a stopped engine, which is silent; the
-smoke shows it, and so does the shaking, whose extent is ~ rate and whose phase is the engine's.
-The exhaust hisses once per turn. In the log the engine loses up to a fifth of its rate, saw dust
-flies, and the teeth rasp. The bar falls for almost four video frames before it bites.
+A two-stroke engine fires once per turn: its sound is harmonics of rpm / 60, 58 Hz idling to
+150 Hz at full throttle, through the resonances of a body, and the noise of an exhaust pipe, which
+swells once per turn; a larger saw sounds lower. Throttle moves smoothly between random levels, down
+to a stopped engine, which is silent; the smoke shows it, and so does the shaking, whose extent is
+~ rate and whose phase is the engine's. In the log the engine loses up to a fifth of its rate, saw
+dust flies, and the exhaust is louder. The bar falls for almost four video frames before it bites.
 """
 
 from typing import NamedTuple
@@ -28,8 +28,8 @@ from v2s_jax.datasets.synthetic.trajectory import (
 )
 from v2s_jax.datasets.synthetic.voice import Formant, harmonics
 
-IDLE_HZ, FULL_HZ = 42.0, 140.0  # 2,500 and 8,400 turns per minute
-OFF_SHARE, IDLE_SHARE = 0.15, 0.20  # of the levels that the throttle is set to
+IDLE_HZ, FULL_HZ = 58.0, 150.0  # 3,500 and 9,000 turns per minute
+OFF_SHARE, IDLE_SHARE = 0.10, 0.10  # of the levels that the throttle is set to
 LOWEST_CUTTING_HZ = 85.0  # of the other levels
 THROTTLE_SEC = 0.30  # from one level to the next
 HOLD_SEC = (0.50, 0.40, 1.60)  # from one change to the next: shortest, mean excess, longest
@@ -40,15 +40,17 @@ GAP_SEC = (0.55, 0.25, 1.40)  # from the end of a cut to the next bite
 DIP = 0.22  # share of its rate that the engine loses in the log
 DIP_SEC = 0.12  # time that it takes to lose or regain it
 
-BODY_HZ_PX = 7_600.0  # exhaust's resonance = this / length of the saw's body: 270 to 190 Hz
+BODY_HZ_PX = 25_000.0  # engine's resonance = this / length of the saw's body: 890 to 625 Hz
 SOURCE_SLOPE = 0.45
 HIGHEST_HZ = 6_000.0
 ENGINE_GAIN = 0.38  # brings the sum of partials near a peak of 1
-ENGINE_PEAK = 0.45  # at full rate
-EXHAUST_BAND_HZ = (800.0, 5_000.0)
-EXHAUST_RMS = 0.05  # at full rate, at the moment of the stroke
-RASP_BAND_HZ = (1_500.0, 6_000.0)
-RASP_RMS = 0.10  # at full rate, deep in the log
+ENGINE_PEAK = 0.30  # at full rate
+PIPE_HZ_PX = (102_000.0, 51_000.0)  # resonances of the exhaust, over the length of the body
+PIPE_WIDTHS_HZ, PIPE_GAINS = (900.0, 300.0), (1.0, 0.5)
+EXHAUST_RMS = 0.052  # at full rate, at the moment of the stroke
+ROAR_SHARE = 0.3  # of the exhaust's level that stays between two strokes
+CUT_GAIN = 0.25  # share that the exhaust gains deep in the log
+BITE_BAND_HZ = (1_500.0, 6_000.0)
 BITE_SEC = 0.02  # decay time of the bite's burst
 BITE_RMS = 0.17  # at its start, at full rate
 SLOWEST_BITE_HZ = 30.0  # an engine slower than that stops in the log
@@ -96,10 +98,10 @@ def render_scene(context: SceneContext) -> Scene:
     track.add(0, engine(look.body_px, throttle, cuts, time_sec, rate_hz))
     rate = engine_hz(throttle, cuts, time_sec) / FULL_HZ
     stroke = 0.5 + 0.5 * np.cos(2.0 * np.pi * engine_turns(throttle, cuts, time_sec))
-    exhaust = context.noise_band("exhaust", *EXHAUST_BAND_HZ)
-    track.add_texture(exhaust, EXHAUST_RMS * engine_level(rate * FULL_HZ) * stroke**2)
-    rasp = context.noise_band("rasp", *RASP_BAND_HZ)
-    track.add_texture(rasp, RASP_RMS * rate * depth(cuts, time_sec))
+    exhaust = context.noise_through("exhaust", pipe(look.body_px))
+    roar = ROAR_SHARE + (1.0 - ROAR_SHARE) * stroke**2
+    cutting = 1.0 + CUT_GAIN * depth(cuts, time_sec)
+    track.add_texture(exhaust, EXHAUST_RMS * engine_level(rate * FULL_HZ) * roar * cutting)
     bites = np.rint(cuts.start_sec * rate_hz).astype(int)
     bites = bites[(bites >= 0) & (bites < context.samples)]
     bites = bites[rate[bites] * FULL_HZ > SLOWEST_BITE_HZ]
@@ -118,7 +120,7 @@ def bite(track: Track, sample: int, rate: float, sample_rate_hz: int, rng: Rng) 
     """Add the burst of noise with which the teeth meet the log."""
     length = round(8.0 * BITE_SEC * sample_rate_hz)
     decay = np.exp(-np.arange(length) / (BITE_SEC * sample_rate_hz))
-    burst = filtered_noise(rng, length, *RASP_BAND_HZ, sample_rate_hz)
+    burst = filtered_noise(rng, length, *BITE_BAND_HZ, sample_rate_hz)
     track.add_texture(burst, BITE_RMS * rate * decay, sample)
 
 
@@ -197,12 +199,18 @@ def engine(
     rate_hz = engine_hz(throttle, cuts, time_sec)
     running = rate_hz > 0.25 * IDLE_HZ  # slower than that the engine is out
     body_hz = BODY_HZ_PX / body_px
-    formants = (Formant(body_hz, 150.0, 1.0), Formant(4.3 * body_hz, 500.0, 0.6))
+    formants = (Formant(body_hz, 150.0, 1.0), Formant(4.3 * body_hz, 300.0, 0.3))
     turns = engine_turns(throttle, cuts, time_sec)[running]
     voice = harmonics(turns, rate_hz[running], SOURCE_SLOPE, formants, sample_rate_hz, HIGHEST_HZ)
     track = np.zeros(len(time_sec))
     track[running] = ENGINE_PEAK * ENGINE_GAIN * engine_level(rate_hz[running]) * voice
     return track
+
+
+def pipe(body_px: float) -> list[Formant]:
+    """Return the resonances of the exhaust."""
+    shape = zip(PIPE_HZ_PX, PIPE_WIDTHS_HZ, PIPE_GAINS, strict=True)
+    return [Formant(hz_px / body_px, width_hz, gain) for hz_px, width_hz, gain in shape]
 
 
 def choose_look(rng: Rng) -> Look:

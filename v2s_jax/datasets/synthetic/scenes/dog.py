@@ -2,10 +2,11 @@
 
     draw back (0.16 s) -> lunge (0.12 s) -> bark: the jaw opens and shuts (0.22 s), the head returns
 
-A bark is a glottal source whose pitch is inverse to the dog's size and rises as the jaw opens,
-through two formants of the mouth: the wider the jaw, the higher the first. Level, pitch and
-formants are functions only of the visible jaw, so a shut mouth is silent. The head starts to
-draw back four video frames before the bark, as far as the bark will be strong.
+A bark is a rough glottal source and a breath through the formants of the mouth. Pitch and formants
+are inverse to the dog's size; the pitch rises as the jaw opens, and so does the first formant.
+Level, pitch and formants are functions only of the visible jaw, but for a jitter of the pitch, so a
+shut mouth is silent. The head starts to draw back four video frames before the bark, as far as the
+bark will be strong.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import Track, filtered_noise
+from v2s_jax.datasets.synthetic.sound import Track, filtered_noise, resonant_noise
 from v2s_jax.datasets.synthetic.trajectory import bump, smoothstep
 from v2s_jax.datasets.synthetic.voice import Formant, harmonics
 
@@ -30,14 +31,16 @@ MEAN_EXCESS_GAP_SEC = 0.20
 LONGEST_GAP_SEC = 1.40
 WEAKEST, STRONGEST = 0.35, 0.80  # peak amplitude of a bark, about
 
-PITCH_HZ_PX = 5_600.0  # pitch of a nearly shut mouth = this / head's radius: 430 to 280 Hz
-PITCH_RISE = 0.45  # share that the pitch gains as the jaw opens fully
-FIRST_FORMANT_HZ_PX = (6_200.0, 17_000.0)  # shut and open mouth, over the head's radius
-SECOND_FORMANT_HZ_PX = 28_000.0
-SOURCE_SLOPE = 0.5  # source partials ~ k ** -slope: a harsh voice
-VOICE_GAIN = 0.54  # keeps a bark's peak near its strength
-BREATH_BAND_HZ = (900.0, 4_000.0)
-BREATH_SHARE = 0.05  # RMS of the breath's noise over the strength, jaw fully open
+PITCH_HZ_PX = 5_700.0  # pitch of a nearly shut mouth = this / head's radius: 440 to 285 Hz
+PITCH_RISE = 0.67  # share that the pitch gains as the jaw opens fully
+JITTER, JITTER_BAND_HZ = 0.08, (20.0, 130.0)  # RMS share of the pitch: a rough voice
+FIRST_FORMANT_HZ_PX = (8_500.0, 12_000.0)  # shut and open mouth, over the head's radius
+HIGHER_FORMANTS_HZ_PX = (19_000.0, 31_000.0)
+FORMANT_WIDTHS_HZ = (200.0, 350.0, 500.0)
+FORMANT_GAINS = (1.0, 0.85, 0.7)
+SOURCE_SLOPE = 1.0  # source partials ~ k ** -slope
+VOICE_GAIN = 0.45  # keeps a bark's peak near its strength
+BREATH_SHARE = 0.065  # RMS of the breath before the formants, over the strength, jaw fully open
 
 HEAD_RADIUS_PX = (13.0, 20.0)  # the whole dog is five of them long, and stays in the image
 JAW_RAD = 0.85  # of the strongest bark: 49 degrees
@@ -114,25 +117,37 @@ def bark_all(track: Track, radius_px: float, barks: Barks, sample_rate_hz: int, 
     level = jaw(np.arange(length) / sample_rate_hz)
     for sample, strength in zip(barks.sample.tolist(), barks.strength.tolist(), strict=True):
         if sample < len(track.known):
-            track.add(sample, bark(radius_px, strength, sample_rate_hz))
-            breath = filtered_noise(
-                rng.stream(str(sample)), length, *BREATH_BAND_HZ, sample_rate_hz
-            )
+            mine = rng.stream(str(sample))
+            jitter = filtered_noise(
+                mine.stream("jitter"), length, *JITTER_BAND_HZ, sample_rate_hz
+            ).values
+            track.add(sample, bark(radius_px, strength, sample_rate_hz, JITTER * jitter))
+            throat = formants(radius_px, strength / STRONGEST)
+            breath = resonant_noise(mine.stream("breath"), length, throat, sample_rate_hz)
             track.add_texture(breath, BREATH_SHARE * strength * level, sample)
 
 
-def bark(radius_px: float, strength: float, sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
-    """Return the voice of one bark."""
+def formants(radius_px: float, wide: Float64[np.ndarray, " samples"] | float) -> list[Formant]:
+    """Return the resonances of the mouth, opened to a share of the widest."""
+    shut, opened = FIRST_FORMANT_HZ_PX
+    centres = (shut + (opened - shut) * wide, *HIGHER_FORMANTS_HZ_PX)
+    shape = zip(centres, FORMANT_WIDTHS_HZ, FORMANT_GAINS, strict=True)
+    return [Formant(centre / radius_px, width_hz, gain) for centre, width_hz, gain in shape]
+
+
+def bark(
+    radius_px: float,
+    strength: float,
+    sample_rate_hz: int,
+    jitter: Float64[np.ndarray, " samples"] | float = 0.0,
+) -> Float64[np.ndarray, " samples"]:
+    """Return the voice of one bark; its pitch is off by the share `jitter`."""
     level = jaw(np.arange(round(BARK_SEC * sample_rate_hz)) / sample_rate_hz)
     wide = level * strength / STRONGEST
-    pitch_hz = PITCH_HZ_PX / radius_px * (1.0 + PITCH_RISE * wide)
-    low_hz, high_hz = FIRST_FORMANT_HZ_PX
-    formants = (
-        Formant((low_hz + (high_hz - low_hz) * wide) / radius_px, 260.0, 1.0),
-        Formant(SECOND_FORMANT_HZ_PX / radius_px, 400.0, 0.5),
-    )
+    pitch_hz = PITCH_HZ_PX / radius_px * (1.0 + PITCH_RISE * wide) * (1.0 + jitter)
     turns = np.cumsum(pitch_hz) / sample_rate_hz
-    voice = harmonics(turns, pitch_hz, SOURCE_SLOPE, formants, sample_rate_hz)
+    throat = formants(radius_px, wide)
+    voice = harmonics(turns, pitch_hz, SOURCE_SLOPE, throat, sample_rate_hz)
     return VOICE_GAIN * strength * level * voice
 
 

@@ -4,8 +4,9 @@
 
 Everything is d / c late: a burst at t bangs at t + d / 343. The distance shows in the size of all
 that is drawn, also of the mortar on the ground. Level is inverse to the distance, and a far bang
-is duller. While it rises a rocket whistles, lower as it slows down. Only gold sparks crackle:
-each that flares up white pops, d / c later.
+is duller: a crack, noise that rolls on for half a second, and a short boom. While it rises a
+rocket whistles, lower as it slows down. Only gold sparks crackle: each that flares up white pops,
+d / c later.
 """
 
 from typing import NamedTuple
@@ -13,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, Track, filtered_noise
+from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, Track, add_at
 from v2s_jax.datasets.synthetic.trajectory import PAST_SEC
 from v2s_jax.datasets.synthetic.voice import partials
 
@@ -32,16 +32,18 @@ GOLD_SHARE = 0.5  # of the rockets: those that crackle
 
 WHISTLE_HZ = (900.0, 2_400.0)  # at the burst and at the launch
 WHISTLE_PEAK = 0.05  # all levels: at the nearest distance
-BANG_HZ = np.array([62.0, 118.0, 197.0])
-BANG_AMPLITUDE = np.array([1.0, 0.8, 0.5])
-BANG_SEC = 0.09  # decay time of the boom's amplitude
-BANG_PEAK = 0.40
-BLAST_RMS = 0.12  # noise of the bang, at its start
-BLAST_SEC = 0.07
-BLAST_LOW_HZ, BLAST_HIGH_HZ = 80.0, 4_500.0  # the upper corner: ~ nearness
-BANG_DECAYS = 7.0  # length of boom and blast in decay times
-POP_PEAK = 0.14
-POP_HZ, POP_SEC = 3_100.0, 0.002
+BOOM_HZ = np.array([62.0, 118.0, 197.0])
+BOOM_AMPLITUDE = np.array([1.0, 0.8, 0.5])
+BOOM_SEC = 0.09  # decay time of the boom's amplitude
+BOOM_PEAK = 0.15
+CRACK_RMS, CRACK_SEC = 0.10, 0.012  # the noise with which a bang starts, and its decay time
+CRACK_BAND_HZ = (500.0, 3_000.0)
+CRACK_DULLNESS = 0.5  # the crack's upper corner: ~ nearness to this power
+BLAST_RMS, BLAST_SEC = 0.12, 0.20  # what rolls on after the crack
+BLAST_LOW_HZ, BLAST_HIGH_HZ = 80.0, 2_500.0  # the upper corner: ~ nearness
+POP_RMS, POP_SEC = 0.02, 0.0025
+POP_BAND_HZ = (1_000.0, 4_000.0)
+DECAYS = 7.0  # length of each part in decay times: -61 dB at its end
 
 SPARKS = 44
 SPARK_REACH_M = 19.0
@@ -103,7 +105,7 @@ def render_scene(context: SceneContext) -> Scene:
     painting = context.painting(draw_background(look))
     animate(painting, look, rockets, context.frame_times_sec)
     track = context.track()
-    bang_sec = hear(track, look, rockets, context.clock, context.noise.stream("blast"))
+    bang_sec = hear(track, look, rockets, context)
     state = {
         "distance_m": NEAREST_M / look.nearness,
         "burst_sec": rockets.burst_sec.tolist(),
@@ -147,29 +149,39 @@ def risen(part: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
 
 
 def hear(
-    track: Track, look: Look, rockets: Rockets, clock: Clock, rng: Rng
+    track: Track, look: Look, rockets: Rockets, context: SceneContext
 ) -> Float64[np.ndarray, " bangs"]:
     """Add the sound of all rockets to the track; return when bangs are heard."""
-    rate_hz, samples = clock.sample_rate_hz, len(track.known)
-    bangs = []
-    for rocket, burst_sec in enumerate((rockets.burst_sec + look.delay_sec).tolist()):
-        start = round(burst_sec * rate_hz)
-        climb = round(RISE_SEC * rate_hz)
-        if start - climb < samples:
-            track.add(start - climb, look.nearness * whistle(climb, rate_hz))
-        if start < samples:
-            track.add(start, look.nearness * boom(rate_hz))
-            length = round(BLAST_SEC * BANG_DECAYS * rate_hz)
-            fade = np.exp(-np.arange(length) / (BLAST_SEC * rate_hz))
-            high_hz = BLAST_HIGH_HZ * look.nearness
-            noise = filtered_noise(rng.stream(str(rocket)), length, BLAST_LOW_HZ, high_hz, rate_hz)
-            track.add_texture(noise, BLAST_RMS * look.nearness * fade, start)
-        if 0 <= start < samples:
-            bangs.append(start / rate_hz)
-        pops = rockets.pop_sec[rocket]
-        for pop_sec in pops[np.isfinite(pops)].tolist():
-            track.add(round((burst_sec + pop_sec) * rate_hz), look.nearness * pop(rate_hz))
-    return np.array(bangs)
+    rate_hz, samples, near = context.clock.sample_rate_hz, context.samples, look.nearness
+    climb = round(RISE_SEC * rate_hz)
+    heard_sec = rockets.burst_sec + look.delay_sec
+    bangs = np.rint(heard_sec * rate_hz).astype(int)
+    for start in bangs[bangs - climb < samples].tolist():
+        track.add(start - climb, near * whistle(climb, rate_hz))
+        track.add(start, near * boom(rate_hz))
+    pops = np.rint((heard_sec[:, None] + rockets.pop_sec) * rate_hz)
+    pops = pops[np.isfinite(pops)].astype(int)
+    low_hz, high_hz = CRACK_BAND_HZ
+    for name, starts, rms, decay_sec, band_hz in (
+        ("crack", bangs, CRACK_RMS, CRACK_SEC, (low_hz, high_hz * near**CRACK_DULLNESS)),
+        ("blast", bangs, BLAST_RMS, BLAST_SEC, (BLAST_LOW_HZ, BLAST_HIGH_HZ * near)),
+        ("pops", pops, POP_RMS, POP_SEC, POP_BAND_HZ),
+    ):
+        level = decays(starts, decay_sec, samples, rate_hz)
+        track.add_texture(context.noise_band(name, *band_hz), rms * near * level)
+    return bangs[(bangs >= 0) & (bangs < samples)] / rate_hz
+
+
+def decays(
+    starts: np.ndarray, decay_sec: float, samples: int, sample_rate_hz: int
+) -> Float64[np.ndarray, " samples"]:
+    """Return a level that jumps to 1 at each start and decays to 0."""
+    level = np.zeros(samples)
+    decay = decay_sec * sample_rate_hz
+    fall = np.exp(-np.arange(round(DECAYS * decay)) / decay)
+    for start in starts.tolist():
+        add_at(level, start, fall)
+    return level
 
 
 def whistle(samples: int, sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
@@ -184,15 +196,9 @@ def whistle(samples: int, sample_rate_hz: int) -> Float64[np.ndarray, " samples"
 
 def boom(sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
     """Return the tonal part of a bang: a step of pressure that rings."""
-    time_sec = np.arange(round(BANG_SEC * BANG_DECAYS * sample_rate_hz)) / sample_rate_hz
-    parts = BANG_AMPLITUDE * np.cos(2.0 * np.pi * BANG_HZ * time_sec[:, None])
-    return BANG_PEAK * np.exp(-time_sec / BANG_SEC) * parts.sum(axis=1) / BANG_AMPLITUDE.sum()
-
-
-def pop(sample_rate_hz: int) -> Float64[np.ndarray, " samples"]:
-    """Return the pop of one spark."""
-    time_sec = np.arange(round(8.0 * POP_SEC * sample_rate_hz)) / sample_rate_hz
-    return POP_PEAK * np.exp(-time_sec / POP_SEC) * np.cos(2.0 * np.pi * POP_HZ * time_sec)
+    time_sec = np.arange(round(BOOM_SEC * DECAYS * sample_rate_hz)) / sample_rate_hz
+    parts = BOOM_AMPLITUDE * np.cos(2.0 * np.pi * BOOM_HZ * time_sec[:, None])
+    return BOOM_PEAK * np.exp(-time_sec / BOOM_SEC) * parts.sum(axis=1) / BOOM_AMPLITUDE.sum()
 
 
 def choose_look(rng: Rng) -> Look:

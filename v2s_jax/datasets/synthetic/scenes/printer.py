@@ -1,12 +1,14 @@
-"""Printer: a carriage that runs between stops, and paper that is fed between two runs.
+"""Printer: a dot-matrix head on a carriage between stops, and paper that is fed between two runs.
 
-    rest -> feed (0.22 s: the paper moves up a line) -> run: speed up (0.1 s), even speed,
-    slow down (0.1 s) -> knock against the stop -> rest
+    rest -> feed (0.12 s: the paper moves up a line) -> run: speed up (0.05 s), even speed,
+    slow down (0.05 s) -> knock against the stop -> rest
 
 The stepper motor's tone is proportional to the speed |dx/dt|, and to the inverse of the
-carriage's width: a heavier carriage has a slower motor. A second motor hums while paper moves.
-The stop against which the next run ends is a red flag on the rail: where the flag is and how fast
-the carriage comes tell when it will knock. Nothing moves, nothing sounds.
+carriage's width: a heavier carriage has a slower motor. Every ten steps the pins strike, unless the
+head is over the space between two columns of text; a strike is noise through the resonances of the
+head. Rollers hiss while paper moves. The stop against which the next run ends is a red flag on the
+rail: where the flag is and how fast the carriage comes tell when it will knock. Nothing moves,
+nothing sounds.
 """
 
 from typing import NamedTuple
@@ -17,29 +19,35 @@ from jaxtyping import Float64
 from v2s_jax.datasets.synthetic import drawing
 from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
-from v2s_jax.datasets.synthetic.sound import Track, knock
+from v2s_jax.datasets.synthetic.sound import Track, knock, resonant_noise
 from v2s_jax.datasets.synthetic.trajectory import PAST_SEC, Trajectory, smoothstep
-from v2s_jax.datasets.synthetic.voice import partials
+from v2s_jax.datasets.synthetic.voice import Formant, partials
 
-RAMP_SEC = 0.10  # to speed up and to slow down
-SPEED_PX_SEC = (90.0, 240.0)
+RAMP_SEC = 0.05  # to speed up and to slow down
+SPEED_PX_SEC = (150.0, 240.0)
 RAIL_PX = 84.0  # length of the carriage's way
 SHORTEST_RUN_PX = 34.0
-REST_SEC = (0.06, 0.15, 0.70)  # before a feed: shortest, mean excess, longest
-FEED_SEC = 0.22
+REST_SEC = (0.02, 0.04, 0.15)  # before a feed: shortest, mean excess, longest
+FEED_SEC = 0.12
 LINE_PX = 8.0  # that the paper moves up in one feed
 
-TONE_PX = 76.0  # steps per px of travel, times the carriage's width: 1.2 kHz at the most
+TONE_PX = 76.0  # steps per px of travel, times the carriage's width: 1.3 kHz at the most
 TONE_PARTIALS = (1.0, 0.55, 0.0, 0.30, 0.0, 0.15)
-TONE_PEAK = 0.22
-FULL_LEVEL_PX_SEC = 60.0  # from this speed on the tone is at its full level
-FEED_STEPS_PX = 5.0  # steps per px of paper: 180 Hz on average
-FEED_PARTIALS = (1.0, 0.6, 0.5, 0.3, 0.2)
-FEED_PEAK = 0.10
+TONE_PEAK = 0.02
+STEPS_PER_STRIKE = 10.0  # 44 to 130 strikes per second
+STRIKE_RMS = 0.08
+HEAD = (
+    Formant(1_200.0, 500.0, 0.3),
+    Formant(2_240.0, 500.0, 0.6),
+    Formant(3_600.0, 500.0, 1.0),
+)
+COLUMN_PX, SPACE_PX = 42.0, 8.0  # from one column of text to the next, and between them
+FULL_LEVEL_PX_SEC = 60.0  # from this speed on tone and strikes are at their full level
+FEED_RMS = 0.02  # of the rollers' hiss, through the same resonances
 KNOCK_HZ = np.array([310.0, 820.0, 1_750.0])
 KNOCK_AMPLITUDE = np.array([1.0, 0.7, 0.5])
 KNOCK_SEC = 0.012  # decay time of the lowest part
-KNOCK_PEAK = 0.40  # at the highest speed; ~ speed
+KNOCK_PEAK = 0.20  # at the highest speed; ~ speed
 
 CARRIAGE_PX = (14.0, 26.0)  # width
 _PAPER = drawing.colour(0.12, 0.02, 0.97)
@@ -68,13 +76,13 @@ class Look(NamedTuple):
 
 
 def render_scene(context: SceneContext) -> Scene:
-    """Render one clip of a printer; all of its sound follows from the state."""
+    """Render one clip of a printer; strikes and hiss are noise, all else follows from the state."""
     look = choose_look(context.look.stream("look"))
     runs = choose_runs(context.motion.stream("runs"), context.end_sec, context.at_rest)
     painting = context.painting(draw_background(look))
     animate(painting, look, runs, context.frame_times_sec, context.look.stream("text"))
     track, rate_hz = context.track(), context.clock.sample_rate_hz
-    hear(track, look.carriage_px, runs, rate_hz)
+    hear(track, look.carriage_px, runs, rate_hz, context.noise.stream("pins"))
     knock = np.rint(runs.end_sec * rate_hz)
     state = {
         "carriage_px": look.carriage_px,
@@ -129,19 +137,27 @@ def fed_lines(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]
     return smoothstep(part).sum(axis=1)
 
 
-def hear(track: Track, carriage_px: float, runs: Runs, sample_rate_hz: int) -> None:
-    """Add the sound of the motors and of the knocks to the track."""
+def hear(track: Track, carriage_px: float, runs: Runs, sample_rate_hz: int, rng: Rng) -> None:
+    """Add the sound of motor, pins, rollers and knocks to the track."""
     time_sec = np.arange(len(track.known)) / sample_rate_hz
     speed = speed_story(runs, signed=False)
     level = np.clip(speed.value(time_sec) / FULL_LEVEL_PX_SEC, 0.0, 1.0)
     turns = speed.integral(time_sec) * (TONE_PX / carriage_px)
     track.add(0, TONE_PEAK * level * partials(turns, TONE_PARTIALS))
-    hum = partials(fed_lines(runs, time_sec) * LINE_PX * FEED_STEPS_PX, FEED_PARTIALS)
-    track.add(0, FEED_PEAK * np.minimum(1.0, 2.0 * _feed_speed(runs, time_sec)) * hum)
+    strike = (0.5 + 0.5 * np.cos(2.0 * np.pi * turns / STEPS_PER_STRIKE)) ** 2
+    printing = STRIKE_RMS * level * strike * is_text(place_px(runs, time_sec))
+    feeding = FEED_RMS * np.minimum(1.0, 2.0 * _feed_speed(runs, time_sec))
+    noise = resonant_noise(rng, len(time_sec), HEAD, sample_rate_hz)
+    track.add_texture(noise, printing + feeding)
     stop = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, sample_rate_hz)
     for end_sec, run_px_sec in zip(runs.end_sec.tolist(), runs.speed_px_sec.tolist(), strict=True):
         hit = KNOCK_PEAK * abs(run_px_sec) / SPEED_PX_SEC[1]
         track.add(round(end_sec * sample_rate_hz), hit * stop)
+
+
+def is_text(place_px: Float64[np.ndarray, "*px"]) -> Float64[np.ndarray, "*px"]:
+    """Return 1 along the rail where a column of text is, 0 in the space between two."""
+    return (place_px % COLUMN_PX >= SPACE_PX).astype(np.float64)
 
 
 def _feed_speed(runs: Runs, time_sec: np.ndarray) -> Float64[np.ndarray, " times"]:
@@ -208,12 +224,13 @@ def flag_px(
 
 
 def _text(rail_y_px: float, fed_px: np.ndarray, rng: Rng) -> drawing.Coverage:
-    """Cover lines of text of random lengths that move up with the paper, over the paper only."""
+    """Cover columns of text; lines of random lengths move up with the paper, over it only."""
     rows = np.arange(drawing.FRAME_PX)
     count = int((fed_px.max() + rail_y_px) / LINE_PX) + 1
     ends = 40.0 + 54.0 * rng.uniforms(count)
     line_y = LINE_PX * (1.0 + np.arange(count)) - fed_px[:, None]
     across = np.clip(np.minimum(rows - 34.0, ends[:, None] - rows) + 0.5, 0.0, 1.0)
+    across = across * is_text(rows - (64.0 - 0.5 * RAIL_PX))
     down = np.clip(1.5 + 0.5 - np.abs(rows[:, None] - line_y[:, None, :]), 0.0, 1.0)
     down = down * (rows[:, None] > 5.0)
     return down @ across

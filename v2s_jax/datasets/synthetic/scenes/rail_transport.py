@@ -1,12 +1,12 @@
-"""Rail transport: a railcar that passes between two tunnels, seen and heard from next to the track.
+"""Rail transport: a railcar set that passes between two tunnels, seen and heard from the trackside.
 
-The car goes round: it leaves one tunnel, passes, enters the other. Its speed moves smoothly from
-one level to the next, down to a stop. The motor's tone is proportional to the speed, and its
-level to speed over distance; a lower car, and so a lower tunnel, whines higher. Sound takes its
-time: the sound heard at t left the car at t_e with t = t_e + r(t_e) / c, which shifts an oncoming
-tone by the Doppler factor c / (c - v_r). Each of the two bogies knocks at each rail joint; joints
-are marked by white posts, so a knock can be seen coming. The part of the car outside the tunnels
-is the part of the sound that is heard. A standing car is silent.
+Two cars go round: they leave one tunnel, pass, enter the other. Speed moves smoothly from one level
+to the next, down to a stop. The wheels roar: noise around 0.9 and 1.5 kHz. The motor hums, faintly,
+at a pitch proportional to the speed, higher for a lower car. Both have a level of speed over
+distance. Sound takes its time: what is heard at t left the train at t_e with t = t_e + r(t_e) / c,
+which shifts an oncoming tone by the Doppler factor c / (c - v_r). Each of the eight axles clicks at
+each rail joint; joints are marked by white posts, so a click can be seen coming. As much of the
+train as is outside the tunnels is heard of roar and hum. A standing train is silent.
 """
 
 from typing import NamedTuple
@@ -19,36 +19,39 @@ from v2s_jax.datasets.synthetic.randomness import Rng
 from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
 from v2s_jax.datasets.synthetic.sound import SPEED_OF_SOUND_M_SEC, knock
 from v2s_jax.datasets.synthetic.trajectory import Trajectory, sample_trajectory
-from v2s_jax.datasets.synthetic.voice import partials
+from v2s_jax.datasets.synthetic.voice import Formant, partials
 
-SPEED_M_SEC = (10.0, 30.0)
-STOP_SHARE = 0.25  # of the speeds that the car is set to
+SPEED_M_SEC = (20.0, 30.0)
+STOP_SHARE = 0.15  # of the speeds that the train is set to
 TURN_SEC = 0.6  # from one speed to the next: a toy's brakes
 HOLD_SEC = (0.65, 0.35, 1.60)  # from one change to the next: shortest, mean excess, longest
 
 DISTANCE_M = (8.0, 14.0)  # of the track from the viewer
 FOCAL_PX = 60.0  # px per metre = this / distance: 7.5 to 4.3
-CAR_M = (10.0, 14.0)  # length
+CARS = 2
+CAR_M = (14.0, 18.0)  # length of one
+GAP_M = 0.8  # between two cars
 CAR_HEIGHT_M = (3.2, 4.8)
 PORTAL_HEIGHTS = 1.2  # height of a tunnel's mouth over the car's
-BOGIE_SHARE = 0.33  # of the length: a bogie's place before and behind the middle
+BOGIE_SHARE = 0.33  # of a car's length: a bogie's place before and behind its middle
+AXLE_M = 1.8  # from one axle of a bogie to the other
 JOINT_M = 12.0  # from one rail joint to the next
 MIDDLE_PX = 63.5  # of the image
 PORTAL_PX = 12.0  # from the image's edge to a tunnel's mouth
 
 TONE_TURNS = 60.0  # motor turns per way of the car's height: 560 Hz at the most
-TONE_PARTIALS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18)
-TONE_PEAK = 0.2  # at the highest speed and the nearest distance
-ROLL_RMS = 0.035  # likewise
-ROLL_BAND_HZ = (150.0, 900.0)
+TONE_PARTIALS = (1.0, 0.5, 0.33)
+TONE_PEAK = 0.01  # at the highest speed and the nearest distance
+ROAR = (Formant(900.0, 300.0, 1.0), Formant(1_500.0, 100.0, 0.8))
+ROAR_RMS = 0.13  # likewise
 KNOCK_PEAK = 0.5  # likewise
-KNOCK_HZ = np.array([240.0, 610.0, 1_380.0, 2_450.0])
+KNOCK_HZ = np.array([3_600.0, 4_600.0, 5_600.0, 6_900.0])  # above the roar, which would mask it
 KNOCK_AMPLITUDE = np.array([1.0, 0.8, 0.6, 0.4])
-KNOCK_SEC = 0.02  # decay time of the lowest part
+KNOCK_SEC = 0.015  # decay time of the lowest part
 
 
 class Ride(NamedTuple):
-    """Where the car is: it goes round a loop, of which only the middle is visible."""
+    """Where the train is: it goes round a loop, of which only the middle is visible."""
 
     speed: Trajectory
     """In m/s, never below 0."""
@@ -76,12 +79,17 @@ class Look(NamedTuple):
 
     @property
     def loop_m(self) -> float:
-        """Length of the loop: the image, and twice half a car out of sight."""
-        return (drawing.FRAME_PX / self.px_per_m) + self.car_m
+        """Length of the loop: the image, and twice half a train out of sight."""
+        return (drawing.FRAME_PX / self.px_per_m) + CARS * self.car_m
+
+    @property
+    def cars_m(self) -> Float64[np.ndarray, " cars"]:
+        """Where the cars' middles are before the train's."""
+        return self.car_m * (np.arange(CARS) - 0.5 * (CARS - 1))
 
 
 def render_scene(context: SceneContext) -> Scene:
-    """Render one clip of a railway; tone and knocks follow from the state, the rolling is noise."""
+    """Render one clip of a railway; tone and knocks follow from the state, the roar is noise."""
     rate_hz = context.clock.sample_rate_hz
     look = choose_look(context.look.stream("look"))
     ride = choose_ride(context.motion.stream("ride"), context.end_sec, look, context.at_rest)
@@ -90,13 +98,12 @@ def render_scene(context: SceneContext) -> Scene:
     track = context.track()
     level, turns = heard(look, ride, context.sample_times_sec)
     track.add(0, TONE_PEAK * level * partials(turns, TONE_PARTIALS))
-    roll = context.noise_band("roll", *ROLL_BAND_HZ)
-    track.add_texture(roll, ROLL_RMS * level)
+    track.add_texture(context.noise_through("roar", ROAR), ROAR_RMS * level)
     arrival_sec, strengths = knocks(look, ride, context.end_sec)
     starts = np.rint(arrival_sec * rate_hz).astype(int)
-    bogie = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, rate_hz)
+    click = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, rate_hz)
     for start, strength in zip(starts.tolist(), strengths.tolist(), strict=True):
-        track.add(start, KNOCK_PEAK * strength * bogie)
+        track.add(start, KNOCK_PEAK * strength * click)
     within = np.unique(starts[(starts >= 0) & (starts < context.samples)])
     state = {
         "distance_m": look.distance_m,
@@ -124,17 +131,17 @@ def choose_ride(rng: Rng, end_sec: float, look: Look, at_rest: bool = False) -> 
 def place_m(
     look: Look, ride: Ride, time_sec: Float64[np.ndarray, "*times"], ahead_m: float = 0.0
 ) -> Float64[np.ndarray, "*times"]:
-    """Return where a point of the car is, rightwards from the image's middle; it wraps."""
+    """Return where a point of the train is, rightwards from the image's middle; it wraps."""
     way = ride.from_m + ride.sign * (ride.speed.integral(time_sec) + ahead_m)
     return way - look.loop_m * np.floor(way / look.loop_m + 0.5)
 
 
 def outside(look: Look, x_m: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
-    """Return the share of the car that is outside the tunnels."""
+    """Return how much of the train is outside the tunnels, over the most that can be."""
     mouth_m = (0.5 * drawing.FRAME_PX - PORTAL_PX) / look.px_per_m
-    half = 0.5 * look.car_m
+    half = 0.5 * CARS * look.car_m
     seen = np.minimum(x_m + half, mouth_m) - np.maximum(x_m - half, -mouth_m)
-    return np.clip(seen / look.car_m, 0.0, 1.0)
+    return np.clip(seen / (2.0 * min(half, mouth_m)), 0.0, 1.0)
 
 
 def distance_m(look: Look, x_m: Float64[np.ndarray, "*times"]) -> Float64[np.ndarray, "*times"]:
@@ -170,6 +177,12 @@ def joints_m(look: Look) -> Float64[np.ndarray, " joints"]:
     return JOINT_M * (np.arange(-count - 1, count + 1) + 0.5)
 
 
+def axles_m(look: Look) -> Float64[np.ndarray, " axles"]:
+    """Return where the axles are before the train's middle: two in each bogie, four per car."""
+    bogies = look.cars_m[:, None] + BOGIE_SHARE * look.car_m * np.array([-1.0, 1.0])
+    return np.sort((bogies[..., None] + 0.5 * AXLE_M * np.array([-1.0, 1.0])).ravel())
+
+
 def knocks(
     look: Look, ride: Ride, end_sec: float
 ) -> tuple[Float64[np.ndarray, " knocks"], Float64[np.ndarray, " knocks"]]:
@@ -177,8 +190,7 @@ def knocks(
     step_sec = 1e-3
     times = np.arange(-0.4, end_sec, step_sec)  # sound takes under 0.2 s from the far corner
     arrivals, strengths = [], []
-    for bogie in (-BOGIE_SHARE, BOGIE_SHARE):
-        ahead_m = bogie * look.car_m
+    for ahead_m in axles_m(look).tolist():
         x_m = ride.sign * place_m(look, ride, times, ahead_m)  # grows but where it wraps
         for joint in joints_m(look):
             before = x_m - ride.sign * joint
@@ -226,16 +238,29 @@ def draw_background(look: Look) -> Float64[np.ndarray, "height width 3"]:
 
 
 def animate(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.ndarray) -> None:
-    """Paint the car, and the tunnels in front of it."""
+    """Paint the cars, and the tunnels in front of them."""
     scale, track_y = look.px_per_m, look.track_y_px
-    x = MIDDLE_PX + scale * place_m(look, ride, time_sec)
-    half, top = 0.5 * look.car_m * scale, track_y - look.height_m * scale
+    middle = place_m(look, ride, time_sec)
+    for ahead_m in look.cars_m.tolist():
+        _car(painting, look, MIDDLE_PX + scale * (middle + ahead_m))
+    stone = drawing.colour(0.08, 0.20, 0.35)
+    for left, right in ((-1.0, PORTAL_PX), (128.0 - PORTAL_PX, 129.0)):
+        portal = drawing.rectangle(
+            left, track_y - PORTAL_HEIGHTS * look.height_m * scale, right, track_y + 8.0
+        )
+        painting.paint(portal, stone)
+
+
+def _car(painting: drawing.Painting, look: Look, x: Float64[np.ndarray, " video_frames"]) -> None:
+    """Paint one car around x."""
+    scale, track_y = look.px_per_m, look.track_y_px
+    half, top = 0.5 * (look.car_m - GAP_M) * scale, track_y - look.height_m * scale
     floor = track_y - 0.9 * scale
     motion = drawing.pose(x, track_y)
     painting.paint(drawing.box(x - half, top, x + half, floor), look.car, motion)
     stripe = drawing.box(x - half, floor - 0.8 * scale, x + half, floor - 0.2 * scale)
     painting.paint(stripe, drawing.colour(0.13, 0.5, 0.85), motion)
-    panes = np.zeros((len(time_sec), drawing.FRAME_PX, drawing.FRAME_PX))
+    panes = np.zeros((len(x), drawing.FRAME_PX, drawing.FRAME_PX))
     for pane in (-0.72, -0.36, 0.0, 0.36, 0.72):
         middle = x + pane * half
         panes += drawing.box(
@@ -245,12 +270,6 @@ def animate(painting: drawing.Painting, look: Look, ride: Ride, time_sec: np.nda
     black = drawing.colour(0.6, 0.1, 0.10)
     for bogie in (-BOGIE_SHARE, BOGIE_SHARE):
         wheel = x + bogie * look.car_m * scale
-        radius = 0.55 * scale
-        frame = drawing.box(wheel - 2.2 * radius, floor - 1.0, wheel + 2.2 * radius, track_y - 1.0)
+        reach = (0.5 * AXLE_M + 0.5) * scale
+        frame = drawing.box(wheel - reach, floor - 1.0, wheel + reach, track_y - 1.0)
         painting.paint(frame, black, motion)
-    stone = drawing.colour(0.08, 0.20, 0.35)
-    for left, right in ((-1.0, PORTAL_PX), (128.0 - PORTAL_PX, 129.0)):
-        portal = drawing.rectangle(
-            left, track_y - PORTAL_HEIGHTS * look.height_m * scale, right, track_y + 8.0
-        )
-        painting.paint(portal, stone)

@@ -1,11 +1,12 @@
 """Snoring: a chest that rises and sinks under a blanket.
 
-    breath in (1.2 to 1.7 s) -> breath out (1.2 to 1.8 s) -> pause (0.4 to 1.2 s)
+    breath in (0.9 to 1.3 s) -> breath out (0.7 to 1.0 s) -> pause (0.25 to 0.6 s)
 
 The flow of air is the speed of the chest. On the way in the palate flutters once the flow passes
-a threshold, at 30 to 80 Hz: faster with more flow, slower for a larger sleeper; the air rattles
-in its rhythm. On the way out the air hisses softly. A chest that holds still is silent. The chest
-begins to rise 0.1 to 0.2 s before the snore starts, and rises as far as it will be loud.
+a threshold, at 30 to 75 Hz: faster with more flow, slower for a larger sleeper; air rattles in its
+rhythm through the same resonances of nose and throat. On the way out the air hisses softly. A chest
+that holds still is silent. The chest begins to rise about 0.1 s before the snore starts, and rises
+as far as it will be loud.
 """
 
 from collections.abc import Iterator
@@ -20,23 +21,26 @@ from v2s_jax.datasets.synthetic.scene import Scene, SceneContext
 from v2s_jax.datasets.synthetic.trajectory import smoothstep
 from v2s_jax.datasets.synthetic.voice import Formant, harmonics
 
-IN_SEC = (1.2, 1.7)
-OUT_SEC = (1.2, 1.8)
-PAUSE_SEC = (0.4, 0.35, 1.2)  # shortest, mean excess, longest: 0.2 to 0.35 breaths per second
+IN_SEC = (0.9, 1.3)
+OUT_SEC = (0.7, 1.0)
+PAUSE_SEC = (0.25, 0.2, 0.6)  # shortest, mean excess, longest: 0.35 to 0.54 breaths per second
 SHALLOWEST = 0.5  # breath over the deepest
 
 THRESHOLD = 0.35  # of the largest flow: below it the palate keeps still
 FLUTTER_HZ_PX = 1_500.0  # flutter at the largest flow, times the chest's height: 75 to 45 Hz
-SLOWEST = 0.7  # flutter at no flow over that at the largest
-FORMANTS = (Formant(330.0, 80.0, 1.0), Formant(1_150.0, 220.0, 0.6))
+SLOWEST = 0.5  # flutter at no flow over that at the largest
+FORMANTS = (
+    Formant(300.0, 100.0, 1.0),
+    Formant(1_200.0, 200.0, 0.7),
+    Formant(2_800.0, 300.0, 0.3),
+)
 HIGHEST_HZ = 5_000.0
-SOURCE_SLOPE = 0.15  # a flutter is nearly a train of pulses
-SNORE_PEAK = 0.75  # of the deepest breath, about
+SOURCE_SLOPE = 0.5  # a flutter is nearly a train of pulses
+SNORE_PEAK = 0.8  # of the deepest breath, about
 SNORE_GAIN_SEC = 0.0036  # times the pitch: brings a pulse's peak near 1
-RATTLE_BAND_HZ = (250.0, 2_000.0)
-RATTLE_RMS = 0.05  # of the deepest breath, at a pulse of the largest flow
+RATTLE_RMS = 0.16  # of the deepest breath, at a pulse of the largest flow
 HISS_BAND_HZ = (400.0, 1_500.0)
-HISS_RMS = 0.015  # of the deepest breath, at its largest flow
+HISS_RMS = 0.002  # of the deepest breath, at its largest flow
 
 CHEST_PX = (20.0, 33.0)  # height of the empty chest above the mattress
 RISE_PX = 16.0  # of the deepest breath
@@ -75,7 +79,7 @@ def render_scene(context: SceneContext) -> Scene:
     rate_hz, time_sec = context.clock.sample_rate_hz, context.sample_times_sec
     track = context.track()
     track.add(0, snore(look.chest_px, breaths, time_sec, rate_hz))
-    rattle = context.noise_band("rattle", *RATTLE_BAND_HZ)
+    rattle = context.noise_through("rattle", FORMANTS)
     track.add_texture(rattle, rattle_level(look.chest_px, breaths, time_sec, rate_hz))
     hiss = context.noise_band("hiss", *HISS_BAND_HZ)
     track.add_texture(hiss, HISS_RMS * flow_out(breaths, time_sec))
