@@ -17,6 +17,9 @@ THREE_TIERS = 3
 TIERS = (TWO_TIERS, THREE_TIERS)
 """Numbers of tiers in Mehri et al. 2017."""
 
+MAX_CONTEXT_LAYERS = 10
+"""Each doubles the video frames that are read: 1,023 of them last 65 s."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -92,6 +95,11 @@ class ModelConfig:
             *("context_layers", "context_dim"),
         )
         check_minimum(self, 0, "lookahead")
+        if self.context_layers > MAX_CONTEXT_LAYERS:
+            raise InputError(
+                f"context_layers is {self.context_layers}: use at most {MAX_CONTEXT_LAYERS}, which "
+                "read a minute of video"
+            )
         if self.lookahead > self.context_past and self.variant == "aligned":
             raise InputError(
                 f"lookahead is {self.lookahead}: {self.context_layers} context_layers read at most "

@@ -253,6 +253,8 @@ def _read_cache(
     except (OSError, ValueError, EOFError):
         return None
     shards = len(stamps)
+    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 4 or len(table) < shards:
+        return None  # a file of something else
     if is_remote(cache):
         table[:shards, 1] = 0
     return table[shards:] if np.array_equal(table[:shards, :2], stamps) else None

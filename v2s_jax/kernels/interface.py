@@ -20,7 +20,7 @@ class BlockInputs(NamedTuple):
     """What a block of big frames is generated from, in addition to the weights and the carry."""
 
     gates: Float[Array, "video_frames slots gates"] | None
-    """Visual gates of the coarsest tier; None for all variants but Frame."""
+    """Visual gates of the coarsest tier; None unless Frame or Aligned."""
     noise: Float[Array, "video_frames slots big_frames big_frame_size"]
     """One uniform number for each sample."""
     forced: Int[Array, "samples slots"] | None

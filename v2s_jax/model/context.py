@@ -21,7 +21,8 @@ from v2s_jax.config import ModelConfig
 from v2s_jax.model.linear import HE_UNIFORM, Linear
 
 CONTEXT = "context"
-"""Name in the tree of parameters."""
+CONTEXT_INPUT = "input"
+"""Names in the tree of parameters: the encoder, and its layer that reads features."""
 
 
 def window_frames(
@@ -61,7 +62,7 @@ class ContextEncoder(nn.Module):
         self, visual_features: Float[Array, "batch window visual_dim"]
     ) -> Float[Array, "batch video_frames context_dim"]:
         """Return the context vectors of all video frames of a window that have their context."""
-        hidden = self._linear(self.visual_dim, "input")(visual_features)
+        hidden = self._linear(self.visual_dim, CONTEXT_INPUT)(visual_features)
         for layer, ahead in enumerate(future_dilations(self.config)):
             back = 2**layer
             length = hidden.shape[1] - back - ahead

@@ -296,6 +296,7 @@ class ContinuousBatcher:
                 nll = clip.nll if self._options.with_nll else None
                 result = GenerationResult(clip.levels, nll, tuple(clip.degeneracies))
                 finished.append((clip.index, result))
+                clip.features.close()
                 self._slots[slot] = None
         return finished
 

@@ -51,6 +51,10 @@ class FeatureBuffer:
         self._read_up_to(int(window[-1]))
         return np.stack([self._buffer[frame - self._start] for frame in window])
 
+    def close(self) -> None:
+        """Free all vectors, after the last block."""
+        self._buffer.clear()
+
     def _read_up_to(self, video_frame: int) -> None:
         first = self._video_frames - self._unread
         missing = video_frame + 1 - first

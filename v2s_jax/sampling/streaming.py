@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8, UInt32
+from jaxtyping import Array, Float, UInt8, UInt32
 
 from v2s_jax.errors import InputError
 from v2s_jax.model import Carry
@@ -109,7 +109,8 @@ def stream(
     rewind_point = carry.tiers
     for vectors, frames_ahead, new_window in _split_windows(sampler, features, window, carry):
         if new_window is not None:
-            slot.encode(new_window)
+            # A retry goes on under the video of this window, not of the one before.
+            rewind_point = rewind_point._replace(big_frame=slot.encode(new_window))
         levels, degeneracy = slot.generate(vectors), None
         checked.append(levels)
         after = slot.carry(frames_ahead, vectors)
@@ -221,14 +222,18 @@ class _StreamSlot:
         self._video_frame += 1
         return np.asarray(outputs.levels)[:, SLOT]
 
-    def encode(self, window: Float[np.ndarray, "video_frames _"]) -> None:
-        """Read a window with a fresh encoder; the finer tiers keep their states."""
+    def encode(self, window: Float[np.ndarray, "video_frames _"]) -> Float[Array, "1 state"]:
+        """Read a window with a fresh encoder, and return the coarsest tier's new state.
+
+        The finer tiers keep theirs.
+        """
         encoded = _empty_state(self._sampler)
         for first in range(0, len(window), BLOCK_VIDEO_FRAMES):
             block = window[first : first + BLOCK_VIDEO_FRAMES]
             encoded = self._sampler.encode(encoded, {int(SLOT): block})
         big_frame = get_slot(encoded.carry, SLOT).big_frame
         self._set_tiers(get_slot(self._state.carry, SLOT)._replace(big_frame=big_frame))
+        return big_frame
 
     def _set_tiers(self, tiers: Carry) -> None:
         self._state = self._state._replace(carry=put_slot(SLOT, tiers, self._state.carry))

@@ -38,8 +38,8 @@ class Request:
     samples: int
     """Length of the audio, the prefix included."""
     features: Iterable[Float[np.ndarray, " feature_dim"]]
-    """One vector for each video frame. Frame reads them while it generates, so this may be a
-    stream; Seq and Flow read all of them before the first sample."""
+    """One vector for each video frame. Frame and Aligned read them while they generate, so this may
+    be a stream; Seq and Flow read all of them before the first sample."""
     prefix: UInt8[np.ndarray, " prefix_samples"] | None = None
     """Levels that the audio begins with, in whole big frames."""
 

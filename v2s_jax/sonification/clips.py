@@ -57,6 +57,8 @@ def find_videos(paths: Sequence[Path | str], out: Path) -> list[Path]:
         if not inside:
             raise InputError(f"{path}: no video in this folder: choose a folder with videos")
         videos += inside
+    if not videos:
+        raise InputError("no videos given: name files or folders, as in --video VIDEO")
     return list(dict.fromkeys(videos))
 
 

@@ -158,7 +158,7 @@ def stream_video(
     ):
         blocks = stream_audio(sampler, extractor, frames, clip_key(options.seed, content), options)
         done = 0
-        for waveform in _trim_to_duration(blocks, samples, degeneracies):
+        for waveform in _trim_to_duration(blocks, samples, total, degeneracies):
             write(waveform)
             done += len(waveform)
             on_samples(len(waveform))
@@ -208,13 +208,20 @@ def _hold_last_frame(
 
 
 def _trim_to_duration(
-    blocks: Iterable[AudioBlock], samples: Callable[[], int], degeneracies: list[Degeneracy]
+    blocks: Iterable[AudioBlock],
+    samples: Callable[[], int],
+    total: int | None,
+    degeneracies: list[Degeneracy],
 ) -> Iterator[Waveform]:
-    """Cut what is beyond the video's end, which is known one block later."""
+    """Cut what is beyond the video's end; that of a pipe is known one block later."""
     done, held = 0, None
     for block in blocks:
         if block.degeneracy is not None:
             degeneracies.append(block.degeneracy)
+        if total is not None:
+            yield block.waveform[: total - done]
+            done += len(block.waveform)
+            continue
         if held is not None:
             done += len(held)
             yield held

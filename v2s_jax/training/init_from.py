@@ -11,6 +11,7 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model.chrono_init import BIG_FRAME_TIER, ENCODER
 from v2s_jax.model.conditioning import CONDITIONING
+from v2s_jax.model.context import CONTEXT, CONTEXT_INPUT
 from v2s_jax.training.state import TrainState
 
 
@@ -75,6 +76,8 @@ def _reads_features(config: Config, layer: str) -> bool:
         return True
     if model.visual_proj_dim is not None or model.variant == "unconditional":
         return False
+    if model.variant == "aligned":
+        return layer == SEPARATOR.join((CONTEXT, CONTEXT_INPUT))
     tier = ENCODER if model.encodes_video else BIG_FRAME_TIER
     return layer == SEPARATOR.join((*tier, model.cell))  # the first one of a stack
 

@@ -64,7 +64,7 @@ GOLDEN = {
     },
     "rail_transport": {
         "frames": "eb6b4a2a1e6912c46f8366260aa010d5113aa95d3022e6fc6e94fbf56eb5d9ba",
-        "waveform": "0abc33a118e0a52f13bc59bb95e74b8cab67b31d8cc50c7f6cfaae1607079e50",
+        "waveform": "bb52692ed71d5be8a7aa3d25cd832c1dd3602ddc9102c94bdc426fbd85ec259f",
         "events_sec": "8474dbe6d316506bb5362fe87cd4ae09ef9350755587f2ec21ddc53715c7b8c1",
     },
     "snoring": {
@@ -94,7 +94,7 @@ PROBE_GOLDEN = {
     "delay": "ec4a74139b61669bf9243fe70f3db859ac28b6be37b9001feee266bd0bf21d15",
     "silence": "fed597b8935f868be17069711dfdcdfe1de7e19044d5d676e65ae1bc03d9ffb7",
     "counterfactual": "3e5a788a2a49c2e6c57824c0d19a517c081968c7799641b18c835d64a629af73",
-    "distractor": "6a2eb03cdb579b8f363d19f8df1a69712a704dfa059121ac24bb3acd265dd949",
+    "distractor": "ddb5118227ae539cca6dd230122f683ce257a21d01e308349b6b4f76fea01147",
 }
 """Likewise of all three fields, one after the other, of clips of 16 pictures of each probe."""
 
@@ -106,7 +106,7 @@ EXTRAPOLATION_GOLDEN = {
     "fireworks": "4bd8593d1a39804d4a442fff35dff890fbf84aef2ee016551460b2406239089c",
     "helicopter": "302a6f52376513bd7e9ae4265a7b46ff2197f3160dc6d9a32266a9acff07918d",
     "printer": "4f14a8b3f33b3b548496f5850ae1dc093934149e917284aea3819177fc2a6c74",
-    "rail_transport": "889107f1d15a3176be95867f7f2ac6bc5759665b3993586e5d0fb9d2897be4a8",
+    "rail_transport": "079137bd59d0866c92107777c8b0477ef0a30102ebd5930a1398cfebf575c42a",
     "snoring": "cbad2c6738cecc849059bbc7e772e6779b6e282edde11c6158bf7882658a8cfe",
     "water_flowing": "747bc01e4fa55a5b5ae1a39453fa87432a4e66b1a5640a00c194f946cb93eda1",
 }

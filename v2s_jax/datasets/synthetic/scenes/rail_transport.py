@@ -1,12 +1,13 @@
 """Rail transport: a railcar set that passes between two tunnels, seen and heard from the trackside.
 
 Two cars go round: they leave one tunnel, pass, enter the other. Speed moves smoothly from one level
-to the next, down to a stop. The wheels roar: noise around 0.9 and 1.5 kHz. The motor hums, faintly,
-at a pitch proportional to the speed, higher for a lower car. Both have a level of speed over
-distance. Sound takes its time: what is heard at t left the train at t_e with t = t_e + r(t_e) / c,
-which shifts an oncoming tone by the Doppler factor c / (c - v_r). Each of the eight axles clicks at
-each rail joint; joints are marked by white posts, so a click can be seen coming. As much of the
-train as is outside the tunnels is heard of roar and hum. A standing train is silent.
+to the next, down to a stop. The wheels roar: noise around 0.9 and 1.5 kHz, through resonances that
+are lower in a higher car. The motor hums, faintly, at a pitch ~ speed / height. Both have a
+level of speed over distance. Sound takes its time: what is heard at t left the train at t_e with
+t = t_e + r(t_e) / c, which shifts an oncoming tone by the Doppler factor c / (c - v_r). Each of the
+eight axles clicks at each rail joint, higher for a lower car; joints are marked by white posts, so
+a click can be seen coming. As much of the train as is outside the tunnels is heard of roar and hum.
+A standing train is silent.
 """
 
 from typing import NamedTuple
@@ -42,10 +43,11 @@ PORTAL_PX = 12.0  # from the image's edge to a tunnel's mouth
 TONE_TURNS = 60.0  # motor turns per way of the car's height: 560 Hz at the most
 TONE_PARTIALS = (1.0, 0.5, 0.33)
 TONE_PEAK = 0.01  # at the highest speed and the nearest distance
-ROAR = (Formant(900.0, 300.0, 1.0), Formant(1_500.0, 100.0, 0.8))
+ROAR_HZ_SQRT_M = (1_800.0, 3_000.0)  # resonances of the roar, times the root of the car's height
+ROAR_WIDTHS_HZ, ROAR_GAINS = (300.0, 100.0), (1.0, 0.8)
 ROAR_RMS = 0.13  # likewise
 KNOCK_PEAK = 0.5  # likewise
-KNOCK_HZ = np.array([3_600.0, 4_600.0, 5_600.0, 6_900.0])  # above the roar, which would mask it
+KNOCK_HZ_M = np.array([14_000.0, 17_500.0, 21_000.0, 24_000.0])  # far above the roar
 KNOCK_AMPLITUDE = np.array([1.0, 0.8, 0.6, 0.4])
 KNOCK_SEC = 0.015  # decay time of the lowest part
 
@@ -98,10 +100,10 @@ def render_scene(context: SceneContext) -> Scene:
     track = context.track()
     level, turns = heard(look, ride, context.sample_times_sec)
     track.add(0, TONE_PEAK * level * partials(turns, TONE_PARTIALS))
-    track.add_texture(context.noise_through("roar", ROAR), ROAR_RMS * level)
+    track.add_texture(context.noise_through("roar", body(look.height_m)), ROAR_RMS * level)
     arrival_sec, strengths = knocks(look, ride, context.end_sec)
     starts = np.rint(arrival_sec * rate_hz).astype(int)
-    click = knock(KNOCK_HZ, KNOCK_AMPLITUDE, KNOCK_SEC, rate_hz)
+    click = knock(KNOCK_HZ_M / look.height_m, KNOCK_AMPLITUDE, KNOCK_SEC, rate_hz)
     for start, strength in zip(starts.tolist(), strengths.tolist(), strict=True):
         track.add(start, KNOCK_PEAK * strength * click)
     within = np.unique(starts[(starts >= 0) & (starts < context.samples)])
@@ -168,6 +170,12 @@ def heard(
     speed = np.maximum(ride.speed.value(left_sec), 0.0) / SPEED_M_SEC[1]
     turns = ride.speed.integral(left_sec) * (TONE_TURNS / look.height_m)
     return speed * near * outside(look, x_m), turns
+
+
+def body(height_m: float) -> list[Formant]:
+    """Return the resonances of a car's body, which the wheels' roar excites."""
+    shape = zip(ROAR_HZ_SQRT_M, ROAR_WIDTHS_HZ, ROAR_GAINS, strict=True)
+    return [Formant(hz / height_m**0.5, width_hz, gain) for hz, width_hz, gain in shape]
 
 
 def joints_m(look: Look) -> Float64[np.ndarray, " joints"]:
