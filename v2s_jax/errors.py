@@ -30,8 +30,12 @@ def reason(error: Exception) -> str:
     """Return an error's message in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return first_line[:MAX_REASON_CHARS]
+    return first_line(error)[:MAX_REASON_CHARS]
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, which names files where `reason` does not."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def write_error(path: object, reason: object) -> InputError:

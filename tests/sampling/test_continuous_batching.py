@@ -76,6 +76,7 @@ def test_clips_of_different_lengths_leave_no_slot_idle(sampler, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["frame"], indirect=True)
 def test_eight_devices_generate_the_same_levels(sampler, requests, alone):
     config = sampler.config
     samplers = replicate_sampler(

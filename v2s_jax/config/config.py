@@ -170,6 +170,9 @@ TINY = Config(
         standardize_appearance=True,
         standardize_motion=True,
         principal_components=8,
+        lookahead=2,
+        context_layers=2,
+        context_dim=8,
     ),
     training=TrainingConfig(
         batch_clips=4,

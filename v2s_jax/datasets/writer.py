@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from v2s_jax.datasets import ClipRecord, Metadata, open_dataset, record_features
-from v2s_jax.errors import InputError, reason, write_error
+from v2s_jax.errors import InputError, first_line, write_error
 from v2s_jax.io import atomic_directory
 
 CLIPS_PER_SHARD = 64
@@ -61,7 +61,7 @@ def write_dataset(
             for split in splits:
                 open_dataset(temporary, split)
     except (OSError, tensorflow.errors.OpError) as error:
-        raise write_error(folder, reason(error)) from error
+        raise write_error(folder, first_line(error)) from error
 
 
 def dataset_exists_error(folder: Path | epath.Path) -> InputError:

@@ -26,7 +26,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from v2s_jax.checkpoints import parse_config
 from v2s_jax.config import Config, differing_fields
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, first_line
 from v2s_jax.model import Carry
 from v2s_jax.run_folder import (
     CHECKPOINTS,
@@ -118,8 +118,9 @@ class Checkpointer(ExitStack):
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            root_cause = first_line.rsplit(": ", 1)[-1]  # after the layers that it went through
+            root_cause = first_line(error).rsplit(": ", 1)[
+                -1
+            ]  # after the layers that it went through
             raise InputError(
                 f"{self.folder}: a checkpoint could not be written ({root_cause}): free space or "
                 "fix the disk, then rerun the same command to resume"

@@ -36,7 +36,7 @@ from v2s_jax.datasets.folders.split import SPLITS, assign_splits, split_clips
 from v2s_jax.datasets.remote import is_remote
 from v2s_jax.datasets.schema import FORMAT_VERSION
 from v2s_jax.datasets.writer import dataset_exists_error, import_tensorflow
-from v2s_jax.errors import InputError, reason, write_error
+from v2s_jax.errors import InputError, first_line, write_error
 from v2s_jax.features.extractor import ExtractorSpec, feature_dims, resolve_spec
 from v2s_jax.io import atomic_directory, directory_lock
 from v2s_jax.processes import CPU_COUNT
@@ -110,7 +110,7 @@ def _run_builder(
         with redirect_stdout(io.StringIO()):  # TFDS prints the name of a temporary folder
             builder.download_and_prepare(download_config=config)
     except (OSError, tensorflow.errors.OpError) as error:
-        raise write_error(data_dir, reason(error)) from error
+        raise write_error(data_dir, first_line(error)) from error
     return builder
 
 
