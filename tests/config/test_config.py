@@ -65,6 +65,12 @@ def test_differences_are_named():
         (lambda: ModelConfig(motion_dim=0), "motion_dim is 0"),
         (lambda: TrainingConfig(encoder_bptt_chunks=-1), "encoder_bptt_chunks is -1"),
         (lambda: ModelConfig(visual_proj_dim=0), "visual_proj_dim is 0"),
+        (lambda: ModelConfig(lookahead=-1), "lookahead is -1"),
+        (
+            lambda: ModelConfig(variant="aligned", lookahead=4, context_layers=2),
+            "lookahead is 4: 2 context_layers read at most 3 video frames ahead",
+        ),
+        (lambda: ModelConfig(context_layers=11), "context_layers is 11: use at most 10"),
         (lambda: Clock(sample_rate_hz=0), "at least 1"),
         (lambda: TrainingConfig(steps=0), "steps is 0"),
         (lambda: TrainingConfig(learning_rate=0.0), "learning_rate is 0.0"),
@@ -110,6 +116,7 @@ def test_tiny_is_a_small_demo():
         "name",
         *(f"model.{n}" for n in ("big_frame_size", "frame_size", "dim", "mlp_dim")),
         *(f"model.{n}" for n in ("embedding_dim", "visual_proj_dim", "principal_components")),
+        *(f"model.{n}" for n in ("lookahead", "context_layers", "context_dim")),
         *(f"training.{f.name}" for f in dataclasses.fields(TrainingConfig)),
     }
 

@@ -1,6 +1,7 @@
 """Datasets on disk: written and read back, in a fixed order, without TensorFlow; corruption."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -251,7 +252,24 @@ def test_index_is_cached_until_a_shard_changes(copy):
     assert [record.clip_id[-1] for record in data] == list("4567012389")
 
 
-@pytest.mark.parametrize("content", [b"", b"no index", b"\x93NUMPY\x01\x00v\x00{"])
+def npy_of(values: object) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no index",
+        b"\x93NUMPY\x01\x00v\x00{",
+        npy_of(np.arange(3)),
+        npy_of(np.zeros((2, 3), np.int64)),
+        npy_of(np.zeros((12, 4))),
+    ],
+    ids=["empty", "text", "header", "vector", "columns", "floats"],
+)
 def test_corrupt_index_is_rebuilt(copy, content):
     index = copy / "noise-train.index.npy"
     whole = index.read_bytes()

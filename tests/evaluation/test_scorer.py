@@ -23,7 +23,7 @@ from v2s_jax.quantize import quantize
 from v2s_jax.sampling import Sampler
 
 VARIANTS = [
-    {"variant": "frame"},
+    pytest.param({"variant": "frame"}, marks=pytest.mark.slow),
     pytest.param({"variant": "flow", "cell": "lstm"}, marks=pytest.mark.slow),
     pytest.param({"variant": "unconditional"}, marks=pytest.mark.slow),
     {"variant": "aligned"},

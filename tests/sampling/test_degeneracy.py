@@ -126,6 +126,26 @@ def test_a_retry_recovers_from_a_corrupt_carry(monkeypatch, max_retries):
         assert [found.kind for found in degeneracies] == ["rail"] * 3
 
 
+@pytest.mark.slow
+def test_a_retry_of_seq_goes_on_under_the_video_of_its_window(monkeypatch):
+    """Its first second is degenerate: the retry starts from the encoded video, not from zero."""
+    config = with_model(TINY, variant="seq")
+    sampler = Sampler(config, random_params(config), batch_size=1)
+    features = np.random.default_rng(0).random((17, config.model.feature_dim)).astype(np.float16)
+    states, generate_block = [], sampler.generate_block
+
+    def record(state, *args):
+        states.append(np.asarray(state.carry.big_frame))
+        return generate_block(state, *args)
+
+    found = degeneracy.Degeneracy("rail", 0.0, 1.024)
+    monkeypatch.setattr(sampler, "generate_block", record)
+    monkeypatch.setattr(degeneracy.DegeneracyDetector, "update", lambda self, levels: found)
+    list(stream(sampler, features, first_carry(sampler, clip_key(0, b"")), max_retries=1))
+    np.testing.assert_array_equal(states[16], states[0])
+    assert np.abs(states[0]).max() > 0
+
+
 def test_a_retry_resets_the_count_of_silent_windows(monkeypatch):
     sampler = Sampler(TINY, random_params(TINY), batch_size=1)
 

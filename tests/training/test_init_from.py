@@ -97,21 +97,26 @@ def test_warm_start_without_a_fitting_layer_is_refused(tiny, frame_file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["frame", "seq"])
+@pytest.mark.parametrize("variant", ["frame", "seq", "aligned"])
 @pytest.mark.parametrize("projected", [True, False])
 def test_layers_that_read_other_features_are_random(tiny, tmp_path, variant, projected):
     """The projection, or without one the first layer that reads the features."""
     own = with_model(small(tiny), variant=variant, rnn_layers=2)
     if not projected:
         own = with_model(own, visual_proj_dim=None, standardize_appearance=False)
+    own = with_model(own, motion_dim=own.model.appearance_dim)
     path = tmp_path / "pixels.safetensors"
     save_params(path, own, random_params(own))
     config = dataclasses.replace(own, extractor="vgg19")
     initial = flat(new_state(config).params)
     state, message = warm_start(path, config, new_state(config))
     read = flat(load_params(path)[1])
-    first = "encoder/gru/" if variant == "seq" else "sample_rnn/big_frame_tier/gru/"
-    fresh = "conditioning" if projected else first
+    first = {
+        "frame": "sample_rnn/big_frame_tier/gru/",
+        "seq": "encoder/gru/",
+        "aligned": "context/input/",
+    }
+    fresh = "conditioning" if projected else first[variant]
     assert "random: " + fresh.removesuffix("/") in message
     for name, leaf in flat(state.params).items():
         np.testing.assert_array_equal(leaf, (initial if name.startswith(fresh) else read)[name])

@@ -151,6 +151,7 @@ def test_input_noise_follows_from_the_clip_and_the_position(tiny):
     np.testing.assert_allclose(later, deviations, atol=0.4)
 
 
+@pytest.mark.slow
 def test_input_noise_spares_the_predicted_samples(tiny):
     """The loss changes, and in evaluation, which names no clips, it does not."""
     plain = small(tiny, steps=4)
