@@ -26,9 +26,6 @@ APPEARANCE = Statistics(
 )
 STATISTICS = FeatureStatistics(APPEARANCE, APPEARANCE)
 
-# Orbax closes its event loop at the first failed read; the other reads then find it closed.
-CLOSED_LOOP = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 def make_checkpoint(config, step=0) -> Checkpoint:
     state = init_state(VideoToSound(config), STATISTICS)._replace(step=np.int32(step))
@@ -91,7 +88,6 @@ def data_files(step_folder):
     return files
 
 
-@CLOSED_LOOP
 def test_flipped_bytes_are_detected(tiny, saved):
     for file in data_files(saved / CHECKPOINTS / "4"):
         data = bytearray(file.read_bytes())
@@ -105,7 +101,6 @@ def test_flipped_bytes_are_detected(tiny, saved):
         kept.restore_latest(make_checkpoint(tiny))
 
 
-@CLOSED_LOOP
 @pytest.mark.parametrize("corruption", ["flipped", "cut", "meta"])
 def test_resumes_from_the_newest_intact_checkpoint(tiny, saved, caplog, corruption):
     """The corrupt one is named and moved away, and its step can be saved again."""
@@ -128,7 +123,6 @@ def test_resumes_from_the_newest_intact_checkpoint(tiny, saved, caplog, corrupti
     assert found is not None and int(found.state.step) == 4
 
 
-@CLOSED_LOOP
 def test_truncated_files_are_detected(tiny, saved):
     for file in data_files(saved / CHECKPOINTS / "4"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
