@@ -62,6 +62,7 @@ def count_parameters(config) -> int:
     return sum(leaf.size for leaf in leaves)
 
 
+@pytest.mark.slow
 def test_sampling_row_is_consistent():
     row = measure_sampling(CASE, TINY, 3, CEILINGS)
     per_sample = sum(READS.by_tier(TINY.model))

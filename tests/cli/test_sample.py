@@ -72,6 +72,7 @@ def levels(wav: Path) -> bytes:
         return file.readframes(file.getnframes())
 
 
+@pytest.mark.slow
 def test_a_folder_of_videos(run, videos, tmp_path):
     out = tmp_path / "out"
     code, out_text, _ = run("--video", videos, "--out", out)

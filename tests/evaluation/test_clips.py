@@ -98,6 +98,7 @@ def test_scores_are_batch_invariant_and_cached(clips, model, tmp_path):
     assert (shuffled != bits).all()
 
 
+@pytest.mark.slow
 def test_missing_audio_is_generated_again_and_corrupt_audio_refused(clips, model, tmp_path):
     two = clips.subset([0, 3])
     cache = ScoreCache(tmp_path / "made.jsonl", {})

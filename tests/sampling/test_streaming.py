@@ -65,6 +65,7 @@ def test_a_stream_equals_the_whole_clip_and_continues_from_any_carry(samplers, v
         np.testing.assert_array_equal(levels_of(rest), expected[paused * 1024 :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["seq", pytest.param("flow", marks=pytest.mark.slow)])
 def test_pausing_inside_and_between_windows_changes_nothing(samplers, variant):
     sampler = samplers(variant)

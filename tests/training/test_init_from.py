@@ -70,6 +70,7 @@ def test_equal_model_takes_all_layers(tiny, frame_file, ema_decay):
     assert message == f"11 of 11 layers from {frame_file}"
 
 
+@pytest.mark.slow
 def test_other_variant_takes_the_layers_that_fit(tiny, frame_file):
     """Seq's coarsest tier reads no features, and Frame has no encoder: both are random."""
     config = with_model(

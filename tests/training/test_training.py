@@ -67,6 +67,7 @@ def test_eight_devices_match_one(tiny, tmp_path):
     np.testing.assert_allclose(nats[8], nats[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_resumed_run_equals_uninterrupted_run(tiny, tmp_path, devices):
     """Bit for bit: parameters, optimiser and carry, with a checkpoint in the middle of a clip."""

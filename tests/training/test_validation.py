@@ -57,6 +57,7 @@ def test_held_out_bits_match_the_scorer(tiny, devices):
     assert found["held_out/nats_per_sample"] == pytest.approx(expected * np.log(2), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_rows_do_not_count(tiny):
     config = small(tiny)
     parallel = DataParallel(VideoToSound(config, "highest"), 2, jax.devices()[:1])
@@ -87,6 +88,7 @@ def test_padding_rows_do_not_count(tiny):
     assert halves == pytest.approx(doubles, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_run_is_evaluated_and_keeps_its_best_checkpoint(tiny, tmp_path):
     """Held-out tones cost more bits as the run learns noise: an early checkpoint is the best."""
     config = small(

@@ -122,6 +122,7 @@ def test_clip_longer_than_its_video_repeats_it(video):
     assert 0 < brightness[0] < brightness[3] < 140  # of 255 at the end of the video
 
 
+@pytest.mark.slow
 def test_clip_is_compressed_to_fit(video):
     shown = clip("drum-0", video)
     best = encode_clip(shown, CLOCK, 10**9)
@@ -139,6 +140,7 @@ def test_clip_is_compressed_to_fit(video):
     assert encode_clip(shown, CLOCK, 1_000) is None
 
 
+@pytest.mark.slow
 def test_page_size_is_limited_and_omissions_are_listed(tmp_path, video):
     clips = [clip(f"drum-{n}", video) for n in range(4)]
     for max_bytes, left_out in ((1_200_000, []), (500_000, ["drum-3"])):
