@@ -1,4 +1,4 @@
-"""Ask a public audio tagger what clips sound like: a table of category by what was heard.
+"""Ask a public audio tagger what clips sound like: a table of category by the group that it names.
 
     python -m tools.judge_categories --tagger yamnet.tflite --preset small --split test
     python -m tools.judge_categories --tagger yamnet.tflite --folder wavs
@@ -6,7 +6,7 @@
 The first command renders clips of a preset and writes nothing; the second reads
 FOLDER/CATEGORY/*.wav. The tagger is YAMNet (Google, Apache-2.0): 0.975 s of mono audio at 16 kHz
 in, the scores of 521 AudioSet classes out, named in yamnet_class_map.csv next to its file. It is
-heard every half window; a class counts with its highest score, and of the groups below the one
+scored every half window; a class counts with its highest score, and of the groups below the one
 whose best class scores highest is the answer. Chance is one in ten.
 
 Needs `pip install ai-edge-litert`. The laws of sound of the synthetic dataset were chosen with this
@@ -96,11 +96,11 @@ def main() -> None:
         )
     columns = group_columns(read_class_names(args.tagger.with_name(CLASS_MAP)))
     tagger = open_tagger(args.tagger)
-    heard: dict[str, Counter[str]] = defaultdict(Counter)
+    named: dict[str, Counter[str]] = defaultdict(Counter)
     waveforms = rendered(args) if args.folder is None else recorded(args.folder, args.clips)
     for category, waveform in waveforms:
-        heard[category][name_sound(highest_scores(tagger, waveform), columns)] += 1
-    print(table(heard))
+        named[category][name_sound(highest_scores(tagger, waveform), columns)] += 1
+    print(table(named))
 
 
 def rendered(args: JudgeArgs) -> Iterator[tuple[str, Float32[np.ndarray, " samples"]]]:
@@ -178,12 +178,12 @@ def name_sound(scores: Scores, columns: Mapping[str, list[int]]) -> str:
     return max(columns, key=lambda group: float(scores[columns[group]].max()))
 
 
-def table(heard: Mapping[str, Counter[str]]) -> str:
-    """Format counts: a row for each category, a column for each group that was heard."""
-    groups = sorted({group for counts in heard.values() for group in counts})
-    width = max(map(len, [*groups, *heard, "category"])) + 2
+def table(named: Mapping[str, Counter[str]]) -> str:
+    """Format counts: a row for each category, a column for each group that was named."""
+    groups = sorted({group for counts in named.values() for group in counts})
+    width = max(map(len, [*groups, *named, "category"])) + 2
     lines = ["category".ljust(width) + "".join(group.rjust(width) for group in [*groups, "right"])]
-    for category, counts in heard.items():
+    for category, counts in named.items():
         right = f"{counts[category]} of {counts.total()}"
         cells = [*(str(counts[group] or "-") for group in groups), right]
         lines.append(category.ljust(width) + "".join(cell.rjust(width) for cell in cells))

@@ -15,7 +15,7 @@ are repeated, so a context vector needs no mask.
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int64
+from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import ModelConfig
 from v2s_jax.model.linear import HE_UNIFORM, Linear
@@ -26,15 +26,15 @@ CONTEXT_INPUT = "input"
 
 
 def window_frames(
-    model: ModelConfig, first: int, count: int, video_frames: int
-) -> Int64[np.ndarray, " window"]:
+    model: ModelConfig, first: int | Int[Array, ""], count: int, video_frames: int | Int[Array, ""]
+) -> Int[Array | np.ndarray, " window"]:
     """Return the video frames that the model reads for `count` of them from `first` on.
 
     `context_past` more before, and `context_future` more after; the first and the last of the
     clip's `video_frames` stand for those that do not exist.
     """
     window = first - model.context_past + np.arange(model.window - 1 + count)
-    return np.clip(window, 0, video_frames - 1)
+    return window.clip(0, video_frames - 1)
 
 
 def future_dilations(model: ModelConfig) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from v2s_jax.kernels.experimental.frame_kernel import FrameKernel
+from v2s_jax.kernels.frame_kernel import FrameKernel
 from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, OutputLevel
 from v2s_jax.kernels.packing import WeightFormat, quantize_int8
 from v2s_jax.model import (

@@ -147,10 +147,11 @@ def stream_video(
     if out != PIPE and out.suffix.lower() != ".wav":
         raise InputError(f"--out {out}: with --stream name a file that ends in .wav, or - for PCM")
     extractor = extractor_for_config(config, options.weight_files)
-    frames, content, samples, total = _open(video, config, extractor)
+    frames, content, samples = _open(video, config, extractor)
     degeneracies: list[Degeneracy] = []
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
+    total = samples if isinstance(samples, int) else None
     with (
         _open_sink(out, config.clock.sample_rate_hz, options.overwrite) as write,
         progress_bar(sampler, total, _describe_delay(config)) as on_samples,
@@ -158,7 +159,7 @@ def stream_video(
     ):
         blocks = stream_audio(sampler, extractor, frames, clip_key(options.seed, content), options)
         done = 0
-        for waveform in _trim_to_duration(blocks, samples, total, degeneracies):
+        for waveform in _trim_to_duration(blocks, samples, degeneracies):
             write(waveform)
             done += len(waveform)
             on_samples(len(waveform))
@@ -173,11 +174,8 @@ def _describe_delay(config: Config) -> str:
 
 def _open(
     video: Path, config: Config, extractor: Extractor
-) -> tuple[Iterator[Image], bytes, Callable[[], int], int | None]:
-    """Return a video's frames, content hash, and number of samples.
-
-    The number is a function, since that of a pipe is known at its end only, and None for a pipe.
-    """
+) -> tuple[Iterator[Image], bytes, Callable[[], int] | int]:
+    """Return a video's frames, content hash and number of samples, for a pipe known at its end."""
     clock, size = config.clock, (extractor.frame_height_px, extractor.frame_width_px)
     if video == PIPE:
         pipe = PipeReader(0, clock)
@@ -186,12 +184,11 @@ def _open(
             return clock.samples(pipe.duration_sec)
 
         frames = _hold_last_frame(pipe.read_video_frames(*size), samples, config)
-        return frames, UNKNOWN_CONTENT, samples, None
+        return frames, UNKNOWN_CONTENT, samples
     probed = probe(video)
     with wrap_read_errors(video):
         content = file_hash(video)
-    total = clock.samples(probed.duration_sec)
-    return read_video_frames(probed, clock, *size), content, lambda: total, total
+    return read_video_frames(probed, clock, *size), content, clock.samples(probed.duration_sec)
 
 
 def _hold_last_frame(
@@ -209,8 +206,7 @@ def _hold_last_frame(
 
 def _trim_to_duration(
     blocks: Iterable[AudioBlock],
-    samples: Callable[[], int],
-    total: int | None,
+    samples: Callable[[], int] | int,
     degeneracies: list[Degeneracy],
 ) -> Iterator[Waveform]:
     """Cut what is beyond the video's end; that of a pipe is known one block later."""
@@ -218,15 +214,15 @@ def _trim_to_duration(
     for block in blocks:
         if block.degeneracy is not None:
             degeneracies.append(block.degeneracy)
-        if total is not None:
-            yield block.waveform[: total - done]
+        if isinstance(samples, int):
+            yield block.waveform[: samples - done]
             done += len(block.waveform)
             continue
         if held is not None:
             done += len(held)
             yield held
         held = block.waveform
-    if held is not None:
+    if held is not None and not isinstance(samples, int):
         yield held[: max(0, samples() - done)]
 
 

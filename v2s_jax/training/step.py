@@ -23,7 +23,15 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.model import HIDDEN_ACTIVATION, Carry, VideoToSound, encode, forward, initial_carry
+from v2s_jax.model import (
+    HIDDEN_ACTIVATION,
+    Carry,
+    VideoToSound,
+    encode,
+    forward,
+    initial_carry,
+    window_frames,
+)
 from v2s_jax.model.loss import masked_nll
 from v2s_jax.training.state import TrainState, apply_gradients
 
@@ -114,11 +122,12 @@ def _slice_window(
     """Slice `count` video frames and their context out of whole clips, as `window_frames` says."""
     if config.model.window == 1:
         return jax.lax.dynamic_slice_in_dim(batch.features, first, count, axis=1)
-    frame_mask = _frame_mask(config, batch)
-    last = jnp.maximum(jnp.sum(frame_mask, axis=1, dtype=jnp.int32) - 1, 0)
-    window = first - config.model.context_past + jnp.arange(config.model.window - 1 + count)
-    frames = jnp.clip(window[None], 0, last[:, None])
-    return jnp.take_along_axis(batch.features, frames[..., None], axis=1)
+    video_frames = jnp.sum(_frame_mask(config, batch), axis=1, dtype=jnp.int32)
+
+    def cut(features: Array, video_frames: Array) -> Array:
+        return features[window_frames(config.model, first, count, video_frames)]
+
+    return jax.vmap(cut)(batch.features, jnp.maximum(video_frames, 1))
 
 
 def _frame_mask(config: Config, batch: DeviceBatch) -> Bool[Array, "batch video_frames"]:

@@ -49,11 +49,6 @@ class InMemoryClips(ClipSource):
     workers: "ClipWorkers"
 
     @property
-    def categories(self) -> tuple[str, ...]:
-        """Sorted category names."""
-        return tuple(self.metadata["categories"])
-
-    @property
     def clock(self) -> Clock:
         """The clock of the clips."""
         return self.spec.clock

@@ -113,8 +113,9 @@ def _onsets(models: Sets, controls: Sets) -> Table:
     rows: dict[str, SynchronyRow] = {}
     notes = []
     for name, table in by_model.items():
-        for row in table.rows[: -len(("reference", "video_frame"))]:
-            rows[f"{name}, {row.name.replace('_', ' ')}"] = row
+        for row in table.rows:
+            if row.name not in ("reference", "video_frame"):  # the same for all models
+                rows[f"{name}, {row.name.replace('_', ' ')}"] = row
         gains = {"shuffled": table.f1_own_minus_shuffled, "shifted": table.f1_own_minus_shifted}
         for control, gain in gains.items():
             number = Number(gain, 3, sign="+")

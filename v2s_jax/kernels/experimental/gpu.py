@@ -28,7 +28,7 @@ from jax.experimental.pallas import triton as plt
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.errors import InputError
-from v2s_jax.kernels.experimental.frame_kernel import Drawing
+from v2s_jax.kernels.frame_kernel import Drawing
 from v2s_jax.kernels.interface import OutputLevel
 from v2s_jax.kernels.packing import MASKED_LOGIT, WEIGHT_BYTES, WeightFormat, check_model
 from v2s_jax.model import InferenceParams, VideoToSound

@@ -24,7 +24,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, BFloat16, Float
 
 from v2s_jax.errors import InputError
-from v2s_jax.kernels.experimental.frame_kernel import Drawing
 from v2s_jax.kernels.experimental.tpu_launch import (
     LANES,
     SUBLANES,
@@ -34,6 +33,7 @@ from v2s_jax.kernels.experimental.tpu_launch import (
     launch,
 )
 from v2s_jax.kernels.experimental.tpu_tiers import TierWeights
+from v2s_jax.kernels.frame_kernel import Drawing
 from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, OutputLevel
 from v2s_jax.kernels.packing import (
     GATES,

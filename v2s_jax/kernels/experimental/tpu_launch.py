@@ -18,7 +18,6 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.errors import InputError
-from v2s_jax.kernels.experimental.frame_kernel import Drawing
 from v2s_jax.kernels.experimental.tpu_tiers import (
     BigFrame,
     DrawRule,
@@ -26,6 +25,7 @@ from v2s_jax.kernels.experimental.tpu_tiers import (
     init_pending,
     run_big_frame,
 )
+from v2s_jax.kernels.frame_kernel import Drawing
 from v2s_jax.kernels.interface import OutputLevel
 
 LANES = 128
