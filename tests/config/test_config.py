@@ -52,6 +52,16 @@ def test_differences_are_named():
     assert diff(DEMO, DEMO) == []
 
 
+def test_fields_of_another_variant_do_not_differ():
+    other = dataclasses.replace(DEMO, model=dataclasses.replace(DEMO.model, lookahead=0))
+    assert diff(DEMO, other) == []
+    aligned = [
+        dataclasses.replace(config, model=dataclasses.replace(config.model, variant="aligned"))
+        for config in (DEMO, other)
+    ]
+    assert diff(*aligned) == ["model.lookahead: 8 != 0"]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -82,6 +92,14 @@ def test_differences_are_named():
         ),
         (lambda: Config("a", training=TrainingConfig(chunk_samples=1000)), "use 1024"),
         (lambda: Config("a", training=TrainingConfig(chunk_samples=1536)), "use 1024"),
+        (
+            lambda: Config("a", model=ModelConfig(variant="aligned")),
+            "chunk_samples 512 is not in whole video frames of 1024 samples: use 1024, or",
+        ),
+        (
+            lambda: Config("a", model=ModelConfig(variant="aligned", context_vectors=3)),
+            "context_vectors 3 does not divide the 128 big frames of a video frame: use 2 or 4",
+        ),
         (lambda: TrainingConfig(seed=2**32), "seed 4294967296: use"),
         (
             lambda: ModelConfig(principal_components=8),
@@ -116,7 +134,6 @@ def test_tiny_is_a_small_demo():
         "name",
         *(f"model.{n}" for n in ("big_frame_size", "frame_size", "dim", "mlp_dim")),
         *(f"model.{n}" for n in ("embedding_dim", "visual_proj_dim", "principal_components")),
-        *(f"model.{n}" for n in ("lookahead", "context_layers", "context_dim")),
         *(f"training.{f.name}" for f in dataclasses.fields(TrainingConfig)),
     }
 

@@ -23,6 +23,7 @@ class Sizes:
     samples_per_video_frame: int
     appearance: int
     lookahead: int
+    context_vectors: int
     learn_h0: bool
     standardize_appearance: bool
     standardize_motion: bool
@@ -45,7 +46,8 @@ class Oracle:
         self.levels = [sizes.q_levels // 2] * sizes.big_frame
         self.visual = [self.project(np.asarray(x, np.float64)) for x in features]
         if sizes.variant == "aligned":
-            self.visual = [self.context(frame) for frame in range(len(features))]
+            frames = [self.context(frame) for frame in range(len(features))]
+            self.visual = [part for frame in frames for part in self.parts(frame)]
         self.big = self.stack(self.tiers["big_frame_tier"])
         if sizes.variant in ("seq", "flow"):
             encoder = self.stack(self.p["encoder"])
@@ -103,6 +105,13 @@ class Oracle:
 
         return value(layers - 1, frame)
 
+    def parts(self, vector: np.ndarray) -> list[np.ndarray]:
+        """Return the context vectors of the parts of a video frame."""
+        if self.s.context_vectors == 1:
+            return [vector]
+        output = relu(linear(self.p["context"]["output"], vector))
+        return [vector + part for part in np.split(output, self.s.context_vectors)]
+
     def amplitudes(self, count: int) -> np.ndarray:
         """Return the last `count` levels in the recurrent tiers' range [-2, 2)."""
         half = self.s.q_levels // 2
@@ -115,7 +124,9 @@ class Oracle:
         if t % s.big_frame == 0:
             x = self.amplitudes(s.big_frame)
             if s.variant in ("frame", "aligned"):
-                x = np.concatenate([x, self.visual[t // s.samples_per_video_frame]])
+                x = np.concatenate(
+                    [x, self.visual[t // (s.samples_per_video_frame // s.context_vectors)]]
+                )
             h = self.big.tick(x)
             below = s.big_frame // s.frame if s.tiers == 3 else s.big_frame
             self.from_big = np.split(linear(self.tiers["big_frame_tier"]["upsampling"], h), below)

@@ -309,7 +309,10 @@ def test_encoder_learns_from_later_chunks_only_through_the_window(tiny):
             {"variant": "flow", "cell": "lstm", "tiers": 2, "frame_size": 16},
             id="flow-lstm-2-tiers",
         ),
-        pytest.param({"variant": "aligned", "lookahead": 1, "context_layers": 1}, id="aligned"),
+        pytest.param(
+            {"variant": "aligned", "lookahead": 1, "context_layers": 1, "context_vectors": 1},
+            id="aligned",
+        ),
     ],
 )
 @pytest.mark.slow

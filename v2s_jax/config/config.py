@@ -71,6 +71,28 @@ class Config:
                 f"{self.model.big_frame_size} and divide, or be a multiple of, the {per_frame} "
                 f"samples of a video frame: use {per_frame}"
             )
+        self._check_context_vectors()
+
+    @property
+    def samples_per_vector(self) -> int:
+        """Samples for which the coarsest tier reads one vector of the video."""
+        return self.clock.samples_per_video_frame // self.model.vectors_per_frame
+
+    def _check_context_vectors(self) -> None:
+        vectors, per_frame = self.model.context_vectors, self.clock.samples_per_video_frame
+        ticks = per_frame // self.model.big_frame_size
+        if self.model.variant != "aligned" or vectors == 1:
+            return
+        if ticks % vectors:
+            raise InputError(
+                f"context_vectors {vectors} does not divide the {ticks} big frames of a video "
+                f"frame: use {nearest_divisors(ticks, vectors)}"
+            )
+        if self.training.chunk_samples % per_frame:
+            raise InputError(
+                f"chunk_samples {self.training.chunk_samples} is not in whole video frames of "
+                f"{per_frame} samples: use {per_frame}, or --model.context-vectors 1"
+            )
 
     def to_json(self) -> str:
         """Return the config as JSON text with its format version."""
@@ -120,10 +142,24 @@ def flat_fields(config: Config) -> dict[str, Any]:
     return leaves
 
 
+CONTEXT_FIELDS = tuple(
+    f"model.{name}" for name in ("lookahead", "context_layers", "context_dim", "context_vectors")
+)
+"""Fields that only `aligned` reads."""
+
+
 def differing_fields(a: Config, b: Config) -> list[str]:
-    """List the fields in which two configs differ, as `model.dim: 256 != 128`."""
+    """List the fields in which two configs differ, as `model.dim: 256 != 128`.
+
+    Fields of the context encoder count only where one of the two has it.
+    """
     left, right = flat_fields(a), flat_fields(b)
-    return [f"{path}: {left[path]} != {right[path]}" for path in left if left[path] != right[path]]
+    unused = CONTEXT_FIELDS if "aligned" not in (a.model.variant, b.model.variant) else ()
+    return [
+        f"{path}: {left[path]} != {right[path]}"
+        for path in left
+        if left[path] != right[path] and path not in unused
+    ]
 
 
 PAPER = Config(name="paper", extractor="vgg19")

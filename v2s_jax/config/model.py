@@ -72,6 +72,8 @@ class ModelConfig:
     frames before the current one."""
     context_dim: int = 128
     """For `aligned`: width of a context vector."""
+    context_vectors: int = 4
+    """For `aligned`: context vectors per video frame, by default one for each 16 ms of sound."""
     weight_norm: bool = True
     """Weight normalisation on every linear map, as in SampleRNN."""
     learn_h0: bool = True
@@ -92,7 +94,7 @@ class ModelConfig:
             1,
             *("rnn_layers", "big_frame_size", "frame_size", "dim", "mlp_dim", "embedding_dim"),
             *("appearance_dim", "motion_dim", "visual_proj_dim", "principal_components"),
-            *("context_layers", "context_dim"),
+            *("context_layers", "context_dim", "context_vectors"),
         )
         check_minimum(self, 0, "lookahead")
         if self.context_layers > MAX_CONTEXT_LAYERS:
@@ -201,6 +203,11 @@ class ModelConfig:
     def context_future(self) -> int:
         """Video frames after the current one that the coarsest tier's input depends on."""
         return self.lookahead if self.variant == "aligned" else 0
+
+    @property
+    def vectors_per_frame(self) -> int:
+        """Vectors that the coarsest tier reads of each video frame."""
+        return self.context_vectors if self.variant == "aligned" else 1
 
     @property
     def window(self) -> int:

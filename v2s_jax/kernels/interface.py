@@ -19,8 +19,9 @@ OutputLevel = Literal["levels", "nll", "logits"]
 class BlockInputs(NamedTuple):
     """What a block of big frames is generated from, in addition to the weights and the carry."""
 
-    gates: Float[Array, "video_frames slots gates"] | None
-    """Visual gates of the coarsest tier; None unless Frame or Aligned."""
+    gates: Float[Array, "vectors slots gates"] | None
+    """Visual gates of the coarsest tier, for as many big frames each; None unless Frame or
+    Aligned."""
     noise: Float[Array, "video_frames slots big_frames big_frame_size"]
     """One uniform number for each sample."""
     forced: Int[Array, "samples slots"] | None
@@ -30,6 +31,13 @@ class BlockInputs(NamedTuple):
     """Big frames of the first video frame that are already generated."""
     ticks: Int[Array, ""]
     """Big frames to generate; what follows them in the outputs is zero."""
+
+    def gates_at(self, big_frame: Int[Array, ""]) -> Float[Array, "slots gates"] | None:
+        """Return the visual gates of one big frame of the block."""
+        if self.gates is None:
+            return None
+        video_frames, _, per_frame, _ = self.noise.shape
+        return self.gates[big_frame // (video_frames * per_frame // len(self.gates))]
 
 
 class BlockOutputs(NamedTuple):

@@ -18,7 +18,7 @@ namespace ffi = xla::ffi;
 namespace v2s {
 
 struct Sizes {
-  int rows, big, frame, ratio, dim, mlp, levels, known_levels, per_frame;
+  int rows, big, frame, ratio, dim, mlp, levels, known_levels, per_frame, per_vector;
 };
 
 struct Product {
@@ -38,7 +38,7 @@ struct Weights {
 struct Inputs {
   const float *big_state, *frame_state;  // [rows dim]
   const int32_t* lookback;               // [rows big]
-  const float* gates;                    // [video_frames rows 3*dim]
+  const float* gates;                    // [vectors rows 3*dim]
   const float* noise;                    // [video_frames rows per_frame*big]
   const int32_t* forced;                 // [samples rows], or null: levels are then drawn
   float temperature;
@@ -128,7 +128,7 @@ class Worker {
   void run() {
     for (int tick = 0; tick < in_.ticks; ++tick) {
       const int place = in_.offset + tick;
-      run_big_frame(in_.gates + size_t(place / s_.per_frame) * s_.rows * 3 * s_.dim);
+      run_big_frame(in_.gates + size_t(place / s_.per_vector) * s_.rows * 3 * s_.dim);
       for (int frame = 0; frame < s_.ratio; ++frame) {
         run_frame(frame);
         for (int i = 0; i < s_.frame; ++i) sample(tick, place, frame, i);
@@ -427,6 +427,7 @@ ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t bi
   s.big = big, s.frame = frame, s.ratio = big / frame;
   s.known_levels = known_levels;
   s.per_frame = dims(4)[2] / big;
+  s.per_vector = dims(4)[0] * s.per_frame / dims(3)[0];
   const auto tables = dims(kFirstWeight + 4);
   s.levels = tables[1], s.mlp = tables[2];
 

@@ -1,4 +1,4 @@
-"""The temporal encoder of `aligned`: one context vector for each video frame.
+"""The temporal encoder of `aligned`: context vectors for each video frame.
 
 Not in the paper: its Frame reads one video frame at a time, and cannot know how long ago a firework
 burst, or that a stick is about to hit. Here residual, dilated convolutions with shared weights read
@@ -10,6 +10,12 @@ the video frames around each one:
 with dilations into the past a_k = 1, 2, 4, ..., whose sum is `context_past`, and into the future
 b_k, whose sum is `context_future`. Beyond the ends of a video its first and its last video frame
 are repeated, so a context vector needs no mask.
+
+A video frame lasts 64 ms, and an onset should be right to about 10. With `context_vectors` of
+S > 1, a layer more gives each S-th part of a video frame its own vector, so the recurrence need not
+count ticks:
+
+    vector s of video frame t = h_n[t] + relu(V_s h_n[t] + d_s)
 """
 
 import flax.linen as nn
@@ -22,7 +28,8 @@ from v2s_jax.model.linear import HE_UNIFORM, Linear
 
 CONTEXT = "context"
 CONTEXT_INPUT = "input"
-"""Names in the tree of parameters: the encoder, and its layer that reads features."""
+CONTEXT_OUTPUT = "output"
+"""Names in the tree of parameters: the encoder, and its layers at its two ends."""
 
 
 def window_frames(
@@ -60,10 +67,11 @@ class ContextEncoder(nn.Module):
     @nn.compact
     def __call__(
         self, visual_features: Float[Array, "batch window visual_dim"]
-    ) -> Float[Array, "batch video_frames context_dim"]:
+    ) -> Float[Array, "batch vectors context_dim"]:
         """Return the context vectors of all video frames of a window that have their context."""
+        c = self.config
         hidden = self._linear(self.visual_dim, CONTEXT_INPUT)(visual_features)
-        for layer, ahead in enumerate(future_dilations(self.config)):
+        for layer, ahead in enumerate(future_dilations(c)):
             back = 2**layer
             length = hidden.shape[1] - back - ahead
             now = hidden[:, back : back + length]
@@ -72,8 +80,14 @@ class ContextEncoder(nn.Module):
                 taps.append(hidden[:, back + ahead :])
             joined = jnp.concatenate(taps, axis=-1)
             hidden = now + nn.relu(self._linear(joined.shape[-1], f"layer_{layer}")(joined))
-        return hidden
+        if c.context_vectors == 1:
+            return hidden
+        output = self._linear(c.context_dim, CONTEXT_OUTPUT, c.context_vectors * c.context_dim)
+        parts = nn.relu(output(hidden)).reshape(*hidden.shape[:2], c.context_vectors, -1)
+        vectors = hidden[:, :, None] + parts
+        return vectors.reshape(hidden.shape[0], -1, c.context_dim)
 
-    def _linear(self, inputs: int, name: str) -> Linear:
+    def _linear(self, inputs: int, name: str, outputs: int | None = None) -> Linear:
         c = self.config
-        return Linear(inputs, c.context_dim, HE_UNIFORM, c.weight_norm, self.precision, name=name)
+        outputs = outputs or c.context_dim
+        return Linear(inputs, outputs, HE_UNIFORM, c.weight_norm, self.precision, name=name)

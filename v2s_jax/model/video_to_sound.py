@@ -64,7 +64,7 @@ class VideoToSound(nn.Module):
 
     def visual_gates(
         self, features: Float[Array, "batch window feature_dim"]
-    ) -> Float[Array, "batch video_frames gates"] | None:
+    ) -> Float[Array, "batch vectors gates"] | None:
         if not self.config.model.reads_along:
             return None
         visual_features = self.conditioning(features.astype(jnp.float32))
@@ -81,12 +81,9 @@ class VideoToSound(nn.Module):
         ticks = _ticks(self.config, levels.shape[1])
         gates = self.visual_gates(features)
         if gates is not None:
-            if ticks % gates.shape[1]:
-                raise ValueError(
-                    f"{gates.shape[1]} video frames for a chunk of {levels.shape[1]} samples: give "
-                    "the one that it is part of, or all that it covers"
-                )
-            gates = jnp.repeat(gates, ticks // gates.shape[1], axis=1)
+            _check_video_frames(self.config, levels.shape[1], features.shape[1])
+            ticks_per_vector = self.config.samples_per_vector // self.config.model.big_frame_size
+            gates = jnp.repeat(gates, ticks_per_vector, axis=1)[:, :ticks]
         return self.sample_rnn.layer(carry, levels, gates)
 
     def init_all(
@@ -104,6 +101,16 @@ class VideoToSound(nn.Module):
         tiers = self.sample_rnn
         frame_kernel = tiers.frame_tier.frame_kernel() if tiers.has_frame_tier else None
         return tiers.sample_tier.tables(), frame_kernel
+
+
+def _check_video_frames(config: Config, samples: int, window: int) -> None:
+    """Raise ValueError unless a chunk matches its video frames: see `forward`."""
+    video_frames = window + 1 - config.model.window
+    if video_frames != config.clock.video_frames(samples):
+        raise ValueError(
+            f"{video_frames} video frames for a chunk of {samples} samples: give the one that it "
+            "is part of, or all that it covers"
+        )
 
 
 def _ticks(config: Config, samples: int) -> int:
@@ -127,7 +134,7 @@ def _apply(model: VideoToSound) -> Callable[..., Any]:
 
 def init_params(model: VideoToSound, key: Key[Array, ""]) -> dict[str, Any]:
     """Draw initial parameters, float32, as Flax has them: under the key "params"."""
-    levels = jnp.zeros((1, model.config.model.big_frame_size), jnp.int32)
+    levels = jnp.zeros((1, model.config.clock.samples_per_video_frame), jnp.int32)
     features = jnp.zeros((1, 1, model.config.model.feature_dim), jnp.float32)
     return dict(model.init(key, levels, features, method="init_all"))
 
@@ -165,10 +172,11 @@ def visual_gates(
     model: VideoToSound,
     params: dict[str, Any],
     features: Float[Array, "batch window feature_dim"],
-) -> Float[Array, "batch video_frames gates"] | None:
+) -> Float[Array, "batch vectors gates"] | None:
     """Return what each video frame adds to the coarsest tier's gates; None for Seq and Flow.
 
-    `features` are those of a window (`window_frames`): Aligned reads video frames around each one.
+    `features` are those of a window (`window_frames`): Aligned reads video frames around each one,
+    and has `vectors_per_frame` of them.
     """
     return _apply(model)(params, features, method="visual_gates")
 
@@ -190,7 +198,8 @@ def forward(
             is the same sound under the video of each row: its own products are computed once.
         features: Features of the one video frame that the chunk is part of, or of all that it
             covers, with the video frames around them that the model reads (`window_frames`). Only
-            Frame and Aligned read them here.
+            Frame and Aligned read them here. With several vectors per video frame, a chunk begins
+            where a video frame does.
 
     Returns:
         The carry after the chunk, and the logits of each of its samples.

@@ -217,8 +217,7 @@ def _generate_block(
     first_frames, offset = state.tick // per_frame - state.start_frame, state.tick % per_frame
 
     def gates_of(features_now: Array) -> Array | None:
-        gates = visual_gates(model, params, features_now)
-        return None if gates is None else gates[:, 0]
+        return visual_gates(model, params, features_now)
 
     def gates_of_slot(features_now: Array) -> Array | None:
         return jax.tree.map(lambda gates: gates[0], gates_of(features_now[None]))
@@ -226,6 +225,7 @@ def _generate_block(
     def compute(index: Array) -> tuple[Array | None, Array]:
         now = jax.lax.dynamic_slice_in_dim(features, index, window, axis=1)
         gates = jax.lax.map(gates_of_slot, now) if engine.batch_invariant else gates_of(now)
+        gates = None if gates is None else jnp.swapaxes(gates, 0, 1)
         noise = uniforms(state.keys, first_frames + index, samples)
         return gates, noise.reshape(batch_size, per_frame, size)
 
@@ -236,6 +236,7 @@ def _generate_block(
     empty = jax.tree.map(lambda one: jnp.zeros((video_frames, *one.shape), one.dtype), shapes)
     frames_reached = (offset + ticks + per_frame - 1) // per_frame
     gates, noise = jax.lax.fori_loop(0, frames_reached, write, empty)
+    gates = None if gates is None else gates.reshape(-1, *gates.shape[2:])
     inputs = BlockInputs(gates, noise, forced, temperature, offset, ticks)
     carry, outputs = engine.run_big_frames(weights, state.carry, inputs, keep)
     return state._replace(carry=carry, tick=state.tick + ticks), outputs

@@ -213,7 +213,7 @@ class ScanEngine:
         ) -> tuple[StepCarry, BlockOutputs]:
             carry, outputs = loop
             video_frame, index = jnp.divmod(inputs.offset + done, per_frame)
-            gates = None if inputs.gates is None else inputs.gates[video_frame]
+            gates = inputs.gates_at(inputs.offset + done)
             if inputs.forced is None:
                 by_sample = jax.lax.dynamic_index_in_dim(
                     inputs.noise[video_frame], index, 1, keepdims=False

@@ -81,7 +81,6 @@ class TpuEngine:
         c = model.config.model
         self._launch_config = LaunchConfig(
             group=min(round_up(batch_size, SUBLANES), MAX_ROWS),
-            per_frame=model.config.clock.samples_per_video_frame // c.big_frame_size,
             q_levels=c.q_levels,
             precision=model.precision,
             vmem_bytes=vmem_bytes,

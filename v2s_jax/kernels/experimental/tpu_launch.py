@@ -45,8 +45,6 @@ class LaunchConfig(NamedTuple):
 
     group: int
     """Rows computed together, in whole sublanes."""
-    per_frame: int
-    """Big frames per video frame."""
     q_levels: int
     precision: str
     vmem_bytes: int
@@ -65,7 +63,7 @@ class States(NamedTuple):
 def launch(
     weights: TierWeights,
     states: States,
-    gates: Float[Array, "video_frames rows gates"],
+    gates: Float[Array, "vectors rows gates"],
     noise_or_levels: Float[Array, "big_frames rows big_frame_size"]
     | Int[Array, "big_frames rows big_frame_size"],
     ticks_and_offset: Int[Array, "2"],
@@ -81,7 +79,7 @@ def launch(
     forced = jnp.issubdtype(noise_or_levels.dtype, jnp.integer)
     big_frames, rows, size = noise_or_levels.shape
     group = config.group
-    gates_frames, _, gates_width = gates.shape
+    vectors, _, gates_width = gates.shape
 
     def at_sample(g: Any, t: Any, scalars: Any) -> tuple[Any, ...]:
         place = t if forced else t + scalars[1]
@@ -89,8 +87,8 @@ def launch(
 
     def at_gates(g: Any, t: Any, scalars: Any) -> tuple[Any, ...]:
         # Both are positive. `//` also handles signs, and cannot be lowered without a TPU.
-        place = jax.lax.div(t + scalars[1], jnp.int32(config.per_frame))
-        return jnp.minimum(place, gates_frames - 1), g, 0
+        place = jax.lax.div(t + scalars[1], jnp.int32(big_frames // vectors))
+        return jnp.minimum(place, vectors - 1), g, 0
 
     resident = States(*(pl.BlockSpec((group, x.shape[1]), lambda g, t, _: (g, 0)) for x in states))
     by_sample = pl.BlockSpec((None, group, size), lambda g, t, _: (t, g, 0))
