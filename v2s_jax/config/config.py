@@ -122,7 +122,7 @@ class Config:
                 name=fields.pop("name"),
                 clock=Clock(**fields.pop("clock")),
                 # Files from before there was a choice have none.
-                extraction=ExtractorConfig(**fields.pop("extraction", {})),
+                extraction=ExtractorConfig.from_json_fields(fields.pop("extraction", {})),
                 model=ModelConfig(**fields.pop("model")),
                 training=TrainingConfig(**training),
                 **fields,
@@ -194,6 +194,26 @@ DEMO = Config(
 )
 """Sizes of the pretrained models: faster than real time on two CPU cores."""
 
+SOUNDS = dataclasses.replace(
+    DEMO,
+    name="sounds",
+    extractor="controls",
+    model=dataclasses.replace(
+        DEMO.model,
+        variant="aligned",
+        visual_proj_dim=None,
+        standardize_appearance=False,
+        standardize_motion=False,
+        principal_components=None,
+        quantization="mu_law",
+    ),
+    training=dataclasses.replace(
+        DEMO.training, input_noise_levels=0.7, input_noise_share=0.7, ema_decay=0.999
+    ),
+)
+"""The demo's sizes for recordings without video: `aligned` reads controls. The clock and the widths
+of the features are those of the data."""
+
 TINY = Config(
     name="tiny",
     model=ModelConfig(
@@ -226,4 +246,4 @@ TINY = Config(
 )
 """Sizes for tests."""
 
-PRESETS: dict[str, Config] = {preset.name: preset for preset in (PAPER, DEMO, TINY)}
+PRESETS: dict[str, Config] = {preset.name: preset for preset in (PAPER, DEMO, SOUNDS, TINY)}

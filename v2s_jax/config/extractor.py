@@ -2,26 +2,31 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from v2s_jax.config.validation import check_choice
 
-ExtractorName = Literal["pixels", "vgg19"]
+VideoExtractorName = Literal["pixels", "vgg19"]
+ExtractorName = Literal[VideoExtractorName, "controls"]
+"""`controls` are computed from sounds for training, and from videos for generation."""
 FlowMethod = Literal["dis", "farneback", "tvl1"]
 Fc6 = Literal["after_relu", "before_relu"]
 VggPrecision = Literal["float32", "bfloat16"]
 MotionOrigin = Literal["flow_weights", "cross_modality"]
 
-APPEARANCE_FIELDS = ("fc6", "precision", "appearance_weights_sha256")
+APPEARANCE_FIELDS = (
+    *("fc6", "precision", "appearance_weights_sha256"),
+    *("controls_version", "categories"),
+)
 """Fields of `ExtractorConfig` that appearance depends on; motion depends on all."""
 
 
 @dataclass(frozen=True)
 class ExtractorConfig:
-    """Settings of the `vgg19` extractor; `pixels` has none.
+    """Settings of the `vgg19` and `controls` extractors; `pixels` has none.
 
-    None means any. The metadata of a `vgg19` dataset hold every value, and a run copies them into
-    its config.
+    None means any. The metadata of a dataset hold every value of its extractor, and a run copies
+    them into its config.
     """
 
     fc6: Fc6 | None = None
@@ -36,6 +41,12 @@ class ExtractorConfig:
     """SHA-256 of the weights for motion, before cross-modality initialisation."""
     motion_origin: MotionOrigin | None = None
     """Whether these weights were trained on flow, or on images and adapted to flow."""
+    controls_version: int | None = None
+    """Version of the definition of `controls`."""
+    categories: tuple[str, ...] | None = None
+    """What each value of the appearance of `controls` stands for."""
+    control_quantiles: tuple[float, ...] | None = None
+    """For each category the quantiles of loudness, then of onset strength, in the training set."""
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -46,6 +57,15 @@ class ExtractorConfig:
         ):
             if getattr(self, name) is not None:
                 check_choice(f"extraction.{name}", getattr(self, name), choices)
+
+    @classmethod
+    def from_json_fields(cls, fields: dict[str, Any]) -> "ExtractorConfig":
+        """Return the config with these fields of a JSON file, where tuples are lists."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return cls(**values)
 
     def with_defaults(self, defaults: "ExtractorConfig") -> "ExtractorConfig":
         """Return this config with `defaults` for the values that are None."""
@@ -58,5 +78,7 @@ class ExtractorConfig:
         return [
             f"extraction.{name} is {values[name]}, expected is {value}"
             for name, value in vars(self).items()
-            if (motion or name in APPEARANCE_FIELDS) and value not in (None, values[name])
+            if (motion or name in APPEARANCE_FIELDS)
+            and name != "control_quantiles"  # they describe the training set only
+            and value not in (None, values[name])
         ]

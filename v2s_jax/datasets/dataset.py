@@ -272,7 +272,7 @@ def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata
         )
     checked = cast(Metadata, metadata)
     try:
-        ExtractorConfig(**checked.get("extraction", {}))
+        ExtractorConfig.from_json_fields(checked.get("extraction", {}))
     except (TypeError, InputError) as error:
         raise InputError(
             f"{path}: this version does not know its extractor settings "

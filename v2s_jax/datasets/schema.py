@@ -78,7 +78,7 @@ class ClipSource(ABC):
     @property
     def extraction(self) -> ExtractorConfig:
         """Settings of the feature extractor."""
-        return ExtractorConfig(**self.metadata.get("extraction", {}))
+        return ExtractorConfig.from_json_fields(self.metadata.get("extraction", {}))
 
     @property
     @abstractmethod

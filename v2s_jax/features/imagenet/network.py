@@ -30,9 +30,6 @@ INPUT_MEAN = 127.0
 INPUT_SCALE = 128.0
 STEM_WIDTH = 32
 HEAD_WIDTH = 1_280
-BATCH = 8
-"""Images per call: the largest activation takes 5 MB per image."""
-
 WEIGHTS = Path(__file__).with_name("efficientnet_lite0.safetensors")
 
 
@@ -156,14 +153,6 @@ def _probabilities(
     return jax.nn.softmax(logits)
 
 
-def class_probabilities(
-    images: UInt8[np.ndarray, "images 224 224 3"],
-) -> Float32[np.ndarray, "images 1000"]:
-    """Return the probabilities of the ImageNet classes, in batches of `BATCH`."""
-    params, parts = load_params(), []
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        padded = np.zeros((BATCH, *images.shape[1:]), np.uint8)
-        padded[: len(batch)] = batch
-        parts.append(np.asarray(_probabilities(params, padded))[: len(batch)])
-    return np.concatenate(parts) if parts else np.zeros((0, CLASSES), np.float32)
+def class_probabilities(image: UInt8[np.ndarray, "224 224 3"]) -> Float32[np.ndarray, " 1000"]:
+    """Return the probabilities of the ImageNet classes in an RGB image."""
+    return np.asarray(_probabilities(load_params(), image[None]))[0]
