@@ -2,9 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from v2s_jax.config.validation import check_choice
+from v2s_jax.config.validation import check_types
 
 VideoExtractorName = Literal["pixels", "vgg19"]
 ExtractorName = Literal[VideoExtractorName, "controls"]
@@ -49,23 +49,7 @@ class ExtractorConfig:
     """For each category the quantiles of loudness, then of onset strength, in the training set."""
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("fc6", Fc6),
-            ("precision", VggPrecision),
-            ("flow", FlowMethod),
-            ("motion_origin", MotionOrigin),
-        ):
-            if getattr(self, name) is not None:
-                check_choice(f"extraction.{name}", getattr(self, name), choices)
-
-    @classmethod
-    def from_json_fields(cls, fields: dict[str, Any]) -> "ExtractorConfig":
-        """Return the config with these fields of a JSON file, where tuples are lists."""
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields.items()
-        }
-        return cls(**values)
+        check_types(self, "extraction")
 
     def with_defaults(self, defaults: "ExtractorConfig") -> "ExtractorConfig":
         """Return this config with `defaults` for the values that are None."""
