@@ -32,6 +32,7 @@ from tests.media.test_media import (
 from tests.mp4_boxes import refer_to, set_edits
 from v2s_jax.errors import InputError
 from v2s_jax.media import (
+    Original,
     PipeReader,
     Video,
     mux,
@@ -39,6 +40,7 @@ from v2s_jax.media import (
     read_audio,
     read_audio_file,
     read_video_frames,
+    write_wav,
 )
 
 EVENT_SEC = (1.0, 1.4)
@@ -120,6 +122,18 @@ def test_edit_lists(tmp_path: Path, name: str) -> None:
     set_edits(path, edits)
     video = check_sync(path, (start_sec, start_sec + 0.4), Fraction(duration_sec))
     assert video.copy_fault is not None
+
+
+@pytest.mark.parametrize(("original", "track"), [("keep", 1), ("mix", 0)])
+def test_original_audio_follows_the_edits(tmp_path: Path, original: Original, track: int) -> None:
+    path = tmp_path / "a.mov"
+    run_ffmpeg(*flash(), *tone(), *H264, "-c:a", "aac", path)
+    set_edits(path, [(0.0, 0.5), (0.9, 2.1)])
+    write_wav(tmp_path / "silent.wav", np.zeros(41_600, np.float32), 16_000)
+    out = mux(probe(path), tmp_path / "silent.wav", tmp_path / "out", original).path
+    pcm = run_ffmpeg("-i", out, "-map", f"0:a:{track}", "-ac", 1, "-ar", 16_000, "-f", "f32le", "-")
+    loud = np.flatnonzero(np.abs(np.frombuffer(pcm, "<f4")) > 0.1) / 16_000
+    assert (loud[0], loud[-1]) == pytest.approx((0.6, 1.0), abs=0.02)
 
 
 @pytest.mark.parametrize("codec", with_slow("mpeg4", fast=("libx264",)))

@@ -21,7 +21,7 @@ def encode_again(video: Video) -> tuple[str, ...]:
     )
     return (
         # Frames keep their times and are never repeated.
-        *("-fps_mode", "passthrough", "-enc_time_base", "demux", "-vf", filters),
+        *("-fps_mode", "passthrough", "-enc_time_base:v", "demux", "-vf", filters),
         # No lookahead and no B-frames: memory for a few frames. MP4 stores durations in decoding
         # order.
         *("-c:v", "libx264", "-crf", str(_CRF), "-preset", "veryfast", "-tune", "zerolatency"),

@@ -125,7 +125,7 @@ def mux(
     video codec, otherwise Matroska with lossless FLAC. Rotation is kept.
 
     Where a copy would not show the same images at the same times, as after an edit list, the frames
-    are encoded again, as H.264 in MP4.
+    are encoded again, as H.264 in MP4, and so is original audio that is kept.
 
     Args:
         video: What `probe` returned.
@@ -153,7 +153,9 @@ def mux(
             return Muxed(_mux_copied(mp4, mkv, video, wav, to_mp4, audio), ())
         except CopyDiffersError as error:
             fault = str(error)
-    _mux_to(mp4, video, wav, *encode_again(video), *to_mp4)
+    # An edit list holds for the audio, too.
+    kept = ("-c:a:1", "aac", "-filter:a:1", _align(video)) if original == "keep" else ()
+    _mux_to(mp4, video, wav, *encode_again(video), *to_mp4, *kept)
     warning = f"{video.path}: its video is encoded again, since a copy shows other images: {fault}"
     return Muxed(mp4, (warning,))
 
@@ -171,6 +173,12 @@ def _mux_copied(
         return mkv
 
 
+def _align(video: Video) -> str:
+    """Return the filter that places the original audio on the time axis of the frames."""
+    # Audio far behind the frames must not be reached: the gap before it is filled in memory.
+    return f"atrim=end={float(video.duration_sec):.6f},aresample=async=1:first_pts=0"
+
+
 def _audio_tracks(original: Original, gain_db: float, video: Video) -> tuple[str, ...]:
     """Return the arguments that select the audio tracks: the new one first."""
     if original == "drop":
@@ -178,8 +186,7 @@ def _audio_tracks(original: Original, gain_db: float, video: Video) -> tuple[str
     if original == "keep":
         return ("-map", "1:a:0", "-map", "0:a:0", "-c:a:1", "copy")
     mixed = (
-        # Audio far behind the frames must not be reached: the gap before it is filled in memory.
-        f"[0:a:0]atrim=end={float(video.duration_sec):.6f},aresample=async=1:first_pts=0,{_MIX_FORMAT},volume={gain_db}dB[old];"
+        f"[0:a:0]{_align(video)},{_MIX_FORMAT},volume={gain_db}dB[old];"
         f"[1:a:0]{_MIX_FORMAT}[new];[new][old]amix=inputs=2:duration=first:normalize=0[mixed]"
     )
     return ("-filter_complex", mixed, "-map", "[mixed]")
