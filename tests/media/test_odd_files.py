@@ -40,6 +40,7 @@ from v2s_jax.media import (
     read_audio,
     read_audio_file,
     read_video_frames,
+    write_part,
     write_wav,
 )
 
@@ -268,6 +269,17 @@ def measure(kind: str, path: Path) -> int:
     assert own_mib < 300
     assert ffmpeg_mib < 150
     return count
+
+
+def test_part_inside_a_gap_shows_the_image_before_it(tmp_path: Path) -> None:
+    graph = f"{flash(2.0)[3]},setpts=PTS+gt(T\\,1.2)*36000/TB"
+    times = ("-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+    run_ffmpeg("-f", "lavfi", "-i", graph, *times, *H264, "-bf", "0", tmp_path / "a.mkv")
+    video = probe(tmp_path / "a.mkv")
+    write_part(video, 30_000.0, 30_002.0, tmp_path / "part.mp4", with_audio=False)
+    part = probe(tmp_path / "part.mp4")
+    assert float(part.duration_sec) == pytest.approx(2, abs=0.05)
+    assert {image.mean() > 200 for image in read_video_frames(part, CLOCK, 8, 8)} == {True}
 
 
 @pytest.mark.parametrize("kind", ["file", "pipe"])

@@ -145,6 +145,21 @@ def read_source_frames(
             raise DecodeError(run.first_error() or "no data")
 
 
+def last_frame_before(video: Video, time_sec: float) -> Fraction:
+    """Return the timestamp of the frame that is on display at `time_sec`, or of the first one.
+
+    Raises DecodeError when no frame can be decoded.
+    """
+    found = video.first_frame_sec
+    start = partial(read_file, video.path)
+    with closing(read_source_frames(start, video.stream, 1, 1)) as frames:
+        for frame in frames:
+            if frame.time_sec > time_sec:
+                break
+            found = frame.time_sec
+    return found
+
+
 def _read_image(stream: IO[bytes], height: int, width: int) -> Image | None:
     """Read one raw RGB image; None at the end of the stream."""
     size = height * width * 3

@@ -1,6 +1,7 @@
 """Write audio and video files; each appears under its name only when it is complete."""
 
 import errno
+import math
 import os
 import wave
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from jaxtyping import Float32, UInt8
 from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import atomic_write
 from v2s_jax.media.copies import CopyDiffersError, check_copy, encode_again
+from v2s_jax.media.decode import last_frame_before
 from v2s_jax.media.probe import MAX_ASPECT, Video
 from v2s_jax.media.process import Run, ffmpeg, input_args, url
 from v2s_jax.quantize import waveform_to_int16
@@ -327,11 +329,11 @@ def write_part(
         f"aresample=async=1:first_pts=0,apad=whole_dur={end - start:.6f}"
     )
     audio_args = ("-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC))
-    # A frame that is on display during the whole part has its time outside of it, so that nothing
-    # is encoded: the second attempt repeats frames.
-    repeat = f"tpad=stop_duration={end:.6f}:stop_mode=clone,fps={_STILL_FPS},"
     with atomic_write(path) as temporary:
-        for prefix in ("", repeat) if with_video else ("",):
+        # A frame that is on display during the whole part has its time outside of it, so that
+        # nothing is encoded: the second attempt repeats it.
+        for is_still in (False, True) if with_video else (False,):
+            prefix = _still_filter(video, start, end) if is_still else ""
             video_args = (
                 _part_video_args(video, prefix, start, end, max_width_px, crf) if with_video else ()
             )
@@ -344,6 +346,17 @@ def write_part(
             f"{path}: {start_sec:g} to {end_sec:g} s of {video.path} cannot be decoded ({reason}): "
             "leave that file out"
         )
+
+
+def _still_filter(video: Video, start: float, end: float) -> str:
+    """Return the filter that shows the last frame before `start` until `end`, and no other one."""
+    ticks = round(last_frame_before(video, start) / video.packets.tick_sec)
+    repetitions = math.ceil((end - start) * _STILL_FPS) + 1
+    return (
+        f"trim=start_pts={ticks}:end_pts={ticks + 1},"
+        f"loop=loop={repetitions}:size=1,"
+        f"setpts=({start:.6f}+N/{_STILL_FPS})/TB,fps={_STILL_FPS},"
+    )
 
 
 def _part_video_args(
