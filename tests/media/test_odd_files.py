@@ -43,6 +43,7 @@ from v2s_jax.media import (
     write_part,
     write_wav,
 )
+from v2s_jax.media.edit_list import read_edit_end
 
 EVENT_SEC = (1.0, 1.4)
 MB = 10**6
@@ -123,6 +124,21 @@ def test_edit_lists(tmp_path: Path, name: str) -> None:
     set_edits(path, edits)
     video = check_sync(path, (start_sec, start_sec + 0.4), Fraction(duration_sec))
     assert video.copy_fault is not None
+
+
+def test_damaged_edit_lists_raise_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    run_ffmpeg(*flash(0.2), *H264, path)
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    index = data.index(b"moov")
+    for _ in range(300):
+        damaged = bytearray(data[: rng.integers(index, len(data))])
+        for position in rng.integers(index - 4, len(damaged), 3):
+            damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        read_edit_end(path)
+    path.write_bytes(data)
+    assert read_edit_end(path) is not None
 
 
 @pytest.mark.parametrize(("original", "track"), [("keep", 1), ("mix", 0)])

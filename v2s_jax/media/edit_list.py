@@ -37,7 +37,7 @@ def read_edit_end(path: Path) -> EditEnd | None:
     with path.open("rb") as file:
         try:
             return _read_edit_end(file)
-        except (struct.error, ZeroDivisionError):
+        except (struct.error, IndexError, ZeroDivisionError):
             return None
 
 
