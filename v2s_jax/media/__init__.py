@@ -13,6 +13,7 @@ from v2s_jax.media.decode import (
     read_video_frames,
 )
 from v2s_jax.media.encode import (
+    Muxed,
     Original,
     mux,
     write_audio,
@@ -25,6 +26,7 @@ from v2s_jax.media.stream import PipeReader, StreamingWav
 
 __all__ = [
     "VIDEO_SUFFIXES",
+    "Muxed",
     "Original",
     "PipeReader",
     "StreamingWav",

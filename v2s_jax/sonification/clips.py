@@ -19,6 +19,9 @@ from v2s_jax.sampling import GenerationResult
 from v2s_jax.sonification.options import SampleOptions
 from v2s_jax.sonification.outputs import Report, check_outputs, take_stem
 
+MAX_CLIP_SEC = 1_800
+"""Longest video whose audio is generated as a whole (ours); a second takes 0.14 MB of memory."""
+
 Vector = Float16[np.ndarray, " feature_dim"]
 
 
@@ -72,7 +75,6 @@ def open_clips(
     out: Path,
     config: Config,
     options: SampleOptions,
-    prefix_samples: int,
     report: Report,
 ) -> list[Clip]:
     """Probe each video and check its outputs; failures go to the report."""
@@ -90,17 +92,28 @@ def open_clips(
             for rank in range(1, options.takes + 1):
                 check_outputs(take_stem(stem, rank, options.takes), options.overwrite, resolved)
             video = probe(source)
-            samples = config.clock.samples(video.duration_sec)
-            if samples <= prefix_samples:
+            if video.duration_sec > MAX_CLIP_SEC:
                 raise InputError(
-                    f"{source}: its audio has {samples} samples, no more than the prefix's "
-                    f"{prefix_samples}: use a longer video or give a shorter --prefix"
+                    f"{source}: lasts {float(video.duration_sec):.0f} s, more than "
+                    f"{MAX_CLIP_SEC} s: cut it, or use --stream, which needs no memory for it"
                 )
+            samples = config.clock.samples(video.duration_sec)
             with wrap_read_errors(source):
                 clips.append(Clip(video, stem, samples, file_hash(source)))
         except InputError as error:
             report.failed[source] = str(error)
     return clips
+
+
+def drop_short_clips(clips: Sequence[Clip], prefix_samples: int, report: Report) -> list[Clip]:
+    """Return the clips that are longer than the prefix; the others go to the report."""
+    for clip in clips:
+        if clip.samples <= prefix_samples:
+            report.failed[clip.video.path] = (
+                f"{clip.video.path}: its audio has {clip.samples} samples, and the prefix at least "
+                f"{prefix_samples}: use a longer video or give a shorter --prefix"
+            )
+    return [clip for clip in clips if clip.samples > prefix_samples]
 
 
 def read_features(clip: Clip, config: Config, extractor: Extractor) -> Iterator[Vector]:

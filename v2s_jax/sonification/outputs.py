@@ -126,12 +126,12 @@ def write_outputs(
     wav, figure = _output(stem, AUDIO_SUFFIX), _output(stem, FIGURE_SUFFIX)
     write_wav(wav, waveform, clock.sample_rate_hz)
     muxed = mux(video, wav, stem, options.original, options.original_gain_db)
-    warnings = [*video.warnings]
+    warnings = [*video.warnings, *muxed.warnings]
     if options.original != "drop" and not video.has_audio:
         warnings.append(f"{video.path}: has no audio to {options.original}")
-    if muxed.suffix == ".mkv":
+    if muxed.path.suffix == ".mkv":
         warnings.append(
-            f"{muxed}: written as Matroska, since MP4 does not support {video.codec} video"
+            f"{muxed.path}: written as Matroska, since MP4 does not support {video.codec} video"
         )
     indices = key_frame_indices(clock.video_frames(len(levels)), KEY_FRAMES)
     key_frame_figure(
@@ -142,12 +142,12 @@ def write_outputs(
         clock.sample_rate_hz,
         video.path.name,
     )
-    return GeneratedFiles(video.path, wav, muxed, figure, tuple(warnings))
+    return GeneratedFiles(video.path, wav, muxed.path, figure, tuple(warnings))
 
 
 def read_key_frames(video: Video, clock: Clock, samples: int) -> KeyFrames:
     """Decode the video again, in its own aspect ratio, and return a few frames."""
     selected = set(key_frame_indices(clock.video_frames(samples), KEY_FRAMES))
-    width = max(1, round(video.width * KEY_FRAME_HEIGHT_PX / video.height))
+    width = video.width_at(KEY_FRAME_HEIGHT_PX)
     frames = read_video_frames(video, clock, KEY_FRAME_HEIGHT_PX, width)
     return [frame for i, frame in enumerate(frames) if i in selected]

@@ -33,6 +33,7 @@ from v2s_jax.sonification.clips import (
     Clip,
     SharedFeatures,
     Vector,
+    drop_short_clips,
     find_videos,
     open_clips,
     read_features,
@@ -78,9 +79,13 @@ def sonify(
     config, params = load_params(Path(options.checkpoint))
     sources = find_videos([videos] if isinstance(videos, Path | str) else videos, out)
     report = Report(options.engine, options.weights)
-    prefix = None if options.prefix is None else _read_prefix(options.prefix, config)
-    prefix_samples = 0 if prefix is None else len(prefix)
-    clips = open_clips(sources, out, config, options, prefix_samples, report)
+    clips = open_clips(sources, out, config, options, report)
+    prefix, prefix_samples = None, 0
+    if options.prefix is not None:
+        longest = max((clip.samples for clip in clips), default=1)
+        prefix = _read_prefix(options.prefix, config, longest)
+        prefix_samples = len(prefix)
+        clips = drop_short_clips(clips, prefix_samples, report)
     if not clips:
         return report
     check_writable(out)
@@ -99,9 +104,11 @@ def sonify(
     return report
 
 
-def _read_prefix(path: Path, config: Config) -> Levels:
-    waveform = read_audio_file(Path(path), config.clock.sample_rate_hz)
-    samples = len(waveform) // config.model.big_frame_size * config.model.big_frame_size
+def _read_prefix(path: Path, config: Config, longest: int) -> Levels:
+    """Read whole big frames of a file, up to the first that leaves nothing of the longest clip."""
+    big_frame = config.model.big_frame_size
+    waveform = read_audio_file(Path(path), config.clock.sample_rate_hz, longest + big_frame)
+    samples = len(waveform) // big_frame * big_frame
     return quantize(waveform[:samples], config.model.q_levels, config.model.quantization)
 
 

@@ -35,7 +35,7 @@ CLIP_VIDEO_FRAMES = 156
 MIN_SEC = 0.5
 """Shortest video that is looped (our choice; the paper's clips last 2 to 10 s)."""
 
-READING_VERSION = 1
+READING_VERSION = 2
 """Part of the cache keys. Raise it when the same file would give other features or audio."""
 
 
