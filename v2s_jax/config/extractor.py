@@ -19,6 +19,8 @@ APPEARANCE_FIELDS = (
     *("controls_version", "categories"),
 )
 """Fields of `ExtractorConfig` that appearance depends on; motion depends on all."""
+RANGE_FIELDS = ("control_quantiles", "control_memory")
+"""Fields that describe the training set only: other data may differ."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class ExtractorConfig:
     """What each value of the appearance of `controls` stands for."""
     control_quantiles: tuple[float, ...] | None = None
     """For each category the quantiles of loudness, then of onset strength, in the training set."""
+    control_memory: tuple[float, ...] | None = None
+    """For each category the correlation of loudness between neighbouring parts there."""
 
     def __post_init__(self) -> None:
         check_types(self, "extraction")
@@ -63,6 +67,6 @@ class ExtractorConfig:
             f"extraction.{name} is {values[name]}, expected is {value}"
             for name, value in vars(self).items()
             if (motion or name in APPEARANCE_FIELDS)
-            and name != "control_quantiles"  # they describe the training set only
+            and name not in RANGE_FIELDS
             and value not in (None, values[name])
         ]

@@ -16,9 +16,10 @@ own part, not of an earlier one. Both curves are relative to the clip, so a gain
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float16, Float32
 
 from v2s_jax.config import Clock
 from v2s_jax.types import Features
@@ -39,8 +40,19 @@ LOWEST_BAND_HZ = 60.0
 """Bands are equally wide in octaves from here to half the sample rate."""
 QUANTILES = 11
 """Quantiles of each curve that a model knows for each category: 0, 10, .. 100 %."""
+MAX_MEMORY = 0.999
+"""A curve that never changes would have 1."""
 SILENCE = 1e-6
 """Smallest RMS, -120 dB."""
+
+
+class ControlRanges(NamedTuple):
+    """What a model knows of the curves of each category in its training set."""
+
+    quantiles: tuple[float, ...]
+    """QUANTILES of loudness, then of onset strength, for each category."""
+    memory: tuple[float, ...]
+    """Correlation of loudness between neighbouring parts, for each category."""
 
 
 def control_curves(
@@ -115,18 +127,29 @@ def controls_of_sound(
     return pack_controls(weights, loudness, onset)
 
 
-def category_quantiles(
+def category_ranges(
     clips: Iterable[tuple[str, Features]], categories: Sequence[str]
-) -> tuple[float, ...]:
-    """Return QUANTILES of loudness, then of onset strength, over the clips of each category."""
+) -> ControlRanges:
+    """Return the ranges of the curves over the clips of each category."""
     by_category: dict[str, list[np.ndarray]] = {category: [] for category in categories}
     for category, controls in clips:
         by_category[category].append(controls.motion)
     quantiles = np.linspace(0, 100, QUANTILES)
 
     values: list[float] = []
+    memory: list[float] = []
     for name in categories:
         motion = np.concatenate(by_category[name]).astype(np.float64)
         for curve in np.split(motion, 2, axis=1):  # loudness, onset strength
             values += np.percentile(curve, quantiles).round(3).tolist()
-    return tuple(values)
+        memory.append(_memory(by_category[name]))
+    return ControlRanges(tuple(values), tuple(memory))
+
+
+def _memory(motions: Sequence[Float16[np.ndarray, "_ motion_dim"]]) -> float:
+    """Return the correlation of loudness between neighbouring parts, over several clips."""
+    curves = [x[:, :CONTROLS_PER_FRAME].astype(np.float64).reshape(-1) for x in motions]
+    mean = np.concatenate(curves).mean()
+    variance = sum(np.sum((x - mean) ** 2) for x in curves) or 1.0
+    covariance = sum(np.sum((x[1:] - mean) * (x[:-1] - mean)) for x in curves)
+    return round(float(np.clip(covariance / variance, 0, MAX_MEMORY)), 4)

@@ -24,7 +24,7 @@ from v2s_jax.datasets.sounds.recording import ClipLength, cut, read_recording
 from v2s_jax.datasets.sounds.settings import SoundSettings
 from v2s_jax.datasets.writer import dataset_exists_error, write_dataset
 from v2s_jax.errors import InputError
-from v2s_jax.features.controls import CONTROLS_VERSION, MOTION_DIM, category_quantiles
+from v2s_jax.features.controls import CONTROLS_VERSION, MOTION_DIM, category_ranges
 from v2s_jax.io import directory_lock
 from v2s_jax.quantize import INT16_SCALE
 from v2s_jax.types import Features
@@ -239,10 +239,12 @@ def _metadata(
         for split, record in records
         if split == TRAIN
     )
+    ranges = category_ranges(training, categories)
     extraction = ExtractorConfig(
         controls_version=CONTROLS_VERSION,
         categories=tuple(categories),
-        control_quantiles=category_quantiles(training, categories),
+        control_quantiles=ranges.quantiles,
+        control_memory=ranges.memory,
     )
     return Metadata(
         format_version=FORMAT_VERSION,
