@@ -154,7 +154,7 @@ def test_other_versions_are_refused(tiny, tmp_path):
     fields = json.loads(tiny.to_json())
     for name, change, message in [
         ("old", {"format_version": 0}, "config format 0"),
-        ("unknown", {"colour": "red"}, "does not fit this version"),
+        ("unknown", {"colour": "red"}, "the field .colour., which this version does not know"),
         ("sizes", {"model": {**dataclasses.asdict(tiny.model), "frame_size": 3}}, "frame_size 3"),
     ]:
         file = tmp_path / f"{name}.safetensors"

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from v2s_jax.config.validation import check_choice
+from v2s_jax.config.validation import check_types
 
 ExtractorName = Literal["pixels", "vgg19"]
 FlowMethod = Literal["dis", "farneback", "tvl1"]
@@ -38,14 +38,7 @@ class ExtractorConfig:
     """Whether these weights were trained on flow, or on images and adapted to flow."""
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("fc6", Fc6),
-            ("precision", VggPrecision),
-            ("flow", FlowMethod),
-            ("motion_origin", MotionOrigin),
-        ):
-            if getattr(self, name) is not None:
-                check_choice(f"extraction.{name}", getattr(self, name), choices)
+        check_types(self, "extraction")
 
     def with_defaults(self, defaults: "ExtractorConfig") -> "ExtractorConfig":
         """Return this config with `defaults` for the values that are None."""
