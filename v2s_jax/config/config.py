@@ -12,6 +12,7 @@ from v2s_jax.config.model import ModelConfig
 from v2s_jax.config.training import TrainingConfig
 from v2s_jax.config.validation import check_types, from_fields, nearest_divisors
 from v2s_jax.errors import InputError, reason
+from v2s_jax.json_text import parse_json
 
 FORMAT_VERSION = 2
 """Version of the JSON form; raised when an old checkpoint could be misread."""
@@ -121,8 +122,8 @@ class Config:
         if len(text) > MAX_CONFIG_CHARS:
             raise InputError(f"config of {len(text)} characters: the file is corrupt")
         try:
-            fields = dict(json.loads(text))
-        except (ValueError, TypeError, RecursionError) as error:
+            fields = dict(parse_json(text))
+        except (ValueError, TypeError) as error:
             raise InputError(
                 f"config is not JSON ({reason(error)}): the file is corrupt"
             ) from error

@@ -26,7 +26,8 @@ def from_fields(config_type: type[T], fields: object, section: str) -> T:
     """
     if not isinstance(fields, dict):
         raise InputError(f"{section} is {reprlib.repr(fields)}: it must have named fields")
-    known = _field_types(config_type)
+    kind: type = config_type  # mypy takes type[T] for unhashable
+    known = _field_types(kind)
     if unknown := [name for name in fields if name not in known]:
         raise InputError(
             f"{section} has the field {reprlib.repr(unknown[0])}, which this version does not know"
