@@ -18,7 +18,8 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound, initial_carry
 from v2s_jax.processes import PreemptionGuard
-from v2s_jax.training.checkpoint import NOT_FINITE_FOLDER, UNSCORED, Checkpoint, Checkpointer
+from v2s_jax.run_folder import UNSCORED
+from v2s_jax.training.checkpoint import NOT_FINITE_FOLDER, Checkpoint, Checkpointer
 from v2s_jax.training.init_from import warm_start
 from v2s_jax.training.metrics import AudioSample, Meter, MetricsLog, Profile
 from v2s_jax.training.parallel import DataParallel, all_devices
