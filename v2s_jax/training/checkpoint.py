@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from v2s_jax.checkpoints import find_non_finite
-from v2s_jax.config import Config, differing_fields
+from v2s_jax.config import Config
 from v2s_jax.errors import InputError, first_line, write_error
 from v2s_jax.model import Carry
 from v2s_jax.run_folder import (
@@ -42,6 +42,7 @@ from v2s_jax.run_folder import (
     read_meta,
     restore_item,
 )
+from v2s_jax.training.resume import check_resumable
 from v2s_jax.training.state import TrainState
 
 CORRUPT_FOLDER = "corrupt"
@@ -89,6 +90,8 @@ class Checkpointer(ExitStack):
             raise InputError(
                 f"{self.folder}: cannot be created ({error.strerror}): choose another --workdir"
             ) from error
+        self.changes: list[str] = []
+        """A line about each field that differs from the restored checkpoint's config."""
         self._bits: dict[int, float] = {}
         """Bits per held-out sample of the checkpoints whose meta is intact."""
         for path in list_checkpoints(self.folder):
@@ -211,12 +214,7 @@ class Checkpointer(ExitStack):
         Raises CorruptCheckpointError, and InputError for another config or other data.
         """
         meta = read_meta(path)
-        differing = differing_fields(self.config, meta.config)
-        if differing:
-            raise InputError(
-                f"{self.folder}: the run there has another config ({'; '.join(differing)}): "
-                "use its config, or another --workdir"
-            )
+        self.changes = check_resumable(str(self.folder), meta.config, self.config, int(path.name))
         if meta.data != self.data:
             raise InputError(
                 f"{self.folder}: the run there was trained on other data ({meta.data}; not "
