@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from v2s_jax.human_eval.csv_files import read_csv
+from v2s_jax.csv_files import read_csv
 from v2s_jax.errors import InputError, require_extra
 from v2s_jax.evaluation.statistics import pooled, share
 from v2s_jax.io import atomic_write, wrap_read_errors
