@@ -280,6 +280,24 @@ def test_invalid_arguments_are_rejected(monkeypatch, tmp_path, args, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_edited_key_is_rejected_in_one_line(folders, tmp_path):
+    sounds, videos = folders
+    make_study(sounds, videos, tmp_path / "study", 1, 0)
+    file = tmp_path / "study" / KEY_FILE
+    whole = file.read_text()
+    for field in ("study", "models", "items", "item", "page", "clip", "options"):
+        for value in (3, ["x"], {"x": [1]}):
+            key = json.loads(whole)
+            (key if field in key else key["items"][0])[field] = value
+            file.write_text(json.dumps(key))
+            if (field, value) == ("models", ["x"]):
+                assert read_key(file.parent).models == ["x"]
+                continue
+            with pytest.raises(InputError, match="not the key of a study") as caught:
+                read_key(file.parent)
+            assert "\n" not in str(caught.value)
+
+
 def test_key_with_an_unknown_page_is_rejected(folders, tmp_path):
     sounds, videos = folders
     make_study(sounds, videos, tmp_path / "study", 1, 0)

@@ -238,7 +238,7 @@ def test_chrono_init_keeps_lstm_gradients_bounded(tiny):
     assert not float(optax.tree.norm(default)) < 1e5
 
 
-@pytest.mark.parametrize("ticks", [1, 2**23 + 1, 10**20])
+@pytest.mark.parametrize("ticks", [1, 2**23 + 1, 10**15])
 def test_impossible_time_constant_is_refused(tiny, ticks):
     with pytest.raises(
         InputError, match=f"chrono_init_max_ticks is {ticks}: use 2 to 8388608, or leave"

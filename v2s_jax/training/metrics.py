@@ -158,7 +158,7 @@ def _step(line: str) -> float:
     try:
         match parse_json(line):
             case {"step": int(step)}:
-                return step
+                return float(step)
     except ValueError:
         pass
     return math.inf

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from v2s_jax.csv_files import read_csv
-from v2s_jax.errors import InputError, require_extra
+from v2s_jax.errors import InputError, reason, require_extra
 from v2s_jax.evaluation.statistics import pooled, share
 from v2s_jax.io import atomic_write, wrap_read_errors
 from v2s_jax.json_text import parse_json
@@ -99,11 +99,20 @@ def read_key(folder: Path) -> Key:
         with wrap_read_errors(path):
             fields = parse_json(path.read_text(encoding="utf-8"))
         items = [Item(**item) for item in fields["items"]]
+        texts = [fields["study"], *fields["models"]]
+        for item in items:
+            texts += [item.item, item.page, item.clip, item.category]
+            texts += [*item.options, *item.options.values()]
+        are_text = all(isinstance(text, str) for text in texts)
+        if not are_text or not isinstance(fields["models"], list):
+            raise ValueError("names must be text, models a list")
         if pages := {item.page for item in items} - QUESTIONS.keys():
             raise ValueError(f"unknown pages {sorted(pages)}")
         return Key(fields["study"], fields["models"], items)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the key of a study ({error}): make it again") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not the key of a study ({reason(error)}): make it again"
+        ) from error
 
 
 def read_answers(key: Key, paths: Sequence[Path]) -> tuple[list[Answer], list[str]]:
