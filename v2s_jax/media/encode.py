@@ -15,6 +15,7 @@ from jaxtyping import Float32, UInt8
 
 from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import atomic_write
+from v2s_jax.media.audio_tracks import AudioTrack
 from v2s_jax.media.probe import VIDEO_STREAM, Video
 from v2s_jax.media.process import SOURCE_OPTIONS, Run, ffmpeg, url
 from v2s_jax.quantize import waveform_to_int16
@@ -22,7 +23,9 @@ from v2s_jax.quantize import waveform_to_int16
 Original = Literal["drop", "keep", "mix"]
 """What to do with a video's original audio."""
 
-_MIX_FORMAT = "aformat=sample_fmts=fltp:sample_rates=48000:channel_layouts=stereo"
+_MIX_FORMAT = "aresample=48000,aformat=sample_fmts=fltp:channel_layouts=stereo"
+# As loud in each channel as the one it is made of; ffmpeg's own conversion takes off 3 dB.
+_MONO_TO_MIX = f"pan=stereo|c0=c0|c1=c0,{_MIX_FORMAT}"
 _AAC_BITS_PER_SEC = 96_000  # AAC's maximum for one channel at 16 kHz
 _H264_CRF = 18  # x264's "visually lossless"; lower is better
 _H264_QP = 18  # likewise; x264 subtracts 3 for intra frames
@@ -109,6 +112,7 @@ def mux(
     out_stem: Path,
     original: Original = "drop",
     original_gain_db: float = 0.0,
+    track: AudioTrack | None = None,
 ) -> Path:
     """Combine a video's frames, copied bit for bit, with the audio of a wav file.
 
@@ -122,6 +126,7 @@ def mux(
         original: Drop the video's original audio, keep it bit for bit as a second track, or mix it
             in at 48 kHz stereo.
         original_gain_db: Gain of the original audio for `mix`.
+        track: The original audio (`find_audio_track`); None if there is none to keep or mix.
 
     Returns:
         The path of the result.
@@ -132,7 +137,7 @@ def mux(
     mp4, mkv = (out_stem.with_name(out_stem.name + suffix) for suffix in (".mp4", ".mkv"))
     if video.path.resolve() in (mp4.resolve(), mkv.resolve()):
         raise InputError(f"{video.path}: is the source itself: choose another name for the result")
-    audio = _audio_tracks(original if video.has_audio else "drop", original_gain_db)
+    audio = _audio_tracks(original, original_gain_db, track)
     aac = ("-c:a:0", "aac", "-b:a:0", str(_AAC_BITS_PER_SEC))
     try:
         _mux_to(mp4, video, wav, *audio, *aac, "-movflags", "+faststart", "-f", "mp4")
@@ -143,15 +148,27 @@ def mux(
         return mkv
 
 
-def _audio_tracks(original: Original, gain_db: float) -> tuple[str, ...]:
+def mp4_supports(video: Video) -> bool:
+    """Say whether MP4 can hold the frames of a video as they are, whatever its audio."""
+    source = (*SOURCE_OPTIONS, "-i", url(video.path), "-map", VIDEO_STREAM, "-frames:v", "1")
+    # A fragmented file can be written to a pipe.
+    target = ("-c:v", "copy", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-")
+    with ffmpeg(*source, *target) as run:
+        for _ in run.output:
+            pass
+        return run.process.wait() == 0
+
+
+def _audio_tracks(original: Original, gain_db: float, track: AudioTrack | None) -> tuple[str, ...]:
     """Return the arguments that select the audio tracks: the new one first."""
-    if original == "drop":
+    if original == "drop" or track is None:
         return ("-map", "1:a:0")
     if original == "keep":
-        return ("-map", "1:a:0", "-map", "0:a:0", "-c:a:1", "copy")
+        return ("-map", "1:a:0", "-map", f"0:a:{track.number}", "-c:a:1", "copy")
+    to_mix = _MONO_TO_MIX if track.is_mono else _MIX_FORMAT
     mixed = (
-        f"[0:a:0]aresample=async=1:first_pts=0,{_MIX_FORMAT},volume={gain_db}dB[old];"
-        f"[1:a:0]{_MIX_FORMAT}[new];[new][old]amix=inputs=2:duration=first:normalize=0[mixed]"
+        f"[0:a:{track.number}]aresample=async=1:first_pts=0,{to_mix},volume={gain_db}dB[old];"
+        f"[1:a:0]{_MONO_TO_MIX}[new];[new][old]amix=inputs=2:duration=first:normalize=0[mixed]"
     )
     return ("-filter_complex", mixed, "-map", "[mixed]")
 
