@@ -1,7 +1,11 @@
 """The `v2s` command: its help, unknown commands, and exit codes."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +75,69 @@ def test_exit_codes(capsys, error, code, message):
 def test_bugs_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run_cli(lambda: print(1 / 0))
+
+
+def v2s(*args: object, shell: str = "", **options) -> subprocess.CompletedProcess[str]:
+    """Run the command behind `shell`, a redirection."""
+    command = [sys.executable, "-m", "v2s_jax", *map(str, args)]
+    return subprocess.run(
+        ["bash", "-c", f'"$@" {shell}', "bash", *command],
+        **{"capture_output": True, "text": True, **options},
+    )
+
+
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+
+
+@needs_full
+@pytest.mark.parametrize("args", [("--help",), ("study", "--help")], ids=["print", "tyro"])
+def test_full_standard_output_is_one_line(args):
+    process = v2s(*args, shell=">/dev/full")
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: standard output: cannot be written (No space left")
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"), [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), ("2>/dev/full", 0)]
+)
+def test_closed_streams(shell, code):
+    process = v2s("--help", shell=shell)
+    assert (process.returncode, process.stderr) == (code, "")
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    process = v2s("--help", shell="| true; exit ${PIPESTATUS[0]}")
+    assert process.returncode in (0, 141) and process.stderr == ""
+
+
+def test_names_cannot_change_the_terminal(tmp_path):
+    name = b"a\nerror: b\x1b[31m \xff\xc2\x9b.mp4"
+    path = os.fsencode(tmp_path) + b"/" + name
+    process = v2s("study", "score", os.fsdecode(path), "--answers", "x")
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert r"a\nerror: b\x1b[31m \xff\x9b.mp4" in process.stderr
+
+
+@pytest.mark.parametrize("delay_sec", [0.15, 0.4, 0.8])
+def test_ctrl_c_twice_while_modules_are_imported(tmp_path, delay_sec):
+    """At any time: one word, no traceback. Python itself may not have started at first."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "v2s_jax", "sample", "--video", tmp_path, "--out", tmp_path / "o"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(delay_sec)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert "Traceback" not in err and process.returncode in (130, 2, -signal.SIGINT)
+
+
+@pytest.mark.parametrize("name", ["sample", "doctor"])
+def test_a_platform_that_is_not_there_is_one_line(name, tmp_path):
+    args = [tmp_path, "--out", tmp_path / "out"] if name == "sample" else []
+    process = v2s(name, *args, env=os.environ | {"JAX_PLATFORMS": "cuda"})
+    assert "Traceback" not in process.stdout + process.stderr
+    assert "JAX finds none" in process.stdout + process.stderr
+    assert process.returncode == (2 if name == "sample" else 1)

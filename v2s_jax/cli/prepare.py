@@ -23,6 +23,7 @@ from typing import Annotated
 
 import tyro
 
+from v2s_jax.cli.arguments import parse_subcommand
 from v2s_jax.config import ExtractorConfig, ExtractorName, Fc6, FlowMethod, VggPrecision
 from v2s_jax.datasets import open_dataset
 from v2s_jax.datasets.folders.settings import FolderSettings
@@ -145,10 +146,7 @@ class StatsArgs:
         write_stats(self.data, self.out)
 
 
-app = tyro.extras.SubcommandApp()
-app.command(name="synthetic")(SyntheticArgs)
-app.command(name="folder")(FolderArgs)
-app.command(name="stats")(StatsArgs)
+COMMANDS = {"synthetic": SyntheticArgs, "folder": FolderArgs, "stats": StatsArgs}
 
 
 def main() -> None:
@@ -156,9 +154,7 @@ def main() -> None:
     argv = sys.argv[1:]
     dashes = argv.index("--") if "--" in argv else len(argv)
     beam_args = argv[dashes + 1 :]
-    args: SyntheticArgs | FolderArgs | StatsArgs = app.cli(
-        args=argv[:dashes], prog="v2s prepare", description=__doc__
-    )
+    args = parse_subcommand(COMMANDS, "v2s prepare", __doc__, argv[:dashes])
     if isinstance(args, FolderArgs):
         args.run(beam_args)
         return

@@ -15,6 +15,8 @@ from v2s_jax.io import file_hash, wrap_read_errors
 
 SEGMENT_SEC = 2
 """Length of a segment (paper: 2 s)."""
+MAX_HOURS = 12
+"""Longest raw video (ours)."""
 MAX_SEC = 10
 """Longest clip (paper: 2 to 10 s)."""
 MAX_WIDTH_PX = 320
@@ -45,8 +47,14 @@ class Segment:
 def split_into_segments(source: Source, video: media.Video) -> list[Segment]:
     """Return the segments of a video, without a rest under 2 s at its end.
 
-    Raises InputError when the file cannot be read.
+    Raises InputError when the file cannot be read, or claims to last longer than any raw clip.
     """
+    hours = float(video.duration_sec) / 3_600
+    if hours > MAX_HOURS:
+        raise InputError(
+            f"{source.path}: lasts {hours:,.0f} hours by its times, at most {MAX_HOURS} are cut: "
+            "copy or record it again"
+        )
     # A hash does not reveal the clip to annotators and is a valid file name. It includes the bytes:
     # another file under the same name gets other segments, and so other votes.
     path = Path(source.path)
