@@ -15,7 +15,7 @@ from jaxtyping import Float32, UInt8
 
 from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import atomic_write
-from v2s_jax.media.audio_tracks import AudioTrack
+from v2s_jax.media.audio_tracks import AudioTrack, find_audio_track
 from v2s_jax.media.probe import VIDEO_STREAM, Video
 from v2s_jax.media.process import SOURCE_OPTIONS, Run, ffmpeg, url
 from v2s_jax.quantize import waveform_to_int16
@@ -126,7 +126,7 @@ def mux(
         original: Drop the video's original audio, keep it bit for bit as a second track, or mix it
             in at 48 kHz stereo.
         original_gain_db: Gain of the original audio for `mix`.
-        track: The original audio (`find_audio_track`); None if there is none to keep or mix.
+        track: The original audio; by default the one that `find_audio_track` finds.
 
     Returns:
         The path of the result.
@@ -137,6 +137,8 @@ def mux(
     mp4, mkv = (out_stem.with_name(out_stem.name + suffix) for suffix in (".mp4", ".mkv"))
     if video.path.resolve() in (mp4.resolve(), mkv.resolve()):
         raise InputError(f"{video.path}: is the source itself: choose another name for the result")
+    if original != "drop" and track is None:
+        track, _ = find_audio_track(video.path)
     audio = _audio_tracks(original, original_gain_db, track)
     aac = ("-c:a:0", "aac", "-b:a:0", str(_AAC_BITS_PER_SEC))
     try:
