@@ -134,6 +134,15 @@ def test_ctrl_c_twice_while_modules_are_imported(tmp_path, delay_sec):
     assert "Traceback" not in err and process.returncode in (130, 2, -signal.SIGINT)
 
 
+@pytest.mark.parametrize(
+    "args", [("sample", "x" * 300, "--out", "o"), ("study", "score", "x" * 300, "--answers", "a")]
+)
+def test_a_path_that_the_system_refuses_is_one_line(args):
+    process = v2s(*args)
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert "(File name too long)" in process.stderr
+
+
 @pytest.mark.parametrize("name", ["sample", "doctor"])
 def test_a_platform_that_is_not_there_is_one_line(name, tmp_path):
     args = [tmp_path, "--out", tmp_path / "out"] if name == "sample" else []

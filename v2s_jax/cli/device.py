@@ -23,7 +23,10 @@ def use_device(platform: str | None) -> None:
         option = f"--device {platform}"
         fix = "use --device cpu"
         if platform is None:
-            option, fix = f"JAX_PLATFORMS={jax.config.jax_platforms}", "unset the variable"
+            option, fix = (
+                f"JAX_PLATFORMS={jax.config.values['jax_platforms']}",
+                "unset the variable",
+            )
         raise InputError(
             f"{option}: JAX finds none: install jax with support for it, or {fix}"
         ) from error

@@ -132,7 +132,7 @@ def devices() -> Iterator[Finding]:
     try:
         available = jax.devices()
     except Exception as error:  # whatever a plugin raises
-        wanted = jax.config.jax_platforms or "any"
+        wanted = jax.config.values["jax_platforms"] or "any"
         fix = "unset JAX_PLATFORMS, or install jax for this machine"
         yield Finding("devices", f"JAX finds none for {wanted}: {_first_line(error)}", fix)
         return

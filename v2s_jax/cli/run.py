@@ -21,9 +21,9 @@ STANDARD_DESCRIPTORS = (0, 1, 2)
 def run_cli(main: Callable[[], None]) -> NoReturn:
     """Run a command and exit: 0 on success, 2 for bad input, 130 for Ctrl-C.
 
-    Bad input is one line on stderr, and so is standard output that cannot be written. If its reader
-    has gone, the command ends without a word, as others do. Any other exception is a bug and keeps
-    its traceback.
+    Bad input is one line on stderr, and so is what the system says about a path, or about standard
+    output. If the reader of that has gone, the command ends without a word, as others do. Any other
+    exception is a bug and keeps its traceback.
     """
     _on_interrupt(_interrupt)
     _open_standard_streams()
@@ -56,6 +56,12 @@ def _exit_code(main: Callable[[], None]) -> int | str | None:
         return end.code
     except InputError as error:
         print(f"error: {printable(error)}", file=sys.stderr)
+        return BAD_INPUT_CODE
+    except OSError as error:
+        if not isinstance(error.filename, str | bytes):
+            raise
+        path = printable(os.fsdecode(error.filename))
+        print(f"error: {path}: cannot be used ({error.strerror}): check it", file=sys.stderr)
         return BAD_INPUT_CODE
     except KeyboardInterrupt:
         _on_interrupt(_stop_silently)
