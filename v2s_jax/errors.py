@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import unicodedata
 from collections.abc import Iterable
 
 MAX_REASON_CHARS = 200
@@ -32,7 +33,11 @@ def printable(text: object) -> str:
     Names of files may contain anything: control characters, which change what the terminal shows,
     are escaped, and so are bytes that are not text.
     """
-    return "".join(char if char.isprintable() else _escape(char) for char in str(text))
+    return "".join(char if _is_shown(char) else _escape(char) for char in str(text))
+
+
+def _is_shown(char: str) -> bool:
+    return char.isprintable() or unicodedata.category(char) == "Zs"  # spaces of any width
 
 
 def _escape(char: str) -> str:

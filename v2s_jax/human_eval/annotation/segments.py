@@ -9,7 +9,7 @@ from typing import Literal
 
 from v2s_jax import media
 from v2s_jax.datasets.folders.layout import Source
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, printable
 from v2s_jax.human_eval.csv_files import read_csv, write_csv
 from v2s_jax.io import file_hash, wrap_read_errors
 
@@ -173,10 +173,10 @@ def count_decisions(
 
 def format_counts(rows: Sequence[Counts]) -> list[str]:
     """Format the counts as lines of a table."""
-    width = max(len("category"), *(len(row.category) for row in rows))
+    width = max(len("category"), *(len(printable(row.category)) for row in rows))
     names = ("videos", "segments", "annotated", "removed", "undecided", "clips", "hours")
     lines = [f"{'category':{width}}" + "".join(f"{name:>11}" for name in names)]
     for row in rows:
         counts = "".join(f"{getattr(row, name):11,}" for name in names[:-1])
-        lines.append(f"{row.category:{width}}{counts}{row.hours:11.2f}")
+        lines.append(f"{printable(row.category):{width}}{counts}{row.hours:11.2f}")
     return lines
