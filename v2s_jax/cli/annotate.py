@@ -93,14 +93,14 @@ class CutArgs:
             parallel_map(_cut, tasks, self.workers), total=len(tasks), unit="video", desc="segments"
         )
         for entry in ignored:
-            tqdm.write(printable(f"left out: {entry.name}: {entry.reason}"))
+            tqdm.write(printable(f"left out: {displayable_name(entry.name)}: {entry.reason}"))
         segments: list[Segment] = []
         videos = 0
         for source, (cut, problem) in zip(sources, results, strict=True):
             segments += cut
             videos += bool(cut)
             if problem:
-                tqdm.write(printable(f"left out: {source.name}: {problem}"))
+                tqdm.write(printable(f"left out: {displayable_name(source.name)}: {problem}"))
         if not segments:
             raise InputError(f"{self.raw}: no video there lasts 2 s: nothing to judge")
         write_segments(self.out / SEGMENTS_FILE, segments)
