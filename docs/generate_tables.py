@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from v2s_jax.config import DEMO, PAPER, TINY, flat_fields
+from v2s_jax.config import PAPER, PRESETS, flat_fields
 
 DOCS = Path(__file__).parent
 PAGES = (DOCS.parent / "README.md", DOCS / "SPEC.md", DOCS / "speed.md", DOCS / "tpu.md")
@@ -88,10 +88,10 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def presets() -> str:
     """Every config field with its value in each preset."""
-    columns = [flat_fields(preset) for preset in (PAPER, DEMO, TINY)]
+    columns = [flat_fields(preset) for preset in PRESETS.values()]
     names = [name for name in columns[0] if name.startswith(FIELD_PREFIXES)]
     rows = ([f"`{name}`", *(value(column[name]) for column in columns)] for name in names)
-    return table(["field", "`paper`", "`demo`", "`tiny`"], rows)
+    return table(["field", *(f"`{name}`" for name in PRESETS)], rows)
 
 
 def constants() -> str:

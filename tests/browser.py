@@ -50,6 +50,10 @@ class Browser:
             "POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]}
         )
 
+    def resize(self, width_px: int, height_px: int) -> None:
+        """Set the size of the window, with its frame."""
+        self._call("POST", "/window/rect", {"width": width_px, "height": height_px})
+
     def go(self, url: str) -> None:
         self._call("POST", "/url", {"url": url})
 

@@ -1,5 +1,6 @@
 """Parameters and their config in one safetensors file, in half precision."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ BEST_PARAMS_FILE = "best.safetensors"
 
 SEPARATOR = "/"
 
+logger = logging.getLogger(__name__)
+
 
 def save_params(path: Path, config: Config, params: dict[str, Any]) -> None:
     """Write parameters (in half precision) and config to one safetensors file."""
@@ -36,19 +39,45 @@ def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
     """Load a model's config, and its float32 parameters under the key "params".
 
     `path` is a safetensors file, the folder of a run, or the name of a pretrained model. From a run
-    the newest checkpoint is read, and its moving average if it has one. Raises InputError when
-    `path` does not exist, or is corrupt, or of another version.
+    the newest intact checkpoint is read, and its moving average if it has one; newer corrupt ones
+    are named in a warning. Raises InputError when `path` does not exist, is corrupt or of another
+    version, and when parameters are not finite.
     """
     with wrap_read_errors(path):
         path = resolve_checkpoint_path(path)
         if not path.is_dir():
             return load_params_file(path)
-        # Imported here: reading a file of parameters does not need Orbax.
-        from v2s_jax.run_folder import read_newest_params
+        return _load_newest(path)
 
-        step, config_json, params = read_newest_params(path)
-        config = parse_config(step, config_json)
-        return config, check_params_match(step, config, params)
+
+def _load_newest(workdir: Path) -> tuple[Config, dict[str, Any]]:
+    """Load config and parameters from the newest intact checkpoint of a run."""
+    # Imported here: reading a file of parameters does not need Orbax.
+    from v2s_jax import run_folder
+
+    run_folder.quiet_orbax()
+    paths = run_folder.list_checkpoints((workdir / run_folder.CHECKPOINTS).absolute())
+    if not paths:
+        raise InputError(
+            f"{workdir}: a folder without a checkpoint: give the --workdir of a run that has "
+            "saved one, or a .safetensors file"
+        )
+    corrupt: list[run_folder.CorruptCheckpointError] = []
+    for path in paths:
+        try:
+            meta = run_folder.read_meta(path)
+            params = run_folder.read_params(path, meta, expected_params(meta.config))
+            if problem := find_non_finite(params):
+                raise run_folder.CorruptCheckpointError(path, problem)
+        except run_folder.CorruptCheckpointError as error:
+            corrupt.append(error)
+            continue
+        for newer in corrupt:
+            logger.warning("warning: %s: using that of step %s", newer, path.name)
+        return meta.config, params
+    raise InputError(
+        f"{workdir}: no intact checkpoint; the newest: {corrupt[0].reason}: copy the folder again"
+    ) from corrupt[0]
 
 
 def load_params_file(path: Path) -> tuple[Config, dict[str, Any]]:
@@ -61,17 +90,23 @@ def load_params_file(path: Path) -> tuple[Config, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
+            if "config" not in metadata:
+                raise InputError(f"{path}: has no v2s_jax config: give a file that v2s train wrote")
+            config = parse_config(path, metadata["config"])
+            # Before anything is read: a wrong size must not be allocated.
             names = list(file.keys())
-            flat = {name: file.get_tensor(name).astype(np.float32) for name in names}
-    except (SafetensorError, OSError) as error:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            check_shapes(path, config, shapes)
+            flat = {name: file.get_tensor(name).astype(np.float32) for name in shapes}
+    except (SafetensorError, OSError, TypeError) as error:  # the last one for a type like bfloat16
         raise InputError(
             f"{path}: not a readable checkpoint ({error}): give a .safetensors file that "
             f"v2s train wrote, or its --workdir"
         ) from error
-    if "config" not in metadata:
-        raise InputError(f"{path}: has no v2s_jax config: give a file that v2s train wrote")
-    config, params = parse_config(path, metadata["config"]), unflatten_dict(flat, sep=SEPARATOR)
-    return config, check_params_match(path, config, {"params": params})
+    params = {"params": unflatten_dict(flat, sep=SEPARATOR)}
+    if problem := find_non_finite(params):
+        raise InputError(f"{path}: {problem}: copy the file again, or train again")
+    return config, params
 
 
 def parse_config(path: Path, text: str) -> Config:
@@ -82,18 +117,29 @@ def parse_config(path: Path, text: str) -> Config:
         raise InputError(f"{path}: {error}") from error
 
 
-def check_params_match(path: Path, config: Config, params: dict[str, Any]) -> dict[str, Any]:
-    """Return `params`; raise InputError unless names and shapes are those of the config's model."""
-    expected = jax.eval_shape(lambda: init_params(VideoToSound(config), jax.random.key(0)))
-    shapes = {name: leaf.shape for name, leaf in flatten_dict(expected, sep=SEPARATOR).items()}
-    actual = {name: leaf.shape for name, leaf in flatten_dict(params, sep=SEPARATOR).items()}
+def expected_params(config: Config) -> dict[str, Any]:
+    """Return the types and shapes of the parameters of the config's model."""
+    return jax.eval_shape(lambda: init_params(VideoToSound(config), jax.random.key(0)))
+
+
+def check_shapes(path: Path, config: Config, actual: dict[str, tuple[int, ...]]) -> None:
+    """Raise InputError unless names and shapes are those of the config's model."""
+    flat = flatten_dict(expected_params(config)["params"], sep=SEPARATOR)
+    shapes = {name: leaf.shape for name, leaf in flat.items()}
     for name in sorted(shapes.keys() | actual.keys()):
         if shapes.get(name) != actual.get(name):
             raise InputError(
                 f"{path}: {name} has shape {actual.get(name)}, the config's model expects "
                 f"{shapes.get(name)}: the file is of another version or corrupt"
             )
-    return params
+
+
+def find_non_finite(params: dict[str, Any]) -> str | None:
+    """Describe the first parameters that are NaN or infinite."""
+    for name, leaf in flatten_dict(params, sep=SEPARATOR).items():
+        if bad := np.count_nonzero(~np.isfinite(leaf)):
+            return f"{bad} of {leaf.size} values of {name} are NaN or infinite"
+    return None
 
 
 def unique_model_name(path: Path, taken: Sequence[str]) -> str:

@@ -2,67 +2,162 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from urllib.request import urlopen
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.browser import browsing, needs_browser, wait_until
+from tests.browser import Browser, browsing, needs_browser, wait_until
 from tests.conftest import random_params
 from tests.ffmpeg import run_ffmpeg
 from v2s_jax.checkpoints import save_params
 from v2s_jax.cli import demo
+from v2s_jax.cli.demo_server import page_message, remove_old_files
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.sonification import sonify
 
 
+class Server:
+    """The page, served as users start it, in a temporary folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder.with_name(f"{folder.name}.log")
+        args = ["--no-browser", "--port", "0", "--max-sec", "5"]
+        folder.mkdir()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "v2s_jax", "demo", *args],
+                env=os.environ | {"JAX_PLATFORMS": "cpu", "TMPDIR": str(folder)},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        match = re.match(r"(http://127\.0\.0\.1:\d+) ", line)
+        assert match, self.log.read_text()
+        self.address = match[1]
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        self.process.communicate()
+        return self.process.returncode
+
+
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The page, served as users start it."""
-    args = ["--no-browser", "--port", "0", "--max-sec", "5"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "v2s_jax", "demo", *args],
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            match = re.match(r"(http://127\.0\.0\.1:\d+) ", line)
-            assert match, line
-            yield match[1]
-        finally:
-            process.terminate()
+def server(tmp_path_factory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("demo") / "temporary")
+    try:
+        yield started
+    finally:
+        started.process.kill()
+        started.process.communicate()
+
+
+@pytest.fixture
+def address(server) -> str:
+    return server.address
+
+
+def choose_video(browser: Browser, address: str, path: Path) -> None:
+    """Open the page and upload a video."""
+    browser.go(address)
+    is_ready = "return document.querySelector('input[type=file]') !== null"
+    wait_until(lambda: browser.run(is_ready))
+    browser.choose_file("input[type=file]", path)
+    is_uploaded = "return document.querySelector('.download') !== null"
+    wait_until(lambda: browser.run(is_uploaded))
+
+
+def generate(browser: Browser) -> set[str]:
+    """Press the button and wait for the result; return what the progress bars say."""
+    browser.run("document.getElementById('generate').click()")
+    texts = set()
+
+    def is_finished() -> bool:
+        bars = (
+            "return [...document.querySelectorAll('.progress-level-inner')].map(e => e.innerText)"
+        )
+        texts.update(text.split(" - ")[0].strip() for text in browser.run(bars))
+        return bool(browser.run("return document.querySelector('#figure img')?.src"))
+
+    wait_until(is_finished)
+    return texts
 
 
 @pytest.mark.slow
 @needs_browser
 def test_a_video_is_uploaded_and_comes_back_with_audio(address, tmp_path):
     with browsing() as browser:
-        browser.go(address)
-        wait_until(
-            lambda: browser.run("return document.querySelector('input[type=file]') !== null")
-        )
-        browser.choose_file("input[type=file]", EXAMPLE_VIDEO)
-        wait_until(lambda: browser.run("return document.querySelector('video') !== null"))
-        browser.run("document.getElementById('generate').click()")
-        source = "const element = document.querySelector('{}'); return element && element.src"
-        figure_source = source.format("#figure img")
-        wait_until(lambda: browser.run(figure_source))
-        generated, figure = (
-            browser.run(source.format(f"#{part}")) for part in ("generated video", "figure img")
-        )
-        with urlopen(figure) as response:
+        choose_video(browser, address, EXAMPLE_VIDEO)
+        bars = generate(browser)
+        assert {"compiling", "generating"} <= bars
+        source = "return document.querySelector('#{}').src"
+        with urlopen(browser.run(source.format("figure img"))) as response:
             assert response.read()[:4] == b"\x89PNG"
-        with urlopen(generated) as response:
+        with urlopen(browser.run(source.format("generated video"))) as response:
             (tmp_path / "result.mp4").write_bytes(response.read())
     (files,) = sonify(EXAMPLE_VIDEO, tmp_path).generated
     assert (tmp_path / "result.mp4").read_bytes() == files.video.read_bytes()
+
+
+@pytest.mark.slow
+@needs_browser
+def test_portrait_video_of_a_telephone_plays_and_leaves_room_for_the_audio(address, tmp_path):
+    """The browser knows no type of this name; its codec is one that few browsers play."""
+    video = tmp_path / "IMG_0042.MOV"
+    source = ("-f", "lavfi", "-i", "testsrc=size=90x160:rate=15:duration=0.5")
+    run_ffmpeg(*source, "-c:v", "libx265", "-tag:v", "hvc1", video)
+    with browsing() as browser:
+        browser.resize(1280, 800)
+        choose_video(browser, address, video)
+        generate(browser)
+        player = "document.querySelector('#generated video')"
+        wait_until(lambda: browser.run(f"return {player}.readyState >= 2"))
+        assert browser.run(f"return [{player}.videoWidth, {player}.videoHeight]") == [90, 160]
+        bottom = "document.getElementById('wav').getBoundingClientRect().bottom"
+        assert browser.run(f"return {bottom} <= window.innerHeight")
+        assert "hevc video does not play in every browser" in browser.run(
+            "return document.body.innerText"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Host": "evil.example"}])
+def test_requests_of_other_sites_are_refused(server, headers):
+    before = sorted(server.folder.rglob("*"))
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n--x--\r\n'
+    )
+    sent = {"Content-Type": "multipart/form-data; boundary=x"}
+    for path, data in (("/", None), ("/gradio_api/upload", body)):
+        with pytest.raises(HTTPError) as caught:
+            urlopen(Request(server.address + path, data, {**sent, **headers}))
+        assert caught.value.code == 403
+    assert sorted(server.folder.rglob("*")) == before
+    own = {**sent, "Origin": server.address}
+    with urlopen(Request(server.address + "/gradio_api/upload", body, own)) as response:
+        assert response.status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_nothing_stays_when_the_program_is_ended(tmp_path, number):
+    server = Server(tmp_path / "temporary")
+    assert [path.name[:13] for path in server.folder.iterdir()] == ["v2s_jax-demo-"]
+    expected = {signal.SIGINT: 0}.get(number, 128 + number)
+    assert server.end(number) == expected
+    assert not [*server.folder.iterdir()]
+    assert "Traceback" not in server.log.read_text()
 
 
 @pytest.mark.slow
@@ -91,20 +186,42 @@ def test_a_second_user_waits_in_the_queue(address):
 
 
 @pytest.mark.slow
-def test_bad_videos_are_reported(address, tmp_path):
+def test_bad_input_is_reported_without_paths(server, tmp_path):
     from gradio_client import Client, exceptions, handle_file
 
-    client = Client(address, verbose=False)
+    client = Client(server.address, verbose=False)
     (tmp_path / "text.mp4").write_text("no video")
     six_sec = tmp_path / "six.mp4"
     run_ffmpeg("-f", "lavfi", "-i", "color=black:size=64x48:rate=5:duration=6", six_sec)
-    for video, message in (
-        (None, "no video yet: choose one first"),
-        (handle_file(six_sec), "six.mp4: lasts 6.0 s: use at most 5 s"),
-        (handle_file(tmp_path / "text.mp4"), "text.mp4: "),
+    for video, seed, message in (
+        (None, 0, "no video yet: choose one first"),
+        (handle_file(EXAMPLE_VIDEO), None, "no seed: give a whole number"),
+        (handle_file(six_sec), 0, "six.mp4: lasts 6.0 s: use at most 5 s"),
+        (handle_file(tmp_path / "text.mp4"), 0, "text.mp4: "),
     ):
-        with pytest.raises(exceptions.AppError, match=re.escape(message)):
-            client.predict(video, demo_model(client), 0, 1.0, api_name="/generate")
+        with pytest.raises(exceptions.AppError, match=f"^{re.escape(message)}"):
+            client.predict(video, demo_model(client), seed, 1.0, api_name="/generate")
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_messages_name_files_without_their_folders(tmp_path):
+    path = tmp_path / "page" / "0a1b" / "my <b>clip</b>.mp4"
+    assert (
+        page_message(f"{path}: lasts 6 s", tmp_path) == "my &lt;b&gt;clip&lt;/b&gt;.mp4: lasts 6 s"
+    )
+
+
+def test_old_files_are_removed(tmp_path):
+    for name in ("page/a/old.mp4", "page/b/new.mp4", "page/c/example.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    for path in tmp_path.rglob("*"):
+        if path.name not in ("b", "new.mp4"):
+            os.utime(path, (0, 0))
+    remove_old_files(tmp_path, {str(tmp_path / "page/c/example.mp4")}, 60)
+    left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == ["page/b/new.mp4", "page/c/example.mp4"]
 
 
 def test_models_with_equal_file_names_get_unique_names(tmp_path):

@@ -157,6 +157,89 @@ def test_invalid_json_is_refused(text, message):
         Config.from_json(text)
 
 
+SECTIONS = {"": Config, "clock": Clock, "model": ModelConfig, "training": TrainingConfig}
+HUGE = 10**9 + 7
+DEEP = "[" * 20_000 + "]" * 20_000
+DAMAGED_VALUES = (
+    "1e999",
+    "NaN",
+    str(HUGE),
+    "9" * 4_000,
+    "-1",
+    "true",
+    "1.5",
+    '"\\u0000"',
+    "[]",
+    "{}",
+    DEEP,
+)
+
+
+def changed_json(section: str, name: str, value: str) -> str:
+    """The tiny config's JSON with another value of one field, given as JSON."""
+    fields = json.loads(TINY.to_json())
+    (fields[section] if section else fields)[name] = "@"
+    return json.dumps(fields).replace('"@"', value)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [(key, each.name) for key, kind in SECTIONS.items() for each in dataclasses.fields(kind)],
+)
+def test_damaged_values_are_refused_in_one_line(section, name):
+    """Any value that is accepted has the field's type, and the config stays usable."""
+    for value in DAMAGED_VALUES:
+        try:
+            config = Config.from_json(changed_json(section, name, value))
+        except InputError as error:
+            message = str(error)
+            assert "\n" not in message and len(message) < 400
+            continue
+        part = getattr(config, section) if section else config
+        kinds = {type(getattr(each, name)) for each in part_examples(section)} | {int}
+        assert type(getattr(part, name)) in kinds, (name, value)
+        assert not isinstance(getattr(part, name), list | dict)
+        assert Config.from_json(config.to_json()) == config
+
+
+def part_examples(section: str) -> list[object]:
+    """Sections with every field set at least once."""
+    return [getattr(preset, section) if section else preset for preset in PRESETS.values()]
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "message"),
+    [
+        ("model", "dim", "1e999", "model.dim is inf: it must be a whole number"),
+        ("model", "dim", str(HUGE), f"dim is {HUGE}: it must be at most 65536"),
+        ("model", "dim", "64.0", "model.dim is 64.0: it must be a whole number"),
+        ("model", "dim", "true", "model.dim is True: it must be a whole number"),
+        ("model", "dim", '"64"', "model.dim is '64': it must be a whole number"),
+        ("model", "weight_norm", "1", "model.weight_norm is 1: it must be true or false"),
+        ("model", "tiers", DEEP, "config is not JSON"),
+        ("model", "rnn_layers", str(HUGE), "at most 64"),
+        ("clock", "samples_per_video_frame", str(HUGE), "at most 1048576"),
+        ("training", "learning_rate", "1e999", "learning_rate is inf: it must be a finite number"),
+        ("training", "steps", str(2**31), "steps is 2147483648: it must be at most"),
+        ("training", "category", "7", "training.category is 7: it must be text"),
+        ("", "name", '"a\\nb"', r"name is 'a\\nb': it must be printable"),
+        ("", "name", json.dumps("a" * 5000), "it has 5000 characters"),
+        ("", "clock", "3", "clock is 3: it must have named fields"),
+        ("", "format_version", "true", "config format True"),
+        ("", "format_version", "1e999", "config format inf"),
+        ("extraction", "flow", "[1]", "which this version does not know"),
+    ],
+)
+def test_types_and_ranges_are_checked(section, name, value, message):
+    with pytest.raises(InputError, match=message):
+        Config.from_json(changed_json(section, name, value))
+
+
+def test_long_config_is_refused_unparsed():
+    with pytest.raises(InputError, match="config of 200002 characters"):
+        Config.from_json('"' + "a" * 200_000 + '"')
+
+
 def test_config_without_extraction():
     fields = json.loads(TINY.to_json())
     del fields["extraction"]

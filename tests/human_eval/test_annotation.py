@@ -393,13 +393,15 @@ def test_annotator_answers_with_the_keyboard(work, tmp_path):
         assert "3 of 3, 2 answered" in browser.run(text_of("progress"))
         browser.run("document.getElementById('download').click()")
         assert "Write your name first." in browser.run(text_of("warning"))
-        browser.press('Ann "A", B')  # the name field has the focus
-        (tmp_path / "votes.csv").write_text(browser.run("return table()"))
+        browser.press('=Ann "A", B')  # the name field has the focus
+        table = browser.run("return table()")
+        assert "\"'=Ann" in table  # no formula
+        (tmp_path / "votes.csv").write_text(table)
     ids = [segment.segment_id for segment in read_segments(work / "segments.csv")]
     votes = read_votes([tmp_path / "votes.csv"], ids)
     assert [(vote.modality, vote.annotator, vote.answer) for vote in votes] == [
-        ("video", 'Ann "A", B', "yes"),
-        ("video", 'Ann "A", B', "sort of"),
+        ("video", '=Ann "A", B', "yes"),
+        ("video", '=Ann "A", B', "sort of"),
     ]
 
 

@@ -48,7 +48,7 @@ def test_neither_sound_of_a_mix_is_lowered(tmp_path, new_audio, channels):
     video = write_video(tmp_path / "a.mp4", *TONE, "-ac", channels)
     track, problem = find_audio_track(video)
     assert (track, problem) == (AudioTrack(0, channels == 1), None)
-    mixed = mux(probe(video), new_audio, tmp_path / "mixed", "mix", 0.0, track)
+    mixed = mux(probe(video), new_audio, tmp_path / "mixed", "mix", 0.0, track).path
     assert amplitude(mixed, NEW_HZ) == pytest.approx(0.25, rel=0.02)
     assert amplitude(mixed, OLD_HZ) == pytest.approx(amplitude(video, OLD_HZ), rel=0.02)
 
@@ -60,7 +60,7 @@ def test_the_first_track_that_can_be_decoded_is_used(tmp_path, new_audio):
     assert track == AudioTrack(1, True)
     assert problem == "audio track 1 is used, since track 0 cannot be decoded (it is empty)"
     for original, position in (("keep", 1), ("mix", 0)):
-        muxed = mux(probe(video), new_audio, tmp_path / original, original, 0.0, track)
+        muxed = mux(probe(video), new_audio, tmp_path / original, original, 0.0, track).path
         assert amplitude(muxed, OLD_HZ, position) == pytest.approx(0.125, rel=0.05)
 
 
@@ -73,7 +73,7 @@ def test_nothing_to_keep(tmp_path, new_audio, sources, reason):
     video = write_video(tmp_path / "a.mkv", *sources)
     assert find_audio_track(video) == (None, reason)
     for original in ("keep", "mix"):
-        muxed = probe(mux(probe(video), new_audio, tmp_path / original, original))
+        muxed = probe(mux(probe(video), new_audio, tmp_path / original, original).path)
         assert muxed.duration_sec == 1
         assert find_audio_track(muxed.path) == (AudioTrack(0, True), None)
 
@@ -82,7 +82,7 @@ def test_the_sound_may_be_why_mp4_is_not_written(tmp_path, new_audio):
     """MP4 holds H.264, but not the audio that is kept beside it."""
     video = write_video(tmp_path / "a.mkv", *TONE, "-c:a", "wmav2")
     track, _ = find_audio_track(video)
-    muxed = mux(probe(video), new_audio, tmp_path / "kept", "keep", 0.0, track)
+    muxed = mux(probe(video), new_audio, tmp_path / "kept", "keep", 0.0, track).path
     assert muxed.suffix == ".mkv" and mp4_supports(probe(video))
     run_ffmpeg(*PICTURES, "-c:v", "wmv2", tmp_path / "b.mkv")
     assert not mp4_supports(probe(tmp_path / "b.mkv"))

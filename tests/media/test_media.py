@@ -464,7 +464,7 @@ def test_mux_copies_video_and_aligns_audio(tmp_path: Path, name: str) -> None:
     run_ffmpeg(*numbered("25", 50), *original, *codec, source)
     video = probe(source)
     samples = CLOCK.samples(video.duration_sec)
-    out = mux(video, write_click(tmp_path, samples), tmp_path / "result.v1")
+    out = mux(video, write_click(tmp_path, samples), tmp_path / "result.v1").path
     assert out.name == "result.v1" + MUXED[name]
     assert video_md5(out) == video_md5(source)
     muxed = probe(out)
@@ -483,7 +483,7 @@ def test_mux_starts_audio_with_a_late_video(tmp_path: Path) -> None:
     late = ("-itsoffset", "0.75", *numbered("25", 50))
     run_ffmpeg(*late, "-f", "lavfi", "-i", "sine=duration=3", *H264, "-bf", "2", source)
     video = probe(source)
-    out = mux(video, write_click(tmp_path, 32_000), tmp_path / "out")
+    out = mux(video, write_click(tmp_path, 32_000), tmp_path / "out").path
     muxed = probe(out)
     assert muxed.duration_sec == video.duration_sec == 2
     assert video_md5(out) == video_md5(source)
@@ -494,7 +494,7 @@ def test_mux_keeps_rotation(tmp_path: Path) -> None:
     run_ffmpeg(*numbered("25", 10), *H264, tmp_path / "flat.mp4")
     turned = tmp_path / "turned.mp4"
     run_ffmpeg("-display_rotation", "90", "-i", tmp_path / "flat.mp4", "-c", "copy", turned)
-    out = mux(probe(turned), write_click(tmp_path, 6_400), tmp_path / "out")
+    out = mux(probe(turned), write_click(tmp_path, 6_400), tmp_path / "out").path
     muxed = probe(out)
     assert (muxed.width, muxed.height) == (HEIGHT_PX, BITS * STRIPE_PX)
 
@@ -585,7 +585,7 @@ def test_file_names_are_literal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert len(list(read_video_frames(video, CLOCK, 8, 8))) == 4
     assert read_audio(video, CLOCK)[1_600] == 0.5
     write_wav(Path(f"{name}.wav"), audio, 16_000)
-    out = mux(video, Path(f"{name}.wav"), Path(f"{path.stem}-joined"))
+    out = mux(video, Path(f"{name}.wav"), Path(f"{path.stem}-joined")).path
     assert probe(out).duration_sec == video.duration_sec
     assert out.name == f"{path.stem}-joined.mp4"
 

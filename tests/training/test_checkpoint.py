@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.conftest import random_params
+from tests.conftest import FIXTURES, random_params, with_model
 from v2s_jax.checkpoints import load_params, save_params
 from v2s_jax.config import DEMO
 from v2s_jax.errors import InputError
@@ -88,17 +88,20 @@ def data_files(step_folder):
     return files
 
 
-def test_flipped_bytes_are_detected(tiny, saved):
+def test_flipped_bytes_are_detected(tiny, saved, caplog):
     for file in data_files(saved / CHECKPOINTS / "4"):
         data = bytearray(file.read_bytes())
         middle = len(data) // 2
         data[middle : middle + 64] = bytes(b ^ 0xFF for b in data[middle : middle + 64])
         file.write_bytes(data)
-    with pytest.raises(InputError, match=r"4: corrupt checkpoint .*delete this folder"):
-        load_params(saved)
+    load_params(saved)
+    assert f"{saved / CHECKPOINTS / '4'}: corrupt checkpoint" in caplog.text
+    assert "using that of step 2" in caplog.text
     with pytest.raises(InputError, match="no intact checkpoint"), Checkpointer(saved, tiny) as kept:
         shutil.rmtree(saved / CHECKPOINTS / "2")
         kept.restore_latest(make_checkpoint(tiny))
+    with pytest.raises(InputError, match="no intact checkpoint"):
+        load_params(saved)
 
 
 @pytest.mark.parametrize("corruption", ["flipped", "cut", "meta"])
@@ -123,13 +126,86 @@ def test_resumes_from_the_newest_intact_checkpoint(tiny, saved, caplog, corrupti
     assert found is not None and int(found.state.step) == 4
 
 
-def test_truncated_files_are_detected(tiny, saved):
-    for file in data_files(saved / CHECKPOINTS / "4"):
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(InputError, match=r"4: corrupt checkpoint"):
-        load_params(saved)
-    shutil.rmtree(saved / CHECKPOINTS / "4")
-    load_params(saved)
+def damages(data: bytes) -> list[bytes | None]:
+    """Return what a file may hold afterwards; None: it is gone."""
+    flipped = bytearray(data)
+    if data:
+        flipped[len(data) // 2] ^= 1
+    return [b"", None, bytes(flipped), b"[]", b'{"config": 1}']
+
+
+@pytest.mark.slow
+def test_any_damage_to_any_file_sets_the_checkpoint_aside(tiny, tmp_path):
+    """Or leaves the data intact; train and sample use what was saved."""
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    like, older = make_checkpoint(tiny, 4), make_checkpoint(tiny, 2)
+    with Checkpointer(whole, tiny) as checkpoints:
+        checkpoints.save(older, 3.0)
+        checkpoints.save(like, 2.0)
+    for file in (whole / CHECKPOINTS / "4").rglob("*"):
+        for content in damages(file.read_bytes()) if file.is_file() else ():
+            shutil.rmtree(damaged, ignore_errors=True)
+            shutil.copytree(whole, damaged)
+            target = damaged / file.relative_to(whole)
+            target.unlink() if content is None else target.write_bytes(content)
+            _, params = load_params(damaged)
+            assert_equal_leaves(params, like.state.params)
+            with Checkpointer(damaged, tiny) as checkpoints:
+                found = checkpoints.restore_latest(like)
+                is_newest = int(found.state.step) == 4
+                assert checkpoints.best_bits() == (2.0 if is_newest else 3.0)
+            assert_equal_leaves(found, like if is_newest else older)
+
+
+def assert_equal_leaves(tree, other):
+    for got, saved in zip(*map(jax.tree.leaves, (tree, other)), strict=True):
+        np.testing.assert_array_equal(got, saved)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[3]", "3", '{"bits_per_sample": "x"}', "null"])
+def test_old_checkpoint_with_damaged_bits_is_refused(tmp_path, content):
+    """Its bits are beside its meta, without a checksum."""
+    run = Path(shutil.copytree(FIXTURES / "run_v1", tmp_path / "run"))
+    (metrics,) = run.rglob("metrics/metrics")
+    metrics.write_text(content)
+    with pytest.raises(InputError, match="no intact checkpoint"):
+        load_params(run)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_parameters_that_are_not_finite_are_refused(tiny, tmp_path, value):
+    """In a file, and in a checkpoint, where the one before is used."""
+    checkpoint = make_checkpoint(tiny, 4)
+    params = jax.tree.map(np.array, checkpoint.state.params)
+    bias = params["params"]["sample_rnn"]["sample_tier"]["output"]["bias"]
+    bias[3] = value
+    save_params(tmp_path / "a.safetensors", tiny, params)
+    message = r"1 of 256 values of .*output/bias are NaN or infinite"
+    with pytest.raises(InputError, match=message):
+        load_params(tmp_path / "a.safetensors")
+    run = tmp_path / "run"
+    with Checkpointer(run, tiny) as checkpoints:
+        checkpoints.save(Checkpoint(checkpoint.state._replace(params=params), checkpoint.carry))
+    with pytest.raises(InputError, match=f"no intact checkpoint; the newest: {message}"):
+        load_params(run)
+    with (
+        pytest.raises(InputError, match="no intact checkpoint"),
+        Checkpointer(run, tiny) as checkpoints,
+    ):
+        checkpoints.restore_latest(make_checkpoint(tiny))
+
+
+def test_sizes_are_compared_before_anything_is_allocated(tiny, tmp_path):
+    """A config of huge sizes over small parameters."""
+    big = with_model(tiny, dim=2**16, mlp_dim=2**16)
+    file, run = tmp_path / "a.safetensors", tmp_path / "run"
+    save_params(file, big, random_params(tiny))
+    with pytest.raises(InputError, match=r"has shape .* the config's model expects"):
+        load_params(file)
+    with Checkpointer(run, big) as checkpoints:
+        checkpoints.save(make_checkpoint(tiny, 4))
+    with pytest.raises(InputError, match=r"the newest: params/.* expected is"):
+        load_params(run)
 
 
 def test_missing_and_empty(tmp_path):
@@ -154,7 +230,7 @@ def test_other_versions_are_refused(tiny, tmp_path):
     fields = json.loads(tiny.to_json())
     for name, change, message in [
         ("old", {"format_version": 0}, "config format 0"),
-        ("unknown", {"colour": "red"}, "does not fit this version"),
+        ("unknown", {"colour": "red"}, "the field .colour., which this version does not know"),
         ("sizes", {"model": {**dataclasses.asdict(tiny.model), "frame_size": 3}}, "frame_size 3"),
     ]:
         file = tmp_path / f"{name}.safetensors"

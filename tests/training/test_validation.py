@@ -18,8 +18,8 @@ from v2s_jax.evaluation import AudioLogger
 from v2s_jax.evaluation.scorer import Scorer, ScorerInput
 from v2s_jax.figures import waveform_image
 from v2s_jax.model import VideoToSound
-from v2s_jax.run_folder import CHECKPOINTS
-from v2s_jax.training.checkpoint import UNSCORED, Checkpoint, Checkpointer
+from v2s_jax.run_folder import CHECKPOINTS, UNSCORED
+from v2s_jax.training.checkpoint import Checkpoint, Checkpointer
 from v2s_jax.training.loop import train
 from v2s_jax.training.metrics import AudioSample
 from v2s_jax.training.parallel import DataParallel

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from v2s_jax import media
 from v2s_jax.cli.arguments import parse_subcommand
+from v2s_jax.csv_files import write_csv
 from v2s_jax.datasets.folders.layout import (
     INFO_FILE,
     VIDEO_FOLDER,
@@ -59,7 +60,6 @@ from v2s_jax.human_eval.annotation.sheets import (
     read_votes,
     write_sheets,
 )
-from v2s_jax.human_eval.csv_files import write_csv
 from v2s_jax.io import atomic_directory
 from v2s_jax.processes import CPU_COUNT, parallel_map
 

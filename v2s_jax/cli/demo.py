@@ -1,10 +1,11 @@
 """A web page on this machine to try the models: upload a video, get it back with audio.
 
 The page can only be opened on this machine (127.0.0.1), and no data leaves it. Videos and results
-are kept in a temporary folder until the program ends.
+are kept in a temporary folder for an hour, at most until the program ends.
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING
 from v2s_jax import media
 from v2s_jax.checkpoints import load_params, unique_model_name
 from v2s_jax.cli.arguments import parse_args
+from v2s_jax.cli.demo_server import Ended, LocalOnly, page_message, start_cleaning, temporary_folder
 from v2s_jax.cli.device import use_device
 from v2s_jax.config import MAX_SEED
 from v2s_jax.errors import InputError, require_extra
 from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.pretrained import PRETRAINED
+from v2s_jax.sampling.progress import show_activity
 from v2s_jax.sonification import SampleOptions, sonify
 
 if TYPE_CHECKING:
@@ -28,6 +31,11 @@ HOST = "127.0.0.1"
 MIN_TEMPERATURE, MAX_TEMPERATURE, TEMPERATURE_STEP = 0.1, 1.5, 0.05
 """Range of the slider (ours): from almost silent to noise."""
 BYTES_PER_MB = 10**6
+BROWSER_CODEC = "h264"
+"""The one video codec that every browser plays."""
+UPLOAD_HEIGHT_PX = 160
+RESULT_HEIGHT = "40vh"
+"""Height of the video: a portrait one leaves room for the audio on the screen."""
 
 INTRODUCTION = """# v2s_jax: sound for silent video
 
@@ -64,15 +72,23 @@ class DemoArgs:
 
 
 def main() -> None:
-    """Serve the page until Ctrl-C."""
+    """Serve the page until Ctrl-C, SIGTERM or SIGHUP."""
     args = parse_args(DemoArgs, "v2s demo", __doc__)
     require_extra("demo", "gradio")
     use_device(args.device)
     models = name_models(args.checkpoint)
-    with tempfile.TemporaryDirectory(prefix="v2s_jax-demo-") as folder:
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "page")
-        serve(build_page(args, models, Path(folder)), args)
+    code = 0
+    try:
+        with temporary_folder() as folder:
+            os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+            os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
+            page = build_page(args, models, folder)
+            start_cleaning(folder, lambda: _files_of_page(page))
+            serve(page, args)
+    except Ended as ended:
+        code = ended.code
+    sys.stdout.flush()
+    os._exit(code)  # the interpreter's own end aborts where a thread still generates
 
 
 def name_models(checkpoints: Sequence[Path]) -> dict[str, Path]:
@@ -93,23 +109,33 @@ def build_page(args: DemoArgs, models: dict[str, Path], folder: Path) -> "gr.Blo
     def generate(
         video: str | None,
         model: str,
-        seed: float,
+        seed: float | None,
         temperature: float,
         _: object = gr.Progress(track_tqdm=True),
     ) -> tuple[str, str, str]:
         try:
+            if seed is None:
+                raise InputError(f"no seed: give a whole number from 0 to {MAX_SEED}")
             options = SampleOptions(
                 checkpoint=models[model], seed=int(seed), temperature=temperature
             )
-            return _generate(video, options, args.max_sec, folder)
+            generated, warnings = _generate(video, options, args.max_sec, folder)
         except InputError as error:
-            raise gr.Error(str(error), duration=None) from error
+            message = page_message(str(error), folder)
+            raise gr.Error(message, duration=None, print_exception=False) from error
+        for warning in warnings:
+            gr.Warning(page_message(warning, folder))
+        return generated
 
     with gr.Blocks(title="v2s_jax", analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column():
-                video = gr.Video(label=f"Video, up to {args.max_sec:g} s", sources=["upload"])
+                # gr.Video refuses files to which the browser gives no type, such as IMG_0042.MOV.
+                video = gr.File(
+                    label=f"Video, up to {args.max_sec:g} s and {args.max_mb} MB",
+                    height=UPLOAD_HEIGHT_PX,
+                )
                 model = gr.Dropdown([*models], value=next(iter(models)), label="Model")
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
                 temperature = gr.Slider(
@@ -122,7 +148,9 @@ def build_page(args: DemoArgs, models: dict[str, Path], folder: Path) -> "gr.Blo
                 button = gr.Button("Generate", variant="primary", elem_id="generate")
                 gr.Examples([[str(EXAMPLE_VIDEO)]], [video], label="Example", cache_examples=False)
             with gr.Column():
-                generated = gr.Video(label="Video with generated audio", elem_id="generated")
+                generated = gr.Video(
+                    label="Video with generated audio", elem_id="generated", height=RESULT_HEIGHT
+                )
                 wav = gr.Audio(label="Audio", type="filepath", elem_id="wav")
                 figure = gr.Image(label="Key frames, waveform and spectrogram", elem_id="figure")
         button.click(
@@ -145,6 +173,8 @@ def serve(page: "gr.Blocks", args: DemoArgs) -> None:
             share=False,
             footer_links=[],
             quiet=True,
+            ssr_mode=False,
+            app_kwargs={"middleware": [(LocalOnly, (), {})]},  # as Starlette stores them
             prevent_thread_lock=True,
         )
     except OSError as error:
@@ -153,13 +183,19 @@ def serve(page: "gr.Blocks", args: DemoArgs) -> None:
     page.block_thread()
 
 
+def _files_of_page(page: "gr.Blocks") -> set[str]:
+    """Return the files that the page needs as long as it is served, such as its example."""
+    return {file for block in page.blocks.values() for file in getattr(block, "keep_in_cache", ())}
+
+
 def _generate(
     video: str | None, options: SampleOptions, max_sec: float, folder: Path
-) -> tuple[str, str, str]:
-    """Return the files of the video with generated audio, the audio, and the figure."""
+) -> tuple[tuple[str, str, str], list[str]]:
+    """Return the files of the video with generated audio, the audio and the figure; warnings."""
     if video is None:
         raise InputError("no video yet: choose one first")
     path = Path(video)
+    path.touch()  # it stays for as long as this takes
     duration_sec = media.probe(path).duration_sec
     if duration_sec > max_sec:
         raise InputError(
@@ -169,4 +205,19 @@ def _generate(
     if report.failed:
         raise InputError(next(iter(report.failed.values())))
     (files,) = report.generated
-    return str(files.video), str(files.wav), str(files.figure)
+    shown, warnings = files.video, list(files.warnings)
+    if (codec := media.probe(shown).codec) != BROWSER_CODEC:
+        shown = _encode_for_browsers(shown)
+        warnings.append(
+            f"{codec} video does not play in every browser: shown as H.264; v2s sample keeps it"
+        )
+    return (str(shown), str(files.wav), str(files.figure)), warnings
+
+
+def _encode_for_browsers(path: Path) -> Path:
+    """Encode a result again, as H.264 and AAC in MP4."""
+    video = media.probe(path)
+    target = path.with_name(f"{path.stem}_h264.mp4")
+    with show_activity("encoding as H.264"):
+        media.write_part(video, 0.0, float(video.duration_sec), target)
+    return target

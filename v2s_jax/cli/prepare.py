@@ -12,6 +12,10 @@ builds DIR/vegas/1.0.0 from videos in class folders (docs/data.md), and
     v2s prepare stats DIR/vegas
 
 counts its clips by category and length.
+
+    v2s prepare sounds RECORDINGS --out DIR
+
+builds DIR/sounds/1.0.0 from recordings in class folders, for models that need no video to learn.
 """
 
 import logging
@@ -24,10 +28,17 @@ from typing import Annotated
 import tyro
 
 from v2s_jax.cli.arguments import parse_subcommand
-from v2s_jax.config import ExtractorConfig, ExtractorName, Fc6, FlowMethod, VggPrecision
+from v2s_jax.config import (
+    ExtractorConfig,
+    Fc6,
+    FlowMethod,
+    VggPrecision,
+    VideoExtractorName,
+)
 from v2s_jax.datasets import open_dataset
 from v2s_jax.datasets.folders.settings import FolderSettings
 from v2s_jax.datasets.folders.stats import write_stats
+from v2s_jax.datasets.sounds.settings import SoundSettings
 from v2s_jax.datasets.synthetic.generate_dataset import generate_dataset
 from v2s_jax.datasets.synthetic.presets import find_preset
 from v2s_jax.datasets.synthetic.probes import find_probe
@@ -42,7 +53,7 @@ from v2s_jax.processes import CPU_COUNT
 class ExtractorArgs:
     """Options that choose the feature extractor."""
 
-    extractor: ExtractorName = "pixels"
+    extractor: VideoExtractorName = "pixels"
     """vgg19: fc6 of images and of optical flow, as in the paper; pixels: no learned weights."""
     flow: FlowMethod | None = None
     """vgg19 only: optical flow method; dis by default."""
@@ -133,6 +144,25 @@ class FolderArgs(FolderSettings):
 
 
 @dataclass(frozen=True)
+class SoundsArgs(SoundSettings):
+    """Build a dataset from recordings in class folders: CLASS/FILE, of any format and rate.
+
+    Its features are controls computed from the sound: category, loudness, onsets.
+    """
+
+    source: tyro.conf.Positional[Path]
+    """The folder of class folders."""
+
+    def run(self) -> None:
+        """Build the dataset and print what happened to the files."""
+        require_extra("data", "tensorflow")
+        self.check()
+        from v2s_jax.datasets.sounds.build import build_dataset, format_summary
+
+        print(format_summary(self, build_dataset(self)))
+
+
+@dataclass(frozen=True)
 class StatsArgs:
     """Count the clips of a dataset by category and length, as a table and a figure."""
 
@@ -146,7 +176,12 @@ class StatsArgs:
         write_stats(self.data, self.out)
 
 
-COMMANDS = {"synthetic": SyntheticArgs, "folder": FolderArgs, "stats": StatsArgs}
+COMMANDS = {
+    "synthetic": SyntheticArgs,
+    "folder": FolderArgs,
+    "sounds": SoundsArgs,
+    "stats": StatsArgs,
+}
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from v2s_jax.datasets import (
     padded_size,
     shuffled_indices,
     split_validation,
+    with_data_sizes,
 )
 from v2s_jax.datasets.dataset import IN_MEMORY
 from v2s_jax.errors import InputError
@@ -163,6 +164,7 @@ def _open_shards(args: TrainArgs, split: str) -> ClipSource:
 
 def _train_one(config: Config, args: TrainArgs, workdir: Path, open_split: OpenSplit) -> None:
     """Train one model, or finish its training; exit on SIGTERM."""
+    config = with_data_sizes(config, open_split("train"))
     train_clips, eval_clips = _open_splits(config, open_split)
     config = replace(config, extraction=config.extraction.with_defaults(train_clips.extraction))
     model, training = config.model, config.training

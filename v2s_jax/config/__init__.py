@@ -9,6 +9,7 @@ from v2s_jax.config.config import (
     DEMO,
     PAPER,
     PRESETS,
+    SOUNDS,
     TINY,
     Config,
     differing_fields,
@@ -21,6 +22,7 @@ from v2s_jax.config.extractor import (
     FlowMethod,
     MotionOrigin,
     VggPrecision,
+    VideoExtractorName,
 )
 from v2s_jax.config.model import THREE_TIERS, TWO_TIERS, Cell, Feature, ModelConfig, Variant
 from v2s_jax.config.training import (
@@ -39,6 +41,7 @@ __all__ = [
     "MIN_CHRONO_INIT_TICKS",
     "PAPER",
     "PRESETS",
+    "SOUNDS",
     "THREE_TIERS",
     "TINY",
     "TWO_TIERS",
@@ -57,6 +60,7 @@ __all__ = [
     "TrainingConfig",
     "Variant",
     "VggPrecision",
+    "VideoExtractorName",
     "differing_fields",
     "flat_fields",
 ]

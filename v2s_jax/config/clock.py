@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from v2s_jax.errors import InputError
+from v2s_jax.config.validation import check_range, check_types
+
+MAX_SAMPLE_RATE_HZ = 768_000
+"""Hz: the highest rate of audio interfaces."""
+MAX_SAMPLES_PER_VIDEO_FRAME = 2**20
+"""More than a second at the highest rate."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +21,9 @@ class Clock:
     """Audio samples per video frame: the paper's s = ceil(sr_audio / sr_video)."""
 
     def __post_init__(self) -> None:
-        if self.sample_rate_hz < 1 or self.samples_per_video_frame < 1:
-            raise InputError(
-                f"clock of {self.sample_rate_hz} Hz and {self.samples_per_video_frame} samples "
-                "per video frame: both must be at least 1"
-            )
+        check_types(self, "clock")
+        check_range(self, 1, MAX_SAMPLE_RATE_HZ, "sample_rate_hz")
+        check_range(self, 1, MAX_SAMPLES_PER_VIDEO_FRAME, "samples_per_video_frame")
 
     @property
     def fps(self) -> Fraction:

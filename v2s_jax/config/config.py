@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import reprlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +10,15 @@ from v2s_jax.config.clock import Clock
 from v2s_jax.config.extractor import ExtractorConfig, ExtractorName
 from v2s_jax.config.model import ModelConfig
 from v2s_jax.config.training import TrainingConfig
-from v2s_jax.config.validation import check_choice, nearest_divisors
-from v2s_jax.errors import InputError
+from v2s_jax.config.validation import check_types, from_fields, nearest_divisors
+from v2s_jax.errors import InputError, reason
+from v2s_jax.json_text import parse_json
 
 FORMAT_VERSION = 2
 """Version of the JSON form; raised when an old checkpoint could be misread."""
+
+MAX_CONFIG_CHARS = 100_000
+"""Longest JSON form that is parsed; ours has about 2,000 characters."""
 
 RENAMED_TRAINING_FIELDS = {
     "begin_from": "init_from",
@@ -29,6 +34,15 @@ RENAMED_TRAINING_FIELDS = {
     "updates_per_call": "steps_per_call",
 }
 """Names of these fields of `training` in version 1."""
+
+
+SECTIONS: dict[str, type] = {
+    "clock": Clock,
+    "extraction": ExtractorConfig,
+    "model": ModelConfig,
+    "training": TrainingConfig,
+}
+"""Fields of `Config` that are dataclasses."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ class Config:
     """The training run."""
 
     def __post_init__(self) -> None:
-        check_choice("extractor", self.extractor, ExtractorName)
+        check_types(self, "config")
         if self.extractor == "pixels" and self.extraction != ExtractorConfig():
             raise InputError(
                 f"extraction {self.extraction}: pixels has no settings: use --extractor vgg19"
@@ -102,33 +116,33 @@ class Config:
     def from_json(cls, text: str) -> "Config":
         """Parse the output of `to_json`, of this format version or of version 1.
 
-        Raises InputError for other versions, and for missing or unknown fields.
+        Raises InputError for other versions, for missing or unknown fields, and for values of
+        another type or out of range.
         """
+        if len(text) > MAX_CONFIG_CHARS:
+            raise InputError(f"config of {len(text)} characters: the file is corrupt")
         try:
-            fields = dict(json.loads(text))
+            fields = dict(parse_json(text))
         except (ValueError, TypeError) as error:
-            raise InputError(f"config is not JSON ({error}): the file is corrupt") from error
-        version = fields.pop("format_version", None)
-        if version not in (1, FORMAT_VERSION):
             raise InputError(
-                f"written with config format {version}, this version reads format "
+                f"config is not JSON ({reason(error)}): the file is corrupt"
+            ) from error
+        version = fields.pop("format_version", None)
+        if type(version) is not int or version not in (1, FORMAT_VERSION):
+            raise InputError(
+                f"written with config format {reprlib.repr(version)}, this version reads format "
                 f"{FORMAT_VERSION}: use the v2s_jax version that wrote it, or train again"
             )
-        try:
-            training = fields.pop("training")
-            if version == 1:
-                training = {RENAMED_TRAINING_FIELDS.get(n, n): v for n, v in training.items()}
-            return cls(
-                name=fields.pop("name"),
-                clock=Clock(**fields.pop("clock")),
-                # Files from before there was a choice have none.
-                extraction=ExtractorConfig(**fields.pop("extraction", {})),
-                model=ModelConfig(**fields.pop("model")),
-                training=TrainingConfig(**training),
-                **fields,
-            )
-        except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(f"config does not fit this version of v2s_jax: {error}") from error
+        training = fields.get("training")
+        if version == 1 and isinstance(training, dict):
+            fields["training"] = {RENAMED_TRAINING_FIELDS.get(n, n): v for n, v in training.items()}
+        # Files from before there was a choice of extraction have none.
+        for section, kind in SECTIONS.items():
+            if section in fields:
+                fields[section] = from_fields(kind, fields[section], section)
+            elif section != "extraction":
+                raise InputError(f"config has no {section}: the file is corrupt")
+        return from_fields(cls, fields, "config")
 
 
 def flat_fields(config: Config) -> dict[str, Any]:
@@ -194,6 +208,26 @@ DEMO = Config(
 )
 """Sizes of the pretrained models: faster than real time on two CPU cores."""
 
+SOUNDS = dataclasses.replace(
+    DEMO,
+    name="sounds",
+    extractor="controls",
+    model=dataclasses.replace(
+        DEMO.model,
+        variant="aligned",
+        visual_proj_dim=None,
+        standardize_appearance=False,
+        standardize_motion=False,
+        principal_components=None,
+        quantization="mu_law",
+    ),
+    training=dataclasses.replace(
+        DEMO.training, input_noise_levels=0.7, input_noise_share=0.7, ema_decay=0.999
+    ),
+)
+"""The demo's sizes for recordings without video: `aligned` reads controls. The clock and the widths
+of the features are those of the data."""
+
 TINY = Config(
     name="tiny",
     model=ModelConfig(
@@ -226,4 +260,4 @@ TINY = Config(
 )
 """Sizes for tests."""
 
-PRESETS: dict[str, Config] = {preset.name: preset for preset in (PAPER, DEMO, TINY)}
+PRESETS: dict[str, Config] = {preset.name: preset for preset in (PAPER, DEMO, SOUNDS, TINY)}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from v2s_jax.config.validation import check_choice, check_minimum, nearest_divisors
+from v2s_jax.config.validation import check_range, check_types, nearest_divisors
 from v2s_jax.errors import InputError
 from v2s_jax.quantize import MAX_Q_LEVELS, MIN_Q_LEVELS, Quantization
 
@@ -17,6 +17,12 @@ THREE_TIERS = 3
 TIERS = (TWO_TIERS, THREE_TIERS)
 """Numbers of tiers in Mehri et al. 2017."""
 
+MAX_WIDTH = 2**16
+"""Widest layer or feature: sixteen times VGG19's fc6."""
+MAX_RNN_LAYERS = 64
+"""Stacked recurrent layers: far above the 5 of Mehri et al. 2017."""
+MAX_LOOKAHEAD = 2**10
+"""Video frames: a minute, as the most context layers read."""
 MAX_CONTEXT_LAYERS = 10
 """Each doubles the video frames that are read: 1,023 of them last 65 s."""
 
@@ -85,18 +91,17 @@ class ModelConfig:
     """Spacing of the levels."""
 
     def __post_init__(self) -> None:
-        check_choice("variant", self.variant, Variant)
-        check_choice("cell", self.cell, Cell)
-        check_choice("mlp", self.mlp, Mlp)
-        check_choice("quantization", self.quantization, Quantization)
-        check_minimum(
+        check_types(self, "model")
+        check_range(
             self,
             1,
-            *("rnn_layers", "big_frame_size", "frame_size", "dim", "mlp_dim", "embedding_dim"),
+            MAX_WIDTH,
+            *("big_frame_size", "frame_size", "dim", "mlp_dim", "embedding_dim"),
             *("appearance_dim", "motion_dim", "visual_proj_dim", "principal_components"),
-            *("context_layers", "context_dim", "context_vectors"),
+            *("context_dim", "context_vectors", "context_layers"),
         )
-        check_minimum(self, 0, "lookahead")
+        check_range(self, 1, MAX_RNN_LAYERS, "rnn_layers")
+        check_range(self, 0, MAX_LOOKAHEAD, "lookahead")
         if self.context_layers > MAX_CONTEXT_LAYERS:
             raise InputError(
                 f"context_layers is {self.context_layers}: use at most {MAX_CONTEXT_LAYERS}, which "

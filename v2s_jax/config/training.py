@@ -1,16 +1,20 @@
 """Settings of a training run."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from v2s_jax.config.validation import check_choice, check_minimum
+from v2s_jax.config.validation import check_range, check_types
 from v2s_jax.errors import InputError
 
 Precision = Literal["default", "high", "highest", "bfloat16"]
 
 MAX_SEED = 2**32 - 1
 """Seeds are one 32-bit word of a counter-based generator's key."""
+
+MAX_STEPS = 2**31 - 1
+"""Updates are counted in 32 bits, as is everything that is counted in them."""
+MAX_BATCH_CLIPS = 2**20
+"""Clips of a batch, and clips to evaluate on."""
 
 MIN_CHRONO_INIT_TICKS = 2
 """Ticks: the time constant of a GRU whose update gate starts half open (bias 0)."""
@@ -97,19 +101,22 @@ class TrainingConfig:
     their factors and keeps parameters and sums in float32."""
 
     def __post_init__(self) -> None:
-        check_minimum(
+        check_types(self, "training")
+        check_range(
             self,
             1,
-            *("batch_clips", "chunk_samples", "steps_per_call", "steps", "log_every_steps"),
-            *("checkpoint_every_steps", "keep_checkpoints", "grad_accum_steps", "eval_clips"),
+            MAX_STEPS,
+            *("chunk_samples", "steps_per_call", "steps", "log_every_steps"),
+            *("checkpoint_every_steps", "keep_checkpoints", "grad_accum_steps"),
         )
-        check_minimum(
+        check_range(self, 1, MAX_BATCH_CLIPS, "batch_clips", "eval_clips")
+        check_range(
             self,
             0,
+            MAX_STEPS,
             *("decay_steps", "warmup_steps", "encoder_bptt_chunks", "eval_every_steps"),
             "log_audio_clips",
         )
-        check_choice("precision", self.precision, Precision)
         if not 0 <= self.seed <= MAX_SEED:
             raise InputError(f"seed {self.seed}: use a whole number from 0 to {MAX_SEED}")
         for name in ("learning_rate", "gradient_clip", "log_audio_sec"):
@@ -126,7 +133,7 @@ class TrainingConfig:
                 f"chrono_init_max_ticks is {ticks}: use {MIN_CHRONO_INIT_TICKS} to "
                 f"{MAX_CHRONO_INIT_TICKS}, or leave it out"
             )
-        if not 0 <= self.input_noise_levels < math.inf:
+        if self.input_noise_levels < 0:
             raise InputError(f"input_noise_levels is {self.input_noise_levels}: use 0 or more")
         if not 0 <= self.input_noise_share <= 1:
             raise InputError(f"input_noise_share is {self.input_noise_share}: use 0 to 1")

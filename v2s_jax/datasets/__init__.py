@@ -12,6 +12,7 @@ from v2s_jax.datasets.batches import (
     select_model_features,
     shuffled_indices,
     split_validation,
+    with_data_sizes,
 )
 from v2s_jax.datasets.dataset import ClipDataset, CorruptPolicy, open_dataset
 from v2s_jax.datasets.schema import (
@@ -41,4 +42,5 @@ __all__ = [
     "split_validation",
     "waveform_from_int16",
     "waveform_to_int16",
+    "with_data_sizes",
 ]

@@ -9,6 +9,7 @@ import itertools
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float16, Int64, UInt8
@@ -57,6 +58,24 @@ def _permutation(seed: int, clips: int, epoch: int) -> Int64[np.ndarray, " clips
     """Sort the clips by raw Philox output, which NumPy keeps stable, unlike `permutation`."""
     key = np.array([seed % 2**64, epoch], np.uint64)
     return np.argsort(np.random.Philox(key=key).random_raw(clips), kind="stable")
+
+
+def with_data_sizes(config: Config, data: ClipSource) -> Config:
+    """Return a config with the clock and the widths of controls, which depend on the data.
+
+    Chunks of one video frame stay chunks of one video frame.
+    """
+    if config.extractor != "controls" or data.metadata["extractor"] != "controls":
+        return config
+    training = config.training
+    if training.chunk_samples == config.clock.samples_per_video_frame:
+        training = replace(training, chunk_samples=data.clock.samples_per_video_frame)
+    model = replace(
+        config.model,
+        appearance_dim=data.metadata["appearance_dim"],
+        motion_dim=data.metadata["motion_dim"],
+    )
+    return replace(config, clock=data.clock, model=model, training=training)
 
 
 def check_fits(data: ClipSource, config: Config) -> None:

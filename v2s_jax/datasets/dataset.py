@@ -4,7 +4,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -14,9 +14,8 @@ from jaxtyping import Float16, Int64
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 from tqdm import tqdm
 
-from v2s_jax.config import ExtractorConfig
+from v2s_jax.datasets.metadata import check_metadata, check_samples_max
 from v2s_jax.datasets.schema import (
-    FORMAT_VERSION,
     ClipRecord,
     ClipSource,
     Metadata,
@@ -193,34 +192,24 @@ def open_dataset(
     Raises:
         InputError: when there is no dataset, split or clip, or a shard is corrupt.
     """
-    folder = epath.Path(directory)
-    try:
-        folder = _find(folder)
-        builder = tfds.builder_from_directory(folder)
-        metadata = dict(builder.info.metadata or {})
-        features = builder.info.features.to_json()
-    except InputError:
-        raise
-    except Exception as error:  # TFDS and each remote store have their own exception types
-        raise InputError(
-            f"{folder}: its description cannot be read ({reason(error)}): {FIX_HINT}"
-        ) from error
-    checked = _check_metadata(folder, metadata)
+    folder, described = _read_description(epath.Path(directory))
+    checked = check_metadata(folder, described.metadata)
     expected = record_features(checked["appearance_dim"], checked["motion_dim"])
-    if features != expected.to_json():
+    if described.features != expected.to_json():
         raise InputError(f"{folder / 'features.json'}: not the features of a clip: {FIX_HINT}")
-    if split not in builder.info.splits:
-        choices = ", ".join(builder.info.splits)
+    if split not in described.splits:
+        choices = ", ".join(described.splits)
         raise InputError(f"{folder}: no split {split!r}: choose from {choices}")
-    info = builder.info.splits[split]
-    if not info.num_examples:
+    shards, lengths = described.splits[split]
+    if not sum(lengths):
         raise InputError(f"{folder}: split {split!r} has no clips: {REBUILD_HINT}")
-    index_file = folder / f"{builder.name}-{split}.index.npy"
-    lengths = info.shard_lengths
+    index_file = folder / f"{described.name}-{split}.index.npy"
     drop = corrupt == "drop"
-    index = open_index(info.filepaths, lengths, index_file, stop_at_corruption=drop)
-    counts = np.bincount(index.shard, minlength=info.num_shards)
-    for path, count, expected in zip(info.filepaths, counts, lengths, strict=True):
+    index = open_index(shards, lengths, index_file, stop_at_corruption=drop)
+    all_shards = [path for paths, _ in described.splits.values() for path in paths]
+    check_samples_max(folder, checked, all_shards)
+    counts = np.bincount(index.shard, minlength=len(shards))
+    for path, count, expected in zip(shards, counts, lengths, strict=True):
         if count > expected or (count < expected and not drop):
             raise InputError(f"{path}: holds {count} records instead of {expected}: {FIX_HINT}")
     dropped = 0
@@ -229,7 +218,39 @@ def open_dataset(
         if not index.offset.size:
             raise InputError(f"{folder}: split {split!r}: every shard is corrupt: {FIX_HINT}")
     cache = None if dropped else index_file
-    return ClipDataset(builder.name, split, str(folder), checked, index, cache, dropped)
+    return ClipDataset(described.name, split, str(folder), checked, index, cache, dropped)
+
+
+class _Description(NamedTuple):
+    """What the JSON files of a dataset say."""
+
+    name: str
+    metadata: dict[str, Any]
+    features: Any
+    splits: dict[str, tuple[list[epath.Path], list[int]]]
+    """Paths of the shards and their numbers of records."""
+
+
+def _read_description(directory: epath.Path) -> tuple[epath.Path, _Description]:
+    """Return the folder of the dataset at `directory`, and what its files say."""
+    folder = directory
+    try:
+        folder = _find(folder)
+        builder = tfds.builder_from_directory(folder)
+        splits = {}
+        for name, info in builder.info.splits.items():
+            paths, lengths = list(info.filepaths), list(info.shard_lengths)
+            if any(path.parent != folder for path in paths) or min(lengths, default=0) < 0:
+                raise ValueError(f"split {name} has files elsewhere, or fewer than 0 records")
+            splits[name] = paths, lengths
+        metadata = dict(builder.info.metadata or {})
+        return folder, _Description(builder.name, metadata, builder.info.features.to_json(), splits)
+    except InputError:
+        raise
+    except Exception as error:  # TFDS and each remote store have their own exception types
+        raise InputError(
+            f"{folder}: its description cannot be read ({reason(error)}): {FIX_HINT}"
+        ) from error
 
 
 def _find(directory: epath.Path) -> epath.Path:
@@ -265,25 +286,3 @@ def _in_memory_error(spec: str) -> InputError:
         f"--data {IN_MEMORY}{spec}: only `v2s train` renders clips in memory: write files with "
         f"`v2s prepare synthetic --{options} --out FOLDER` and use --data FOLDER"
     )
-
-
-def _check_metadata(folder: epath.Path, metadata: dict[str, object]) -> Metadata:
-    path = folder / "metadata.json"
-    required = (key for key in Metadata.__annotations__ if key in Metadata.__required_keys__)
-    missing = [key for key in required if key not in metadata]
-    if missing:
-        raise InputError(f"{path}: {', '.join(missing)} missing: {FIX_HINT}")
-    if metadata["format_version"] != FORMAT_VERSION:
-        raise InputError(
-            f"{path}: format {metadata['format_version']}, this version reads format "
-            f"{FORMAT_VERSION}: {REBUILD_HINT}"
-        )
-    checked = cast(Metadata, metadata)
-    try:
-        ExtractorConfig(**checked.get("extraction", {}))
-    except (TypeError, InputError) as error:
-        raise InputError(
-            f"{path}: this version does not know its extractor settings "
-            f"({reason(error)}): {FIX_HINT}"
-        ) from error
-    return checked

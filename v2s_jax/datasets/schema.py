@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Float16, Int16
 
 from v2s_jax.config import Clock, ExtractorConfig
+from v2s_jax.config.validation import from_fields
 
 FORMAT_VERSION = 1
 """Version of the metadata. Raise it when an old dataset could be misread."""
@@ -78,7 +79,7 @@ class ClipSource(ABC):
     @property
     def extraction(self) -> ExtractorConfig:
         """Settings of the feature extractor."""
-        return ExtractorConfig(**self.metadata.get("extraction", {}))
+        return from_fields(ExtractorConfig, self.metadata.get("extraction", {}), "extraction")
 
     @property
     @abstractmethod

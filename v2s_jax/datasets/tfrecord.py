@@ -246,15 +246,19 @@ def _read_cache(
 ) -> Int64[np.ndarray, "records 4"] | None:
     """Return the cached rows (shard, offset, length, label), or None if missing or outdated.
 
-    The file holds one row (size, time, 0, 0) for each shard, then the rows of the records.
+    The file holds one row (size, time, 0, 0) for each shard, then the rows of the records, and its
+    checksum after the array. An index without one, as earlier versions wrote, counts as outdated:
+    a wrong label in it would silently drop a clip.
     """
     try:
-        table = np.load(io.BytesIO(cache.read_bytes()))
-    except (OSError, ValueError, EOFError):
+        content = cache.read_bytes()
+    except OSError:
         return None
+    array, footer = content[: -FOOTER.size], content[-FOOTER.size :]
+    if footer != FOOTER.pack(masked_crc(array)):
+        return None
+    table = np.load(io.BytesIO(array))
     shards = len(stamps)
-    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 4 or len(table) < shards:
-        return None  # a file of something else
     if is_remote(cache):
         table[:shards, 1] = 0
     return table[shards:] if np.array_equal(table[:shards, :2], stamps) else None
@@ -269,7 +273,10 @@ def _write_cache(
     if is_remote(cache):
         return
     try:
-        with atomic_write(Path(cache)) as temporary, temporary.open("wb") as file:
-            np.save(file, np.concatenate([np.insert(stamps, [2, 2], 0, axis=1), rows]))
+        array = io.BytesIO()
+        np.save(array, np.concatenate([np.insert(stamps, [2, 2], 0, axis=1), rows]))
+        content = array.getvalue()
+        with atomic_write(Path(cache)) as temporary:
+            temporary.write_bytes(content + FOOTER.pack(masked_crc(content)))
     except InputError as error:
         logger.info("record index not cached: %s", error)

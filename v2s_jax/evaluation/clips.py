@@ -1,7 +1,6 @@
 """The clips that are evaluated: records by number, labels, videos and reference audio."""
 
 import itertools
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from v2s_jax.errors import InputError, printable, unknown_name_error
 from v2s_jax.evaluation.scorer import ScorerInput
 from v2s_jax.evaluation.statistics import ALL_CLIPS, Waveform
 from v2s_jax.io import wrap_read_errors
+from v2s_jax.json_text import parse_json
 from v2s_jax.media import VIDEO_SUFFIXES
 from v2s_jax.quantize import dequantize, quantize
 
@@ -158,7 +158,7 @@ def _read_label(path: epath.Path, made_by: dict[str, Any]) -> Label:
         )
     again = "make the dataset again with --overwrite"
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
         label = Label(np.array(content["events_sec"], np.float64), dict(content["state"]))
         recipe = content["recipe"]["seed"], content["recipe"]["generator"]
     except (ValueError, KeyError, TypeError) as error:
@@ -270,7 +270,7 @@ def _find_listed(clips: Selection, folder: Path, manifest: Path) -> dict[str, Cl
         lines = manifest.read_text(encoding="utf-8").splitlines()
     videos = {}
     try:
-        for row in map(json.loads, lines):
+        for row in map(parse_json, lines):
             if row["clip_id"] in clips.clip_ids and row["status"] == "used":
                 pass_sec = float(row["video_frames"] / clips.data.clock.fps)
                 videos[row["clip_id"]] = ClipVideo(folder / row["source"], pass_sec)

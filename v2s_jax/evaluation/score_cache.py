@@ -12,6 +12,7 @@ from typing import Any
 
 from v2s_jax.errors import InputError
 from v2s_jax.io import atomic_write, check_writable, wrap_read_errors
+from v2s_jax.json_text import parse_json
 
 
 class ScoreCache:
@@ -24,7 +25,7 @@ class ScoreCache:
         check_writable(path.parent)
         lines = self._read() if path.exists() else []
         if lines and lines[0] != header:
-            stored = json.loads(lines[0])
+            stored = parse_json(lines[0])
             names = [name for name in identity if stored.get(name) != identity[name]]
             raise InputError(
                 f"{path}: scores of other {', '.join(names)}: choose another --out, or remove the "
@@ -39,7 +40,7 @@ class ScoreCache:
             content = self.path.read_bytes()
         try:
             lines = content.decode().split("\n")[:-1]
-            if lines and not isinstance(json.loads(lines[0]), dict):
+            if lines and not isinstance(parse_json(lines[0]), dict):
                 raise ValueError(lines[0])
             self._values = dict(map(_parse_line, lines[1:]))
         except ValueError as error:
@@ -77,7 +78,7 @@ class ScoreCache:
 
 def _parse_line(line: str) -> tuple[str, list[float]]:
     """Return a key and its numbers; raise ValueError for anything else."""
-    match json.loads(line):
+    match parse_json(line):
         case [str(key), list(values)] if all(isinstance(value, int | float) for value in values):
             return key, values
     raise ValueError(line)

@@ -47,6 +47,8 @@ def resolve_spec(spec: ExtractorSpec) -> ExtractorSpec:
         case "pixels":
             _check_pixels(spec)
             return spec
+        case "controls":
+            return spec
         case "vgg19":
             # Imported here because pixels needs neither JAX nor weights.
             from v2s_jax.features.vgg19 import complete_config, find_vgg19_weights
@@ -64,6 +66,10 @@ def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
         case "pixels":
             _check_pixels(spec)
             return PixelsExtractor()
+        case "controls":
+            from v2s_jax.features.semantic import SemanticExtractor
+
+            return SemanticExtractor(spec.extraction)
         case "vgg19":
             from v2s_jax.features.vgg19 import Vgg19Extractor, find_vgg19_weights
 
@@ -103,8 +109,13 @@ def _check_pixels(spec: ExtractorSpec) -> None:
 
 
 def feature_dims(name: ExtractorName) -> tuple[int, int]:
-    """Return the sizes of appearance and motion vectors."""
+    """Return the sizes of appearance and motion vectors; raise InputError for controls."""
     match name:
+        case "controls":
+            raise InputError(
+                "controls come from sounds, as in `v2s prepare sounds`: videos need --extractor "
+                "pixels or vgg19"
+            )
         case "pixels":
             return APPEARANCE_DIM, MOTION_DIM
         case "vgg19":

@@ -14,6 +14,7 @@ from v2s_jax.media.decode import (
     read_video_frames,
 )
 from v2s_jax.media.encode import (
+    Muxed,
     Original,
     mp4_supports,
     mux,
@@ -28,6 +29,7 @@ from v2s_jax.media.stream import PipeReader, StreamingWav
 __all__ = [
     "VIDEO_SUFFIXES",
     "AudioTrack",
+    "Muxed",
     "Original",
     "PipeReader",
     "StreamingWav",

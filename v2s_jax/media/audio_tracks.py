@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from v2s_jax.media.process import SOURCE_OPTIONS, ffmpeg, url
+from v2s_jax.media.process import ffmpeg, input_args
 
 # Lines of the framecrc format: one header for each stream, then one row for each frame.
 _STREAM = re.compile(rb"#media_type \d+: audio")
@@ -48,7 +48,7 @@ def _count_tracks(path: Path) -> int:
 
 
 def _framecrc(path: Path, *target: str) -> Iterator[bytes]:
-    with ffmpeg(*SOURCE_OPTIONS, "-i", url(path), *target, "-f", "framecrc", "-") as run:
+    with ffmpeg(*input_args(path), *target, "-f", "framecrc", "-") as run:
         yield from run.output
         run.wait()
 
@@ -57,7 +57,7 @@ def _first_frame_layout(path: Path, number: int) -> tuple[str | None, str | None
     """Return the channel layout of a track's first frame, or else why there is none."""
     layout, has_frame = "unknown", False
     target = ("-map", f"0:a:{number}", "-frames:a", "1", "-c:a", "pcm_f32le", "-f", "framecrc", "-")
-    with ffmpeg(*SOURCE_OPTIONS, "-i", url(path), *target) as run:
+    with ffmpeg(*input_args(path), *target) as run:
         for line in run.output:
             if match := _LAYOUT.match(line):
                 layout = match[1].decode()

@@ -7,50 +7,40 @@ and a 25 fps video (a source frame every 40 ms): video frames 0, 1, 2 are those 
 """
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
 from fractions import Fraction
+from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from v2s_jax.config import Clock
-from v2s_jax.errors import InputError
-from v2s_jax.media.probe import VIDEO_STREAM, Video
-from v2s_jax.media.process import SOURCE_OPTIONS, ffmpeg, url
+from v2s_jax.errors import DecodeError, InputError
+from v2s_jax.media.probe import Video
+from v2s_jax.media.process import Run, read_file
+from v2s_jax.media.timeline import NO_TIME, Timeline, parse_row
 
-SCALE_FLAGS = "bilinear+accurate_rnd+full_chroma_int+bitexact"  # the same pixels on every CPU
-# One filter graph for the whole file: a new one at a change of size would restart its clock.
-_ONE_GRAPH = ("-reinit_filter", "0")
-_MAX_FPS = 90_000  # the highest frame rate that ffmpeg guesses for a stream
-_MAX_TICKS_PER_SEC = 2**31 - 1  # ffmpeg stores a time base as two 32-bit numbers
+_SCALE_FLAGS = "bilinear+accurate_rnd+full_chroma_int+bitexact"  # the same pixels on every CPU
 _FLOAT32_BYTES = np.dtype(np.float32).itemsize
 _MIN_COMPENSATION_SEC = 1e-6  # aligns the first sample exactly; ffmpeg's default is 1 ms
+_READ_BYTES = 2**20
+_AUDIO_MARGIN_SEC = 1  # of audio after the frames
+
+Image = UInt8[np.ndarray, "height width 3"]
 
 
-def frame_select_filter(first_frame_sec: Fraction | None, clock: Clock) -> str:
-    """Return the filter that selects the source frame of each video frame.
+class SourceFrame(NamedTuple):
+    """A frame of the source, resized."""
 
-    ffmpeg's `fps` filter gives slot i the last frame with ceil(time * fps) <= i when it rounds up.
-    With times moved back by half a video frame, that is the last frame with
-    time <= (i + 1/2) / fps: the one on display at that time. The time base makes half a sample a
-    whole number of ticks, so a frame that appears exactly at that time is selected.
-
-    The last of these times can be after the end of the video, where `fps` outputs nothing: copies
-    of the last frame, at the video's own rate, extend the video. If the time of the first frame is
-    unknown, as in a pipe, the video is not extended.
-    """
-    half_samples_per_sec = 2 * clock.sample_rate_hz
-    ticks_per_sec = half_samples_per_sec * max(1, _MAX_TICKS_PER_SEC // half_samples_per_sec)
-    origin = ((first_frame_sec or 0) + clock.video_frame_time_sec(0)) * ticks_per_sec
-    offset = math.floor(origin + Fraction(1, 2))  # rounded as settb rounds
-    rate = f"{clock.fps.numerator}/{clock.fps.denominator}"
-    time_base = f"settb=1/{ticks_per_sec},"
-    if first_frame_sec is None:
-        return f"{time_base}setpts=PTS-STARTPTS-({offset}),fps=fps={rate}:round=up"
-    extend = f"tpad=stop={math.ceil(_MAX_FPS / clock.fps)}:stop_mode=clone,"
-    return f"{extend}{time_base}setpts=PTS-({offset}),fps=fps={rate}:round=up"
+    time_sec: Fraction
+    """When it appears, by the timestamps of the source."""
+    duration_sec: Fraction
+    image: UInt8[np.ndarray, "height width 3"]
 
 
 def read_video_frames(
@@ -65,36 +55,113 @@ def read_video_frames(
         width: Width of the result in px.
 
     Returns:
-        `clock.video_frames(clock.samples(video.duration_sec))` RGB frames, at least one.
+        `clock.video_frames(clock.samples(video.duration_sec))` RGB frames, at least one. Repeated
+        frames are one array.
 
     Raises:
         InputError: No frame can be decoded.
         KilledError: ffmpeg was killed.
     """
-    select = frame_select_filter(video.first_frame_sec, clock)
-    filters = f"{select},scale={width}:{height}:flags={SCALE_FLAGS}"
-    source = (*SOURCE_OPTIONS, *_ONE_GRAPH, "-i", url(video.path), "-map", VIDEO_STREAM)
-    target = ("-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
-    last: np.ndarray | None = None
-    with ffmpeg(*source, "-vf", filters, *target) as run:
-        for _ in range(max(1, clock.video_frames(clock.samples(video.duration_sec)))):
-            frame = read_frame(run.output, height, width)
-            if frame is None:
-                run.wait()
-                if last is None:
-                    raise InputError(
-                        f"{video.path}: no frame can be decoded ({run.first_error()}): "
-                        "copy or record it again"
-                    )
-                frame = last.copy()
-            last = frame
-            yield frame
+    count = max(1, clock.video_frames(clock.samples(video.duration_sec)))
+    start = partial(read_file, video.path)
+    with closing(read_source_frames(start, video.stream, height, width)) as frames:
+        images = hold_frames(frames, clock, video.first_frame_sec)
+        try:
+            yield from islice(images, count)
+        except DecodeError as error:
+            raise InputError(
+                f"{video.path}: no frame can be decoded ({error}): copy or record it again"
+            ) from error
 
 
-def read_frame(
-    stream: IO[bytes], height: int, width: int
-) -> UInt8[np.ndarray, "height width 3"] | None:
-    """Read one raw RGB frame; None at the end of the stream."""
+def hold_frames(
+    frames: Iterable[SourceFrame], clock: Clock, first_frame_sec: Fraction | None = None
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Yield what is on display at the middle of each video frame; the last image without end.
+
+    ffmpeg's `fps` filter does the same, but makes all repetitions of a gap at once. Without
+    `first_frame_sec`, time counts from the first frame.
+    """
+    image, count = None, 0
+    for frame in frames:
+        if first_frame_sec is None:
+            first_frame_sec = frame.time_sec
+        # The first video frame whose middle is not before this frame.
+        due = math.ceil((frame.time_sec - first_frame_sec) * clock.fps - Fraction(1, 2))
+        if image is not None:
+            yield from repeat(image, max(0, due - count))
+            count = max(count, due)
+        image = frame.image
+    if image is not None:
+        yield from repeat(image)
+
+
+def read_source_frames(
+    start: Callable[..., AbstractContextManager[Run]], stream: str, height: int, width: int
+) -> Generator[SourceFrame, None, None]:
+    """Decode all frames, each once, with their times.
+
+    The `tee` muxer writes each frame's row to one pipe, then its pixels to another one.
+
+    Args:
+        start: Runs ffmpeg on the source: `read_file` or `read_pipe`, with their first argument.
+        stream: ffmpeg's stream specifier.
+        height: Height of the result in px.
+        width: Width of the result in px.
+
+    Raises:
+        DecodeError: No frame can be decoded.
+        InputError: As `Run.wait`.
+    """
+    rows, rows_end = os.pipe()
+    arguments = (
+        *("-map", stream, "-vf", f"scale={width}:{height}:flags={_SCALE_FLAGS}"),
+        *("-fps_mode", "passthrough", "-enc_time_base", "demux", "-flush_packets", "1"),
+        *("-c:v", "rawvideo", "-pix_fmt", "rgb24", "-f", "tee"),
+        f"[f=framecrc:flush_packets=1]pipe:{rows_end}|[f=rawvideo]pipe:1",
+    )
+    timeline = Timeline()
+    with ExitStack() as stack:
+        lines = stack.enter_context(os.fdopen(rows, "rb"))
+        try:
+            run = stack.enter_context(start(*arguments, pass_fds=(rows_end,)))
+        finally:
+            os.close(rows_end)
+        is_empty = True
+        for line in lines:
+            row = parse_row(line)
+            if row is None:
+                timeline.add_header(line)
+                continue
+            image = _read_image(run.output, height, width)
+            if image is None:
+                break
+            if row.time == NO_TIME:
+                continue
+            is_empty = False
+            yield SourceFrame(row.time * timeline.tick_sec, row.duration * timeline.tick_sec, image)
+        run.wait()
+        if is_empty:
+            raise DecodeError(run.first_error() or "no data")
+
+
+def last_frame_before(video: Video, time_sec: float) -> Fraction:
+    """Return the timestamp of the frame that is on display at `time_sec`, or of the first one.
+
+    Raises DecodeError when no frame can be decoded.
+    """
+    found = video.first_frame_sec
+    start = partial(read_file, video.path)
+    with closing(read_source_frames(start, video.stream, 1, 1)) as frames:
+        for frame in frames:
+            if frame.time_sec > time_sec:
+                break
+            found = frame.time_sec
+    return found
+
+
+def _read_image(stream: IO[bytes], height: int, width: int) -> Image | None:
+    """Read one raw RGB image; None at the end of the stream."""
     size = height * width * 3
     data = stream.read(size)
     if len(data) < size:
@@ -132,8 +199,10 @@ def read_audio_clipped(video: Video, clock: Clock) -> Float32[np.ndarray, " samp
     """
     if not video.has_audio:
         raise InputError(f"{video.path}: has no audio: give a video with audio")
-    start = video.first_frame_sec
+    start, end = video.audio_zero_sec, video.audio_zero_sec + video.duration_sec
     filters = (
+        # Audio far behind the frames must not be reached: the gap before it is filled in memory.
+        f"atrim=end={float(end + _AUDIO_MARGIN_SEC):.6f},"
         f"asetpts=PTS-({start.numerator}/{start.denominator})/TB,"
         f"aresample={clock.sample_rate_hz}:async=1:min_comp={_MIN_COMPENSATION_SEC}:first_pts=0"
         ":rematrix_maxval=1,"  # the mean of the channels, which cannot clip
@@ -144,28 +213,43 @@ def read_audio_clipped(video: Video, clock: Clock) -> Float32[np.ndarray, " samp
     return _decode_audio(video.path, filters, fix, max_samples)
 
 
-def read_audio_file(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, " samples"]:
+def read_audio_file(
+    path: Path, sample_rate_hz: int, max_samples: int | None = None
+) -> Float32[np.ndarray, " samples"]:
     """Decode the first audio stream of any file, mixed down to mono in [-1, 1].
 
-    Raises InputError when there is none, or it is not finite.
+    At most `max_samples` are read. Raises InputError when there is none, or it is not finite.
     """
     filters = f"aresample={sample_rate_hz}:rematrix_maxval=1,aformat=channel_layouts=mono"
-    return _decode_audio(path, filters, "give a file with audio")
+    return _decode_audio(path, filters, "give a file with audio", max_samples)
 
 
 def _decode_audio(
-    path: Path, filters: str, fix: str, max_samples: int | None = None
+    path: Path, filters: str, fix: str, max_samples: int | None
 ) -> Float32[np.ndarray, " samples"]:
-    source = (*SOURCE_OPTIONS, "-i", url(path), "-map", "0:a:0", "-af", filters)
-    with ffmpeg(*source, "-c:a", "pcm_f32le", "-f", "f32le", "-") as run:
-        size = -1 if max_samples is None else max_samples * _FLOAT32_BYTES
-        data = run.output.read(size)
-        if len(data) != size:  # all of it: ffmpeg has ended, or is about to
+    max_bytes = None if max_samples is None else max_samples * _FLOAT32_BYTES
+    output = ("-c:a", "pcm_f32le", "-f", "f32le", "-")
+    with read_file(path, "-map", "0:a:0", "-af", filters, *output) as run:
+        data = _read_bytes(run.output, max_bytes)
+        if len(data) != max_bytes:  # all of it: ffmpeg has ended, or is about to
             run.wait()
         if not data:
             reason = run.first_error() or "no data"
             raise InputError(f"{path}: no audio can be decoded ({reason}): {fix}")
-    waveform = np.frombuffer(data[: len(data) // _FLOAT32_BYTES * _FLOAT32_BYTES], "<f4")
+    del data[len(data) // _FLOAT32_BYTES * _FLOAT32_BYTES :]
+    waveform = np.frombuffer(data, "<f4")
     if not np.isfinite(waveform).all():
         raise InputError(f"{path}: its audio contains NaN or infinity: encode it again")
-    return np.clip(waveform, -1.0, 1.0)
+    return np.clip(waveform, -1.0, 1.0, out=waveform)
+
+
+def _read_bytes(stream: IO[bytes], max_bytes: int | None) -> bytearray:
+    """Read up to the end or `max_bytes`, in memory for what there is, not for what is asked."""
+    data = bytearray()
+    while max_bytes is None or len(data) < max_bytes:
+        rest = _READ_BYTES if max_bytes is None else min(_READ_BYTES, max_bytes - len(data))
+        piece = stream.read(rest)
+        if not piece:
+            break
+        data += piece
+    return data

@@ -1,6 +1,7 @@
 """Write audio and video files; each appears under its name only when it is complete."""
 
 import errno
+import math
 import os
 import wave
 from collections.abc import Iterable, Iterator
@@ -8,7 +9,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -16,8 +17,10 @@ from jaxtyping import Float32, UInt8
 from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import atomic_write
 from v2s_jax.media.audio_tracks import AudioTrack, find_audio_track
-from v2s_jax.media.probe import VIDEO_STREAM, Video
-from v2s_jax.media.process import SOURCE_OPTIONS, Run, ffmpeg, url
+from v2s_jax.media.copies import CopyDiffersError, check_copy, encode_again
+from v2s_jax.media.decode import last_frame_before
+from v2s_jax.media.probe import MAX_ASPECT, Video
+from v2s_jax.media.process import Run, ffmpeg, input_args, url
 from v2s_jax.quantize import waveform_to_int16
 
 Original = Literal["drop", "keep", "mix"]
@@ -106,6 +109,14 @@ def write_audio(
             raise write_error(path, run.first_error())
 
 
+class Muxed(NamedTuple):
+    """What `mux` has written."""
+
+    path: Path
+    warnings: tuple[str, ...]
+    """Warnings for the user: one line each, naming the file."""
+
+
 def mux(
     video: Video,
     wav: Path,
@@ -113,11 +124,14 @@ def mux(
     original: Original = "drop",
     original_gain_db: float = 0.0,
     track: AudioTrack | None = None,
-) -> Path:
+) -> Muxed:
     """Combine a video's frames, copied bit for bit, with the audio of a wav file.
 
     The audio starts as the first frame appears. The result is MP4 with AAC where MP4 supports the
     video codec, otherwise Matroska with lossless FLAC. Rotation is kept.
+
+    Where a copy would not show the same images at the same times, as after an edit list, the frames
+    are encoded again, as H.264 in MP4, and so is original audio that is kept.
 
     Args:
         video: What `probe` returned.
@@ -129,7 +143,7 @@ def mux(
         track: The original audio; by default the one that `find_audio_track` finds.
 
     Returns:
-        The path of the result.
+        The path of the result, and a warning if the video is encoded again.
 
     Raises:
         InputError: The result would replace its source, or neither container can be written.
@@ -139,20 +153,40 @@ def mux(
         raise InputError(f"{video.path}: is the source itself: choose another name for the result")
     if original != "drop" and track is None:
         track, _ = find_audio_track(video.path)
-    audio = _audio_tracks(original, original_gain_db, track)
+    if track is None:
+        original = "drop"
+    audio = _audio_tracks(original, original_gain_db, video, track)
     aac = ("-c:a:0", "aac", "-b:a:0", str(_AAC_BITS_PER_SEC))
+    to_mp4 = (*audio, *aac, "-movflags", "+faststart", "-f", "mp4")
+    fault = video.copy_fault
+    if fault is None:
+        try:
+            return Muxed(_mux_copied(mp4, mkv, video, wav, to_mp4, audio), ())
+        except CopyDiffersError as error:
+            fault = str(error)
+    # An edit list holds for the audio, too.
+    kept = ("-c:a:1", "aac", "-filter:a:1", _align(video)) if original == "keep" else ()
+    _mux_to(mp4, video, wav, *encode_again(video), *to_mp4, *kept)
+    warning = f"{video.path}: its video is encoded again, since a copy shows other images: {fault}"
+    return Muxed(mp4, (warning,))
+
+
+def _mux_copied(
+    mp4: Path, mkv: Path, video: Video, wav: Path, to_mp4: tuple[str, ...], audio: tuple[str, ...]
+) -> Path:
+    copy = ("-c:v", "copy")
     try:
-        _mux_to(mp4, video, wav, *audio, *aac, "-movflags", "+faststart", "-f", "mp4")
+        _mux_to(mp4, video, wav, *copy, *to_mp4)
         return mp4
     except InputError:
         # Trying MP4 is simpler than a list of codecs; any other cause also fails with Matroska.
-        _mux_to(mkv, video, wav, *audio, "-c:a:0", "flac", "-f", "matroska")
+        _mux_to(mkv, video, wav, *copy, *audio, "-c:a:0", "flac", "-f", "matroska")
         return mkv
 
 
 def mp4_supports(video: Video) -> bool:
     """Say whether MP4 can hold the frames of a video as they are, whatever its audio."""
-    source = (*SOURCE_OPTIONS, "-i", url(video.path), "-map", VIDEO_STREAM, "-frames:v", "1")
+    source = (*input_args(video.path), "-map", video.stream, "-frames:v", "1")
     # A fragmented file can be written to a pipe.
     target = ("-c:v", "copy", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-")
     with ffmpeg(*source, *target) as run:
@@ -161,7 +195,15 @@ def mp4_supports(video: Video) -> bool:
         return run.process.wait() == 0
 
 
-def _audio_tracks(original: Original, gain_db: float, track: AudioTrack | None) -> tuple[str, ...]:
+def _align(video: Video) -> str:
+    """Return the filter that places the original audio on the time axis of the frames."""
+    # Audio far behind the frames must not be reached: the gap before it is filled in memory.
+    return f"atrim=end={float(video.duration_sec):.6f},aresample=async=1:first_pts=0"
+
+
+def _audio_tracks(
+    original: Original, gain_db: float, video: Video, track: AudioTrack | None
+) -> tuple[str, ...]:
     """Return the arguments that select the audio tracks: the new one first."""
     if original == "drop" or track is None:
         return ("-map", "1:a:0")
@@ -169,21 +211,22 @@ def _audio_tracks(original: Original, gain_db: float, track: AudioTrack | None) 
         return ("-map", "1:a:0", "-map", f"0:a:{track.number}", "-c:a:1", "copy")
     to_mix = _MONO_TO_MIX if track.is_mono else _MIX_FORMAT
     mixed = (
-        f"[0:a:{track.number}]aresample=async=1:first_pts=0,{to_mix},volume={gain_db}dB[old];"
+        f"[0:a:{track.number}]{_align(video)},{to_mix},volume={gain_db}dB[old];"
         f"[1:a:0]{_MONO_TO_MIX}[new];[new][old]amix=inputs=2:duration=first:normalize=0[mixed]"
     )
     return ("-filter_complex", mixed, "-map", "[mixed]")
 
 
-def _mux_to(out: Path, video: Video, wav: Path, *audio_and_container: str) -> None:
+def _mux_to(out: Path, video: Video, wav: Path, *codecs_and_container: str) -> None:
+    """Write frames and audio; raise CopyDiffersError for a copy that shows other images."""
+    offset = ("-itsoffset", f"{float(-video.audio_zero_sec):.6f}")
     source = (
-        *SOURCE_OPTIONS,
-        *("-itsoffset", f"{float(-video.first_frame_sec):.6f}", "-i", url(video.path)),
-        *("-i", url(wav), "-map", VIDEO_STREAM, "-map_chapters", "-1"),
+        *(*input_args(video.path, *offset), *input_args(wav)),
+        *("-map", video.stream, "-map_chapters", "-1"),
     )
     with (
         atomic_write(out) as temporary,
-        ffmpeg(*source, "-c:v", "copy", *audio_and_container, url(temporary)) as run,
+        ffmpeg(*source, *codecs_and_container, url(temporary)) as run,
     ):
         if run.process.wait():
             raise InputError(
@@ -191,6 +234,8 @@ def _mux_to(out: Path, video: Video, wav: Path, *audio_and_container: str) -> No
                 f"({run.first_error()}): free space, choose another folder, or convert "
                 f"{video.path} to H.264"
             )
+        if codecs_and_container[:2] == ("-c:v", "copy"):
+            check_copy(video, temporary)
 
 
 def write_clip(
@@ -300,22 +345,23 @@ def write_part(
     """
     start = float(video.first_frame_sec) + start_sec
     end = float(video.first_frame_sec) + end_sec
+    audio_start = float(video.audio_zero_sec) + start_sec
+    audio_end = float(video.audio_zero_sec) + end_sec
     filters = (
-        f"atrim=start={start:.6f}:end={end:.6f},asetpts=PTS-{start:.6f}/TB,"
+        f"atrim=start={audio_start:.6f}:end={audio_end:.6f},asetpts=PTS-{audio_start:.6f}/TB,"
         f"aresample=async=1:first_pts=0,apad=whole_dur={end - start:.6f}"
     )
     audio_args = ("-map", "0:a:0", "-af", filters, "-ac", "2", "-b:a", str(_AAC_BITS_PER_SEC))
-    # A frame that is on display during the whole part has its time outside of it, so that nothing
-    # is encoded: the second attempt repeats frames.
-    repeat = f"tpad=stop_duration={end:.6f}:stop_mode=clone,fps={_STILL_FPS},"
     with atomic_write(path) as temporary:
-        for prefix in ("", repeat) if with_video else ("",):
+        # A frame that is on display during the whole part has its time outside of it, so that
+        # nothing is encoded: the second attempt repeats it.
+        for is_still in (False, True) if with_video else (False,):
+            prefix = _still_filter(video, start, end) if is_still else ""
             video_args = (
-                _part_video_args(prefix, start, end, max_width_px, crf) if with_video else ()
+                _part_video_args(video, prefix, start, end, max_width_px, crf) if with_video else ()
             )
-            source = (*SOURCE_OPTIONS, "-i", url(video.path))
             streams = (*video_args, *(audio_args if with_audio else ()))
-            with ffmpeg(*source, *streams, url(temporary)) as run:
+            with ffmpeg(*input_args(video.path), *streams, url(temporary)) as run:
                 if _wait_for_output(run, path, temporary):
                     return
                 reason = run.first_error() or "no data"
@@ -325,16 +371,27 @@ def write_part(
         )
 
 
+def _still_filter(video: Video, start: float, end: float) -> str:
+    """Return the filter that shows the last frame before `start` until `end`, and no other one."""
+    ticks = round(last_frame_before(video, start) / video.packets.tick_sec)
+    repetitions = math.ceil((end - start) * _STILL_FPS) + 1
+    return (
+        f"trim=start_pts={ticks}:end_pts={ticks + 1},"
+        f"loop=loop={repetitions}:size=1,"
+        f"setpts=({start:.6f}+N/{_STILL_FPS})/TB,fps={_STILL_FPS},"
+    )
+
+
 def _part_video_args(
-    prefix: str, start: float, end: float, max_width_px: int | None, crf: int
+    video: Video, prefix: str, start: float, end: float, max_width_px: int | None, crf: int
 ) -> tuple[str, ...]:
     width = "iw" if max_width_px is None else f"min({max_width_px}\\,iw)"
     filters = (
         f"{prefix}trim=start={start:.6f}:end={end:.6f},setpts=PTS-{start:.6f}/TB,"
-        f"scale='max(2\\,trunc({width}/2)*2)':'max(2\\,trunc(ow/dar/2)*2)',setsar=1"
+        f"scale='max(2\\,trunc({width}/2)*2)':'max(2\\,min(trunc(ow/dar/2)*2\\,{MAX_ASPECT}*ow))',setsar=1"
     )
     codec = ("-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv420p")
-    return ("-map", VIDEO_STREAM, "-vf", filters, *codec)
+    return ("-map", video.stream, "-vf", filters, *codec)
 
 
 def _wait_for_output(run: Run, path: Path, temporary: Path) -> bool:

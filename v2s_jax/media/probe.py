@@ -1,44 +1,33 @@
 """Measure a video file: duration, size, codec, whether there is audio.
 
-Three short runs of ffmpeg. One decodes the first frame: its time, its size after rotation, the
-frame rate. One copies packets without decoding and reads their display times, about a hundred times
-faster than decoding. The whole file is decoded only where packets are not enough: corrupt data, no
-display times (raw streams, some AVI and MPEG files), GIF.
+Short runs of ffmpeg. Some read only headers. One decodes the first frame: its time, its size after
+rotation, the frame rate. One copies packets without decoding and reads their display times, about a
+hundred times faster than decoding. The whole file is decoded only where packets are not enough:
+corrupt data, no display times (raw streams, some AVI and MPEG files), edit lists, GIF.
 """
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from v2s_jax.config import Clock
 from v2s_jax.errors import InputError
-from v2s_jax.media.process import CORRUPTION, SOURCE_OPTIONS, ffmpeg, url
+from v2s_jax.media.edit_list import read_edit_end
+from v2s_jax.media.process import CORRUPTION, read_file
+from v2s_jax.media.streams import TO_ROWS, Stream, choose_video_stream, has_audio_stream
+from v2s_jax.media.timeline import NO_TIME, Timeline, read_timelines
 
-VIDEO_STREAM = "0:V:0"
-"""The first video stream that is not an attached image such as cover art."""
-
-_TO_ROWS = ("-f", "framecrc", "-")
-_DECODED_TO_ROWS = (
-    # A wrapped frame is passed by reference: no pixels are converted or summed.
-    *("-c:v", "wrapped_avframe", "-fps_mode", "passthrough", "-enc_time_base", "demux"),
-    *_TO_ROWS,
-)
-_TIME_BASE = re.compile(rb"#tb 0: (\d+)/(\d+)")
-# stream, decoding time, display time, duration, size, checksum, and flags unless they are 1
-_ROW = re.compile(rb"0, *-?\d+, *(-?\d+), *(\d+), *\d+, *\w+(?:, F=0x([0-9A-F]+))?")
-_NO_TIME = -(2**63)  # AV_NOPTS_VALUE
-_CORRUPT, _DISCARD = 2, 4  # AV_PKT_FLAG_*
-
-_CONTAINER = re.compile(r"\[info\] Input #0, ([\w,]+), from ")
-_AUDIO = re.compile(r"\[info\]   Stream #0:\d+\S*: Audio: ")
-_CODEC = re.compile(r"\[info\]   Stream #0:\d+ -> #0:0 \((\w+)")
-_RATE = re.compile(r"config in time_base: .* frame_rate: (\d+)/(\d+)")
-_SHAPE = re.compile(r" n: *0 pts: .* sar:(\d+)/(\d+) s:(\d+)x(\d+)")
-
+# A wrapped frame is passed by reference: no pixels are converted or summed.
+_DECODE = ("-c:v", "wrapped_avframe", "-fps_mode", "passthrough")
+_FILE_TIMES = ("-enc_time_base", "demux")
 _ROUNDED_TICK_SEC = Fraction(1, 1_000)  # Matroska, FLV and ASF round times to 1 ms
-_TEXT_CODECS = {"ansi", "bintext", "idf", "xbin"}  # ffmpeg "plays" text files of some names
+_HOUR_SEC = 3_600
+
+MAX_VIDEO_SEC = 24 * _HOUR_SEC
+"""Longest video (ours): longer than any recording; corrupt times claim years."""
+
+MAX_ASPECT = 8
+"""Images are drawn at most this many times as wide as high: pixels can claim any shape."""
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
@@ -52,6 +41,8 @@ class Video:
     """What `probe` found."""
 
     path: Path
+    stream: str
+    """ffmpeg's specifier of the video stream."""
     duration_sec: Fraction
     """From the appearance of the first frame to the end of the last one, without audio."""
     width: int
@@ -66,44 +57,19 @@ class Video:
     """Warnings for the user: one line each, naming the file."""
     first_frame_sec: Fraction
     """Timestamp of the first frame in the file."""
+    audio_zero_sec: Fraction
+    """Timestamp of the audio that is played as the first frame appears: that of the frame, but
+    in AVI without display times that of the first packet, since the decoder's guess is late."""
+    packets: Timeline
+    """Display times of the packets."""
+    copy_fault: str | None
+    """Why a copy of the packets would show other images than the file does; None if it would not.
+    """
 
-
-@dataclass
-class Timeline:
-    """Display times of the frames of one stream, in ticks of `tick_sec`."""
-
-    tick_sec: Fraction = Fraction(0)
-    frames: int = 0
-    first: int = 0
-    last: int = 0
-    last_duration: int = 0
-    complete: bool = True
-    """False when a frame has no display time or is marked as corrupt."""
-
-    @property
-    def first_sec(self) -> Fraction:
-        """Timestamp of the first frame."""
-        return self.first * self.tick_sec
-
-    def read(self, rows: Iterable[bytes]) -> None:
-        """Add rows of the framecrc format, one frame each."""
-        for row in rows:
-            if match := _TIME_BASE.match(row):
-                self.tick_sec = Fraction(int(match[1]), int(match[2]))
-            elif match := _ROW.match(row):
-                self._add(int(match[1]), int(match[2]), int(match[3] or b"1", 16))
-
-    def _add(self, time: int, duration: int, flags: int) -> None:
-        if flags & _DISCARD:  # cut off by an edit list
-            return
-        if time == _NO_TIME or flags & _CORRUPT:
-            self.complete = False
-            return
-        if not self.frames or time < self.first:
-            self.first = time
-        if not self.frames or time >= self.last:
-            self.last, self.last_duration = time, duration
-        self.frames += 1
+    def width_at(self, height_px: int) -> int:
+        """Return the width at another height."""
+        width = round(self.width * height_px / self.height)
+        return min(max(1, width), MAX_ASPECT * height_px)
 
 
 def probe(path: Path) -> Video:
@@ -114,127 +80,147 @@ def probe(path: Path) -> Video:
     bits inside a frame.
 
     Args:
-        path: A file of any container and codec that ffmpeg reads.
+        path: A file of any container in `FORMATS` and any codec that ffmpeg reads.
 
     Raises:
-        InputError: The file is not a video with at least one frame.
+        InputError: The file is not a video with at least one frame, or refers to other files.
     """
-    _check_is_file(path)
-    video, container, frame_sec = _read_header(path)
-    timeline, corruption = _read_timeline(path, container)
-    duration_sec = _duration_sec(timeline, video.first_frame_sec, container, frame_sec)
-    if corruption is None and container == "avi":
+    stream = choose_video_stream(path)
+    first, frame_sec = _read_first_frame(path, stream)
+    is_avi = _is_avi(path)
+    packets, frames, corruption = _read_timeline(path, stream)
+    shown = packets if frames is None else frames
+    duration_sec = _duration_sec(shown, first.first_sec, is_avi, frame_sec)
+    edits = read_edit_end(path)
+    if edits is not None and 0 < edits.time_sec - first.first_sec < duration_sec - edits.tick_sec:
+        duration_sec = edits.time_sec - first.first_sec
+    check_duration(path, duration_sec)
+    if corruption is None and is_avi:
         corruption = _missing_riff_bytes(path)
-    warnings = []
+    warnings = [] if stream.warning is None else [stream.warning]
     if corruption is not None:
         warnings.append(
-            f"{path}: corrupt or cut off ({corruption}): using the {timeline.frames} frames "
+            f"{path}: corrupt or cut off ({corruption}): using the {shown.frames} frames "
             f"({float(duration_sec):.3f} s) that can be read"
         )
-    if timeline.frames == 1:
+    if shown.frames == 1:
         warnings.append(f"{path}: has one frame only, shown for {float(duration_sec):.3f} s")
-    return replace(video, duration_sec=duration_sec, warnings=tuple(warnings))
-
-
-def _check_is_file(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder: give a video file")
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: is not a regular file: give a video file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise InputError(f"{path}: is empty: copy or record it again")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: check the path") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): check the file") from error
-
-
-def _read_header(path: Path) -> tuple[Video, str, Fraction | None]:
-    """Return what the first frame shows of a video, the container, and the time of one frame."""
-    timeline = Timeline()
-    source = (*SOURCE_OPTIONS, "-i", url(path), "-map", VIDEO_STREAM, "-frames:v", "1")
-    target = ("-vf", "showinfo=checksum=0", *_DECODED_TO_ROWS)
-    with ffmpeg(*source, *target, log_level="info") as run:
-        timeline.read(run.output)
-        run.wait()
-        container, codec = run.search(_CONTAINER), run.search(_CODEC)
-        rate, shape, audio = run.search(_RATE), run.search(_SHAPE), run.search(_AUDIO)
-        reason = run.first_error()
-    if container is None:
-        raise InputError(
-            f"{path}: is not a video that ffmpeg can read ({reason}): give an intact video file"
-        )
-    if codec is None:
-        raise InputError(f"{path}: has no video stream: give a file with moving images")
-    if codec[1] in _TEXT_CODECS:
-        raise InputError(f"{path}: is text, not a video: give a video file")
-    if shape is None or not timeline.frames:
-        raise InputError(
-            f"{path}: no frame can be decoded ({reason or 'no data'}): copy or record it again"
-        )
-    pixel_width, pixel_height, width, height = (int(group) for group in shape.groups())
-    if pixel_width and pixel_height:
-        width = max(1, round(Fraction(width * pixel_width, pixel_height)))
-    video = Video(
+    return Video(
         path=path,
-        duration_sec=Fraction(0),
-        width=width,
-        height=height,
-        codec=codec[1],
-        has_audio=audio is not None,
-        warnings=(),
-        first_frame_sec=timeline.first_sec,
+        stream=stream.selector,
+        duration_sec=duration_sec,
+        width=max(1, round(first.width * (first.pixel_aspect or 1))),
+        height=first.height,
+        codec=stream.codec,
+        has_audio=has_audio_stream(path),
+        warnings=tuple(warnings),
+        first_frame_sec=first.first_sec,
+        audio_zero_sec=_audio_zero_sec(packets, first, is_avi),
+        packets=packets,
+        copy_fault=_copy_fault(packets, frames),
     )
-    frame_sec = Fraction(int(rate[2]), int(rate[1])) if rate and int(rate[1]) else None
-    return video, container[1], frame_sec
 
 
-def _read_timeline(path: Path, container: str) -> tuple[Timeline, str | None]:
-    """Return the times of the frames and, for a corrupt file, ffmpeg's message about it."""
-    packets, corruption = _read_times(path, "-c", "copy", *_TO_ROWS)
-    if packets.complete and packets.frames and corruption is None and container != "gif":
-        return packets, None  # only decoding shows that a GIF is cut off
-    frames, decoding_corruption = _read_times(path, *_DECODED_TO_ROWS)
+def _read_first_frame(path: Path, stream: Stream) -> tuple[Timeline, Fraction | None]:
+    """Return the time and size of the first frame, and the time of one frame."""
+    # The encoder's time base is that of the file, or, by default, the inverse of the frame rate.
+    # Both streams end when one has its last frame, so that one frame could be too few.
+    maps = ("-map", stream.selector, "-map", stream.selector)
+    time_bases = ("-enc_time_base:v:0", "demux", "-enc_time_base:v:1", "0")
+    with read_file(path, *maps, "-frames:v", "3", *_DECODE, *time_bases, *TO_ROWS) as run:
+        timelines = read_timelines(run.output)
+        run.wait()
+        if not timelines or not timelines[0].frames:
+            raise InputError(
+                f"{path}: no frame can be decoded ({run.first_error() or 'no data'}): copy or "
+                "record it again"
+            )
+    frame_sec = timelines[1].tick_sec
+    return timelines[0], None if frame_sec <= _ROUNDED_TICK_SEC else frame_sec
+
+
+def _read_timeline(path: Path, stream: Stream) -> tuple[Timeline, Timeline | None, str | None]:
+    """Return the times of the packets, those of the frames if packets are not enough, and, for a
+    corrupt file, ffmpeg's message about it.
+    """
+    packets, corruption = _read_times(path, stream.selector, "-c", "copy")
+    enough = packets.complete and packets.frames and not packets.hidden
+    # Only decoding shows that a GIF is cut off.
+    if enough and corruption is None and packets.codec != "gif":
+        return packets, None, None
+    frames, decoding_corruption = _read_times(path, stream.selector, *_DECODE, *_FILE_TIMES)
     if not frames.frames:
         raise InputError(f"{path}: changed while it was read: try again")
-    return frames, corruption or decoding_corruption
+    return packets, frames, corruption or decoding_corruption
 
 
-def _read_times(path: Path, *target: str) -> tuple[Timeline, str | None]:
-    timeline = Timeline()
-    with ffmpeg(*SOURCE_OPTIONS, "-i", url(path), "-map", VIDEO_STREAM, *target) as run:
-        timeline.read(run.output)
+def read_packets(path: Path) -> Timeline:
+    """Return the times of all packets of a file's only video stream, key frame or not."""
+    return _read_times(path, "0:V:0", "-c", "copy", "-copyinkf")[0]
+
+
+def _read_times(path: Path, selector: str, *target: str) -> tuple[Timeline, str | None]:
+    with read_file(path, "-map", selector, *target, *TO_ROWS) as run:
+        timelines = read_timelines(run.output)
         run.wait()
-        return timeline, run.first_error(CORRUPTION)
+        return timelines.get(0, Timeline()), run.first_error(CORRUPTION)
+
+
+def _audio_zero_sec(packets: Timeline, first: Timeline, is_avi: bool) -> Fraction:
+    start = packets.first_decoding_time
+    if not is_avi or packets.complete or start is None or start == NO_TIME:
+        return first.first_sec
+    return start * packets.tick_sec
+
+
+def _copy_fault(packets: Timeline, frames: Timeline | None) -> str | None:
+    if packets.hidden:
+        return "an edit list hides parts of it"
+    if not packets.complete:
+        return "packets are corrupt or have no display times"
+    if frames is not None and frames.frames != packets.frames:
+        return "some of its packets cannot be decoded"
+    return None
+
+
+def check_duration(source: Path | str, duration_sec: Fraction) -> None:
+    """Raise InputError for a video longer than `MAX_VIDEO_SEC`."""
+    if duration_sec > MAX_VIDEO_SEC:
+        raise InputError(
+            f"{source}: lasts {float(duration_sec):.0f} s by its timestamps, more than "
+            f"{MAX_VIDEO_SEC // _HOUR_SEC} hours: cut it, or encode it again if they are wrong"
+        )
 
 
 def audio_start_sec(video: Video) -> Fraction | None:
     """Return the time from the first frame to the first audio; None when none can be decoded."""
-    timeline = Timeline()
-    source = (*SOURCE_OPTIONS, "-i", url(video.path), "-map", "0:a:0", "-frames:a", "1")
-    with ffmpeg(*source, *_TO_ROWS) as run:
-        timeline.read(run.output)
+    with read_file(video.path, "-map", "0:a:0", "-frames:a", "1", *TO_ROWS) as run:
+        audio = read_timelines(run.output).get(0)
         run.wait()
-    return timeline.first_sec - video.first_frame_sec if timeline.frames else None
+    return audio.first_sec - video.audio_zero_sec if audio and audio.frames else None
 
 
 def _duration_sec(
-    timeline: Timeline, first_frame_sec: Fraction, container: str, frame_sec: Fraction | None
+    timeline: Timeline, first_frame_sec: Fraction, is_avi: bool, frame_sec: Fraction | None
 ) -> Fraction:
     """Return the time from the appearance of the first frame to the end of the last one."""
     last_frame_sec = timeline.last_duration * timeline.tick_sec
-    if last_frame_sec <= 0 or container == "avi":
+    if last_frame_sec <= 0 or is_avi:
         # AVI stores no durations: ffmpeg reports one tick, whatever the frame rate.
         last_frame_sec = frame_sec or 1 / Clock().fps
-    measured = timeline.last * timeline.tick_sec + last_frame_sec - first_frame_sec
+    measured = timeline.last_sec + last_frame_sec - first_frame_sec
     if frame_sec and timeline.tick_sec == _ROUNDED_TICK_SEC:
         # The rate is constant if only the rounding of times makes a difference.
         constant = timeline.frames * frame_sec
         if abs(measured - constant) <= _ROUNDED_TICK_SEC:
             return constant
     return measured
+
+
+def _is_avi(path: Path) -> bool:
+    with path.open("rb") as file:
+        header = file.read(12)
+    return header.startswith(b"RIFF") and header.endswith(b"AVI ")
 
 
 def _missing_riff_bytes(path: Path) -> str | None:

@@ -1,9 +1,10 @@
 """Streaming: frames from a pipe, and a wav file that is valid while it grows."""
 
 import os
-import threading
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -11,15 +12,15 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from v2s_jax.config import Clock
-from v2s_jax.errors import InputError, write_error
+from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import make_temp_file
-from v2s_jax.media.decode import SCALE_FLAGS, frame_select_filter, read_frame
+from v2s_jax.media.decode import SourceFrame, hold_frames, read_source_frames
 from v2s_jax.media.encode import open_wav
-from v2s_jax.media.probe import VIDEO_STREAM, Timeline
-from v2s_jax.media.process import ffmpeg
+from v2s_jax.media.probe import check_duration
+from v2s_jax.media.process import read_pipe
 from v2s_jax.quantize import waveform_to_int16
 
-_PIPE_OPTIONS = ("-copyts", "-protocol_whitelist", "pipe,fd")
+_FIRST_VIDEO = "0:V:0"
 _WAV_HEADER_BYTES = 36  # of the RIFF size that are not audio
 _MAX_WAV_BYTES = 2**32 - 1 - _WAV_HEADER_BYTES  # sizes have 32 bits
 
@@ -27,67 +28,58 @@ _MAX_WAV_BYTES = 2**32 - 1 - _WAV_HEADER_BYTES  # sizes have 32 bits
 class PipeReader:
     """A video from a file descriptor, if ffmpeg can read its format without seeking.
 
-    A pipe can be read only once, so one run of ffmpeg has two outputs: the frames, and their times,
-    which give the duration at the end.
+    Its first video stream: which one is marked or moves is not known in advance.
     """
 
     def __init__(self, descriptor: int, clock: Clock) -> None:
         self._descriptor = descriptor
         self._clock = clock
-        self._timeline = Timeline()
+        self._end_sec = Fraction(0)
+        self._is_complete = False
 
     @property
     def duration_sec(self) -> Fraction:
         """From the appearance of the first frame to the end of the last one; valid at the end."""
-        line = self._timeline
-        last_frame_sec = line.last_duration * line.tick_sec
-        if last_frame_sec <= 0:  # the format has no durations: the mean of the others
-            span_sec = (line.last - line.first) * line.tick_sec
-            last_frame_sec = span_sec / (line.frames - 1) if span_sec else 1 / self._clock.fps
-        return (line.last - line.first) * line.tick_sec + last_frame_sec
+        return self._end_sec
 
     def read_video_frames(
         self, height: int, width: int
     ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        """Yield the video frames as they arrive, each resized whole.
+        """Yield the video frames as they arrive, each resized whole, up to the end of the video.
 
-        The last one may have less than a sample of audio: compare `duration_sec`. Raises InputError
-        when nothing can be decoded.
+        Raises InputError when nothing can be decoded.
         """
-        times, rows = os.pipe()
-        select = frame_select_filter(None, self._clock)
-        arguments = (
-            *(*_PIPE_OPTIONS, "-i", "pipe:0", "-map", VIDEO_STREAM),
-            *("-vf", f"{select},scale={width}:{height}:flags={SCALE_FLAGS}"),
-            *("-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-flush_packets", "1"),
-            *("-f", "rawvideo", "pipe:1"),
-            *("-map", VIDEO_STREAM, "-c", "copy", "-f", "framecrc", f"pipe:{rows}"),
-        )
-        try:
-            with ffmpeg(*arguments, source=self._descriptor, pass_fds=(rows,)) as run:
-                os.close(rows)
-                rows = -1
-                reader = threading.Thread(target=self._read_times, args=(times,), daemon=True)
-                reader.start()
-                is_empty = True
-                while (frame := read_frame(run.output, height, width)) is not None:
-                    is_empty = False
-                    yield frame
-                run.wait()
-                reader.join()
-                if is_empty:
-                    raise InputError(
-                        f"standard input: no video that can be read from a pipe "
-                        f"({run.first_error() or 'no data'}): pipe Matroska, MPEG-TS or WebM, or "
-                        "name the file"
-                    )
-        finally:
-            if rows >= 0:
-                os.close(rows)
+        clock = self._clock
+        start = partial(read_pipe, self._descriptor)
+        with closing(read_source_frames(start, _FIRST_VIDEO, height, width)) as frames:
+            try:
+                for index, image in enumerate(hold_frames(self._measure(frames), clock)):
+                    end = clock.video_frames(clock.samples(self._end_sec))
+                    if self._is_complete and index >= max(1, end):
+                        return
+                    yield image
+            except DecodeError as error:
+                raise InputError(
+                    f"standard input: no video that can be read from a pipe ({error}): pipe "
+                    "Matroska, MPEG-TS or WebM, or name the file"
+                ) from error
 
-    def _read_times(self, descriptor: int) -> None:
-        with os.fdopen(descriptor, "rb") as rows:
-            self._timeline.read(rows)
+    def _measure(self, frames: Iterator[SourceFrame]) -> Iterator[SourceFrame]:
+        """Pass on the frames, and keep the end of the last one."""
+        first_sec: Fraction | None = None
+        last_sec = Fraction(0)
+        for count, frame in enumerate(frames):
+            if first_sec is None:
+                first_sec = last_sec = frame.time_sec
+            last_sec = max(last_sec, frame.time_sec)
+            span_sec = last_sec - first_sec
+            check_duration("standard input", span_sec)
+            duration_sec = frame.duration_sec
+            if duration_sec <= 0:  # the format has no durations: the mean of the others
+                duration_sec = span_sec / count if span_sec else 1 / self._clock.fps
+            self._end_sec = span_sec + duration_sec
+            yield frame
+        self._is_complete = True
 
 
 class StreamingWav:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float16
 
-from v2s_jax.config import Clock, Config
+from v2s_jax.config import Config
 from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, iter_model_features
 from v2s_jax.io import file_hash, wrap_read_errors
@@ -19,10 +19,10 @@ from v2s_jax.sampling import GenerationResult
 from v2s_jax.sonification.options import SampleOptions
 from v2s_jax.sonification.outputs import Report, check_outputs, is_result
 
-Vector = Float16[np.ndarray, " feature_dim"]
+MAX_CLIP_SEC = 1_800
+"""Longest video whose audio is generated as a whole (ours); a second takes 0.14 MB of memory."""
 
-MAX_HOURS = 12
-"""Longest video (ours). Its audio takes 0.7 GB as levels, and 6 GB while it is written."""
+Vector = Float16[np.ndarray, " feature_dim"]
 
 
 @dataclass
@@ -97,7 +97,6 @@ def open_clips(
     out: Path,
     config: Config,
     options: SampleOptions,
-    prefix_samples: int,
     report: Report,
 ) -> list[Clip]:
     """Probe each video and check its outputs; failures go to the report."""
@@ -113,12 +112,12 @@ def open_clips(
                     "folders for them"
                 )
             video = probe(source)
-            samples = _count_samples(video, config.clock)
-            if samples <= prefix_samples:
+            if video.duration_sec > MAX_CLIP_SEC:
                 raise InputError(
-                    f"{source}: its audio has {samples} samples, no more than the prefix's "
-                    f"{prefix_samples}: use a longer video or give a shorter --prefix"
+                    f"{source}: lasts {float(video.duration_sec):.0f} s, more than "
+                    f"{MAX_CLIP_SEC} s: cut it, or use --stream, which needs no memory for it"
                 )
+            samples = config.clock.samples(video.duration_sec)
             check_outputs(stem, options, samples, resolved)
             with wrap_read_errors(source):
                 clips.append(Clip(video, stem, samples, file_hash(source)))
@@ -127,14 +126,15 @@ def open_clips(
     return clips
 
 
-def _count_samples(video: Video, clock: Clock) -> int:
-    hours = video.duration_sec / 3_600
-    if hours > MAX_HOURS:
-        raise InputError(
-            f"{video.path}: lasts {float(hours):,.0f} hours by its times, at most {MAX_HOURS} fit "
-            "into memory: copy or record it again, or use --stream if it does last so long"
-        )
-    return clock.samples(video.duration_sec)
+def drop_short_clips(clips: Sequence[Clip], prefix_samples: int, report: Report) -> list[Clip]:
+    """Return the clips that are longer than the prefix; the others go to the report."""
+    for clip in clips:
+        if clip.samples <= prefix_samples:
+            report.failed[clip.video.path] = (
+                f"{clip.video.path}: its audio has {clip.samples} samples, and the prefix at least "
+                f"{prefix_samples}: use a longer video or give a shorter --prefix"
+            )
+    return [clip for clip in clips if clip.samples > prefix_samples]
 
 
 def read_features(clip: Clip, config: Config, extractor: Extractor) -> Iterator[Vector]:

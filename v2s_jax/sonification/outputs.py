@@ -219,12 +219,16 @@ def write_outputs(
             warnings.append(f"{video.path}: has no audio to {options.original}{detail}")
         elif problem:
             warnings.append(f"{video.path}: {problem}")
-    gain_db = options.original_gain_db
-    muxed = stem.parent / mux(video, wav, staged, options.original, gain_db, track).name
-    if muxed.suffix == ".mkv":
-        is_audio = options.original == "keep" and track is not None and mp4_supports(video)
+    original = options.original if track else "drop"
+    muxed = mux(video, wav, staged, original, options.original_gain_db, track)
+    warnings += muxed.warnings
+    muxed_path = stem.parent / muxed.path.name
+    if muxed_path.suffix == ".mkv":
+        is_audio = original == "keep" and mp4_supports(video)
         unsupported = "the original audio" if is_audio else f"{video.codec} video"
-        warnings.append(f"{muxed}: written as Matroska, since MP4 does not support {unsupported}")
+        warnings.append(
+            f"{muxed_path}: written as Matroska, since MP4 does not support {unsupported}"
+        )
     indices = key_frame_indices(clock.video_frames(len(levels)), KEY_FRAMES)
     key_frame_figure(
         figure,
@@ -235,13 +239,13 @@ def write_outputs(
         video.path.name,
     )
     return GeneratedFiles(
-        video.path, stem.parent / wav.name, muxed, stem.parent / figure.name, tuple(warnings)
+        video.path, stem.parent / wav.name, muxed_path, stem.parent / figure.name, tuple(warnings)
     )
 
 
 def read_key_frames(video: Video, clock: Clock, samples: int) -> KeyFrames:
     """Decode the video again, in its own aspect ratio, and return a few frames."""
     selected = set(key_frame_indices(clock.video_frames(samples), KEY_FRAMES))
-    width = max(1, round(video.width * KEY_FRAME_HEIGHT_PX / video.height))
+    width = video.width_at(KEY_FRAME_HEIGHT_PX)
     frames = read_video_frames(video, clock, KEY_FRAME_HEIGHT_PX, width)
     return [frame for i, frame in enumerate(frames) if i in selected]

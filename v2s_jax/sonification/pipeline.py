@@ -33,6 +33,7 @@ from v2s_jax.sonification.clips import (
     Clip,
     SharedFeatures,
     Vector,
+    drop_short_clips,
     find_videos,
     open_clips,
     read_features,
@@ -81,9 +82,8 @@ def sonify(
     report = Report(options.engine, options.weights)
     paths = [videos] if isinstance(videos, Path | str) else videos
     sources = find_videos(paths, out, report.failed)
-    prefix = None if options.prefix is None else _read_prefix(options.prefix, config)
     with directory_lock(out):
-        _generate_files(sources, out, config, params, prefix, options, report)
+        _generate_files(sources, out, config, params, options, report)
     order = [*sources]
     report.generated.sort(key=lambda files: order.index(files.source))
     return report
@@ -94,13 +94,17 @@ def _generate_files(
     out: Path,
     config: Config,
     params: dict[str, Any],
-    prefix: Levels | None,
     options: SampleOptions,
     report: Report,
 ) -> None:
     """Generate and write the audio of all videos; what happened goes to the report."""
-    prefix_samples = 0 if prefix is None else len(prefix)
-    clips = open_clips(sources, out, config, options, prefix_samples, report)
+    clips = open_clips(sources, out, config, options, report)
+    prefix, prefix_samples = None, 0
+    if options.prefix is not None:
+        longest = max((clip.samples for clip in clips), default=1)
+        prefix = _read_prefix(options.prefix, config, longest)
+        prefix_samples = len(prefix)
+        clips = drop_short_clips(clips, prefix_samples, report)
     for folder in {clip.stem.parent for clip in clips}:
         check_writable(folder)
     if not clips:
@@ -118,9 +122,11 @@ def _generate_files(
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
 
 
-def _read_prefix(path: Path, config: Config) -> Levels:
-    waveform = read_audio_file(Path(path), config.clock.sample_rate_hz)
-    samples = len(waveform) // config.model.big_frame_size * config.model.big_frame_size
+def _read_prefix(path: Path, config: Config, longest: int) -> Levels:
+    """Read whole big frames of a file, up to the first that leaves nothing of the longest clip."""
+    big_frame = config.model.big_frame_size
+    waveform = read_audio_file(Path(path), config.clock.sample_rate_hz, longest + big_frame)
+    samples = len(waveform) // big_frame * big_frame
     return quantize(waveform[:samples], config.model.q_levels, config.model.quantization)
 
 

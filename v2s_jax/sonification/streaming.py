@@ -183,25 +183,11 @@ def _open(
         def samples() -> int:
             return clock.samples(pipe.duration_sec)
 
-        frames = _hold_last_frame(pipe.read_video_frames(*size), samples, config)
-        return frames, UNKNOWN_CONTENT, samples
+        return pipe.read_video_frames(*size), UNKNOWN_CONTENT, samples
     probed = probe(video)
     with wrap_read_errors(video):
         content = file_hash(video)
     return read_video_frames(probed, clock, *size), content, clock.samples(probed.duration_sec)
-
-
-def _hold_last_frame(
-    frames: Iterator[Image], samples: Callable[[], int], config: Config
-) -> Iterator[Image]:
-    """Repeat a pipe's last frame until the end of the video, which is known only then."""
-    count = 0
-    for frame in frames:
-        count += 1
-        yield frame
-    while count < config.clock.video_frames(samples()):
-        count += 1
-        yield frame
 
 
 def _trim_to_duration(

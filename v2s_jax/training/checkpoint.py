@@ -3,49 +3,50 @@
 Orbax writes them in the background and renames each one when it is complete:
 
     WORKDIR/checkpoints/STEP/   state (params, optimizer, moving average, step), carry in clip
-                                order, meta as JSON, bits per held-out sample if evaluated
+                                order, meta as JSON
     WORKDIR/corrupt/            corrupt checkpoints that were moved away
 
 The newest checkpoints and the best one are kept. Orbax does not notice flipped bytes in a file, so
-meta holds a CRC of every leaf. With several processes only process 0 reads and writes; the others
-need not see the folder.
+meta holds a CRC of every leaf, and one of itself. With several processes only process 0 reads and
+writes; the others need not see the folder.
 """
 
 import itertools
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from v2s_jax.checkpoints import parse_config
-from v2s_jax.config import Config, differing_fields
-from v2s_jax.errors import InputError, first_line
+from v2s_jax.checkpoints import find_non_finite
+from v2s_jax.config import Config
+from v2s_jax.errors import InputError, first_line, write_error
 from v2s_jax.model import Carry
 from v2s_jax.run_folder import (
     CHECKPOINTS,
     FIRST_PROCESS,
+    UNSCORED,
     CorruptCheckpointError,
+    Meta,
     check_crc,
     crc_by_leaf,
+    list_checkpoints,
     quiet_orbax,
     read_meta,
-    restore_items,
+    restore_item,
 )
+from v2s_jax.training.resume import check_resumable
 from v2s_jax.training.state import TrainState
 
 CORRUPT_FOLDER = "corrupt"
 NOT_FINITE_FOLDER = "not_finite"
-BITS = "bits_per_sample"
-UNSCORED = float("inf")
-"""Bits of a checkpoint that was not evaluated: never the best."""
-
 EVENT_LOOP_CLOSED = "Event loop is closed"  # asyncio's message
 
 logger = logging.getLogger(__name__)
@@ -58,8 +59,17 @@ class Checkpoint(NamedTuple):
     carry: Carry
 
 
-def _bits(metrics: dict[str, float]) -> float:
-    return metrics[BITS]
+class _BestOne:
+    """Preserves the checkpoint with the fewest bits, the newest one of equals."""
+
+    def __init__(self, bits: dict[int, float]) -> None:
+        self._bits = bits
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        """Say for each checkpoint whether this policy keeps it."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        best = min(steps, key=lambda step: (self._bits.get(step, UNSCORED), -step))
+        return [step == best for step in steps]
 
 
 class Checkpointer(ExitStack):
@@ -80,21 +90,31 @@ class Checkpointer(ExitStack):
             raise InputError(
                 f"{self.folder}: cannot be created ({error.strerror}): choose another --workdir"
             ) from error
-        newest = policies.LatestN(config.training.keep_checkpoints)
-        best = policies.BestN(get_metric_fn=_bits, reverse=True, n=1)  # keeps the last when sorted
-        self._manager = ocp.CheckpointManager(
+        self.changes: list[str] = []
+        """A line about each field that differs from the restored checkpoint's config."""
+        self._bits: dict[int, float] = {}
+        """Bits per held-out sample of the checkpoints whose meta is intact."""
+        for path in list_checkpoints(self.folder):
+            with suppress(CorruptCheckpointError):
+                self._bits[int(path.name)] = read_meta(path).bits
+        self._quiet_failed_writes()
+
+    @cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        """Orbax's manager, which only saves; made after corrupt checkpoints were moved away."""
+        newest = policies.LatestN(self.config.training.keep_checkpoints)
+        manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                best_fn=_bits,  # without it Orbax writes no metrics
-                best_mode="min",
-                preservation_policy=policies.AnyPreservationPolicy([newest, best]),
+                preservation_policy=policies.AnyPreservationPolicy([newest, _BestOne(self._bits)]),
                 create=False,  # already created
                 cleanup_tmp_directories=True,
+                lightweight_initialize=True,  # reads no file, as any of them may be corrupt
                 multiprocessing_options=FIRST_PROCESS,
             ),
         )
-        self._quiet_failed_writes()
         self.callback(self._close)
+        return manager
 
     def _quiet_failed_writes(self) -> None:
         """Drop what TensorStore's threads print about every write that follows a failed one."""
@@ -132,22 +152,22 @@ class Checkpointer(ExitStack):
         `bits` are the bits per held-out sample. Raises InputError when this checkpoint, or the one
         before, cannot be written.
         """
-        meta = {"config": self.config.to_json(), "data": self.data, "crc": crc_by_leaf(checkpoint)}
+        step = int(checkpoint.state.step)
+        self._bits[step] = bits
+        meta = Meta(self.config, self.data, crc_by_leaf(checkpoint), float(bits))
         with self._wrap_write_errors():
             self._manager.save(
-                int(checkpoint.state.step),
+                step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(checkpoint.state._asdict()),
                     carry=ocp.args.StandardSave(checkpoint.carry._asdict()),
-                    meta=ocp.args.JsonSave(meta),
+                    meta=ocp.args.JsonSave(meta.to_json()),
                 ),
-                metrics={BITS: bits},
             )
 
     def best_bits(self) -> float:
         """Return the fewest held-out bits of all checkpoints."""
-        metrics = (self._manager.metrics(step) for step in self._manager.all_steps())
-        return min((_bits(values) for values in metrics if values), default=UNSCORED)
+        return min(self._bits.values(), default=UNSCORED)
 
     def restore_latest(self, like: Checkpoint) -> Checkpoint | None:
         """Return the newest intact checkpoint, or None in a new folder. `like` has its structure.
@@ -156,14 +176,14 @@ class Checkpointer(ExitStack):
         another config or other data, or when no checkpoint is intact.
         """
         corrupt: list[CorruptCheckpointError] = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        for path in list_checkpoints(self.folder):
             try:
-                checkpoint = self._restore(step, like)
+                checkpoint = self._restore(path, like)
             except CorruptCheckpointError as error:
                 corrupt.append(error)
                 continue
             for newer in corrupt:
-                self._move_away(newer, step)
+                self._move_away(newer, int(path.name))
             return checkpoint
         if corrupt:
             raise InputError(
@@ -175,40 +195,37 @@ class Checkpointer(ExitStack):
     def _move_away(self, error: CorruptCheckpointError, resume_step: int) -> None:
         """Move a corrupt checkpoint away, so that its step can be saved again."""
         folder = self.folder.parent / CORRUPT_FOLDER
-        folder.mkdir(exist_ok=True)
         names = (f"{error.path.name}.{number}" for number in itertools.count())
         target = next(folder / name for name in names if not (folder / name).exists())
-        error.path.rename(target)
-        self._manager.reload()
+        try:
+            folder.mkdir(exist_ok=True)
+            error.path.rename(target)
+        except OSError as problem:
+            raise write_error(target, problem.strerror) from problem
+        self._bits.pop(int(error.path.name), None)
         logger.warning(
             "warning: %s: corrupt checkpoint (%s): moved to %s, resuming from step %d",
             *(error.path, error.reason, target, resume_step),
         )
 
-    def _restore(self, step: int, like: Checkpoint) -> Checkpoint:
+    def _restore(self, path: Path, like: Checkpoint) -> Checkpoint:
         """Return one checkpoint.
 
         Raises CorruptCheckpointError, and InputError for another config or other data.
         """
-        path = self.folder / str(step)
-        meta = read_meta(self._manager, self.folder, step)
-        differing = differing_fields(self.config, parse_config(path, meta["config"]))
-        if differing:
+        meta = read_meta(path)
+        self.changes = check_resumable(str(self.folder), meta.config, self.config, int(path.name))
+        if meta.data != self.data:
             raise InputError(
-                f"{self.folder}: the run there has another config ({'; '.join(differing)}): "
-                "use its config, or another --workdir"
-            )
-        if meta["data"] != self.data:
-            raise InputError(
-                f"{self.folder}: the run there was trained on other data ({meta['data']}; not "
+                f"{self.folder}: the run there was trained on other data ({meta.data}; not "
                 f"{self.data}): use its data, or another --workdir"
             )
         like = jax.tree.map(np.asarray, like)
-        args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(like.state._asdict()),
-            carry=ocp.args.StandardRestore(like.carry._asdict()),
+        checkpoint = Checkpoint(
+            TrainState(**restore_item(path, "state", like.state._asdict())),
+            Carry(**restore_item(path, "carry", like.carry._asdict())),
         )
-        items = restore_items(self._manager, self.folder, step, args)
-        checkpoint = Checkpoint(TrainState(**items["state"]), Carry(**items["carry"]))
-        check_crc(checkpoint, meta["crc"], path)
+        check_crc(checkpoint, meta.crc, path)
+        if problem := find_non_finite(checkpoint.state.params):
+            raise CorruptCheckpointError(path, problem)
         return checkpoint

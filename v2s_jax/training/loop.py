@@ -18,7 +18,8 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound, initial_carry
 from v2s_jax.processes import PreemptionGuard
-from v2s_jax.training.checkpoint import NOT_FINITE_FOLDER, UNSCORED, Checkpoint, Checkpointer
+from v2s_jax.run_folder import UNSCORED
+from v2s_jax.training.checkpoint import NOT_FINITE_FOLDER, Checkpoint, Checkpointer
 from v2s_jax.training.init_from import warm_start
 from v2s_jax.training.metrics import AudioSample, Meter, MetricsLog, Profile
 from v2s_jax.training.parallel import DataParallel, all_devices
@@ -72,6 +73,9 @@ def train(
     was not (on the same devices). With several processes each makes the same call, and only
     process 0 reads and writes `workdir`. On preemption (SIGTERM) the run saves a checkpoint after
     the current call and returns. `devices` are those of all processes, in the same order in each.
+
+    A run may be resumed with more steps and other intervals, as far as its updates so far would
+    have been the same (training/resume.py).
 
     Raises InputError when `workdir` holds a run with another config or other data, or cannot be
     written; when `init_from` cannot be read or does not fit; and when the loss is not finite.
@@ -214,6 +218,8 @@ def _restore_or_init(
             restored = checkpointer.restore_latest(start)
             if restored:
                 start = restored
+                for change in checkpointer.changes:
+                    tqdm.write(change)
             elif config.training.init_from is not None:
                 state, message = warm_start(Path(config.training.init_from), config, start.state)
                 tqdm.write(message)

@@ -1,6 +1,7 @@
 """Training metrics: means over updates, JSON lines and TensorBoard events, and a profile."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.io import atomic_write
+from v2s_jax.json_text import parse_json
 from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.training.step import UpdateMetrics
 
@@ -144,15 +146,22 @@ class MetricsLog(ExitStack):
 
 
 def _truncate_log(path: Path, last_step: int) -> None:
-    """Drop the lines of later steps, and a last line that a kill left incomplete."""
-    with path.open(encoding="utf-8") as file:
-        lines = [
-            line
-            for line in file
-            if line.endswith("\n") and int(json.loads(line)["step"]) <= last_step
-        ]
+    """Drop the lines of later steps, a last line that a kill left incomplete, and corrupt ones."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = [line for line in file if line.endswith("\n") and _step(line) <= last_step]
     with atomic_write(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _step(line: str) -> float:
+    """Return the step of a line of the log; infinity for one that is corrupt."""
+    try:
+        match parse_json(line):
+            case {"step": int(step)}:
+                return step
+    except ValueError:
+        pass
+    return math.inf
 
 
 class Profile(ExitStack):

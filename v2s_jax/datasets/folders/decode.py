@@ -27,6 +27,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
 from v2s_jax.features.extractor import ExtractorSpec
 from v2s_jax.io import ZIP_ERRORS
+from v2s_jax.json_text import parse_json
 
 CLIP_VIDEO_FRAMES = 156
 """Video frames of a clip: 9.984 s, the whole video frames in 10 s (paper: 156 and 159,744)."""
@@ -34,7 +35,7 @@ CLIP_VIDEO_FRAMES = 156
 MIN_SEC = 0.5
 """Shortest video that is looped (our choice; the paper's clips last 2 to 10 s)."""
 
-READING_VERSION = 1
+READING_VERSION = 2
 """Part of the cache keys. Raise it when the same file would give other features or audio."""
 
 
@@ -166,7 +167,7 @@ class FeatureCache:
         try:
             data = self.path(key).read_bytes()
             with np.load(io.BytesIO(data), allow_pickle=False) as entry:  # checks each CRC
-                facts = json.loads(str(entry["facts"]))
+                facts = parse_json(str(entry["facts"]))
                 return DecodedClip(
                     waveform=entry["waveform"],
                     appearance=entry["appearance"],

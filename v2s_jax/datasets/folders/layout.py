@@ -20,6 +20,7 @@ from hashlib import sha256
 
 from etils import epath
 
+from v2s_jax.csv_files import check_header, unescape_cell
 from v2s_jax.datasets.remote import is_remote
 from v2s_jax.errors import InputError
 from v2s_jax.media import VIDEO_SUFFIXES
@@ -165,17 +166,20 @@ def _youtube_ids(folder: epath.Path, category: str) -> list[str | None]:
         if not path.exists():
             continue
         try:
-            rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"))))
+            reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig")))
+            header, rows = list(reader.fieldnames or ()), list(reader)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(
                 f"{path}: cannot be read as CSV ({error}): fix or remove it"
             ) from error
+        check_header(path, header)
         if rows and YOUTUBE_COLUMN not in rows[0]:
             raise InputError(
                 f"{path}: no column {YOUTUBE_COLUMN}, only {', '.join(map(str, rows[0]))}: rename "
                 "the column of YouTube ids, or remove the file"
             )
-        return [(row[YOUTUBE_COLUMN] or "").strip() or None for row in rows]
+        ids = (unescape_cell(row[YOUTUBE_COLUMN] or "").strip() for row in rows)
+        return [youtube_id or None for youtube_id in ids]
     return []
 
 

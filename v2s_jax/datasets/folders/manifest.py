@@ -10,6 +10,7 @@ from etils import epath
 
 from v2s_jax.datasets.remote import write_bytes
 from v2s_jax.errors import InputError
+from v2s_jax.json_text import parse_json
 
 MANIFEST = "manifest.jsonl"
 FAILED_MANIFEST = "manifest.failed.jsonl"
@@ -53,7 +54,7 @@ class Row:
     @classmethod
     def from_json(cls, line: str) -> "Row":
         """Parse a line."""
-        fields = json.loads(line)
+        fields = parse_json(line)
         return cls(**{**fields, "corrections": tuple(fields["corrections"])})
 
 

@@ -21,6 +21,7 @@ from v2s_jax.datasets.synthetic.spec import ClipSpec
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, ExtractorSpec, open_extractor
 from v2s_jax.io import atomic_write
+from v2s_jax.json_text import parse_json
 from v2s_jax.media.encode import CLIP_SUFFIX
 from v2s_jax.types import Features
 
@@ -130,7 +131,7 @@ def _read_label(task: ClipTask) -> dict[str, Any] | None:
     if not task.label.exists():
         return None
     try:
-        label: dict[str, Any] = json.loads(task.label.read_text())
+        label: dict[str, Any] = parse_json(task.label.read_text())
         existing: dict[str, Any] = label["recipe"]
         label["floor_bits"]
     except (ValueError, KeyError, TypeError) as error:
@@ -189,7 +190,7 @@ def _read_flow_spec(path: Path) -> dict[str, Any] | None:
     """Return the clip spec stored in a flow file; None if the file is missing or invalid."""
     try:
         with np.load(path) as arrays:
-            spec: dict[str, Any] = json.loads(str(arrays["recipe"]))
+            spec: dict[str, Any] = parse_json(str(arrays["recipe"]))
     except (OSError, EOFError, ValueError, KeyError, BadZipFile):
         return None
     return spec

@@ -231,7 +231,7 @@ def _key_frames(
     frames_per_pass = max(1, round(pass_sec * clock.fps))
     indices = key_frame_indices(clock.video_frames(clock.samples(duration_sec)), KEY_FRAMES)
     needed = {index % frames_per_pass for index in indices}
-    width = max(1, round(video.width * KEY_FRAME_HEIGHT_PX / video.height))
+    width = video.width_at(KEY_FRAME_HEIGHT_PX)
     frames = media.read_video_frames(video, clock, KEY_FRAME_HEIGHT_PX, width)
     decoded = {
         number: frame

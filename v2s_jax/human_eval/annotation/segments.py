@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from v2s_jax import media
+from v2s_jax.csv_files import read_csv, write_csv
 from v2s_jax.datasets.folders.layout import Source
 from v2s_jax.errors import InputError, printable
-from v2s_jax.human_eval.csv_files import read_csv, write_csv
 from v2s_jax.io import file_hash, wrap_read_errors
 
 SEGMENT_SEC = 2

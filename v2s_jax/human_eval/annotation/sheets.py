@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from v2s_jax.csv_files import read_csv, write_csv
 from v2s_jax.errors import InputError
 from v2s_jax.human_eval.annotation.segments import Decision, Segment, media_paths
-from v2s_jax.human_eval.csv_files import read_csv, write_csv
 from v2s_jax.web_pages import data_url, write_page
 
 Modality = Literal["audio", "video"]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from v2s_jax.csv_files import read_csv
 from v2s_jax.errors import InputError, require_extra
 from v2s_jax.evaluation.statistics import pooled, share
-from v2s_jax.human_eval.csv_files import read_csv
 from v2s_jax.io import atomic_write, wrap_read_errors
+from v2s_jax.json_text import parse_json
 
 KEY_FILE = "key.json"
 
@@ -96,7 +97,7 @@ def read_key(folder: Path) -> Key:
     path = folder / KEY_FILE
     try:
         with wrap_read_errors(path):
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = parse_json(path.read_text(encoding="utf-8"))
         items = [Item(**item) for item in fields["items"]]
         if pages := {item.page for item in items} - QUESTIONS.keys():
             raise ValueError(f"unknown pages {sorted(pages)}")

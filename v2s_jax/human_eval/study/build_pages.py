@@ -223,7 +223,7 @@ def _controls(clip: Clip, clips: list[Clip], rng: random.Random) -> dict[str, st
         with tempfile.TemporaryDirectory() as folder:
             wav = Path(folder) / "audio.wav"
             media.write_wav(wav, waveform, clock.sample_rate_hz)
-            controls[name] = _embed(media.mux(clip.original, wav, Path(folder) / "video"))
+            controls[name] = _embed(media.mux(clip.original, wav, Path(folder) / "video").path)
     return controls
 
 

@@ -1,0 +1,197 @@
+"""Controls from a video: what is in it says which category, its motion says when and how loud.
+
+    mass       of each category: that of an ImageNet classifier's classes (`features.imagenet`),
+               averaged over the shot so far; a cut begins a new average
+    category   mass ** SHARPNESS, divided by its sum over the categories
+    speed(i)   mean of |flow - camera| from video frame i - 1 to i, in px of a video 128 px wide,
+               camera = median flow
+    activity   log(speed / STILL_PX) / log(FAST_PX / STILL_PX), clipped to [0, 1]
+    loudness   the category's quantile of loudness at activity
+    onset      the category's quantile of onset strength at RISE_GAIN x the rise of activity
+
+The quantiles are those of the training set, so each category keeps the range that it has there:
+rain hardly varies, a bark comes out of silence. Motion is a weak guide to loudness; curves by hand
+can replace it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float16, Float32, UInt8
+
+from v2s_jax.config import ExtractorConfig
+from v2s_jax.errors import InputError
+from v2s_jax.features import Extractor
+from v2s_jax.features.controls import CONTROLS_PER_FRAME, CONTROLS_VERSION, QUANTILES
+from v2s_jax.features.imagenet.categories import Seen, masses, seen, top_labels
+from v2s_jax.features.imagenet.network import CLASSES, INPUT_PX, class_probabilities
+from v2s_jax.features.optical_flow import FlowFn, luminance, open_flow
+from v2s_jax.types import FrameFeatures
+
+FLOW_PX = 128
+CLASSIFIED_EVERY = 4
+"""Video frames per classified one: four a second, since one takes 25 ms on a CPU."""
+SHARPNESS = 4
+"""Training knows one category at a time, so the distribution is brought close to one."""
+MIN_MASS = 1e-6
+"""Where nothing is seen, not even a little, all categories are equally likely."""
+CUT_DIFFERENCE = 27.0
+"""Mean absolute difference of hue, saturation and value (0 to 255) that is a cut: the threshold of
+PySceneDetect's content detector."""
+CUT_PX = 64
+STILL_PX = 0.05
+FAST_PX = 3.0
+"""Speeds at which activity is 0 and 1. Noise of a still camera is at about 0.03."""
+RISE_GAIN = 4.0
+"""A rise of activity by a quarter within one video frame is the strongest onset."""
+KNOWN_MASS = 0.1
+"""Least mass of all categories together in a video that shows one of them. Photographs of other
+things have 0.01 to 0.06."""
+
+
+@dataclass
+class SeenInVideo:
+    """What was seen in a video so far."""
+
+    categories: tuple[str, ...]
+    frames: int = 0
+    """Classified video frames."""
+    probabilities: Float[np.ndarray, " 1000"] = field(default_factory=lambda: np.zeros(CLASSES))
+    """Their mean."""
+
+    def add(self, probabilities: Float32[np.ndarray, " 1000"]) -> None:
+        """Add a classified video frame."""
+        self.frames += 1
+        self.probabilities += (probabilities - self.probabilities) / self.frames
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the video shows one of the categories."""
+        return sum(one.mass for one in self.by_mass()) >= KNOWN_MASS
+
+    def by_mass(self) -> tuple[Seen, ...]:
+        """Return what was seen of each category, most first."""
+        return seen(self.probabilities, self.categories)
+
+    def __str__(self) -> str:
+        first, *others = self.by_mass()
+        labels = f" ({', '.join(first.labels)})" if first.labels else ""
+        rest = [f"{one.category} {one.mass:.2f}" for one in others[:2] if one.mass >= 0.005]
+        return ", ".join([f"{first.category} {first.mass:.2f}{labels}", *rest])
+
+    def warning(self) -> str | None:
+        """Return what to tell the user if nothing known was seen."""
+        if self.is_known:
+            return None
+        nearest = self.by_mass()[0].category
+        return (
+            f"shows nothing that the model knows ({', '.join(top_labels(self.probabilities))}): "
+            f"the nearest category is {nearest}: choose one with --category"
+        )
+
+
+class SemanticExtractor(Extractor):
+    """Turns video frames into the controls of a model that was trained on sounds."""
+
+    frame_height_px = INPUT_PX
+    frame_width_px = INPUT_PX
+
+    def __init__(self, config: ExtractorConfig) -> None:
+        """Raise InputError for a model of another definition of controls."""
+        if config.controls_version != CONTROLS_VERSION:
+            raise InputError(
+                f"the model was trained on controls of version {config.controls_version}, this "
+                f"version of v2s_jax makes version {CONTROLS_VERSION}: train it again"
+            )
+        if config.categories is None or config.control_quantiles is None:
+            raise InputError("the model's config lacks its categories: train it again")
+        self.categories = config.categories
+        shape = (len(self.categories), 2, QUANTILES)
+        self._quantiles = np.asarray(config.control_quantiles).reshape(shape)
+
+    def stream(
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
+    ) -> Iterator[FrameFeatures]:
+        """Yield the controls of each video frame; holds two video frames at a time."""
+        return self.stream_seen(frames, SeenInVideo(self.categories))
+
+    def stream_appearance(
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
+    ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
+        """Yield only the distribution over the categories of each video frame."""
+        return (features.appearance for features in self.stream(frames))
+
+    def stream_seen(
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]], seen: SeenInVideo
+    ) -> Iterator[FrameFeatures]:
+        """Yield the controls of each video frame, and add to `seen` what is in it."""
+        shot, flow, cuts = _Shot(), open_flow("dis"), _CutDetector()
+        previous, activity = None, 0.0
+        for number, frame in enumerate(frames):
+            if cuts.is_cut(frame):
+                shot, previous = _Shot(), None
+            if number % CLASSIFIED_EVERY == 0 or not shot.frames:
+                probabilities = class_probabilities(frame)
+                seen.add(probabilities)
+                shot.add(masses(probabilities[None], self.categories)[0])
+            gray = cv2.resize(luminance(frame), (FLOW_PX, FLOW_PX), interpolation=cv2.INTER_AREA)
+            before, activity = activity, _activity(flow, previous, gray)
+            category = shot.distribution()
+            yield FrameFeatures(
+                category.astype(np.float16), self._curves(category, before, activity)
+            )
+            previous = gray
+
+    def _curves(
+        self, category: Float[np.ndarray, " categories"], before: float, activity: float
+    ) -> Float16[np.ndarray, " motion_dim"]:
+        """Return loudness and onset strength of the parts of a video frame."""
+        share = (np.arange(CONTROLS_PER_FRAME) + 1) / CONTROLS_PER_FRAME
+        activities = before + share * (activity - before)
+        rise = np.zeros(CONTROLS_PER_FRAME)
+        rise[0] = min(1.0, RISE_GAIN * max(0.0, activity - before))  # one onset, where it begins
+        loudness, onset = np.einsum("c,ctq->tq", category, self._quantiles)
+        at = np.linspace(0, 1, QUANTILES)
+        curves = [np.interp(activities, at, loudness), np.interp(rise, at, onset)]
+        return np.concatenate(curves).astype(np.float16)
+
+
+class _Shot:
+    """Mean masses of the categories since the last cut."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._mean: np.ndarray = np.zeros(())
+
+    def add(self, mass: Float32[np.ndarray, " categories"]) -> None:
+        self.frames += 1
+        self._mean = self._mean + (mass - self._mean) / self.frames
+
+    def distribution(self) -> Float[np.ndarray, " categories"]:
+        mean = np.maximum(self._mean, MIN_MASS)
+        sharp = (mean / mean.max()) ** SHARPNESS
+        return sharp / sharp.sum()
+
+
+class _CutDetector:
+    """Compares each video frame with the one before."""
+
+    def __init__(self) -> None:
+        self._previous: np.ndarray | None = None
+
+    def is_cut(self, frame: UInt8[np.ndarray, "height width 3"]) -> bool:
+        small = cv2.resize(frame, (CUT_PX, CUT_PX), interpolation=cv2.INTER_AREA)
+        hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV_FULL).astype(np.int16)
+        previous, self._previous = self._previous, hsv
+        return previous is not None and float(np.abs(hsv - previous).mean()) > CUT_DIFFERENCE
+
+
+def _activity(flow: FlowFn, previous: np.ndarray | None, gray: np.ndarray) -> float:
+    if previous is None:
+        return 0.0
+    moved = flow(previous, gray).reshape(-1, 2)
+    camera = np.median(moved, axis=0, keepdims=True)
+    speed = np.clip(np.linalg.norm(moved - camera, axis=1).mean(), STILL_PX, FAST_PX)
+    return float(np.log(speed / STILL_PX) / np.log(FAST_PX / STILL_PX))
