@@ -1,26 +1,27 @@
 """`python -m benchmarks`: measure speed and memory on this machine."""
 
-import tyro
-
-from benchmarks.features import FeaturesArgs
-from benchmarks.input import InputArgs
-from benchmarks.sampling import SamplingArgs, ShowArgs
-from benchmarks.streaming import StreamingArgs
-from benchmarks.training import TrainingArgs
-from v2s_jax.cli.run import run_cli
-
-app = tyro.extras.SubcommandApp()
-app.command(name="sampling")(SamplingArgs)
-app.command(name="streaming")(StreamingArgs)
-app.command(name="training")(TrainingArgs)
-app.command(name="features")(FeaturesArgs)
-app.command(name="input")(InputArgs)
-app.command(name="show")(ShowArgs)
+from v2s_jax.cli.run import exit_on_interrupt, run_cli
 
 
 def main() -> None:
     """Run the benchmark that the command line names."""
-    app.cli(prog="python -m benchmarks", description=__doc__).run()
+    with exit_on_interrupt():  # these imports take seconds
+        from benchmarks.features import FeaturesArgs
+        from benchmarks.input import InputArgs
+        from benchmarks.sampling import SamplingArgs, ShowArgs
+        from benchmarks.streaming import StreamingArgs
+        from benchmarks.training import TrainingArgs
+        from v2s_jax.cli.arguments import parse_subcommand
+
+    commands = {
+        "sampling": SamplingArgs,
+        "streaming": StreamingArgs,
+        "training": TrainingArgs,
+        "features": FeaturesArgs,
+        "input": InputArgs,
+        "show": ShowArgs,
+    }
+    parse_subcommand(commands, "python -m benchmarks", __doc__).run()
 
 
 if __name__ == "__main__":

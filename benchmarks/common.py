@@ -18,7 +18,7 @@ from benchmarks.machine import Machine
 from v2s_jax.cli.device import use_device
 from v2s_jax.config import PRESETS, Config, Precision
 from v2s_jax.errors import InputError, unknown_name_error
-from v2s_jax.io import atomic_write
+from v2s_jax.io import atomic_write, check_writable
 from v2s_jax.processes import run_isolated
 
 MAX_TABLE_WIDTH = 400
@@ -109,7 +109,7 @@ def measure_cases(
 
 
 @contextmanager
-def output_file(path: Path | None, option: str = "--json") -> Iterator[Path | None]:
+def output_file(path: Path | None, option: str) -> Iterator[Path | None]:
     """Check that `path` can be written before the long measurement; write it atomically after."""
     if path is None:
         yield None
@@ -121,10 +121,26 @@ def output_file(path: Path | None, option: str = "--json") -> Iterator[Path | No
     print(f"wrote {path}")
 
 
+@contextmanager
+def report_file(path: Path | None) -> Iterator[Path | None]:
+    """Check that a report can be written before the long measurement; `write_report` writes it."""
+    if path is None:
+        yield None
+        return
+    if path.is_dir():
+        raise InputError(f"--json {path}: is a folder: name a file")
+    check_writable(path.parent)
+    yield path
+    print(f"wrote {path}")
+
+
 def write_report(
     file: Path | None, benchmark: str, machine: Machine, device: str, **parts: Any
 ) -> None:
-    """Write figures, machine, and the command that measured them, unless `file` is None."""
+    """Write figures, machine, and the command that measured them, unless `file` is None.
+
+    It replaces the report with fewer rows: a case that fails does not lose those before it.
+    """
     if file is None:
         return
     report = {
@@ -135,4 +151,5 @@ def write_report(
         "machine": machine,
         **parts,
     }
-    file.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n")
+    with atomic_write(file) as temporary:
+        temporary.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n")

@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 import jax
 import numpy as np
-import tyro
 
 from benchmarks.ceilings import peak_flop_per_sec
 from benchmarks.common import (
@@ -21,8 +20,8 @@ from benchmarks.common import (
     Row,
     check_at_least_one,
     measure_cases,
-    output_file,
     print_table,
+    report_file,
     write_report,
 )
 from benchmarks.machine import describe_machine, device_peak_mb, host_peak_mb
@@ -55,8 +54,8 @@ peak tflops: of the fastest square product in the same precision, measured just 
 class FeaturesArgs(BenchmarkArgs):
     """Measure VGG19 up to fc6 on this device, and optical flow on this CPU."""
 
-    batch: tyro.conf.UseAppendAction[tuple[int, ...]] = ()
-    """Frames on each device; by default as in extraction. Repeat the option for more rows."""
+    batch: tuple[int, ...] = ()
+    """Frames on each device; by default as in extraction. More values make more rows."""
     precision: VggPrecision = "float32"
     """Of VGG19's products."""
 
@@ -64,9 +63,12 @@ class FeaturesArgs(BenchmarkArgs):
         """Measure every batch and flow method, and print and write the figures."""
         check_at_least_one(repeats=self.repeats, batch=self.batch)
         machine = describe_machine()
-        with output_file(self.json) as file:
+        with report_file(self.json) as file:
             measure = partial(measure_features, precision=self.precision, repeats=self.repeats)
-            rows = list(measure_cases(measure, self.batch or (None,), self.device))
+            rows = []
+            for row in measure_cases(measure, self.batch or (None,), self.device):
+                rows.append(row)
+                write_report(file, "features", machine, row["device_kind"], rows=rows, flow_rows=[])
             flow = [measure_flow(method, self.repeats) for method in get_args(FlowMethod)]
             print(f"VGG19 up to fc6, {self.precision}, {self.repeats} runs\n")
             print_table(rows)

@@ -14,7 +14,7 @@ from typing import cast
 
 import numpy as np
 
-from benchmarks.common import Row, check_at_least_one, output_file, print_table, write_report
+from benchmarks.common import Row, check_at_least_one, print_table, report_file, write_report
 from benchmarks.machine import BYTES_PER_MB, describe_machine
 from v2s_jax import media
 from v2s_jax.config import PAPER, Clock, ExtractorConfig, ExtractorName
@@ -66,7 +66,7 @@ class InputArgs:
         if self.videos or self.data is None:
             require_extra("data", "tensorflow", "apache_beam")
         machine = describe_machine()
-        with output_file(self.json) as file, tempfile.TemporaryDirectory() as folder:
+        with report_file(self.json) as file, tempfile.TemporaryDirectory() as folder:
             data = _open_data(self.data, self.clips, Path(folder))
             rows = [measure_reading(data, self.batch, self.repeats, count) for count in WORKERS]
             if self.videos:

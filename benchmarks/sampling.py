@@ -11,6 +11,7 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from benchmarks.common import (
     measure_cases,
     measure_isolated,
     output_file,
+    report_file,
     write_report,
 )
 from benchmarks.flop import count_matmul_flop
@@ -47,7 +49,7 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
-from v2s_jax.model import StepCarry, VideoToSound, init_params
+from v2s_jax.model import StepCarry, VideoToSound, init_params, without_weight_norm
 from v2s_jax.sampling import (
     DEFAULT_BATCH_SIZE,
     Request,
@@ -56,6 +58,7 @@ from v2s_jax.sampling import (
     content_hash,
     generate,
 )
+from v2s_jax.sampling.sampler import make_engine
 from v2s_jax.sampling.scan_engine import (
     ScanWeights,
     fused_output_kernels,
@@ -76,16 +79,16 @@ class SamplingArgs(ModelArgs):
     """Config to measure, with random weights."""
     checkpoint: Path | None = None
     """Measure this instead of a preset: a .safetensors file, a --workdir, or frame, seq or flow."""
-    batch: tyro.conf.UseAppendAction[tuple[int, ...]] = ()
-    """Clips to generate; by default 1 and 4. Repeat the option for more rows."""
-    batch_size: tyro.conf.UseAppendAction[tuple[int | Literal["batch"], ...]] = ()
+    batch: tuple[int, ...] = ()
+    """Clips to generate; by default 1 and 4. More values make more rows."""
+    batch_size: tuple[int | Literal["batch"], ...] = ()
     """Clips computed at once, by default 4; more clips take several passes. `batch`: as many as
     --batch."""
     seconds: float = 4.0
     """Length of each clip."""
-    engine: tyro.conf.UseAppendAction[tuple[EngineName, ...]] = ()
+    engine: tuple[EngineName, ...] = ()
     """What runs the model: scan (XLA), or cpu, which `v2s build` builds."""
-    weights: tyro.conf.UseAppendAction[tuple[WeightFormat, ...]] = ()
+    weights: tuple[WeightFormat, ...] = ()
     """Format of the weights, by default float32."""
     plot: Path | None = None
     """File for the roofline of the rows (PNG)."""
@@ -97,7 +100,8 @@ class SamplingArgs(ModelArgs):
         config = model if isinstance(model, Config) else load_params(model)[0]
         check_peer(self, config)
         machine = describe_machine()
-        with output_file(self.json) as file, output_file(self.plot, "--plot") as image:
+        with report_file(self.json) as file, output_file(self.plot, "--plot") as image:
+            measure_isolated(partial(check_engines, cases), config, self.device)
             ceilings = measure_isolated(
                 partial(measure_ceilings, formats=weights, precision=self.precision),
                 config.model,
@@ -106,14 +110,19 @@ class SamplingArgs(ModelArgs):
             measure = partial(
                 measure_sampling, model=model, repeats=self.repeats, ceilings=ceilings
             )
-            rows = list(measure_cases(measure, cases, self.device))
-            batches = list(dict.fromkeys(case.batch for case in cases))
-            device = rows[0].device_kind
-            peer_rows = measure_peer(self, config, sampling_work(config), batches, device)
-            report = SamplingReport(machine, ceilings, rows, peer_rows)
-            print_sampling(report)
-            print(f"\n{NOTES}\n{machine}")
-            write_report(file, "sampling", device=device, **report._asdict())
+            report = SamplingReport(machine, ceilings, [], [])
+            try:
+                for row in measure_cases(measure, cases, self.device):
+                    report.rows.append(row)
+                    write_report(file, "sampling", device=row.device_kind, **report._asdict())
+                batches = list(dict.fromkeys(case.batch for case in cases))
+                work, device = sampling_work(config), report.rows[0].device_kind
+                report.peer_rows.extend(measure_peer(self, config, work, batches, device))
+                write_report(file, "sampling", device=device, **report._asdict())
+            finally:
+                if report.rows:
+                    print_sampling(report)
+                    print(f"\n{NOTES}\n{machine}")
             if image is not None:
                 draw_roofline(image, report)
 
@@ -159,6 +168,13 @@ class ShowArgs:
             print_sampling(report)
             if image is not None:
                 draw_roofline(image, report)
+
+
+def check_engines(cases: Sequence[SamplingCase], config: Config) -> None:
+    """Raise InputError for an engine that cannot run here, before minutes are spent on others."""
+    for case in cases:
+        model = VideoToSound(without_weight_norm(config), case.precision)
+        make_engine(case.engine, model, case.weight_format, case.batch_size)
 
 
 def measure_sampling(

@@ -15,8 +15,8 @@ from benchmarks.common import (
     Row,
     check_at_least_one,
     get_preset,
-    output_file,
     print_table,
+    report_file,
     write_report,
 )
 from benchmarks.machine import describe_machine
@@ -78,7 +78,7 @@ class StreamingArgs:
         use_device(self.device)
         enable_compilation_cache()
         machine = describe_machine()
-        with output_file(self.json) as file:
+        with report_file(self.json) as file:
             load_model(model)  # compiles the random initialization, which is not measured
             start = time.perf_counter()
             sampler = self.sampler(model)

@@ -15,7 +15,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from benchmarks.ceilings import peak_flop_per_sec
 from benchmarks.common import (
@@ -24,8 +23,8 @@ from benchmarks.common import (
     check_at_least_one,
     get_preset,
     measure_cases,
-    output_file,
     print_table,
+    report_file,
     write_report,
 )
 from benchmarks.flop import count_matmul_flop
@@ -60,8 +59,8 @@ class TrainingArgs(ModelArgs):
     """Config to measure."""
     variant: Variant | None = None
     """Of the model; by default the preset's. samplernn-pytorch is unconditional."""
-    batch: tyro.conf.UseAppendAction[tuple[int, ...]] = ()
-    """Clips per step; by default the preset's. Repeat the option for more rows."""
+    batch: tuple[int, ...] = ()
+    """Clips per step; by default the preset's. More values make more rows."""
 
     def run(self) -> None:
         """Measure every batch, and print and write the figures."""
@@ -73,7 +72,7 @@ class TrainingArgs(ModelArgs):
         configs = [self.case(config, batch) for batch in self.batch or (None,)]
         check_peer(self, config)
         machine = describe_machine()
-        with output_file(self.json) as file:
+        with report_file(self.json) as file:
             rows, peer_rows = [], []
             measure = partial(measure_training, repeats=self.repeats)
             for row in measure_cases(measure, configs, self.device):
@@ -81,6 +80,8 @@ class TrainingArgs(ModelArgs):
                 work = training_work(config, self.precision)
                 # Right after our row, under the same load.
                 peer_rows += measure_peer(self, config, work, [row["batch"]], row["device_kind"])
+                parts = {"rows": rows, "peer_rows": peer_rows}
+                write_report(file, "training", machine, row["device_kind"], **parts)
             print(
                 f"training, preset {config.name}, variant {config.model.variant}, chunks of "
                 f"{config.training.chunk_samples} samples, {self.repeats} calls, precision "
@@ -91,8 +92,6 @@ class TrainingArgs(ModelArgs):
                 ours = [(row["batch"], "v2s_jax", row["samples_per_sec"]) for row in rows]
                 print(f"\n{compare(peer_rows, ours)}")
             print(f"\n{NOTES}\n{machine}")
-            parts = {"rows": rows, "peer_rows": peer_rows}
-            write_report(file, "training", machine, rows[0]["device_kind"], **parts)
 
     def case(self, config: Config, batch: int | None) -> Config:
         """Return the config of a case, without longer encoder windows: all steps cost the same."""

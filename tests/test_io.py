@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from v2s_jax.errors import InputError
-from v2s_jax.io import atomic_directory, atomic_write, cache_dir, check_writable, directory_lock
+from v2s_jax.io import (
+    atomic_directory,
+    atomic_write,
+    cache_dir,
+    check_writable,
+    directory_lock,
+    staging_folder,
+)
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -82,6 +89,31 @@ def test_directory_lock_is_exclusive(tmp_path):
         pass
     with directory_lock(folder):
         pass
+
+
+def test_leftovers_of_dead_processes_only_are_removed(tmp_path):
+    with atomic_write(tmp_path / "a.txt") as temporary, staging_folder(tmp_path) as staging:
+        temporary.write_text("in use")
+        (staging / "b.txt").touch()
+        (tmp_path / ".unfinished-dead.txt").touch()
+        (tmp_path / ".unfinished-dead").mkdir()
+        (tmp_path / ".unfinished-dead" / "c.txt").touch()
+        (tmp_path / ".other").touch()
+        check_writable(tmp_path)
+        assert set(tmp_path.iterdir()) == {temporary, staging, tmp_path / ".other"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", ".other"}
+    (tmp_path / ".unfinished-dead.txt").touch()
+    with directory_lock(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {"a.txt", ".other"}
+
+
+def test_errors_do_not_name_the_staging_folder(tmp_path):
+    with (
+        pytest.raises(InputError, match=f"^{tmp_path}/a.txt: broken$"),
+        staging_folder(tmp_path) as staging,
+    ):
+        raise InputError(f"{staging / 'a.txt'}: broken")
+    assert not list(tmp_path.iterdir())
 
 
 def test_cache_follows_the_xdg_variable(tmp_path, monkeypatch):

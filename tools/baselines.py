@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 from jaxtyping import Float64, UInt8
 from scipy.optimize import minimize_scalar
 from scipy.stats import laplace
 from tqdm import tqdm
 
+from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.run import run_cli
 from v2s_jax.datasets import open_dataset, waveform_from_int16
 from v2s_jax.datasets.synthetic.floor import DEFAULT_ALPHABET, floor_bits, level_edges
@@ -86,7 +86,7 @@ class Row(NamedTuple):
 
 def main() -> None:
     """Score the clips and print a table."""
-    args = tyro.cli(BaselinesArgs, prog="python -m tools.baselines", description=__doc__)
+    args = parse_args(BaselinesArgs, "python -m tools.baselines", __doc__)
     if args.workers < 1:
         raise InputError(f"--workers {args.workers}: must be at least 1")
     if args.data is not None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import tyro
 from matplotlib.figure import Figure
 
+from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.run import run_cli
 from v2s_jax.config import Clock
 from v2s_jax.datasets.synthetic.generator import CATEGORIES, SyntheticClip, make_clip
@@ -36,7 +36,7 @@ class SheetArgs:
 
 def main() -> None:
     """Write both figures."""
-    args = tyro.cli(SheetArgs, prog="python -m tools.contact_sheet", description=__doc__)
+    args = parse_args(SheetArgs, "python -m tools.contact_sheet", __doc__)
     if args.video_frames < COLUMNS:
         raise InputError(f"--video-frames {args.video_frames}: must be at least {COLUMNS}")
     check_writable(args.out)

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from jaxtyping import Float32
 
+from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.run import run_cli
 from v2s_jax.config import Config
 from v2s_jax.datasets import open_dataset
@@ -57,7 +57,7 @@ class ExportArgs:
 
 def main() -> None:
     """Export the audio of an evaluation."""
-    args = tyro.cli(ExportArgs, prog="python -m tools.export_av_benchmark", description=__doc__)
+    args = parse_args(ExportArgs, "python -m tools.export_av_benchmark", __doc__)
     report = _read_report(args.evaluated / REPORT_FILE)
     options = report["options"]
     data = open_dataset(options["data"], options["split"])

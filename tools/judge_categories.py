@@ -22,10 +22,10 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import tyro
 from jaxtyping import Float32
 from scipy.signal import resample_poly
 
+from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.run import run_cli
 from v2s_jax.datasets.synthetic.presets import find_preset
 from v2s_jax.datasets.synthetic.spec import DatasetSpec
@@ -89,7 +89,7 @@ class JudgeArgs:
 
 def main() -> None:
     """Judge the clips and print a table."""
-    args = tyro.cli(JudgeArgs, prog="python -m tools.judge_categories", description=__doc__)
+    args = parse_args(JudgeArgs, "python -m tools.judge_categories", __doc__)
     if args.clips < 1 or args.first < 0:
         raise InputError(
             f"--clips {args.clips} --first {args.first}: must be at least 1 and at least 0"

@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
+from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.run import run_cli
 from v2s_jax.datasets.synthetic.encoding import write_video
 from v2s_jax.datasets.synthetic.floor import DEFAULT_ALPHABET, floor_bits, level_edges
@@ -42,7 +42,7 @@ class SpeedArgs:
 
 def main() -> None:
     """Time every category and print a table."""
-    args = tyro.cli(SpeedArgs, prog="python -m tools.synthetic_speed", description=__doc__)
+    args = parse_args(SpeedArgs, "python -m tools.synthetic_speed", __doc__)
     if min(args.clips, args.video_frames, args.workers) < 1:
         raise InputError("--clips, --video-frames and --workers: must be at least 1")
     preset = Preset("speed", args.clips, 1, args.video_frames, CATEGORIES)

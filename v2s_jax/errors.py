@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import unicodedata
 from collections.abc import Iterable
 
 MAX_REASON_CHARS = 200
@@ -26,6 +27,25 @@ def unknown_name_error(
     )
 
 
+def printable(text: object) -> str:
+    """Return text as one line that a terminal shows as it is.
+
+    Names of files may contain anything: control characters, which change what the terminal shows,
+    are escaped, and so are bytes that are not text.
+    """
+    return "".join(char if _is_shown(char) else _escape(char) for char in str(text))
+
+
+def _is_shown(char: str) -> bool:
+    return char.isprintable() or unicodedata.category(char) == "Zs"  # spaces of any width
+
+
+def _escape(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # how Python holds a byte that is not text
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")
+
+
 def reason(error: Exception) -> str:
     """Return an error's message in one line."""
     if isinstance(error, OSError) and error.strerror:
@@ -41,6 +61,17 @@ def first_line(error: Exception) -> str:
 def write_error(path: object, reason: object) -> InputError:
     """Return the error for a file or folder that cannot be written."""
     return InputError(f"{path}: cannot be written ({reason}): free space or choose another folder")
+
+
+def file_error(path: object, error: Exception) -> str:
+    """Return the line about a file that could not be processed, whatever was raised.
+
+    One file must not end the work on the others: it may claim a length that no memory holds.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    problem = f"{type(error).__name__}: {first_line(error)[:MAX_REASON_CHARS]}"
+    return f"{path}: cannot be processed ({problem}): leave this file out"
 
 
 class KilledError(InputError):

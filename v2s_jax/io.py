@@ -1,5 +1,7 @@
 """Atomic files and directories, locks, and the cache directory."""
 
+import errno
+import fcntl
 import hashlib
 import os
 import secrets
@@ -11,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from v2s_jax.errors import InputError, write_error
 
@@ -19,7 +20,10 @@ ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 """What `zipfile` raises for corrupt bytes; the last two for an unknown compression or version, and
 for a file that claims to have a password."""
 
-LOCK_FILE = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+"""What file systems answer that cannot lock; EBADF: NFS, about folders."""
+UNFINISHED = ".unfinished-"
+"""Starts the names of files that are being written."""
 
 
 @contextmanager
@@ -31,7 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Raises InputError when the folder cannot be created or written, or the disk is full.
     """
-    temporary = make_temp_file(path.parent, path.suffix)
+    temporary, descriptor = make_temp_file(path.parent, path.suffix)
     try:
         yield temporary
         temporary.replace(path)
@@ -39,6 +43,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise write_error(path, error.strerror) from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextmanager
@@ -101,30 +106,34 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def directory_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a folder; it ends with this process, however that ends."""
-    lock = FileLock(folder / LOCK_FILE, blocking=False)
-    with _wrap_os_error(folder):
+def directory_lock(folder: Path, option: str = "folder") -> Iterator[None]:
+    """Hold an exclusive lock on a folder; it ends with this process, however that ends.
+
+    The folder itself is locked, so that no file is left in it. Removes what dead processes left.
+    `option` is what the user can change.
+    """
+    with _wrap_os_error(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise InputError(
-                f"{folder}: another process is writing there: wait for it or choose another --out"
-            ) from error
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        if not _try_lock(descriptor):
+            raise InputError(
+                f"{folder}: another process is writing there: wait for it or choose another "
+                f"{option}"
+            )
+        remove_leftovers(folder)
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
 
 
 @contextmanager
-def _wrap_os_error(folder: Path) -> Iterator[None]:
+def _wrap_os_error(folder: Path, option: str = "folder") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written ({error.strerror}): choose another folder"
+            f"{folder}: cannot be written ({error.strerror}): choose another {option}"
         ) from error
 
 
@@ -151,18 +160,71 @@ def cache_dir() -> Path:
 def check_writable(folder: Path) -> None:
     """Create a folder if needed; raise InputError when no file can be written in it.
 
-    For long work, which should not fail at its end.
+    For long work, which should not fail at its end. Removes what dead processes left there.
     """
-    make_temp_file(folder, "").unlink()
+    path, descriptor = make_temp_file(folder, "")
+    os.close(descriptor)
+    path.unlink()
+    remove_leftovers(folder)
 
 
-def make_temp_file(folder: Path, suffix: str) -> Path:
+def make_temp_file(folder: Path, suffix: str) -> tuple[Path, int]:
     """Create an empty file with a hidden, unused name and the permissions of a new file.
 
-    Raises InputError when that is not possible.
+    Returns its path, and a descriptor that tells `remove_leftovers` as long as it is open that the
+    file is in use. Raises InputError when that is not possible.
     """
     with _wrap_os_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f".unfinished-{secrets.token_hex(8)}{suffix}"
-        path.open("xb").close()  # `tempfile` would create it with 0600, which survives the rename
-    return path
+        while True:
+            path = _unused_name(folder, suffix)
+            # `tempfile` would create it with 0600, which survives the rename.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            if _try_lock(descriptor) and path.exists():
+                return path, descriptor
+            os.close(descriptor)  # another process has just taken it for a leftover
+
+
+@contextmanager
+def staging_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new hidden folder in `parent`, for files that are moved there when all are whole."""
+    with _wrap_os_error(parent):
+        folder = _unused_name(parent, "")
+        folder.mkdir(parents=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _try_lock(descriptor)
+        yield folder
+    except InputError as error:  # the user knows the files by where they were to be
+        raise type(error)(str(error).replace(str(folder), str(parent))) from error
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left unfinished in a folder."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:  # where files cannot be locked nobody knows whether one is in use
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(descriptor)
+
+
+def _unused_name(folder: Path, suffix: str) -> Path:
+    return folder / f"{UNFINISHED}{secrets.token_hex(8)}{suffix}"
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Lock a file or folder until its descriptor is closed; False if another process holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a file system without locks: go on as if alone
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True

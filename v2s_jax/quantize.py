@@ -55,11 +55,11 @@ def dequantize(
     levels: UInt8[np.ndarray, "*shape"], q_levels: int, quantization: Quantization
 ) -> Float[np.ndarray, "*shape"]:
     """Convert levels to float32 amplitudes in [-1, 1]."""
-    x = (levels.astype(np.float64) - q_zero(q_levels)) / (q_levels / 2)
+    x = (np.arange(q_levels) - q_zero(q_levels)) / (q_levels / 2)
     if quantization == "mu_law":
         mu = q_levels - 1
         x = np.sign(x) * np.expm1(np.abs(x) * np.log1p(mu)) / mu
-    return x.astype(np.float32)
+    return x.astype(np.float32)[levels]  # hours of audio are not held in float64
 
 
 def waveform_to_int16(

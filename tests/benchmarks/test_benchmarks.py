@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import input as input_benchmark
+from benchmarks import sampling
 from benchmarks.__main__ import main
 from benchmarks.ceilings import (
     Ceilings,
@@ -143,6 +144,19 @@ def test_sampling_command(run_command, tmp_path):
     assert [path.name for path in file.parent.iterdir()] == ["out.json"]
 
 
+def test_rows_before_one_that_fails_are_kept(tmp_path, monkeypatch):
+    def measure(measure, cases, device):
+        yield measure_sampling(CASE, TINY, 1, CEILINGS)
+        raise InputError("memory ran out")
+
+    monkeypatch.setattr(sampling, "measure_cases", measure)
+    file = tmp_path / "out.json"
+    args = sampling.SamplingArgs(preset="tiny", batch=(1, 2), json=file, device="cpu")
+    with pytest.raises(InputError, match="memory ran out"):
+        args.run()
+    assert [row.batch for row in read_report(file).rows] == [CASE.batch]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "rows"),
@@ -242,6 +256,7 @@ def test_peer_has_the_sizes_of_the_preset():
         ("sampling --preset tiny --seconds nan", "--seconds nan: use a number above 0"),
         ("sampling --preset tiny --json /dev/null/out.json", "/dev/null: cannot be written"),
         ("sampling --preset tiny --json .", "--json .: is a folder: name a file"),
+        ("sampling --preset tiny --engine scan fused --device cpu", "--engine fused on cpu: "),
         ("training --preset tiny --batch 0", "--batch 0: must be at least 1"),
         ("streaming --preset tiny --clips 0", "--clips 0: must be at least 1"),
         ("input --videos 1", "--videos 1: use 0 or at least 2"),

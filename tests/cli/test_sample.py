@@ -1,5 +1,6 @@
 """`v2s sample`: its outputs, and bad input: one line, exit code 2, nothing overwritten."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -16,8 +17,9 @@ from tests.ffmpeg import run_ffmpeg
 from v2s_jax.cli import sample
 from v2s_jax.cli.run import run_cli
 from v2s_jax.config import TINY
+from v2s_jax.io import directory_lock
 from v2s_jax.media import probe, read_audio, write_clip
-from v2s_jax.sonification import SampleOptions, sonify, stream_video
+from v2s_jax.sonification import SampleOptions, clips, sonify, stream_video
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
 
@@ -135,6 +137,107 @@ def test_one_bad_video_among_others(run, videos, tmp_path):
     assert "text.mp4" in error_line(err)
     assert len(list((tmp_path / "out").iterdir())) == 6
     assert "2 generated" in out_text
+
+
+def test_folders_keep_their_tree(run, videos, tmp_path):
+    """As in VEGAS, with equal names in two classes; results inside the input are not read."""
+    root = tmp_path / "vegas"
+    for folder in ("dog/videos", "drum/videos", ".hidden"):
+        (root / folder).mkdir(parents=True)
+        shutil.copy(videos / "one.mp4", root / folder / "video_00000.mp4")
+    (root / "drum" / "loop").symlink_to(root)
+    for number in range(2):
+        out = root / "out" if number else tmp_path / "out"
+        code, _, err = run(root, "--out", out)
+        assert code == 0, err
+        names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+        stems = (f"{name}/videos/video_00000_sound" for name in ("dog", "drum"))
+        assert names == {f"{stem}{end}" for stem in stems for end in (".wav", ".mp4", ".png")}
+    code, _, err = run(root, "--out", tmp_path / "again")
+    assert code == 0 and not (tmp_path / "again" / "out").exists()
+
+
+def test_positional_and_repeated_videos(run, videos, tmp_path):
+    one, two = videos / "one.mp4", videos / "two.mp4"
+    assert run(one, "--out", tmp_path / "a", "--video", two)[0] == 0
+    assert run("--video", one, "--video", two, "--out", tmp_path / "b")[0] == 0
+    for name in ("a", "b"):
+        assert len(list((tmp_path / name).glob("*.wav"))) == 2
+
+
+@pytest.mark.parametrize("lost", [".wav", ".mp4", ".png"])
+def test_an_incomplete_set_is_completed(run, videos, tmp_path, lost):
+    """As a run leaves it that is killed between the files."""
+    out = tmp_path / "out"
+    assert run(videos / "one.mp4", "--out", out)[0] == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    (out / f"one_sound{lost}").unlink()
+    assert run(videos / "one.mp4", "--out", out)[0] == 0
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    (out / f"one_sound{lost}").unlink()
+    code, _, err = run(videos / "one.mp4", "--out", out, "--seed", 1)
+    assert code == 2 and "already exists: use --overwrite" in error_line(err)
+
+
+def test_leftovers_of_killed_runs_are_removed(run, videos, tmp_path):
+    out = tmp_path / "out"
+    (out / ".unfinished-0123").mkdir(parents=True)
+    (out / ".unfinished-0123" / "one_sound.wav").touch()
+    (out / ".unfinished-4567.wav").touch()
+    assert run(videos / "one.mp4", "--out", out)[0] == 0
+    assert {path.stem for path in out.iterdir()} == {"one_sound"}
+
+
+def test_two_runs_into_one_folder(run, videos, tmp_path):
+    with directory_lock(tmp_path / "out"):
+        code, _, err = run(videos / "one.mp4", "--out", tmp_path / "out")
+    assert code == 2 and "out: another process is writing there" in error_line(err)
+
+
+def test_a_name_that_is_too_long_is_found_at_once(run, videos, tmp_path, monkeypatch):
+    path = tmp_path / f"{'x' * 246}.mp4"
+    shutil.copy(videos / "one.mp4", path)
+    monkeypatch.setattr(clips, "file_hash", lambda path: pytest.fail("too late"))
+    code, _, err = run(path, "--out", tmp_path / "out")
+    assert code == 2 and "a name of 256 bytes, at most 255 are possible" in error_line(err)
+
+
+def test_whatever_one_file_causes_stays_with_it(run, videos, tmp_path, monkeypatch):
+    """A claimed length of years, too much memory, an error nobody thought of."""
+
+    def probe_or_fail(path: Path):
+        video = probe(path)
+        if path.name == "one.mp4":
+            return video
+        if path.name == "two.mp4":
+            return dataclasses.replace(video, duration_sec=Fraction(10**9))
+        if path.name == "three.mp4":
+            raise MemoryError("Unable to allocate 29.1 TiB")
+        return dataclasses.replace(video, first_frame_sec=None)
+
+    folder = tmp_path / "videos"
+    shutil.copytree(videos, folder)
+    for name in ("three.mp4", "four.mp4"):
+        shutil.copy(videos / "one.mp4", folder / name)
+    monkeypatch.setattr(clips, "probe", probe_or_fail)
+    code, out_text, err = run(folder, "--out", tmp_path / "out")
+    assert code == 2 and "3 videos failed" in error_line(err) and "1 generated" in out_text
+    assert "two.mp4: lasts 1000000000 s, more than" in err
+    assert "three.mp4: cannot be processed (MemoryError: Unable to allocate 29.1 TiB)" in err
+    assert "four.mp4: cannot be processed" in err
+    assert len(levels(tmp_path / "out" / "one_sound.wav")) == 2 * 12_800
+
+
+def test_stream_to_a_full_disk_is_one_line(videos, tmp_path, checkpoint):
+    """A limit on the size of files fails as a full disk does, also when the file is closed."""
+    args = [videos / "two.mp4", "--stream", "--checkpoint", checkpoint, "--out", tmp_path / "a.wav"]
+    process = subprocess.run(
+        ["bash", "-c", 'ulimit -f 4; "$@"', "bash", *SAMPLE, *map(str, args)],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 2
+    assert "a.wav: cannot be written (File too large)" in error_line(process.stderr)
 
 
 def bad_empty(folder: Path) -> Path:

@@ -19,6 +19,7 @@ from v2s_jax.datasets.synthetic.generate_dataset import generate_dataset
 from v2s_jax.datasets.synthetic.presets import Preset
 from v2s_jax.datasets.synthetic.spec import DatasetSpec
 from v2s_jax.examples import EXAMPLE_VIDEO
+from v2s_jax.io import directory_lock
 from v2s_jax.sonification import SampleOptions, sonify
 
 QUICK = ("--training.steps", 8, "--training.batch-clips", 8)
@@ -104,6 +105,14 @@ def test_invalid_options(run_command, fixture_dataset, tmp_path, args, message):
     code, _, err = run_command(train.main, *usual, *args)
     assert code == 2
     assert message in " ".join(re.sub(r"[│|]", " ", err).split()) and "Traceback" not in err
+
+
+def test_two_runs_in_one_workdir(run_command, fixture_dataset, tmp_path):
+    args = ["tiny", "--data", fixture_dataset, "--workdir", tmp_path, *QUICK]
+    with directory_lock(tmp_path):
+        code, _, err = run_command(train.main, *args)
+    assert code == 2 and not list(tmp_path.iterdir())
+    assert "another process is writing there: wait for it or choose another --workdir" in err
 
 
 def test_workdir_that_cannot_be_created(run_command, fixture_dataset, tmp_path):

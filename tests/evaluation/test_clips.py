@@ -59,6 +59,15 @@ def test_first_clips_of_each_category_are_selected(clips):
         select(clips.data, CATEGORIES, 0)
 
 
+def test_a_category_without_clips_in_the_split_is_left_out(clips, caplog):
+    only_dogs = clips.data.of_category("dog")
+    chosen = select(only_dogs, CATEGORIES, 1)
+    assert chosen.clip_ids == ["dog-test-00000"]
+    assert caplog.messages == ["warning: no clip in split test: drum"]
+    with pytest.raises(InputError, match="no clip of drum in split test: choose another"):
+        select(only_dogs, ["drum"], 1)
+
+
 def test_reference_audio_is_in_the_levels_of_the_model(clips):
     for clip in range(2):
         audio = reference_audio(clips[clip], TINY.model)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +30,7 @@ from v2s_jax.human_eval.study.answers import (
     read_key,
     score_study,
 )
-from v2s_jax.human_eval.study.build_pages import MAX_MODELS, TEMPLATE, make_study
+from v2s_jax.human_eval.study.build_pages import MAX_MODELS, TEMPLATE, find_clips, make_study
 from v2s_jax.media import mux, probe, write_clip, write_wav
 
 MODELS = ("frame", "seq", "flow")
@@ -95,6 +96,29 @@ def test_one_model_and_one_clip_drawn_by_the_seed(folders, tmp_path):
         keys.append(read_key(out))
     assert len({item.clip for item in keys[0].items}) == 1
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_originals_are_found_by_their_paths(folders, tmp_path):
+    """Two classes with equal names, in the tree that `v2s sample` keeps."""
+    generated, videos = folders
+    for folder in ("drum/videos", "dog/videos"):
+        for root, source, name in (
+            ("in", videos / "dog" / "c.mp4", "video_0.mp4"),
+            ("out", generated["flow"] / "c_sound.mp4", "video_0_sound.mp4"),
+        ):
+            (tmp_path / root / folder).mkdir(parents=True)
+            shutil.copy(source, tmp_path / root / folder / name)
+    clips = find_clips({"flow": tmp_path / "out"}, tmp_path / "in")
+    assert [(clip.name, clip.category) for clip in clips] == [
+        (f"{name}/videos/video_0", name) for name in ("dog", "drum")
+    ]
+    for clip in clips:
+        assert clip.original.path == tmp_path / "in" / f"{clip.name}.mp4"
+        assert clip.generated == {"flow": tmp_path / "out" / f"{clip.name}_sound.mp4"}
+    (only,) = find_clips({"flow": tmp_path / "out" / "dog"}, tmp_path / "in" / "dog")
+    assert only.original.path == clips[0].original.path
+    with pytest.raises(InputError, match=r"original of video_0_sound is there twice"):
+        find_clips({"flow": tmp_path / "out" / "dog" / "videos"}, tmp_path / "in")
 
 
 # Scores

@@ -23,6 +23,7 @@ import tyro
 from tqdm import tqdm
 
 from v2s_jax import media
+from v2s_jax.cli.arguments import parse_subcommand
 from v2s_jax.csv_files import write_csv
 from v2s_jax.datasets.folders.layout import (
     INFO_FILE,
@@ -32,7 +33,14 @@ from v2s_jax.datasets.folders.layout import (
     displayable_name,
     find_sources,
 )
-from v2s_jax.errors import DecodeError, InputError, KilledError, require_extra
+from v2s_jax.errors import (
+    DecodeError,
+    InputError,
+    KilledError,
+    file_error,
+    printable,
+    require_extra,
+)
 from v2s_jax.human_eval.annotation.segments import (
     SEGMENTS_FILE,
     MergedClip,
@@ -59,10 +67,7 @@ _YOUTUBE_STEM = re.compile(r"(?=[\w-]{0,10}[A-Z0-9-])([\w-]{11})(?:_\d+.*)?")
 """How downloaders name the clips of AudioSet: the id, often followed by the start. Eleven small
 letters are more likely words; only one in 13,000 random ids looks like that."""
 
-app = tyro.extras.SubcommandApp()
 
-
-@app.command(name="cut")
 @dataclass(frozen=True)
 class CutArgs:
     """Cut raw clips into segments, and write the sheets for annotators."""
@@ -88,14 +93,14 @@ class CutArgs:
             parallel_map(_cut, tasks, self.workers), total=len(tasks), unit="video", desc="segments"
         )
         for entry in ignored:
-            tqdm.write(f"left out: {displayable_name(entry.name)}: {entry.reason}")
+            tqdm.write(printable(f"left out: {displayable_name(entry.name)}: {entry.reason}"))
         segments: list[Segment] = []
         videos = 0
         for source, (cut, problem) in zip(sources, results, strict=True):
             segments += cut
             videos += bool(cut)
             if problem:
-                tqdm.write(f"left out: {displayable_name(source.name)}: {problem}")
+                tqdm.write(printable(f"left out: {displayable_name(source.name)}: {problem}"))
         if not segments:
             raise InputError(f"{self.raw}: no video there lasts 2 s: nothing to judge")
         write_segments(self.out / SEGMENTS_FILE, segments)
@@ -104,7 +109,6 @@ class CutArgs:
         print(f"{len(pages)} pages, for three annotators each: {pages[0]} ...")
 
 
-@app.command(name="merge")
 @dataclass(frozen=True)
 class MergeArgs:
     """Read the votes, and merge the kept segments into clips."""
@@ -155,8 +159,8 @@ def _cut(task: tuple[Source, Path]) -> tuple[list[Segment], str | None]:
         segments = split_into_segments(source, video)
     except KilledError:
         raise
-    except InputError as error:
-        return [], str(error)
+    except Exception as error:  # whatever this file causes must not end the run
+        return [], file_error(source.path, error)
     try:  # only DecodeError: a full disk, which is not the fault of the video, ends the run
         for segment in segments:
             write_media(segment, video, folder)
@@ -196,5 +200,4 @@ def _youtube_id(source: str) -> str:
 
 def main() -> None:
     """Run the subcommand that the command line names."""
-    args: CutArgs | MergeArgs = app.cli(prog="v2s annotate", description=__doc__)
-    args.run()
+    parse_subcommand({"cut": CutArgs, "merge": MergeArgs}, "v2s annotate", __doc__).run()

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
-
 from v2s_jax import media
 from v2s_jax.checkpoints import load_params, unique_model_name
+from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.demo_server import Ended, LocalOnly, page_message, start_cleaning, temporary_folder
 from v2s_jax.cli.device import use_device
 from v2s_jax.config import MAX_SEED
@@ -74,7 +73,7 @@ class DemoArgs:
 
 def main() -> None:
     """Serve the page until Ctrl-C, SIGTERM or SIGHUP."""
-    args = tyro.cli(DemoArgs, prog="v2s demo", description=__doc__)
+    args = parse_args(DemoArgs, "v2s demo", __doc__)
     require_extra("demo", "gradio")
     use_device(args.device)
     models = name_models(args.checkpoint)

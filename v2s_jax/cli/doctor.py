@@ -132,8 +132,9 @@ def devices() -> Iterator[Finding]:
     try:
         available = jax.devices()
     except Exception as error:  # whatever a plugin raises
+        wanted = jax.config.values["jax_platforms"] or "any"
         fix = "unset JAX_PLATFORMS, or install jax for this machine"
-        yield Finding("devices", _first_line(error), fix)
+        yield Finding("devices", f"JAX finds none for {wanted}: {_first_line(error)}", fix)
         return
     platform = available[0].platform
     yield Finding("devices", f"{len(available)} x {available[0].device_kind} ({platform})")

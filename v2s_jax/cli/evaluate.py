@@ -10,15 +10,14 @@ rerun the same command to resume.
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import tyro
-
+from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.device import use_device
 from v2s_jax.datasets import open_dataset
 from v2s_jax.errors import InputError, require_extra
 from v2s_jax.evaluation.clips import check_categories, select
 from v2s_jax.evaluation.models import open_models
 from v2s_jax.evaluation.runner import ALL_PARTS, Evaluation, EvaluationSettings
-from v2s_jax.io import check_writable
+from v2s_jax.io import check_writable, directory_lock
 from v2s_jax.sampling import check_seed, check_temperature
 
 
@@ -26,20 +25,20 @@ from v2s_jax.sampling import check_seed, check_temperature
 class EvaluateArgs(EvaluationSettings):
     """Options of `v2s evaluate`."""
 
-    checkpoint: tyro.conf.UseAppendAction[tuple[Path, ...]]
-    """A .safetensors file, the --workdir of a training run, or a folder of one run for each
-    category; or frame, seq or flow: a pretrained model. Repeat it for each model."""
+    checkpoint: tuple[Path, ...]
+    """Models: .safetensors files, the --workdir of training runs, or folders of one run for each
+    category; or frame, seq or flow: a pretrained model."""
     split: str = "test"
     """Split to compare models on; likelihood also evaluates `train`."""
-    category: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Only clips of this category; may be repeated."""
+    category: tuple[str, ...] = ()
+    """Only clips of these categories."""
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; default: the best available."""
 
 
 def main() -> None:
     """Run `v2s evaluate`."""
-    args = tyro.cli(EvaluateArgs, prog="v2s evaluate", description=__doc__)
+    args = parse_args(EvaluateArgs, "v2s evaluate", __doc__)
     require_extra("eval", "librosa", "mir_eval", "sklearn", "jinja2")
     check_seed(args.seed)
     check_temperature(args.temperature)
@@ -49,11 +48,12 @@ def main() -> None:
         raise InputError(f"--report-clips {args.report_clips}: use 0 for none, or more")
     use_device(args.device)
     data = open_dataset(args.data, args.split)
-    categories = check_categories(data, args.category)
-    models = open_models(args.checkpoint, data, categories)
-    evaluation = Evaluation(args, models, select(data, categories, args.clips))
-    check_writable(args.out)
-    evaluation.run({name: _plain(value) for name, value in asdict(args).items()})
+    clips = select(data, check_categories(data, args.category), args.clips)
+    models = open_models(args.checkpoint, data, tuple(dict.fromkeys(clips.categories)))
+    evaluation = Evaluation(args, models, clips)
+    with directory_lock(args.out):
+        check_writable(args.out)
+        evaluation.run({name: _plain(value) for name, value in asdict(args).items()})
 
 
 def _plain(value: object) -> object:

@@ -1,11 +1,12 @@
 """The `v2s` command. `v2s --help` is fast: a subcommand is imported only when it is run."""
 
 import sys
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from v2s_jax import __version__
-from v2s_jax.cli.run import run_cli
+from v2s_jax.cli.run import exit_on_interrupt, run_cli
 from v2s_jax.errors import unknown_name_error
 
 
@@ -51,9 +52,20 @@ def run_command() -> None:
             print(__version__)
         case [name, *_] if name in COMMANDS:
             del sys.argv[1]
-            import_module(COMMANDS[name].module).main()
+            _run(name)
         case [name, *_]:
             raise unknown_name_error("v2s", name, COMMANDS)
+
+
+def run_subcommand(name: str) -> NoReturn:
+    """Run a subcommand with the arguments of the command line, for scripts of their own."""
+    run_cli(partial(_run, name))
+
+
+def _run(name: str) -> None:
+    with exit_on_interrupt():
+        module = import_module(COMMANDS[name].module)
+    module.main()
 
 
 def main() -> NoReturn:

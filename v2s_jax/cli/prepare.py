@@ -27,6 +27,7 @@ from typing import Annotated
 
 import tyro
 
+from v2s_jax.cli.arguments import parse_subcommand
 from v2s_jax.config import (
     ExtractorConfig,
     Fc6,
@@ -175,11 +176,12 @@ class StatsArgs:
         write_stats(self.data, self.out)
 
 
-app = tyro.extras.SubcommandApp()
-app.command(name="synthetic")(SyntheticArgs)
-app.command(name="folder")(FolderArgs)
-app.command(name="sounds")(SoundsArgs)
-app.command(name="stats")(StatsArgs)
+COMMANDS = {
+    "synthetic": SyntheticArgs,
+    "folder": FolderArgs,
+    "sounds": SoundsArgs,
+    "stats": StatsArgs,
+}
 
 
 def main() -> None:
@@ -187,9 +189,7 @@ def main() -> None:
     argv = sys.argv[1:]
     dashes = argv.index("--") if "--" in argv else len(argv)
     beam_args = argv[dashes + 1 :]
-    args: SyntheticArgs | FolderArgs | SoundsArgs | StatsArgs = app.cli(
-        args=argv[:dashes], prog="v2s prepare", description=__doc__
-    )
+    args = parse_subcommand(COMMANDS, "v2s prepare", __doc__, argv[:dashes])
     if isinstance(args, FolderArgs):
         args.run(beam_args)
         return

@@ -6,15 +6,17 @@ categories, such as drums and water, and knows nothing else.
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.compilation_cache import enable_compilation_cache
 from v2s_jax.cli.device import use_device
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, printable
 from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.sonification import Report, SampleOptions, sonify, stream_video
 from v2s_jax.sonification.options import DEFAULT_OPTIONS
@@ -24,11 +26,13 @@ from v2s_jax.sonification.options import DEFAULT_OPTIONS
 class SampleArgs:
     """Arguments of `v2s sample`."""
 
-    video: tuple[Path, ...]
-    """Videos, or folders of videos; they are processed together."""
     out: Path
     """Folder for NAME_sound.wav, NAME_sound.mp4 (or .mkv) and NAME_sound.png; with --stream a wav
     that grows, or - for raw PCM (s16le, mono) on standard output."""
+    videos: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Videos, or folders with videos at any depth, which keep their folders in --out."""
+    video: tuple[Path, ...] = ()
+    """The same as an option."""
     options: Annotated[SampleOptions, tyro.conf.arg(name="")] = DEFAULT_OPTIONS
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one available by default."""
@@ -41,18 +45,14 @@ def main() -> None:
     if not sys.argv[1:]:
         print(explanation())
         return
-    args = tyro.cli(
-        SampleArgs,
-        prog="v2s sample",
-        description=__doc__,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    args = parse_args(SampleArgs, "v2s sample", __doc__)
+    videos = (*args.videos, *args.video)
     use_device(args.device)
     enable_compilation_cache()
     if args.stream:
-        _stream(args)
+        _stream(videos, args)
     else:
-        _print_report(sonify(args.video, args.out, args.options))
+        _print_report(sonify(videos, args.out, args.options))
 
 
 def explanation() -> str:
@@ -74,13 +74,13 @@ A web page on this machine:
 v2s sample --help lists all options."""
 
 
-def _stream(args: SampleArgs) -> None:
-    if len(args.video) != 1:
-        raise InputError(f"--stream with {len(args.video)} videos: give one")
+def _stream(videos: Sequence[Path], args: SampleArgs) -> None:
+    if len(videos) != 1:
+        raise InputError(f"--stream with {len(videos)} videos: give one")
     # Standard output may carry the audio, so messages go to stderr.
-    samples, degeneracies = stream_video(args.video[0], args.out, args.options)
+    samples, degeneracies = stream_video(videos[0], args.out, args.options)
     for degeneracy in degeneracies:
-        print(f"warning: {degeneracy}", file=sys.stderr)
+        print(f"warning: {printable(degeneracy)}", file=sys.stderr)
     print(f"{samples} samples streamed", file=sys.stderr)
 
 
@@ -88,8 +88,10 @@ def _print_report(report: Report) -> None:
     """Print the files written; raise InputError if a video failed."""
     for files in report.generated:
         for warning in files.warnings:
-            print(f"warning: {warning}")
-        print(f"{files.source}:\n  {files.wav}\n  {files.video}\n  {files.figure}")
+            print(f"warning: {printable(warning)}")
+        print(f"{printable(files.source)}:")
+        for path in (files.wav, files.video, files.figure):
+            print(f"  {printable(path)}")
         if files.bits_per_sample is not None:
             print(f"  seed {files.seed}: {files.bits_per_sample:.4f} bits per sample")
     if report.generated:
@@ -98,11 +100,12 @@ def _print_report(report: Report) -> None:
             f"{report.engine} engine, {report.weights} weights"
         )
     if report.removed:
-        paths = ", ".join(map(str, report.removed))
+        paths = ", ".join(map(printable, report.removed))
         print(f"removed takes of an earlier run: {paths}")
     failures = list(report.failed.values())
     if len(failures) == 1:
         raise InputError(failures[0])
+    for failure in failures:
+        print(f"failed: {printable(failure)}", file=sys.stderr)
     if failures:
-        lines = "".join(f"\n  {line}" for line in failures)
-        raise InputError(f"{len(failures)} videos failed:{lines}")
+        raise InputError(f"{len(failures)} videos failed: see the lines above")

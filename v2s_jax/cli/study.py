@@ -18,21 +18,20 @@ from pathlib import Path
 
 import tyro
 
+from v2s_jax.cli.arguments import parse_subcommand
 from v2s_jax.errors import InputError
 from v2s_jax.human_eval.study.answers import format_report, read_answers, read_key, score_study
 from v2s_jax.human_eval.study.build_pages import make_study
 from v2s_jax.io import atomic_write
 
-app = tyro.extras.SubcommandApp()
 SCORES_FILE = "scores.json"
 
 
-@app.command(name="make")
 @dataclass(frozen=True)
 class MakeArgs:
     """Write the pages of a study, and its key."""
 
-    sounds: tyro.conf.UseAppendAction[tuple[str, ...]]
+    sounds: tuple[str, ...]
     """NAME=FOLDER for each model: its name, and the --out of `v2s sample`."""
     videos: Path
     """Folder of the original videos, CLASS/FILE; their own audio is the control."""
@@ -57,15 +56,14 @@ class MakeArgs:
             print(page)
 
 
-@app.command(name="score")
 @dataclass(frozen=True)
 class ScoreArgs:
     """Score the answers of a study."""
 
     study: tyro.conf.Positional[Path]
     """The folder that `make` wrote."""
-    answers: tyro.conf.UseAppendAction[tuple[Path, ...]]
-    """A CSV file that a page downloaded; one for each rater and page."""
+    answers: tuple[Path, ...]
+    """CSV files that pages downloaded, one for each rater and page."""
     seed: int = 0
     """Draws the resamples of the intervals."""
 
@@ -85,5 +83,4 @@ class ScoreArgs:
 
 def main() -> None:
     """Run the subcommand that the command line names."""
-    args: MakeArgs | ScoreArgs = app.cli(prog="v2s study", description=__doc__)
-    args.run()
+    parse_subcommand({"make": MakeArgs, "score": ScoreArgs}, "v2s study", __doc__).run()

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import jax
 import numpy as np
 import tyro
 
@@ -29,6 +30,7 @@ from v2s_jax.datasets import (
 from v2s_jax.datasets.dataset import IN_MEMORY
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import AudioLogger
+from v2s_jax.io import directory_lock
 from v2s_jax.training.loop import TrainingData, TrainResult, train
 from v2s_jax.training.parallel import connect
 from v2s_jax.training.validation import ValidationSet
@@ -180,14 +182,17 @@ def _train_one(config: Config, args: TrainArgs, workdir: Path, open_split: OpenS
         )
     samples, _ = padded_size(train_clips, config)
     open_batches = partial(batches, train_clips, config)
-    result = train(
-        config,
-        TrainingData(open_batches, samples, statistics, train_clips.fingerprint),
-        workdir,
-        validation=validation,
-        sample_fn=audio_logger,
-        profile=args.run.profile,
-    )
+    # Only process 0 writes. Two runs would delete each other's checkpoints.
+    is_main = jax.process_index() == 0
+    with directory_lock(workdir, "--workdir") if is_main else nullcontext():
+        result = train(
+            config,
+            TrainingData(open_batches, samples, statistics, train_clips.fingerprint),
+            workdir,
+            validation=validation,
+            sample_fn=audio_logger,
+            profile=args.run.profile,
+        )
     _print_summary(result, workdir)
 
 

@@ -80,9 +80,7 @@ class ClipDataset(ClipSource):
             raise unknown_name_error(
                 "category", category, self.categories, f"{self.directory} holds"
             )
-        index = self.index
-        if (index.label == NO_LABEL).any():
-            index = with_labels(index, self._read_categories(), self.index_file)
+        index = self._labelled_index()
         narrowed = index.select(index.label == _label(category))
         if not narrowed.offset.size:
             raise InputError(
@@ -90,6 +88,16 @@ class ClipDataset(ClipSource):
                 "category, or build a dataset that has it"
             )
         return replace(self, index=narrowed)
+
+    def has_category(self, category: str) -> bool:
+        """Say whether this split has clips of a category of the dataset."""
+        return bool((self._labelled_index().label == _label(category)).any())
+
+    def _labelled_index(self) -> RecordIndex:
+        index = self.index
+        if (index.label == NO_LABEL).any():
+            index = with_labels(index, self._read_categories(), self.index_file)
+        return index
 
     def take(self, clips: Sequence[int]) -> "ClipDataset":
         """Return only these clips, in this order."""

@@ -17,7 +17,7 @@ from jaxtyping import Float64
 from tqdm import tqdm
 
 from v2s_jax.config import ModelConfig
-from v2s_jax.datasets import ClipDataset, open_dataset
+from v2s_jax.datasets import open_dataset
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.clips import TRAIN, Selection, reference_audio, select
 from v2s_jax.evaluation.mel import AUDIO_SCALE, band_levels_db
@@ -96,7 +96,7 @@ def fit_on_train(directory: str, clips: Selection, model: ModelConfig) -> AudioC
         return "clips of the train split are evaluated, which the classifier is fitted on"
     try:
         train = open_dataset(directory, TRAIN)
-        known = [category for category in train.categories if _has_clips(train, category)]
+        known = [category for category in train.categories if train.has_category(category)]
         lacking = sorted(set(clips.categories) - set(known))
         if lacking:
             return f"the train split has no clips of {', '.join(lacking)}"
@@ -113,14 +113,6 @@ def fit_on_train(directory: str, clips: Selection, model: ModelConfig) -> AudioC
     except InputError as error:
         return f"the train split cannot be read: {error}"
     return fit_classifier(audio, chosen.categories, train.clock.sample_rate_hz)
-
-
-def _has_clips(data: ClipDataset, category: str) -> bool:
-    try:
-        data.of_category(category)
-    except InputError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

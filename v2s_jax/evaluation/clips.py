@@ -1,6 +1,7 @@
 """The clips that are evaluated: records by number, labels, videos and reference audio."""
 
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +14,15 @@ from jaxtyping import Float64
 from v2s_jax.config import Config, ModelConfig
 from v2s_jax.datasets import ClipDataset, ClipRecord, select_model_features, waveform_from_int16
 from v2s_jax.datasets.folders.manifest import MANIFEST
-from v2s_jax.errors import InputError, unknown_name_error
+from v2s_jax.errors import InputError, printable, unknown_name_error
 from v2s_jax.evaluation.scorer import ScorerInput
 from v2s_jax.evaluation.statistics import ALL_CLIPS, Waveform
 from v2s_jax.io import wrap_read_errors
 from v2s_jax.json_text import parse_json
 from v2s_jax.media import VIDEO_SUFFIXES
 from v2s_jax.quantize import dequantize, quantize
+
+logger = logging.getLogger(__name__)
 
 TRAIN = "train"
 """The split that unigram and classifier are fitted on."""
@@ -66,12 +69,21 @@ def round_robin(categories: Sequence[str]) -> list[int]:
 def select(data: ClipDataset, categories: Sequence[str], per_category: int) -> Selection:
     """Return the first `per_category` clips of each category; fewer where there are fewer.
 
-    Raises InputError for a category without clips in the split, and for less than one clip.
+    A category without clips in the split is left out with a warning. Raises InputError where no
+    category has any, and for less than one clip.
     """
     if per_category < 1:
         raise InputError(f"--clips {per_category}: use at least 1")
+    present = [category for category in categories if data.has_category(category)]
+    if not present:
+        raise InputError(
+            f"{data.directory}: no clip of {', '.join(categories)} in split {data.split}: choose "
+            "another --split or --category"
+        )
+    if missing := [printable(category) for category in categories if category not in present]:
+        logger.warning("warning: no clip in split %s: %s", data.split, ", ".join(missing))
     records = []
-    for category in categories:
+    for category in present:
         members = data.of_category(category)
         records += [(members, number) for number in range(min(per_category, len(members)))]
     return Selection(data, records)

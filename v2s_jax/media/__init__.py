@@ -6,6 +6,7 @@ ffmpeg is the binary of imageio-ffmpeg. It gets every path as a `file:` URL in a
 no character of a name is special to it or to a shell.
 """
 
+from v2s_jax.media.audio_tracks import AudioTrack, find_audio_track
 from v2s_jax.media.decode import (
     read_audio,
     read_audio_clipped,
@@ -15,6 +16,7 @@ from v2s_jax.media.decode import (
 from v2s_jax.media.encode import (
     Muxed,
     Original,
+    mp4_supports,
     mux,
     write_audio,
     write_clip,
@@ -26,12 +28,15 @@ from v2s_jax.media.stream import PipeReader, StreamingWav
 
 __all__ = [
     "VIDEO_SUFFIXES",
+    "AudioTrack",
     "Muxed",
     "Original",
     "PipeReader",
     "StreamingWav",
     "Video",
     "audio_start_sec",
+    "find_audio_track",
+    "mp4_supports",
     "mux",
     "probe",
     "read_audio",

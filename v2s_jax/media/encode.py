@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 
 from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import atomic_write
+from v2s_jax.media.audio_tracks import AudioTrack, find_audio_track
 from v2s_jax.media.copies import CopyDiffersError, check_copy, encode_again
 from v2s_jax.media.decode import last_frame_before
 from v2s_jax.media.probe import MAX_ASPECT, Video
@@ -25,7 +26,9 @@ from v2s_jax.quantize import waveform_to_int16
 Original = Literal["drop", "keep", "mix"]
 """What to do with a video's original audio."""
 
-_MIX_FORMAT = "aformat=sample_fmts=fltp:sample_rates=48000:channel_layouts=stereo"
+_MIX_FORMAT = "aresample=48000,aformat=sample_fmts=fltp:channel_layouts=stereo"
+# As loud in each channel as the one it is made of; ffmpeg's own conversion takes off 3 dB.
+_MONO_TO_MIX = f"pan=stereo|c0=c0|c1=c0,{_MIX_FORMAT}"
 _AAC_BITS_PER_SEC = 96_000  # AAC's maximum for one channel at 16 kHz
 _H264_CRF = 18  # x264's "visually lossless"; lower is better
 _H264_QP = 18  # likewise; x264 subtracts 3 for intra frames
@@ -120,6 +123,7 @@ def mux(
     out_stem: Path,
     original: Original = "drop",
     original_gain_db: float = 0.0,
+    track: AudioTrack | None = None,
 ) -> Muxed:
     """Combine a video's frames, copied bit for bit, with the audio of a wav file.
 
@@ -136,6 +140,7 @@ def mux(
         original: Drop the video's original audio, keep it bit for bit as a second track, or mix it
             in at 48 kHz stereo.
         original_gain_db: Gain of the original audio for `mix`.
+        track: The original audio; by default the one that `find_audio_track` finds.
 
     Returns:
         The path of the result, and a warning if the video is encoded again.
@@ -146,7 +151,11 @@ def mux(
     mp4, mkv = (out_stem.with_name(out_stem.name + suffix) for suffix in (".mp4", ".mkv"))
     if video.path.resolve() in (mp4.resolve(), mkv.resolve()):
         raise InputError(f"{video.path}: is the source itself: choose another name for the result")
-    audio = _audio_tracks(original if video.has_audio else "drop", original_gain_db, video)
+    if original != "drop" and track is None:
+        track, _ = find_audio_track(video.path)
+    if track is None:
+        original = "drop"
+    audio = _audio_tracks(original, original_gain_db, video, track)
     aac = ("-c:a:0", "aac", "-b:a:0", str(_AAC_BITS_PER_SEC))
     to_mp4 = (*audio, *aac, "-movflags", "+faststart", "-f", "mp4")
     fault = video.copy_fault
@@ -175,21 +184,35 @@ def _mux_copied(
         return mkv
 
 
+def mp4_supports(video: Video) -> bool:
+    """Say whether MP4 can hold the frames of a video as they are, whatever its audio."""
+    source = (*input_args(video.path), "-map", video.stream, "-frames:v", "1")
+    # A fragmented file can be written to a pipe.
+    target = ("-c:v", "copy", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-")
+    with ffmpeg(*source, *target) as run:
+        for _ in run.output:
+            pass
+        return run.process.wait() == 0
+
+
 def _align(video: Video) -> str:
     """Return the filter that places the original audio on the time axis of the frames."""
     # Audio far behind the frames must not be reached: the gap before it is filled in memory.
     return f"atrim=end={float(video.duration_sec):.6f},aresample=async=1:first_pts=0"
 
 
-def _audio_tracks(original: Original, gain_db: float, video: Video) -> tuple[str, ...]:
+def _audio_tracks(
+    original: Original, gain_db: float, video: Video, track: AudioTrack | None
+) -> tuple[str, ...]:
     """Return the arguments that select the audio tracks: the new one first."""
-    if original == "drop":
+    if original == "drop" or track is None:
         return ("-map", "1:a:0")
     if original == "keep":
-        return ("-map", "1:a:0", "-map", "0:a:0", "-c:a:1", "copy")
+        return ("-map", "1:a:0", "-map", f"0:a:{track.number}", "-c:a:1", "copy")
+    to_mix = _MONO_TO_MIX if track.is_mono else _MIX_FORMAT
     mixed = (
-        f"[0:a:0]{_align(video)},{_MIX_FORMAT},volume={gain_db}dB[old];"
-        f"[1:a:0]{_MIX_FORMAT}[new];[new][old]amix=inputs=2:duration=first:normalize=0[mixed]"
+        f"[0:a:{track.number}]{_align(video)},{to_mix},volume={gain_db}dB[old];"
+        f"[1:a:0]{_MONO_TO_MIX}[new];[new][old]amix=inputs=2:duration=first:normalize=0[mixed]"
     )
     return ("-filter_complex", mixed, "-map", "[mixed]")
 

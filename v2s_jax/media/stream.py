@@ -1,5 +1,6 @@
 """Streaming: frames from a pipe, and a wav file that is valid while it grows."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
@@ -97,8 +98,9 @@ class StreamingWav:
             raise InputError(f"{path}: is a folder: name a file")
         if path.exists() and not overwrite:
             raise self._exists_error()
-        self._temporary: Path | None = make_temp_file(path.parent, path.suffix)
-        self._file = self._temporary.open("wb")
+        self._temporary: Path | None
+        self._temporary, descriptor = make_temp_file(path.parent, path.suffix)
+        self._file = os.fdopen(descriptor, "wb")
         self._wav = open_wav(self._file, sample_rate_hz)
 
     def __enter__(self) -> "StreamingWav":
@@ -138,13 +140,24 @@ class StreamingWav:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._wav.close()
-            self._file.close()
+            failure = self._close()
+            if error is None and failure is not None:
+                raise write_error(self._path, failure.strerror) from failure
             if error is None:
                 self._rename()
         finally:
             if self._temporary is not None:
                 self._temporary.unlink(missing_ok=True)
+
+    def _close(self) -> OSError | None:
+        """Close the file; return the first error, which a full disk causes here too."""
+        failure = None
+        for close in (self._wav.close, self._file.close):
+            try:
+                close()
+            except OSError as error:
+                failure = failure or error
+        return failure
 
     def _exists_error(self) -> InputError:
         return InputError(f"{self._path}: already exists: use --overwrite or another --out")

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Float16
 
 from v2s_jax.config import Config
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, iter_model_features
 from v2s_jax.io import file_hash, wrap_read_errors
 from v2s_jax.media import VIDEO_SUFFIXES, Video, probe, read_video_frames
 from v2s_jax.sampling import GenerationResult
 from v2s_jax.sonification.options import SampleOptions
-from v2s_jax.sonification.outputs import Report, check_outputs, take_stem
+from v2s_jax.sonification.outputs import Report, check_outputs, is_result
 
 MAX_CLIP_SEC = 1_800
 """Longest video whose audio is generated as a whole (ours); a second takes 0.14 MB of memory."""
@@ -40,57 +40,77 @@ class Clip:
     """Seed and audio of the takes that are finished."""
 
 
-def find_videos(paths: Sequence[Path | str], out: Path) -> list[Path]:
-    """List the files among `paths`, and the videos directly inside the folders, each once.
+def find_videos(
+    paths: Sequence[Path | str], out: Path, failed: dict[Path, str]
+) -> dict[Path, Path]:
+    """Find the files among `paths`, and the videos at any depth inside the folders, each once.
 
-    Raises InputError for a missing path, a folder without videos, and an input folder that is also
-    the output folder, since the next run would read the results as input.
+    Results of earlier runs are left out, and so are hidden files: they are leftovers, or belong to
+    other programs. Subfolders that cannot be read go to `failed`.
+
+    Returns:
+        For each video the folder of its outputs inside `out`: its own folder inside the one given.
+
+    Raises:
+        InputError: A path is missing, a folder has no videos, or an input folder is also the output
+            folder, since the next run would read the results as input.
     """
-    videos: list[Path] = []
+    videos: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder: check --video")
         if not path.is_dir():
-            videos.append(path)
+            videos.setdefault(path, Path())
             continue
         if path.resolve() == out.resolve():
             raise InputError(f"{path}: is also the output folder: choose another --out")
-        with wrap_read_errors(path):
-            inside = sorted(filter(_is_video_name, path.iterdir()))
-        if not inside:
+        inside = list(_walk(path, {out.resolve(), path.resolve()}, failed))
+        if not inside and not failed:
             raise InputError(f"{path}: no video in this folder: choose a folder with videos")
-        videos += inside
-    if not videos:
+        for video in inside:
+            videos.setdefault(video, video.parent.relative_to(path))
+    if not videos and not failed:
         raise InputError("no videos given: name files or folders, as in --video VIDEO")
-    return list(dict.fromkeys(videos))
+    return videos
 
 
-def _is_video_name(path: Path) -> bool:
-    # Hidden files are leftovers of killed runs, or belong to other programs.
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+def _walk(folder: Path, skipped: set[Path], failed: dict[Path, str]) -> Iterator[Path]:
+    """Yield the videos below a folder; `skipped` has the output folder and the parents."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        failed[folder] = f"{folder}: cannot be read ({error.strerror}): check its permissions"
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            real = entry.resolve()
+            if real not in skipped:
+                yield from _walk(entry, skipped | {real}, failed)
+        elif entry.suffix.lower() in VIDEO_SUFFIXES and not is_result(entry):
+            yield entry
 
 
 def open_clips(
-    sources: Sequence[Path],
+    sources: Mapping[Path, Path],
     out: Path,
     config: Config,
     options: SampleOptions,
     report: Report,
 ) -> list[Clip]:
     """Probe each video and check its outputs; failures go to the report."""
-    name_counts = Counter(source.stem for source in sources)
+    stems = {path: out / folder / f"{path.stem}_sound" for path, folder in sources.items()}
+    counts = Counter(stems.values())
     resolved = {source.resolve() for source in sources}
     clips = []
-    for source in sources:
-        stem = out / f"{source.stem}_sound"
+    for source, stem in stems.items():
         try:
-            if name_counts[source.stem] > 1:
+            if counts[stem] > 1:
                 raise InputError(
                     f"{source}: another video is also named {source.stem}: use different --out "
                     "folders for them"
                 )
-            for rank in range(1, options.takes + 1):
-                check_outputs(take_stem(stem, rank, options.takes), options.overwrite, resolved)
             video = probe(source)
             if video.duration_sec > MAX_CLIP_SEC:
                 raise InputError(
@@ -98,10 +118,11 @@ def open_clips(
                     f"{MAX_CLIP_SEC} s: cut it, or use --stream, which needs no memory for it"
                 )
             samples = config.clock.samples(video.duration_sec)
+            check_outputs(stem, options, samples, resolved)
             with wrap_read_errors(source):
                 clips.append(Clip(video, stem, samples, file_hash(source)))
-        except InputError as error:
-            report.failed[source] = str(error)
+        except Exception as error:
+            report.failed[source] = file_error(source, error)
     return clips
 
 
@@ -119,15 +140,15 @@ def drop_short_clips(clips: Sequence[Clip], prefix_samples: int, report: Report)
 def read_features(clip: Clip, config: Config, extractor: Extractor) -> Iterator[Vector]:
     """Decode a video while audio is generated for it.
 
-    If decoding fails the error is stored and zeros follow, so that the other clips go on.
+    If that fails the error is stored and zeros follow, so that the other clips go on.
     """
     frames = read_video_frames(
         clip.video, config.clock, extractor.frame_height_px, extractor.frame_width_px
     )
     try:
         yield from iter_model_features(extractor, frames, config)
-    except InputError as error:
-        clip.error = str(error)
+    except Exception as error:
+        clip.error = file_error(clip.video.path, error)
         yield from itertools.repeat(np.zeros(config.model.feature_dim, np.float16))
 
 

@@ -1,5 +1,11 @@
 """Output files of a video: their names, whether they may be written, and writing them."""
 
+import itertools
+import os
+import re
+import wave
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,12 +13,19 @@ import numpy as np
 from jaxtyping import UInt8
 
 from v2s_jax.config import Clock, Config
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, write_error
 from v2s_jax.figures import key_frame_figure, key_frame_indices
-from v2s_jax.io import wrap_read_errors
+from v2s_jax.io import UNFINISHED, file_hash, wrap_read_errors
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
-from v2s_jax.media import Video, mux, read_video_frames, write_wav
+from v2s_jax.media import (
+    Video,
+    find_audio_track,
+    mp4_supports,
+    mux,
+    read_video_frames,
+    write_wav,
+)
 from v2s_jax.quantize import dequantize
 from v2s_jax.sonification.options import SampleOptions
 
@@ -20,6 +33,11 @@ AUDIO_SUFFIX = ".wav"
 FIGURE_SUFFIX = ".png"
 OUTPUT_SUFFIXES = (AUDIO_SUFFIX, ".mp4", ".mkv", FIGURE_SUFFIX)
 """One of .mp4 and .mkv is written."""
+
+_OTHER_CONTAINER = {".mp4": ".mkv", ".mkv": ".mp4"}
+_RESULT_NAME = re.compile(r"_sound(_\d+)?$")
+MAX_NAME_BYTES = 255
+"""Longest file name of the usual file systems."""
 
 KEY_FRAMES = 10
 """Key frames above the waveform, as many as the paper's figure 4 has seconds."""
@@ -71,24 +89,86 @@ def take_stem(stem: Path, rank: int, takes: int) -> Path:
     return stem if takes == 1 else stem.with_name(f"{stem.name}_{rank}")
 
 
-def check_outputs(stem: Path, overwrite: bool, sources: set[Path]) -> None:
-    """Raise InputError if outputs already exist, or would replace a source."""
+def is_result(path: Path) -> bool:
+    """Say whether a video is part of a set of outputs."""
+    stem = path.with_suffix("")
+    beside = (_output(stem, suffix) for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX))
+    return _RESULT_NAME.search(path.stem) is not None and all(map(Path.exists, beside))
+
+
+def check_outputs(stem: Path, options: SampleOptions, samples: int, sources: set[Path]) -> None:
+    """Raise InputError if the outputs of a video cannot be written, before any work on it.
+
+    That is: a name is too long, a file would replace an input video, or the outputs exist already.
+    A set that a stopped run left incomplete may be completed (`publish`).
+    """
+    stems = [take_stem(stem, rank, options.takes) for rank in range(1, options.takes + 1)]
     with wrap_read_errors(stem.parent):
-        existing = _existing_outputs(stem)
-        if existing and not overwrite:
-            raise InputError(f"{existing[0]}: already exists: use --overwrite or another --out")
-        for path in existing:
-            if path.resolve() in sources:
-                raise InputError(f"{path}: is one of the input videos: use another --out")
+        for suffix in OUTPUT_SUFFIXES:
+            path = _output(stems[-1], suffix)
+            if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+                raise InputError(
+                    f"{path}: a name of {len(os.fsencode(path.name))} bytes, at most "
+                    f"{MAX_NAME_BYTES} are possible: rename the video"
+                )
+            with suppress(FileNotFoundError):  # the whole path may be too long too
+                (stem.parent / f"{UNFINISHED}{'x' * 16}" / path.name).lstat()
+        existing = [_existing_outputs(one) for one in stems]
+    for path in itertools.chain(*existing):
+        if path.resolve() in sources:
+            raise InputError(f"{path}: is one of the input videos: use another --out")
+        if options.overwrite:
+            continue
+        is_foreign = path.suffix == AUDIO_SUFFIX and _count_wav_samples(path) != samples
+        if is_foreign or all(map(_is_complete, existing)):
+            raise _exists_error(path)
+
+
+def _exists_error(path: Path) -> InputError:
+    return InputError(f"{path}: already exists: use --overwrite or another --out")
 
 
 def _existing_outputs(stem: Path) -> list[Path]:
     return [path for suffix in OUTPUT_SUFFIXES if (path := _output(stem, suffix)).exists()]
 
 
+def _count_wav_samples(path: Path) -> int | None:
+    try:
+        with wave.open(str(path)) as file:
+            return file.getnframes()
+    except (OSError, EOFError, wave.Error):
+        return None
+
+
+def _is_complete(files: Sequence[Path]) -> bool:
+    suffixes = {path.suffix for path in files}
+    return {AUDIO_SUFFIX, FIGURE_SUFFIX} < suffixes
+
+
 def _output(stem: Path, suffix: str) -> Path:
     # `with_suffix` would cut a name with dots.
     return stem.with_name(stem.name + suffix)
+
+
+def publish(staging: Path, folder: Path, overwrite: bool) -> None:
+    """Move all files of `staging`, whole sets of outputs, to `folder`, where they replace others.
+
+    Without `overwrite` they replace only files with the same bytes: those of a run of the same
+    command that was stopped here. Raises InputError for any other.
+    """
+    moves = [(path, folder / path.name) for path in sorted(staging.iterdir())]
+    with wrap_read_errors(folder):
+        for path, target in moves:
+            if overwrite or not target.exists() or file_hash(path) == file_hash(target):
+                continue
+            raise _exists_error(target)
+    for path, target in moves:
+        try:
+            path.replace(target)
+            if target.suffix in _OTHER_CONTAINER:
+                target.with_suffix(_OTHER_CONTAINER[target.suffix]).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(target, error.strerror) from error
 
 
 def remove_stale_takes(stem: Path, takes: int, sources: set[Path]) -> list[Path]:
@@ -115,23 +195,39 @@ def remove_stale_takes(stem: Path, takes: int, sources: set[Path]) -> list[Path]
 def write_outputs(
     video: Video,
     stem: Path,
+    staging: Path,
     levels: UInt8[np.ndarray, " samples"],
     config: Config,
     key_frames: KeyFrames,
     options: SampleOptions,
 ) -> GeneratedFiles:
-    """Write a wav, the video with this audio, and a figure of the key frames and the audio."""
+    """Write a wav, the video with this audio, and a figure of the key frames and the audio.
+
+    They are written to the folder `staging`; the paths returned are those after `publish`.
+    """
     model, clock = config.model, config.clock
     waveform = dequantize(levels, model.q_levels, model.quantization)
-    wav, figure = _output(stem, AUDIO_SUFFIX), _output(stem, FIGURE_SUFFIX)
+    staged = staging / stem.name
+    wav, figure = _output(staged, AUDIO_SUFFIX), _output(staged, FIGURE_SUFFIX)
     write_wav(wav, waveform, clock.sample_rate_hz)
-    muxed = mux(video, wav, stem, options.original, options.original_gain_db)
-    warnings = [*video.warnings, *muxed.warnings]
-    if options.original != "drop" and not video.has_audio:
-        warnings.append(f"{video.path}: has no audio to {options.original}")
-    if muxed.path.suffix == ".mkv":
+    warnings = [*video.warnings]
+    track = None
+    if options.original != "drop":
+        track, problem = find_audio_track(video.path)
+        if track is None:
+            detail = f" ({problem})" if problem else ""
+            warnings.append(f"{video.path}: has no audio to {options.original}{detail}")
+        elif problem:
+            warnings.append(f"{video.path}: {problem}")
+    original = options.original if track else "drop"
+    muxed = mux(video, wav, staged, original, options.original_gain_db, track)
+    warnings += muxed.warnings
+    muxed_path = stem.parent / muxed.path.name
+    if muxed_path.suffix == ".mkv":
+        is_audio = original == "keep" and mp4_supports(video)
+        unsupported = "the original audio" if is_audio else f"{video.codec} video"
         warnings.append(
-            f"{muxed.path}: written as Matroska, since MP4 does not support {video.codec} video"
+            f"{muxed_path}: written as Matroska, since MP4 does not support {unsupported}"
         )
     indices = key_frame_indices(clock.video_frames(len(levels)), KEY_FRAMES)
     key_frame_figure(
@@ -142,7 +238,9 @@ def write_outputs(
         clock.sample_rate_hz,
         video.path.name,
     )
-    return GeneratedFiles(video.path, wav, muxed.path, figure, tuple(warnings))
+    return GeneratedFiles(
+        video.path, stem.parent / wav.name, muxed_path, stem.parent / figure.name, tuple(warnings)
+    )
 
 
 def read_key_frames(video: Video, clock: Clock, samples: int) -> KeyFrames:

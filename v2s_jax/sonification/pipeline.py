@@ -1,7 +1,7 @@
 """`sonify`: decode -> features -> generate -> wav, the video with its audio, and a figure."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from jaxtyping import UInt8
 
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, extractor_for_config
-from v2s_jax.io import check_writable
+from v2s_jax.io import check_writable, directory_lock, staging_folder
 from v2s_jax.media import read_audio_file
 from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.quantize import quantize
@@ -41,6 +41,7 @@ from v2s_jax.sonification.clips import (
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, make_sampler
 from v2s_jax.sonification.outputs import (
     Report,
+    publish,
     read_key_frames,
     remove_stale_takes,
     take_stem,
@@ -61,9 +62,10 @@ def sonify(
     the other videos.
 
     Args:
-        videos: Files, or folders whose videos are taken.
+        videos: Files, or folders whose videos are taken, at any depth.
         out: Folder for the outputs: NAME_sound.wav, .mp4 (or .mkv) and .png for the video NAME;
-            NAME_sound_1.* and so on with several takes.
+            NAME_sound_1.* and so on with several takes. Videos below a folder of `videos` keep
+            their subfolders here.
         options: Checkpoint, seed, temperature and more.
 
     Returns:
@@ -77,8 +79,25 @@ def sonify(
     options.check()
     out = Path(out)
     config, params = load_params(Path(options.checkpoint))
-    sources = find_videos([videos] if isinstance(videos, Path | str) else videos, out)
     report = Report(options.engine, options.weights)
+    paths = [videos] if isinstance(videos, Path | str) else videos
+    sources = find_videos(paths, out, report.failed)
+    with directory_lock(out):
+        _generate_files(sources, out, config, params, options, report)
+    order = [*sources]
+    report.generated.sort(key=lambda files: order.index(files.source))
+    return report
+
+
+def _generate_files(
+    sources: Mapping[Path, Path],
+    out: Path,
+    config: Config,
+    params: dict[str, Any],
+    options: SampleOptions,
+    report: Report,
+) -> None:
+    """Generate and write the audio of all videos; what happened goes to the report."""
     clips = open_clips(sources, out, config, options, report)
     prefix, prefix_samples = None, 0
     if options.prefix is not None:
@@ -86,9 +105,10 @@ def sonify(
         prefix = _read_prefix(options.prefix, config, longest)
         prefix_samples = len(prefix)
         clips = drop_short_clips(clips, prefix_samples, report)
+    for folder in {clip.stem.parent for clip in clips}:
+        check_writable(folder)
     if not clips:
-        return report
-    check_writable(out)
+        return
     extractor = extractor_for_config(config, options.weight_files)
     samplers = _make_samplers(config, params, len(clips) * options.takes, options)
     samples = options.takes * sum(clip.samples - prefix_samples for clip in clips)
@@ -100,8 +120,6 @@ def sonify(
             if options.overwrite and clip.video.path not in report.failed:
                 resolved = {source.resolve() for source in sources}
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
-    report.generated.sort(key=lambda files: sources.index(files.source))
-    return report
 
 
 def _read_prefix(path: Path, config: Config, longest: int) -> Levels:
@@ -181,18 +199,23 @@ def _write_takes(
         if clip.error is not None:
             raise InputError(clip.error)
         key_frames = read_key_frames(clip.video, config.clock, clip.samples)
-        for rank, (seed, result) in enumerate(ranked, 1):
-            stem = take_stem(clip.stem, rank, len(ranked))
-            files = write_outputs(clip.video, stem, result.levels, config, key_frames, options)
-            degeneracies = result.degeneracies
-            if not options.max_retries:  # then generation did not look for them
-                degeneracies = tuple(find_degeneracies(result.levels, config))
-            warnings = tuple(f"{clip.video.path}: {degeneracy}" for degeneracy in degeneracies)
-            bits = None
-            if result.nll is not None:
-                bits = result.nll * BITS_PER_NAT / (clip.samples - prefix_samples)
-            report.generated.append(
-                replace(files, warnings=files.warnings + warnings, seed=seed, bits_per_sample=bits)
-            )
-    except InputError as error:
-        report.failed[clip.video.path] = str(error)
+        generated = []
+        with staging_folder(clip.stem.parent) as staging:
+            for rank, (seed, result) in enumerate(ranked, 1):
+                stem = take_stem(clip.stem, rank, len(ranked))
+                files = write_outputs(
+                    clip.video, stem, staging, result.levels, config, key_frames, options
+                )
+                degeneracies = result.degeneracies
+                if not options.max_retries:  # then generation did not look for them
+                    degeneracies = tuple(find_degeneracies(result.levels, config))
+                warnings = tuple(f"{clip.video.path}: {degeneracy}" for degeneracy in degeneracies)
+                bits = None
+                if result.nll is not None:
+                    bits = result.nll * BITS_PER_NAT / (clip.samples - prefix_samples)
+                warnings = files.warnings + warnings
+                generated.append(replace(files, warnings=warnings, seed=seed, bits_per_sample=bits))
+            publish(staging, clip.stem.parent, options.overwrite)
+        report.generated += generated
+    except Exception as error:
+        report.failed[clip.video.path] = file_error(clip.video.path, error)

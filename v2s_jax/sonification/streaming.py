@@ -219,6 +219,8 @@ def _open_sink(out: Path, rate_hz: int, overwrite: bool) -> Iterator[Callable[[W
         with StreamingWav(out, rate_hz, overwrite=overwrite) as wav:
             yield wav.write
         return
+    if sys.__stdout__ is None:
+        raise InputError("standard output: is closed: open it, or name a wav file with --out")
     stdout = sys.stdout.fileno()
 
     def write_pcm(waveform: Waveform) -> None:

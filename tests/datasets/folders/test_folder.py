@@ -251,6 +251,21 @@ def test_folder_becomes_a_dataset(built):
     assert "looped 2.00 times to 20 video frames" in rows[0].corrections
 
 
+def test_a_class_whose_last_clip_cannot_be_used_still_has_a_test_clip(videos, tmp_path, caplog):
+    """The split is chosen among files that can be used; a class without a test clip is named."""
+    root = shutil.copytree(videos, tmp_path / "videos")
+    (root / "dog" / "videos" / "video_00002.mp4").write_bytes(b"corrupt")
+    (root / "cat").mkdir()
+    shutil.copy(root / "dog" / "videos" / "video_00000.mp4", root / "cat" / "one.mp4")
+    for number in (0, 1):
+        (root / "drum" / "videos" / f"video_0000{number}.mp4").unlink()
+    builder = build(root, tmp_path / "out")
+    used = {row.clip_id: row.split for row in builder.manifest if row.status == "used"}
+    assert used["dog-video_00001"] == "test"
+    assert used["drum-video_00002"] == "train"
+    assert "drum: no clip for split test is left" in caplog.text
+
+
 def test_existing_dataset_is_not_replaced(videos, built):
     out, _ = built
     info = out / "vegas/1.0.0/dataset_info.json"

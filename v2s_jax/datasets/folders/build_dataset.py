@@ -164,8 +164,9 @@ class Vegas(tfds.core.GeneratorBasedBuilder):
         """Extract features, decide on every file, and give each split its clips."""
         settings = self._settings
         sources, ignored = find_sources(settings.source, settings.outputs)
-        splits = split_clips(sources, settings.test_clips, settings.split_seed)
         rows, self.counts = extract(sources, self._job, self.beam_args, epath.Path(self.data_dir))
+        usable = [source for source, row in zip(sources, rows, strict=True) if row.status == "used"]
+        splits = split_clips(usable, settings.test_clips, settings.split_seed)
         rows = assign_splits(rows, splits)
         rejected = [Row(source=f.name, status="rejected", reason=f.reason) for f in ignored]
         self.manifest = rows + rejected

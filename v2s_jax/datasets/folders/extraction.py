@@ -36,7 +36,7 @@ from v2s_jax.datasets.folders.layout import Source
 from v2s_jax.datasets.folders.local_run import count_video, progress_bar, run_interruptible
 from v2s_jax.datasets.folders.manifest import Row
 from v2s_jax.datasets.remote import local_copy
-from v2s_jax.errors import InputError, KilledError, reason
+from v2s_jax.errors import InputError, KilledError, file_error, reason
 from v2s_jax.features import Extractor
 from v2s_jax.features.extractor import ExtractorSpec, open_extractor
 from v2s_jax.io import file_hash, wrap_read_errors
@@ -218,9 +218,9 @@ class ExtractFeatures(beam.DoFn):
                 decoded = decoded or decode_clip(path, self._extractor, job.length)
             except KilledError:
                 raise
-            except InputError as error:
+            except Exception as error:  # whatever this file causes must not end the run
                 self._rejected.inc()
-                words = str(error).removeprefix(f"{source.path}: ").split()
+                words = file_error(source.path, error).removeprefix(f"{source.path}: ").split()
                 row = replace(row, status="rejected", reason=" ".join(words))
         video_frames = 0
         if decoded is not None:

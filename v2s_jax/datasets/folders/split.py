@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from v2s_jax.datasets.folders.layout import Source
 from v2s_jax.datasets.folders.manifest import Row
+from v2s_jax.errors import printable
 
 TRAIN, TEST = "train", "test"
 SPLITS = (TRAIN, TEST)
@@ -26,10 +27,9 @@ def split_clips(
     """Return the split of each clip, by its id.
 
     Test clips are chosen at random with `seed`; without one they are the last by index, as in
-    published lists. The split depends only on which files exist, not on whether they can be read,
-    so a corrupt file moves no other clip into another split. A category with fewer than twice
-    `test_clips` holds out a tenth, at least one clip, but none if it has only one; a warning names
-    it.
+    published lists. Give only files that can be used: a category whose test clip cannot be decoded
+    would have none. A category with fewer than twice `test_clips` holds out a tenth, at least one
+    clip, but none if it has only one; a warning names it.
     """
     by_category: dict[str, list[Source]] = defaultdict(list)
     for source in sources:
@@ -48,7 +48,7 @@ def _test_count(category: str, clips: int, test_clips: int) -> int:
     count = 0 if clips == 1 else max(1, clips // SMALL_SHARE)
     logger.warning(
         "%s: %d clips are too few for %d test clips: using %d (--test-clips)",
-        *(category, clips, test_clips, count),
+        *(printable(category), clips, test_clips, count),
     )
     return count
 
@@ -69,7 +69,7 @@ def assign_splits(rows: list[Row], splits: dict[str, str]) -> list[Row]:
     A training clip from the YouTube video of a readable test clip is rejected, and so are other
     training files with the same bytes. Of equal files the test clip is kept, or else the first.
     """
-    rows = [replace(row, split=splits[row.clip_id or ""]) for row in rows]
+    rows = [replace(row, split=splits.get(row.clip_id or "")) for row in rows]
     used = [row for row in rows if row.status == "used"]
     test_videos = {row.youtube_id: row.clip_id for row in used if row.split == TEST}
     test_videos.pop(None, None)
@@ -95,4 +95,9 @@ def assign_splits(rows: list[Row], splits: dict[str, str]) -> list[Row]:
             return replace(row, status="rejected", reason=reason)
         return row
 
-    return [check(row) for row in rows]
+    rows = [check(row) for row in rows]
+    for split in SPLITS:
+        left = {row.category for row in rows if row.status == "used" and row.split == split}
+        for category in sorted({row.category or "" for row in used} - left):
+            logger.warning("%s: no clip for split %s is left", printable(category), split)
+    return rows

@@ -11,7 +11,7 @@ from etils import epath
 
 from v2s_jax.datasets.folders.manifest import MANIFEST, Row, read_manifest
 from v2s_jax.datasets.remote import is_remote
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, printable
 from v2s_jax.io import atomic_write
 
 LENGTH_EDGES_SEC = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
@@ -94,11 +94,12 @@ def _line(category: str, seconds: np.ndarray) -> CategoryLengths:
 
 def table(lengths: Lengths) -> list[str]:
     """Format the table as lines."""
-    width = max(len(line.category) for line in (*lengths.categories, lengths.total))
+    width = max(len(printable(line.category)) for line in (*lengths.categories, lengths.total))
     lines = [f"{'category':{max(width, 8)}}   clips   length, mean and sd   hours"]
     for line in (*lengths.categories, lengths.total):
+        category = printable(line.category)
         lines.append(
-            f"{line.category:{max(width, 8)}}  {line.clips:6,}  {line.mean_sec:8.1f} +/- "
+            f"{category:{max(width, 8)}}  {line.clips:6,}  {line.mean_sec:8.1f} +/- "
             f"{line.sd_sec:4.1f} s  {line.hours:8.2f}"
         )
     lines += ["", "length         share of clips"]

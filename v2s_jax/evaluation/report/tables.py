@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import rich.console
 import rich.table
 
+from v2s_jax.errors import printable
 from v2s_jax.evaluation.likelihood import ConditioningRow, LikelihoodResults
 from v2s_jax.evaluation.report import paper
 from v2s_jax.evaluation.retrieval import MEAN_RECIPROCAL_RANK, RetrievalResults, RetrievalRow
@@ -73,7 +74,7 @@ class Table:
             for number, name in enumerate(self.columns):
                 table.add_column(name, justify="right" if number else "left", no_wrap=True)
             for row in self.rows:
-                table.add_row(*row)
+                table.add_row(*map(printable, row))
             out = io.StringIO()
             # Cells are data: no markup, no emoji codes.
             console = rich.console.Console(

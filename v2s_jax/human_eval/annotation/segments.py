@@ -10,11 +10,13 @@ from typing import Literal
 from v2s_jax import media
 from v2s_jax.csv_files import read_csv, write_csv
 from v2s_jax.datasets.folders.layout import Source
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, printable
 from v2s_jax.io import file_hash, wrap_read_errors
 
 SEGMENT_SEC = 2
 """Length of a segment (paper: 2 s)."""
+MAX_HOURS = 12
+"""Longest raw video (ours)."""
 MAX_SEC = 10
 """Longest clip (paper: 2 to 10 s)."""
 MAX_WIDTH_PX = 320
@@ -45,8 +47,14 @@ class Segment:
 def split_into_segments(source: Source, video: media.Video) -> list[Segment]:
     """Return the segments of a video, without a rest under 2 s at its end.
 
-    Raises InputError when the file cannot be read.
+    Raises InputError when the file cannot be read, or claims to last longer than any raw clip.
     """
+    hours = float(video.duration_sec) / 3_600
+    if hours > MAX_HOURS:
+        raise InputError(
+            f"{source.path}: lasts {hours:,.0f} hours by its times, at most {MAX_HOURS} are cut: "
+            "copy or record it again"
+        )
     # A hash does not reveal the clip to annotators and is a valid file name. It includes the bytes:
     # another file under the same name gets other segments, and so other votes.
     path = Path(source.path)
@@ -165,10 +173,10 @@ def count_decisions(
 
 def format_counts(rows: Sequence[Counts]) -> list[str]:
     """Format the counts as lines of a table."""
-    width = max(len("category"), *(len(row.category) for row in rows))
+    width = max(len("category"), *(len(printable(row.category)) for row in rows))
     names = ("videos", "segments", "annotated", "removed", "undecided", "clips", "hours")
     lines = [f"{'category':{width}}" + "".join(f"{name:>11}" for name in names)]
     for row in rows:
         counts = "".join(f"{getattr(row, name):11,}" for name in names[:-1])
-        lines.append(f"{row.category:{width}}{counts}{row.hours:11.2f}")
+        lines.append(f"{printable(row.category):{width}}{counts}{row.hours:11.2f}")
     return lines

@@ -4,7 +4,7 @@ import hashlib
 import random
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,10 @@ def make_study(
 
 
 def find_clips(generated: Mapping[str, Path], videos: Path) -> list[Clip]:
-    """Return the clips that every model has, by name; raise InputError when there is none."""
+    """Return the clips that every model has, by the path inside the output folders of the models.
+
+    Raises InputError when there is none.
+    """
     by_model = {model: _find_generated(folder) for model, folder in generated.items()}
     names = set.intersection(*(set(paths) for paths in by_model.values()))
     if not names:
@@ -151,33 +154,52 @@ def find_clips(generated: Mapping[str, Path], videos: Path) -> list[Clip]:
             f"no video that every model has (NAME{GENERATED_SUFFIX}.mp4: {counts}): run v2s sample "
             "on the same videos with each"
         )
-    originals: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(videos.rglob("*")):
-        if path.suffix.lower() in media.VIDEO_SUFFIXES and path.stem in names:
-            originals[path.stem].append(path)
+    originals = _find_originals(videos, names)
     clips = []
     for name in sorted(names):
-        paths = originals[name]
-        if len(paths) != 1:
-            problem = f"there twice ({paths[0]}, {paths[1]})" if paths else "missing"
+        path = originals[name]
+        folder = path.parent
+        category = (folder.parent if folder.name == VIDEO_FOLDER else folder).name
+        of_models = {model: found[name] for model, found in by_model.items()}
+        clips.append(Clip(name.as_posix(), category, media.probe(path), of_models))
+    return clips
+
+
+def _find_originals(videos: Path, names: Set[Path]) -> dict[Path, Path]:
+    """Return the original of each name, which is the end of its path without the suffix.
+
+    A file at exactly that path in `videos` comes first. Raises InputError for a name without one
+    original.
+    """
+    found: dict[Path, list[Path]] = {name: [] for name in sorted(names)}
+    for path in sorted(videos.rglob("*")):
+        if path.suffix.lower() not in media.VIDEO_SUFFIXES:
+            continue
+        parts = path.relative_to(videos).parent.joinpath(path.stem).parts
+        for start in range(len(parts)):
+            name = Path(*parts[start:])
+            if name in found:
+                found[name].append(path)
+    originals = {}
+    for name, paths in found.items():
+        exact = [path for path in paths if path.parent / path.stem == videos / name] or paths
+        if len(exact) != 1:
+            problem = f"there twice ({exact[0]}, {exact[1]})" if exact else "missing"
             raise InputError(
                 f"{videos}: the original of {name}{GENERATED_SUFFIX} is {problem}: give the folder "
                 "of the videos that v2s sample was run on, each name once"
             )
-        folder = paths[0].parent
-        category = (folder.parent if folder.name == VIDEO_FOLDER else folder).name
-        of_models = {model: found[name] for model, found in by_model.items()}
-        clips.append(Clip(name, category, media.probe(paths[0]), of_models))
-    return clips
+        originals[name] = exact[0]
+    return originals
 
 
-def _find_generated(folder: Path) -> dict[str, Path]:
-    """Return the videos that `v2s sample` wrote to a folder, by the name of the original."""
+def _find_generated(folder: Path) -> dict[Path, Path]:
+    """Return the videos that `v2s sample` wrote to a folder, by the path of the original in it."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: give the --out of v2s sample")
     return {
-        path.stem.removesuffix(GENERATED_SUFFIX): path
-        for path in sorted(folder.iterdir())
+        path.relative_to(folder).with_name(path.stem.removesuffix(GENERATED_SUFFIX)): path
+        for path in sorted(folder.rglob("*"))
         if path.suffix in SUFFIXES and path.stem.endswith(GENERATED_SUFFIX)
     }
 
