@@ -205,6 +205,7 @@ def _generate(
     if report.failed:
         raise InputError(next(iter(report.failed.values())))
     (files,) = report.generated
+    assert files.video is not None
     shown, warnings = files.video, list(files.warnings)
     if (codec := media.probe(shown).codec) != BROWSER_CODEC:
         shown = _encode_for_browsers(shown)

@@ -18,7 +18,13 @@ from v2s_jax.cli.compilation_cache import enable_compilation_cache
 from v2s_jax.cli.device import use_device
 from v2s_jax.errors import InputError, printable
 from v2s_jax.examples import EXAMPLE_VIDEO
-from v2s_jax.sonification import Report, SampleOptions, sonify, stream_video
+from v2s_jax.sonification import (
+    Report,
+    SampleOptions,
+    generate_sound,
+    sonify,
+    stream_video,
+)
 from v2s_jax.sonification.options import DEFAULT_OPTIONS
 
 
@@ -36,6 +42,9 @@ class SampleArgs:
     options: Annotated[SampleOptions, tyro.conf.arg(name="")] = DEFAULT_OPTIONS
     device: str | None = None
     """Platform to run on: cpu, gpu or tpu; the best one available by default."""
+    seconds: float | None = None
+    """For a model trained on sounds: this much audio without a video, of a --category or of
+    --controls."""
     stream: bool = False
     """Generate audio for one video while it is read: a file, or - for standard input."""
 
@@ -49,7 +58,11 @@ def main() -> None:
     videos = (*args.videos, *args.video)
     use_device(args.device)
     enable_compilation_cache()
-    if args.stream:
+    if args.seconds is not None:
+        if videos or args.stream:
+            raise InputError("--seconds: leave out videos and --stream")
+        _print_report(generate_sound(args.out, args.seconds, args.options))
+    elif args.stream:
         _stream(videos, args)
     else:
         _print_report(sonify(videos, args.out, args.options))
@@ -90,7 +103,9 @@ def _print_report(report: Report) -> None:
         for warning in files.warnings:
             print(f"warning: {printable(warning)}")
         print(f"{printable(files.source)}:")
-        for path in (files.wav, files.video, files.figure):
+        if files.seen is not None:
+            print(f"  seen: {files.seen}")
+        for path in filter(None, (files.wav, files.video, files.figure)):
             print(f"  {printable(path)}")
         if files.bits_per_sample is not None:
             print(f"  seed {files.seed}: {files.bits_per_sample:.4f} bits per sample")

@@ -6,6 +6,7 @@ A specification is a value: it can be compared, and sent to another process that
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float16, UInt8
@@ -14,6 +15,9 @@ from v2s_jax.config import Config, ExtractorConfig, ExtractorName
 from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
 from v2s_jax.features.pixels import APPEARANCE_DIM, MOTION_DIM, PixelsExtractor
+
+if TYPE_CHECKING:
+    from v2s_jax.features.semantic import SeenInVideo
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,17 @@ def open_extractor(spec: ExtractorSpec, *, motion: bool = True) -> Extractor:
             return Vgg19Extractor(config, weights, motion=motion)
 
 
-def extractor_for_config(config: Config, weights: WeightFiles) -> Extractor:
-    """Open the extractor of a model.
+def extractor_for_config(
+    config: Config, weights: WeightFiles, category: str | None = None
+) -> Extractor:
+    """Open the extractor of a model; for controls, `category` replaces what is seen.
 
     Raises InputError when its weights are missing, or are not those of its training set.
     """
+    if config.extractor == "controls":
+        from v2s_jax.features.semantic import SemanticExtractor
+
+        return SemanticExtractor(config.extraction, category)
     spec = ExtractorSpec(config.extractor, config.extraction, weights)
     return open_extractor(spec, motion=config.model.reads_motion)
 
@@ -93,8 +103,17 @@ def iter_model_features(
     extractor: Extractor,
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
     config: Config,
+    seen: "SeenInVideo | None" = None,
 ) -> Iterator[Float16[np.ndarray, " feature_dim"]]:
-    """Yield the model's input for each video frame: appearance, and motion if it reads it."""
+    """Yield the model's input for each video frame: appearance, and motion if it reads it.
+
+    What a semantic extractor sees in the video is added to `seen`.
+    """
+    if seen is not None:
+        from v2s_jax.features.semantic import SemanticExtractor
+
+        assert isinstance(extractor, SemanticExtractor)
+        return (np.concatenate(features) for features in extractor.stream_seen(frames, seen))
     if config.model.reads_motion:
         return (np.concatenate(features) for features in extractor.stream(frames))
     return extractor.stream_appearance(frames)

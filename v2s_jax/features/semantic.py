@@ -98,8 +98,11 @@ class SemanticExtractor(Extractor):
     frame_height_px = INPUT_PX
     frame_width_px = INPUT_PX
 
-    def __init__(self, config: ExtractorConfig) -> None:
-        """Raise InputError for a model of another definition of controls."""
+    def __init__(self, config: ExtractorConfig, category: str | None = None) -> None:
+        """Raise InputError for a model of another definition of controls.
+
+        With a `category` of the model the images are not classified.
+        """
         if config.controls_version != CONTROLS_VERSION:
             raise InputError(
                 f"the model was trained on controls of version {config.controls_version}, this "
@@ -110,12 +113,19 @@ class SemanticExtractor(Extractor):
         self.categories = config.categories
         shape = (len(self.categories), 2, QUANTILES)
         self._quantiles = np.asarray(config.control_quantiles).reshape(shape)
+        self._chosen: np.ndarray | None = None
+        if category is not None:
+            self._chosen = np.array([name == category for name in self.categories], np.float64)
+
+    def open_summary(self) -> SeenInVideo | None:
+        """Return where what is seen in a video is added up; None with a chosen category."""
+        return SeenInVideo(self.categories) if self._chosen is None else None
 
     def stream(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[FrameFeatures]:
         """Yield the controls of each video frame; holds two video frames at a time."""
-        return self.stream_seen(frames, SeenInVideo(self.categories))
+        return self.stream_seen(frames, self.open_summary())
 
     def stream_appearance(
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
@@ -124,7 +134,7 @@ class SemanticExtractor(Extractor):
         return (features.appearance for features in self.stream(frames))
 
     def stream_seen(
-        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]], seen: SeenInVideo
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]], seen: SeenInVideo | None
     ) -> Iterator[FrameFeatures]:
         """Yield the controls of each video frame, and add to `seen` what is in it."""
         shot, flow, cuts = _Shot(), open_flow("dis"), _CutDetector()
@@ -132,13 +142,13 @@ class SemanticExtractor(Extractor):
         for number, frame in enumerate(frames):
             if cuts.is_cut(frame):
                 shot, previous = _Shot(), None
-            if number % CLASSIFIED_EVERY == 0 or not shot.frames:
+            if seen is not None and (number % CLASSIFIED_EVERY == 0 or not shot.frames):
                 probabilities = class_probabilities(frame)
                 seen.add(probabilities)
                 shot.add(masses(probabilities[None], self.categories)[0])
             gray = cv2.resize(luminance(frame), (FLOW_PX, FLOW_PX), interpolation=cv2.INTER_AREA)
             before, activity = activity, _activity(flow, previous, gray)
-            category = shot.distribution()
+            category = shot.distribution() if self._chosen is None else self._chosen
             yield FrameFeatures(
                 category.astype(np.float16), self._curves(category, before, activity)
             )

@@ -1,5 +1,6 @@
 """From videos to files with generated audio: `sonify`, and `stream` for frames as they come."""
 
+from v2s_jax.sonification.by_hand import generate_sound
 from v2s_jax.sonification.options import SampleOptions
 from v2s_jax.sonification.outputs import GeneratedFiles, Report
 from v2s_jax.sonification.pipeline import sonify
@@ -10,6 +11,7 @@ __all__ = [
     "GeneratedFiles",
     "Report",
     "SampleOptions",
+    "generate_sound",
     "sonify",
     "stream",
     "stream_video",

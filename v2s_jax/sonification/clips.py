@@ -13,6 +13,7 @@ from jaxtyping import Float16
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, iter_model_features
+from v2s_jax.features.semantic import SeenInVideo, SemanticExtractor
 from v2s_jax.io import file_hash, wrap_read_errors
 from v2s_jax.media import VIDEO_SUFFIXES, Video, probe, read_video_frames
 from v2s_jax.sampling import GenerationResult
@@ -36,8 +37,18 @@ class Clip:
     content_hash: bytes
     error: str | None = None
     """Set if decoding failed."""
+    seen: SeenInVideo | None = None
+    """What was seen in the video by a model of sounds."""
+    vectors: list[Vector] = field(default_factory=list)
+    """Features of all video frames, if they are kept."""
     takes: list[tuple[int, GenerationResult]] = field(default_factory=list)
     """Seed and audio of the takes that are finished."""
+
+    @property
+    def seen_warnings(self) -> tuple[str, ...]:
+        """A warning if nothing known was seen."""
+        warning = None if self.seen is None else self.seen.warning()
+        return () if warning is None else (f"{self.video.path}: {warning}",)
 
 
 def find_videos(
@@ -137,16 +148,23 @@ def drop_short_clips(clips: Sequence[Clip], prefix_samples: int, report: Report)
     return [clip for clip in clips if clip.samples > prefix_samples]
 
 
-def read_features(clip: Clip, config: Config, extractor: Extractor) -> Iterator[Vector]:
-    """Decode a video while audio is generated for it.
+def read_features(
+    clip: Clip, config: Config, extractor: Extractor, keep: bool = False
+) -> Iterator[Vector]:
+    """Decode a video while audio is generated for it; `keep` keeps its features in the clip.
 
     If that fails the error is stored and zeros follow, so that the other clips go on.
     """
     frames = read_video_frames(
         clip.video, config.clock, extractor.frame_height_px, extractor.frame_width_px
     )
+    if isinstance(extractor, SemanticExtractor):
+        clip.seen = extractor.open_summary()
     try:
-        yield from iter_model_features(extractor, frames, config)
+        for vector in iter_model_features(extractor, frames, config, clip.seen):
+            if keep:
+                clip.vectors.append(vector)
+            yield vector
     except Exception as error:
         clip.error = file_error(clip.video.path, error)
         yield from itertools.repeat(np.zeros(config.model.feature_dim, np.float16))

@@ -42,6 +42,13 @@ class SampleOptions:
     likeliest."""
     prefix: Path | None = None
     """An audio file that every generated audio starts with and continues."""
+    category: str | None = None
+    """For a model trained on sounds: generate this category, whatever is in the video."""
+    controls: Path | None = None
+    """For such a model: a CSV file of category weights, loudness and onsets over time, which
+    replaces the video's."""
+    export_controls: Path | None = None
+    """Write what was derived from the video to this CSV file, to be edited for --controls."""
     original: Original = "drop"
     """The video's original audio: drop it, keep it as a second track, or mix it in."""
     original_gain_db: float = 0.0

@@ -52,14 +52,18 @@ class GeneratedFiles:
     """The files written for one take of a video."""
 
     source: Path
+    """The video; without one, the name of the controls."""
     wav: Path
-    video: Path
+    video: Path | None
+    """None without a video."""
     figure: Path
     warnings: tuple[str, ...]
     seed: int = 0
     """The seed that reproduces this take, with the same engine and format of weights."""
     bits_per_sample: float | None = None
     """-log2 p of the generated samples, by which takes are ranked; None for a single take."""
+    seen: str | None = None
+    """What a model of sounds was told is in the video; None for other models."""
 
 
 @dataclass
@@ -200,10 +204,12 @@ def write_outputs(
     config: Config,
     key_frames: KeyFrames,
     options: SampleOptions,
+    seen: str | None = None,
 ) -> GeneratedFiles:
     """Write a wav, the video with this audio, and a figure of the key frames and the audio.
 
-    They are written to the folder `staging`; the paths returned are those after `publish`.
+    They are written to the folder `staging`; the paths returned are those after `publish`. `seen`
+    is added to the figure's title.
     """
     model, clock = config.model, config.clock
     waveform = dequantize(levels, model.q_levels, model.quantization)
@@ -236,10 +242,15 @@ def write_outputs(
         [float(clock.video_frame_time_sec(index)) for index in indices],
         waveform,
         clock.sample_rate_hz,
-        video.path.name,
+        f"{video.path.name}: {seen}" if seen else video.path.name,
     )
     return GeneratedFiles(
-        video.path, stem.parent / wav.name, muxed_path, stem.parent / figure.name, tuple(warnings)
+        video.path,
+        stem.parent / wav.name,
+        muxed_path,
+        stem.parent / figure.name,
+        tuple(warnings),
+        seen=seen,
     )
 
 

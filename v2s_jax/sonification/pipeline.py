@@ -15,9 +15,7 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, extractor_for_config
 from v2s_jax.io import check_writable, directory_lock, staging_folder
-from v2s_jax.media import read_audio_file
 from v2s_jax.model.loss import BITS_PER_NAT
-from v2s_jax.quantize import quantize
 from v2s_jax.sampling import (
     GenerationOptions,
     GenerationResult,
@@ -29,6 +27,7 @@ from v2s_jax.sampling import (
     replicate_sampler,
 )
 from v2s_jax.sampling.progress import progress_bar
+from v2s_jax.sonification.by_hand import check_by_hand, controls_from_file, export
 from v2s_jax.sonification.clips import (
     Clip,
     SharedFeatures,
@@ -47,6 +46,7 @@ from v2s_jax.sonification.outputs import (
     take_stem,
     write_outputs,
 )
+from v2s_jax.sonification.prefix import read_prefix
 
 Levels = UInt8[np.ndarray, " samples"]
 
@@ -82,6 +82,7 @@ def sonify(
     report = Report(options.engine, options.weights)
     paths = [videos] if isinstance(videos, Path | str) else videos
     sources = find_videos(paths, out, report.failed)
+    check_by_hand(config, options, len(sources))
     with directory_lock(out):
         _generate_files(sources, out, config, params, options, report)
     order = [*sources]
@@ -102,14 +103,14 @@ def _generate_files(
     prefix, prefix_samples = None, 0
     if options.prefix is not None:
         longest = max((clip.samples for clip in clips), default=1)
-        prefix = _read_prefix(options.prefix, config, longest)
+        prefix = read_prefix(options.prefix, config, longest)
         prefix_samples = len(prefix)
         clips = drop_short_clips(clips, prefix_samples, report)
     for folder in {clip.stem.parent for clip in clips}:
         check_writable(folder)
     if not clips:
         return
-    extractor = extractor_for_config(config, options.weight_files)
+    extractor = extractor_for_config(config, options.weight_files, options.category)
     samplers = _make_samplers(config, params, len(clips) * options.takes, options)
     samples = options.takes * sum(clip.samples - prefix_samples for clip in clips)
     with progress_bar(samplers[0], samples) as on_samples:
@@ -120,14 +121,6 @@ def _generate_files(
             if options.overwrite and clip.video.path not in report.failed:
                 resolved = {source.resolve() for source in sources}
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
-
-
-def _read_prefix(path: Path, config: Config, longest: int) -> Levels:
-    """Read whole big frames of a file, up to the first that leaves nothing of the longest clip."""
-    big_frame = config.model.big_frame_size
-    waveform = read_audio_file(Path(path), config.clock.sample_rate_hz, longest + big_frame)
-    samples = len(waveform) // big_frame * big_frame
-    return quantize(waveform[:samples], config.model.q_levels, config.model.quantization)
 
 
 def _make_samplers(
@@ -159,7 +152,10 @@ def _generate_takes(
     requests: list[Request] = []
     sources: list[tuple[Clip, int, Iterable[Vector]]] = []
     for clip in clips:
-        vectors = read_features(clip, config, extractor)
+        if options.controls is None:
+            vectors = read_features(clip, config, extractor, options.export_controls is not None)
+        else:
+            vectors = controls_from_file(options.controls, config, clip.samples)
         features: Iterable[Vector] = SharedFeatures(vectors) if options.takes > 1 else vectors
         for seed in range(options.seed, options.seed + options.takes):
             sources.append((clip, seed, features))
@@ -199,12 +195,15 @@ def _write_takes(
         if clip.error is not None:
             raise InputError(clip.error)
         key_frames = read_key_frames(clip.video, config.clock, clip.samples)
+        if options.export_controls is not None:
+            export(options.export_controls, clip.vectors, config)
         generated = []
         with staging_folder(clip.stem.parent) as staging:
             for rank, (seed, result) in enumerate(ranked, 1):
                 stem = take_stem(clip.stem, rank, len(ranked))
                 files = write_outputs(
-                    clip.video, stem, staging, result.levels, config, key_frames, options
+                    *(clip.video, stem, staging, result.levels, config, key_frames, options),
+                    None if clip.seen is None else str(clip.seen),
                 )
                 degeneracies = result.degeneracies
                 if not options.max_retries:  # then generation did not look for them
@@ -213,7 +212,7 @@ def _write_takes(
                 bits = None
                 if result.nll is not None:
                     bits = result.nll * BITS_PER_NAT / (clip.samples - prefix_samples)
-                warnings = files.warnings + warnings
+                warnings = files.warnings + clip.seen_warnings + warnings
                 generated.append(replace(files, warnings=warnings, seed=seed, bits_per_sample=bits))
             publish(staging, clip.stem.parent, options.overwrite)
         report.generated += generated

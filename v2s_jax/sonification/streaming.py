@@ -23,6 +23,7 @@ from v2s_jax.quantize import dequantize, waveform_to_int16
 from v2s_jax.sampling import Degeneracy, Sampler, clip_key, content_hash, streaming
 from v2s_jax.sampling.progress import progress_bar
 from v2s_jax.sampling.streaming import StreamCarry
+from v2s_jax.sonification.by_hand import check_by_hand
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, make_sampler
 
 PIPE = Path("-")
@@ -79,7 +80,8 @@ def stream(
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
     sampler.compile()
-    extractor = extractor_for_config(config, options.weight_files)
+    check_by_hand(config, options, videos=1)
+    extractor = extractor_for_config(config, options.weight_files, options.category)
     yield from stream_audio(
         sampler, extractor, frames, clip_key(options.seed, content), options, carry
     )
@@ -87,9 +89,11 @@ def stream(
 
 def _check_streamable(options: SampleOptions) -> None:
     options.check()
-    if options.takes != 1 or options.prefix is not None or options.original != "drop":
+    whole = (options.prefix, options.controls, options.export_controls)
+    if options.takes != 1 or options.original != "drop" or any(whole):
         raise InputError(
-            "a stream has no --takes, --prefix, --original or --original-gain-db: leave these out"
+            "a stream has no --takes, --prefix, --controls, --export-controls, --original or "
+            "--original-gain-db: leave these out"
         )
 
 
@@ -146,7 +150,8 @@ def stream_video(
     config, params = load_params(Path(options.checkpoint))
     if out != PIPE and out.suffix.lower() != ".wav":
         raise InputError(f"--out {out}: with --stream name a file that ends in .wav, or - for PCM")
-    extractor = extractor_for_config(config, options.weight_files)
+    check_by_hand(config, options, videos=1)
+    extractor = extractor_for_config(config, options.weight_files, options.category)
     frames, content, samples = _open(video, config, extractor)
     degeneracies: list[Degeneracy] = []
     sampler = make_sampler(config, params, options)

@@ -1,0 +1,132 @@
+"""Models of sounds: what is seen, a chosen category, curves from a file, no video at all."""
+
+import dataclasses
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import random_params
+from v2s_jax.checkpoints import save_params
+from v2s_jax.cli import sample
+from v2s_jax.config import SOUNDS, ExtractorConfig
+from v2s_jax.examples import EXAMPLE_VIDEO
+from v2s_jax.features.controls import CONTROLS_VERSION, QUANTILES
+from v2s_jax.media import probe
+
+CATEGORIES = ("dog", "drum")
+CONFIG = dataclasses.replace(
+    SOUNDS,
+    extraction=ExtractorConfig(
+        controls_version=CONTROLS_VERSION,
+        categories=CATEGORIES,
+        control_quantiles=tuple(np.tile(np.linspace(0, 1, QUANTILES), 4).tolist()),
+        control_memory=(0.9, 0.5),
+    ),
+    model=dataclasses.replace(
+        SOUNDS.model,
+        dim=16,
+        mlp_dim=16,
+        embedding_dim=8,
+        context_dim=8,
+        appearance_dim=2,
+        motion_dim=8,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def sounds_model(tmp_path_factory, compilation_cache) -> Path:
+    file = tmp_path_factory.mktemp("checkpoint") / "sounds.safetensors"
+    save_params(file, CONFIG, random_params(CONFIG))
+    return file
+
+
+def waveform_of(path: Path) -> bytes:
+    with wave.open(str(path)) as file:
+        return file.readframes(file.getnframes())
+
+
+def test_what_is_seen_is_printed_and_replaced(sounds_model, tmp_path, run_command):
+    """The drawn drum shows nothing that ImageNet knows as a dog or a drum."""
+    args = ("--checkpoint", sounds_model, EXAMPLE_VIDEO, "--out")
+    exported, edited = tmp_path / "seen.csv", tmp_path / "edited.csv"
+    code, out, err = run_command(sample.main, *args, tmp_path / "a", "--export-controls", exported)
+    assert code == 0, err
+    assert "  seen: d" in out
+    code, out, err = run_command(sample.main, *args, tmp_path / "b", "--category", "drum")
+    assert code == 0, err
+    assert "  seen:" not in out
+    code, _, err = run_command(sample.main, *args, tmp_path / "c", "--controls", exported)
+    assert code == 0, err
+    name = f"{EXAMPLE_VIDEO.stem}_sound.wav"
+    seen, chosen, again = (waveform_of(tmp_path / run / name) for run in "abc")
+    assert len(seen) == 2 * CONFIG.clock.samples(probe(EXAMPLE_VIDEO).duration_sec)
+    assert seen != chosen
+    np.testing.assert_allclose(len(again), len(seen))
+    header, *lines = exported.read_text().splitlines()
+    assert header == "time_sec,loudness,onset,dog,drum"
+    edited.write_text("\n".join([header, *(line for line in lines if line.startswith("0."))][:9]))
+    code, _, err = run_command(sample.main, *args, tmp_path / "d", "--controls", edited)
+    assert code == 0, err
+    assert waveform_of(tmp_path / "d" / name) != again
+
+
+def test_sound_without_a_video(sounds_model, tmp_path, run_command):
+    args = ("--checkpoint", sounds_model, "--seconds", 0.5, "--out")
+    waveforms = []
+    for run, options in (("a", ()), ("b", ()), ("c", ("--seed", 1))):
+        code, _, err = run_command(
+            sample.main, *args, tmp_path / run, "--category", "dog", *options
+        )
+        assert code == 0, err
+        assert (tmp_path / run / "dog_sound.png").exists()
+        waveforms.append(waveform_of(tmp_path / run / "dog_sound.wav"))
+    assert len(waveforms[0]) == 2 * CONFIG.clock.sample_rate_hz // 2
+    assert waveforms[0] == waveforms[1] != waveforms[2]
+    code, _, err = run_command(sample.main, *args, tmp_path / "a", "--category", "dog")
+    assert code == 2
+    assert "already exists" in err
+    curves = tmp_path / "bark.csv"
+    curves.write_text("time_sec,loudness,onset,dog\n0,0.1,0,1\n0.2,1,1,1\n")
+    code, _, err = run_command(sample.main, *args, tmp_path / "e", "--controls", curves)
+    assert code == 0, err
+    assert (tmp_path / "e" / "bark_sound.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--category", "dgo"), "--category dgo: unknown: did you mean dog?"),
+        (("--category", "dog", "--controls", "x.csv"), "give one; the file has"),
+        (("--controls", "absent.csv"), "absent.csv: cannot be read as CSV"),
+        (("--category", "dog", "--seconds", "2"), "--seconds: leave out videos"),
+        (("--stream", "--controls", "x.csv"), "a stream has no --takes"),
+        (("--checkpoint", "frame", "--category", "dog"), "reads pixels of videos, no controls"),
+    ],
+)
+def test_bad_options_with_a_video(sounds_model, tmp_path, run_command, args, message):
+    if "--checkpoint" not in args:
+        args = ("--checkpoint", sounds_model, *args)
+    code, _, err = run_command(sample.main, EXAMPLE_VIDEO, "--out", tmp_path / "out", *args)
+    assert code == 2
+    assert message in err
+    assert not list(tmp_path.rglob("*.wav"))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--seconds", "2"), "--seconds: give --category or --controls"),
+        (("--seconds", "0", "--category", "dog"), "--seconds 0"),
+        (("--seconds", "nan", "--category", "dog"), "--seconds nan"),
+        (("--seconds", "2", "--category", "dog", "--takes", "2"), "leave out --original and"),
+    ],
+)
+def test_bad_options_without_a_video(sounds_model, tmp_path, run_command, args, message):
+    code, _, err = run_command(
+        sample.main, "--checkpoint", sounds_model, "--out", tmp_path / "out", *args
+    )
+    assert code == 2
+    assert message in err

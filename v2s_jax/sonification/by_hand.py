@@ -1,0 +1,163 @@
+"""Controls by hand: a category, curves from a file, or no video at all."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float16
+
+from v2s_jax.checkpoints import load_params
+from v2s_jax.config import Config
+from v2s_jax.errors import InputError, unknown_name_error
+from v2s_jax.features.control_files import read_controls, write_controls
+from v2s_jax.features.drawn_controls import draw_controls
+from v2s_jax.figures import key_frame_figure
+from v2s_jax.io import check_writable, directory_lock, staging_folder
+from v2s_jax.media import write_wav
+from v2s_jax.quantize import dequantize
+from v2s_jax.sampling import (
+    GenerationOptions,
+    Request,
+    clip_key,
+    content_hash,
+    find_degeneracies,
+    generate_stream,
+)
+from v2s_jax.sampling.progress import progress_bar
+from v2s_jax.sonification.options import SampleOptions, make_sampler
+from v2s_jax.sonification.outputs import (
+    AUDIO_SUFFIX,
+    FIGURE_SUFFIX,
+    GeneratedFiles,
+    Report,
+    publish,
+)
+from v2s_jax.sonification.prefix import read_prefix
+from v2s_jax.types import Features
+
+MAX_SEC = 3_600
+"""Longest sound without a video (ours)."""
+
+Vector = Float16[np.ndarray, " feature_dim"]
+
+
+def check_by_hand(config: Config, options: SampleOptions, videos: int) -> None:
+    """Raise InputError for controls that the model does not read, or that fit no single video."""
+    given = {
+        "--category": options.category,
+        "--controls": options.controls,
+        "--export-controls": options.export_controls,
+    }
+    names = [name for name, value in given.items() if value is not None]
+    if not names:
+        return
+    if config.extractor != "controls":
+        raise InputError(
+            f"{options.checkpoint}: reads {config.extractor} of videos, no controls: leave out "
+            f"{' and '.join(names)}, or use a model that was trained on sounds"
+        )
+    if options.category is not None:
+        number_of(options.category, config)
+        if options.controls is not None:
+            raise InputError("--category and --controls: give one; the file has the categories")
+    if videos != 1 and names != ["--category"]:
+        raise InputError(f"{names[-1]} with {videos} videos: give one")
+
+
+def number_of(category: str, config: Config) -> int:
+    """Return the number of a category of the model; raise InputError with the nearest name."""
+    categories = config.extraction.categories or ()
+    if category not in categories:
+        raise unknown_name_error("--category", category, categories)
+    return categories.index(category)
+
+
+def controls_from_file(path: Path, config: Config, samples: int) -> Iterator[Vector]:
+    """Return the features of each video frame from a CSV file; see `read_controls`."""
+    frames = config.clock.video_frames(samples)
+    controls = read_controls(path, config.extraction.categories or (), config.clock, frames)
+    return iter(np.concatenate(controls, axis=1))
+
+
+def export(path: Path, vectors: list[Vector], config: Config) -> None:
+    """Write the features that a model read of a video as CSV."""
+    appearance, motion = np.split(np.stack(vectors), [config.model.appearance_dim], axis=1)
+    categories = config.extraction.categories or ()
+    write_controls(path, Features(appearance, motion), categories, config.clock)
+
+
+def generate_sound(out: Path, seconds: float, options: SampleOptions) -> Report:
+    """Generate audio without a video: NAME_sound.wav and its figure, in the folder `out`.
+
+    Controls come from `options.controls`, or are drawn for `options.category`. NAME is that of the
+    file or of the category.
+
+    Raises InputError for bad options, and when the outputs exist or cannot be written.
+    """
+    options.check()
+    config, params = load_params(Path(options.checkpoint))
+    check_by_hand(config, options, videos=1)
+    if options.category is None and options.controls is None:
+        raise InputError("--seconds: give --category or --controls too, or a video instead")
+    if options.original != "drop" or options.takes != 1:
+        raise InputError("--seconds: leave out --original and --takes")
+    samples = round(seconds * config.clock.sample_rate_hz) if 0 < seconds <= MAX_SEC else 0
+    if not samples:
+        raise InputError(f"--seconds {seconds}: use more than 0 and at most {MAX_SEC}")
+    with directory_lock(out):
+        check_writable(out)
+        return _generate(out, samples, config, params, options)
+
+
+def _generate(
+    out: Path, samples: int, config: Config, params: dict[str, Any], options: SampleOptions
+) -> Report:
+    name = options.category or Path(options.controls or "").stem
+    paths = [out / f"{name}_sound{suffix}" for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX)]
+    for path in paths:
+        if path.exists() and not options.overwrite:
+            raise InputError(f"{path}: already exists: use --overwrite or another --out")
+    prefix = None if options.prefix is None else read_prefix(options.prefix, config, samples)
+    vectors = list(_vectors(samples, config, options))
+    if options.export_controls is not None:
+        export(options.export_controls, vectors, config)
+    sampler = make_sampler(config, params, options)
+    sampler.limit_batch(1)
+    key = clip_key(options.seed, content_hash(name.encode()))
+    request = Request(key, samples, vectors, prefix)
+    generation = GenerationOptions(options.temperature, max_retries=options.max_retries)
+    report = Report(options.engine, options.weights)
+    start = time.perf_counter()
+    with progress_bar(sampler, samples) as on_samples:
+        ((_, result),) = generate_stream([sampler], [request], generation, on_samples)
+    report.generation_sec = time.perf_counter() - start
+    report.audio_sec = samples / config.clock.sample_rate_hz
+    degeneracies = result.degeneracies
+    if not options.max_retries:
+        degeneracies = tuple(find_degeneracies(result.levels, config))
+    waveform = dequantize(result.levels, config.model.q_levels, config.model.quantization)
+    with staging_folder(out) as staging:
+        write_wav(staging / paths[0].name, waveform, config.clock.sample_rate_hz)
+        key_frame_figure(
+            staging / paths[1].name, [], [], waveform, config.clock.sample_rate_hz, name
+        )
+        publish(staging, out, options.overwrite)
+    wav, figure = paths
+    warnings = tuple(f"{wav}: {degeneracy}" for degeneracy in degeneracies)
+    report.generated.append(GeneratedFiles(Path(name), wav, None, figure, warnings, options.seed))
+    return report
+
+
+def _vectors(samples: int, config: Config, options: SampleOptions) -> Iterator[Vector]:
+    if options.controls is not None:
+        return controls_from_file(options.controls, config, samples)
+    assert options.category is not None
+    controls = draw_controls(
+        config.extraction,
+        number_of(options.category, config),
+        config.clock.video_frames(samples),
+        options.seed,
+    )
+    return iter(np.concatenate(controls, axis=1))
