@@ -14,15 +14,12 @@ from v2s_jax.media.decode import (
     read_video_frames,
 )
 from v2s_jax.media.encode import (
-    Muxed,
-    Original,
-    mp4_supports,
-    mux,
     write_audio,
     write_clip,
     write_part,
     write_wav,
 )
+from v2s_jax.media.mux import Muxed, Original, mp4_supports, mux
 from v2s_jax.media.probe import VIDEO_SUFFIXES, Video, audio_start_sec, probe
 from v2s_jax.media.stream import PipeReader, StreamingWav
 
