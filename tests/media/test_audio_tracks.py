@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from tests.ffmpeg import run_ffmpeg
+from v2s_jax.config import Clock
 from v2s_jax.media import (
     AudioTrack,
     find_audio_track,
     mp4_supports,
     mux,
     probe,
+    read_audio,
     write_wav,
 )
 
@@ -59,6 +61,8 @@ def test_the_first_track_that_can_be_decoded_is_used(tmp_path, new_audio):
     track, problem = find_audio_track(video)
     assert track == AudioTrack(1, True)
     assert problem == "audio track 1 is used, since track 0 cannot be decoded (it is empty)"
+    waveform = read_audio(probe(video), Clock())
+    assert np.abs(waveform).max() == pytest.approx(0.125, rel=0.05)
     for original, position in (("keep", 1), ("mix", 0)):
         muxed = mux(probe(video), new_audio, tmp_path / original, original, 0.0, track).path
         assert amplitude(muxed, OLD_HZ, position) == pytest.approx(0.125, rel=0.05)

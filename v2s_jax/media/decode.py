@@ -21,6 +21,7 @@ from jaxtyping import Float32, UInt8
 
 from v2s_jax.config import Clock
 from v2s_jax.errors import DecodeError, InputError
+from v2s_jax.media.audio_tracks import find_audio_track
 from v2s_jax.media.probe import Video
 from v2s_jax.media.process import Run, read_file
 from v2s_jax.media.timeline import NO_TIME, Timeline, parse_row
@@ -216,7 +217,7 @@ def read_audio_clipped(video: Video, clock: Clock) -> Float32[np.ndarray, " samp
 def read_audio_file(
     path: Path, sample_rate_hz: int, max_samples: int | None = None
 ) -> Float32[np.ndarray, " samples"]:
-    """Decode the first audio stream of any file, mixed down to mono in [-1, 1].
+    """Decode the first audio track of any file that can be decoded, mixed down to mono in [-1, 1].
 
     At most `max_samples` are read. Raises InputError when there is none, or it is not finite.
     """
@@ -225,16 +226,20 @@ def read_audio_file(
 
 
 def _decode_audio(
-    path: Path, filters: str, fix: str, max_samples: int | None
+    path: Path, filters: str, fix: str, max_samples: int | None, number: int = 0
 ) -> Float32[np.ndarray, " samples"]:
+    """Decode an audio track; if that is the first and cannot be decoded, the first that can."""
     max_bytes = None if max_samples is None else max_samples * _FLOAT32_BYTES
     output = ("-c:a", "pcm_f32le", "-f", "f32le", "-")
-    with read_file(path, "-map", "0:a:0", "-af", filters, *output) as run:
+    with read_file(path, "-map", f"0:a:{number}", "-af", filters, *output) as run:
         data = _read_bytes(run.output, max_bytes)
         if len(data) != max_bytes:  # all of it: ffmpeg has ended, or is about to
             run.wait()
         if not data:
             reason = run.first_error() or "no data"
+            track, _ = find_audio_track(path) if number == 0 else (None, None)
+            if track is not None and track.number > 0:
+                return _decode_audio(path, filters, fix, max_samples, track.number)
             raise InputError(f"{path}: no audio can be decoded ({reason}): {fix}")
     del data[len(data) // _FLOAT32_BYTES * _FLOAT32_BYTES :]
     waveform = np.frombuffer(data, "<f4")
