@@ -19,6 +19,7 @@ from v2s_jax.cli.run import run_cli
 from v2s_jax.config import TINY
 from v2s_jax.io import directory_lock
 from v2s_jax.media import probe, read_audio, write_clip
+from v2s_jax.pretrained import PRETRAINED, what_it_knows
 from v2s_jax.sonification import SampleOptions, clips, sonify, stream_video
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
@@ -421,3 +422,10 @@ def test_as_a_program(videos, tmp_path, checkpoint):
     assert process.stdout.endswith("imported:\n")
     assert "x real time" in process.stderr  # the progress bar
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_pretrained_models_say_what_they_know(checkpoint):
+    for name, path in PRETRAINED.items():
+        for given in (path, Path(name)):
+            assert what_it_knows(given).startswith(f"the pretrained model {name} knows ten drawn")
+    assert what_it_knows(checkpoint) is None

@@ -18,6 +18,7 @@ from v2s_jax.cli.compilation_cache import enable_compilation_cache
 from v2s_jax.cli.device import use_device
 from v2s_jax.errors import InputError, printable
 from v2s_jax.examples import EXAMPLE_VIDEO
+from v2s_jax.pretrained import what_it_knows
 from v2s_jax.sonification import (
     Report,
     SampleOptions,
@@ -66,6 +67,8 @@ def main() -> None:
         _stream(videos, args)
     else:
         _print_report(sonify(videos, args.out, args.options))
+        if note := what_it_knows(args.options.checkpoint):
+            print(f"note: {note}")
 
 
 def explanation() -> str:

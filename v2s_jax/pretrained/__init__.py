@@ -7,8 +7,22 @@ PRETRAINED = {
 }
 """Their files by name; every command accepts such a name instead of a path."""
 
+KNOWN = (
+    "ten drawn categories only (baby crying, chainsaw, dog, drum, fireworks, helicopter, printer, "
+    "rail transport, snoring, water): any other video gets one of these sounds"
+)
+"""What all of them have learned, as the end of a sentence."""
+
 DEFAULT_CHECKPOINT = PRETRAINED["frame"]
 """The checkpoint that `v2s sample` uses by default."""
+
+
+def what_it_knows(checkpoint: Path) -> str | None:
+    """Return a sentence for users of a pretrained model; None for other checkpoints."""
+    for name, path in PRETRAINED.items():
+        if checkpoint in (path, Path(name)):
+            return f"the pretrained model {name} knows {KNOWN}"
+    return None
 
 
 def resolve_checkpoint_path(path: Path) -> Path:
