@@ -60,6 +60,14 @@ def clear_compiled_programs():
     jax.clear_caches()
 
 
+@pytest.fixture(autouse=True)
+def restore_ctrl_c():
+    """Undo what a command that a test runs in this process makes of Ctrl-C."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("compiled")

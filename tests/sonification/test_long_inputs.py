@@ -20,7 +20,8 @@ def test_a_long_video_fails_alone(tmp_path: Path) -> None:
         write_gap(tmp_path / f"{name}.mkv", gap_sec)
     sources = [tmp_path / f"{name}.mkv" for name in ("long", "years", "short")]
     report = Report("scan", "float32")
-    clips = open_clips(sources, tmp_path / "out", TINY, SampleOptions(), report)
+    folders = dict.fromkeys(sources, Path())
+    clips = open_clips(folders, tmp_path / "out", TINY, SampleOptions(), report)
     assert [clip.video.path for clip in clips] == sources[2:]
     assert list(report.failed) == sources[:2]
     assert "more than 1800 s: cut it, or use --stream" in report.failed[sources[0]]
