@@ -8,9 +8,9 @@ r is the correlation of loudness between neighbouring parts in the training set:
 clock ticks.
 """
 
+import itertools
+
 import numpy as np
-from scipy.signal import lfilter
-from scipy.stats import norm, rankdata
 
 from v2s_jax.config import ExtractorConfig
 from v2s_jax.features.controls import CONTROLS_PER_FRAME, QUANTILES, pack_controls
@@ -19,6 +19,8 @@ from v2s_jax.types import Features
 
 def draw_controls(config: ExtractorConfig, category: int, video_frames: int, seed: int) -> Features:
     """Return controls of one category, by its number; the same seed gives the same ones."""
+    from scipy.special import ndtr  # slow to import, and only this function needs it
+
     assert config.categories and config.control_quantiles and config.control_memory
     count = len(config.categories)
     loudness_range, onset_range = np.reshape(config.control_quantiles, (count, 2, QUANTILES))[
@@ -27,11 +29,12 @@ def draw_controls(config: ExtractorConfig, category: int, video_frames: int, see
     memory = config.control_memory[category]
     noise = np.random.default_rng(seed).normal(size=video_frames * CONTROLS_PER_FRAME)
     noise[1:] *= np.sqrt(1 - memory**2)
-    z = lfilter([1.0], [1.0, -memory], noise)
+    z = np.array([*itertools.accumulate(noise, lambda before, new: memory * before + new)])
     at = np.linspace(0, 1, QUANTILES)
-    loudness = np.interp(norm.cdf(z), at, loudness_range)
+    loudness = np.interp(ndtr(z), at, loudness_range)
     rise = np.maximum(np.diff(loudness, prepend=loudness[0]), 0)
-    onset = np.interp((rankdata(rise) - 0.5) / len(rise), at, onset_range)
+    rank = np.searchsorted(np.sort(rise), rise, side="right")
+    onset = np.interp((rank - 0.5) / len(rise), at, onset_range)
     weights = np.zeros((video_frames, count))
     weights[:, category] = 1
     return pack_controls(weights, loudness, onset)

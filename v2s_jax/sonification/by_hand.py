@@ -13,7 +13,6 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.features.control_files import read_controls, write_controls
 from v2s_jax.features.drawn_controls import draw_controls
-from v2s_jax.figures import key_frame_figure
 from v2s_jax.io import check_writable, directory_lock, staging_folder
 from v2s_jax.media import write_wav
 from v2s_jax.quantize import dequantize
@@ -32,6 +31,7 @@ from v2s_jax.sonification.outputs import (
     FIGURE_SUFFIX,
     GeneratedFiles,
     Report,
+    import_figures,
     publish,
 )
 from v2s_jax.sonification.prefix import read_prefix
@@ -123,6 +123,7 @@ def _generate(
     vectors = list(_vectors(samples, config, options))
     if options.export_controls is not None:
         export(options.export_controls, vectors, config)
+    import_figures()
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
     key = clip_key(options.seed, content_hash(name.encode()))
@@ -137,6 +138,8 @@ def _generate(
     degeneracies = result.degeneracies
     if not options.max_retries:
         degeneracies = tuple(find_degeneracies(result.levels, config))
+    from v2s_jax.figures import key_frame_figure
+
     waveform = dequantize(result.levels, config.model.q_levels, config.model.quantization)
     with staging_folder(out) as staging:
         write_wav(staging / paths[0].name, waveform, config.clock.sample_rate_hz)

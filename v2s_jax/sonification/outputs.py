@@ -1,8 +1,10 @@
 """Output files of a video: their names, whether they may be written, and writing them."""
 
+import importlib
 import itertools
 import os
 import re
+import threading
 import wave
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +16,6 @@ from jaxtyping import UInt8
 
 from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError, write_error
-from v2s_jax.figures import key_frame_figure, key_frame_indices
 from v2s_jax.io import UNFINISHED, file_hash, wrap_read_errors
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
@@ -86,6 +87,11 @@ class Report:
     def x_real_time(self) -> float:
         """Seconds of audio per second of generation."""
         return self.audio_sec / self.generation_sec if self.generation_sec else 0.0
+
+
+def import_figures() -> None:
+    """Import Matplotlib in a thread, while audio is generated: it takes half a second."""
+    threading.Thread(target=importlib.import_module, args=("v2s_jax.figures",), daemon=True).start()
 
 
 def take_stem(stem: Path, rank: int, takes: int) -> Path:
@@ -211,6 +217,8 @@ def write_outputs(
     They are written to the folder `staging`; the paths returned are those after `publish`. `seen`
     is added to the figure's title.
     """
+    from v2s_jax.figures import key_frame_figure, key_frame_indices
+
     model, clock = config.model, config.clock
     waveform = dequantize(levels, model.q_levels, model.quantization)
     staged = staging / stem.name
@@ -256,6 +264,8 @@ def write_outputs(
 
 def read_key_frames(video: Video, clock: Clock, samples: int) -> KeyFrames:
     """Decode the video again, in its own aspect ratio, and return a few frames."""
+    from v2s_jax.figures import key_frame_indices
+
     selected = set(key_frame_indices(clock.video_frames(samples), KEY_FRAMES))
     width = video.width_at(KEY_FRAME_HEIGHT_PX)
     frames = read_video_frames(video, clock, KEY_FRAME_HEIGHT_PX, width)

@@ -40,6 +40,7 @@ from v2s_jax.sonification.clips import (
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, make_sampler
 from v2s_jax.sonification.outputs import (
     Report,
+    import_figures,
     publish,
     read_key_frames,
     remove_stale_takes,
@@ -110,6 +111,7 @@ def _generate_files(
         check_writable(folder)
     if not clips:
         return
+    import_figures()
     extractor = extractor_for_config(config, options.weight_files, options.category)
     samplers = _make_samplers(config, params, len(clips) * options.takes, options)
     samples = options.takes * sum(clip.samples - prefix_samples for clip in clips)
