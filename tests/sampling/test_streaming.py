@@ -15,7 +15,7 @@ from tests.ffmpeg import run_ffmpeg
 from v2s_jax.checkpoints import save_params
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
-from v2s_jax.media import StreamingWav, write_clip
+from v2s_jax.media import StreamingWav, probe, write_clip
 from v2s_jax.sampling import Request, Sampler, clip_key, generate
 from v2s_jax.sampling.streaming import first_carry, stream
 from v2s_jax.sonification import SampleOptions, sonify, stream_video, streaming
@@ -161,13 +161,25 @@ def samples_of(path: Path) -> bytes:
         return file.readframes(file.getnframes())
 
 
+def test_a_stream_warns_of_other_video_streams(tmp_path, checkpoint):
+    run_ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=0.2"),
+        *("-f", "lavfi", "-i", "testsrc2=size=32x32:rate=25:duration=0.2"),
+        *("-map", "0:v", "-map", "1:v", tmp_path / "two.mkv"),
+    )
+    options = SampleOptions(checkpoint=checkpoint)
+    report = stream_video(tmp_path / "two.mkv", tmp_path / "two.wav", options)
+    assert report.samples == 3_200
+    assert report.warnings == probe(tmp_path / "two.mkv").warnings != ()
+
+
 @pytest.mark.slow
 def test_a_streamed_file_equals_the_sonified_one(tmp_path, checkpoint):
     video = make_video(tmp_path / "v.mp4", 33)
     options = SampleOptions(checkpoint=checkpoint)
     report = sonify(video, tmp_path / "out", options)
-    samples, _ = stream_video(video, tmp_path / "v.wav", options)
-    assert samples == round(33 / 25 * 16_000)
+    streamed = stream_video(video, tmp_path / "v.wav", options)
+    assert streamed == (round(33 / 25 * 16_000), ())
     assert samples_of(tmp_path / "v.wav") == samples_of(report.generated[0].wav)
     with pytest.raises(InputError, match="already exists"):
         stream_video(video, tmp_path / "v.wav", options)

@@ -94,10 +94,10 @@ def _stream(videos: Sequence[Path], args: SampleArgs) -> None:
     if len(videos) != 1:
         raise InputError(f"--stream with {len(videos)} videos: give one")
     # Standard output may carry the audio, so messages go to stderr.
-    samples, degeneracies = stream_video(videos[0], args.out, args.options)
-    for degeneracy in degeneracies:
-        print(f"warning: {printable(degeneracy)}", file=sys.stderr)
-    print(f"{samples} samples streamed", file=sys.stderr)
+    report = stream_video(videos[0], args.out, args.options)
+    for warning in report.warnings:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
+    print(f"{report.samples} samples streamed", file=sys.stderr)
 
 
 def _print_report(report: Report) -> None:

@@ -127,9 +127,16 @@ def _check_frames(frames: Iterable[np.ndarray], extractor: Extractor) -> Iterato
         yield frame
 
 
-def stream_video(
-    video: Path, out: Path, options: SampleOptions = DEFAULT_OPTIONS
-) -> tuple[int, list[Degeneracy]]:
+class StreamReport(NamedTuple):
+    """What `stream_video` has written."""
+
+    samples: int
+    """As many as the video lasts, or its reader took."""
+    warnings: tuple[str, ...]
+    """About the video and degenerate audio: one line each."""
+
+
+def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTIONS) -> StreamReport:
     """Generate audio for one video while it is read.
 
     Args:
@@ -140,8 +147,7 @@ def stream_video(
         options: As for `sonify`, but without takes, prefix and original.
 
     Returns:
-        The number of samples, as many as the video lasts or its reader took, and the degenerate
-        stretches.
+        The number of samples, and warnings.
 
     Raises:
         InputError: For bad options or input.
@@ -152,7 +158,7 @@ def stream_video(
         raise InputError(f"--out {out}: with --stream name a file that ends in .wav, or - for PCM")
     check_by_hand(config, options, videos=1)
     extractor = extractor_for_config(config, options.weight_files, options.category)
-    frames, content, samples = _open(video, config, extractor)
+    frames, content, samples, warnings = _open(video, config, extractor)
     degeneracies: list[Degeneracy] = []
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
@@ -168,7 +174,7 @@ def stream_video(
             write(waveform)
             done += len(waveform)
             on_samples(len(waveform))
-    return done, degeneracies
+    return StreamReport(done, (*warnings, *map(str, degeneracies)))
 
 
 def _describe_delay(config: Config) -> str:
@@ -179,8 +185,10 @@ def _describe_delay(config: Config) -> str:
 
 def _open(
     video: Path, config: Config, extractor: Extractor
-) -> tuple[Iterator[Image], bytes, Callable[[], int] | int]:
-    """Return a video's frames, content hash and number of samples, for a pipe known at its end."""
+) -> tuple[Iterator[Image], bytes, Callable[[], int] | int, tuple[str, ...]]:
+    """Return a video's frames, content hash, number of samples (of a pipe known at its end), and
+    warnings.
+    """
     clock, size = config.clock, (extractor.frame_height_px, extractor.frame_width_px)
     if video == PIPE:
         pipe = PipeReader(0, clock)
@@ -188,11 +196,12 @@ def _open(
         def samples() -> int:
             return clock.samples(pipe.duration_sec)
 
-        return pipe.read_video_frames(*size), UNKNOWN_CONTENT, samples
+        return pipe.read_video_frames(*size), UNKNOWN_CONTENT, samples, ()
     probed = probe(video)
     with wrap_read_errors(video):
         content = file_hash(video)
-    return read_video_frames(probed, clock, *size), content, clock.samples(probed.duration_sec)
+    frames = read_video_frames(probed, clock, *size)
+    return frames, content, clock.samples(probed.duration_sec), probed.warnings
 
 
 def _trim_to_duration(
