@@ -22,8 +22,8 @@ os.environ["XLA_FLAGS"] = (
     + " --xla_cpu_collective_call_terminate_timeout_seconds=60"
 )
 
-# A shell ignores Ctrl-C in what it starts in the background, nohup the end of the terminal; children
-# would inherit both.
+# A shell ignores Ctrl-C in what it starts in the background, and nohup the end of the terminal;
+# children would inherit both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -246,6 +246,27 @@ def test_config_without_extraction():
     assert Config.from_json(json.dumps(fields)) == TINY
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"categories": ("../up",)}, "has '../up': use a name"),
+        ({"categories": ("onset",)}, "has 'onset'"),
+        ({"categories": ("a", "a")}, "use distinct names"),
+        ({"categories": ()}, "use distinct names"),
+        ({"control_quantiles": (0.5,) * 21}, "has 21 values: it must be 22 for each of 1"),
+        ({"control_quantiles": (1.0, 0.0) * 11}, "ascending"),
+        ({"control_quantiles": (5.0,) * 22}, "from 0 to 1"),
+        ({"control_memory": (2.0,)}, "1 values from 0 to below 1"),
+        ({"control_memory": ()}, "1 values"),
+    ],
+)
+def test_controls_of_a_config_are_checked(changes, message):
+    valid = {"categories": ("a",), "control_quantiles": (0.5,) * 22, "control_memory": (0.9,)}
+    assert ExtractorConfig(**valid).quantiles.shape == (1, 2, 11)
+    with pytest.raises(InputError, match=message):
+        ExtractorConfig(**(valid | changes))
+
+
 def test_extraction_defaults_and_differences():
     made = ExtractorConfig("after_relu", "float32", "a" * 64, "dis", "b" * 64, "cross_modality")
     assert ExtractorConfig().with_defaults(made) == made

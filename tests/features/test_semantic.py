@@ -114,7 +114,7 @@ def test_what_was_seen_is_said():
 def test_models_of_other_controls_are_refused():
     for changes, message in (
         ({"controls_version": CONTROLS_VERSION + 1}, "controls of version 2"),
-        ({"categories": None}, "lacks its categories"),
+        ({"categories": None, "control_quantiles": None}, "lacks its categories"),
     ):
         with pytest.raises(InputError, match=message):
             SemanticExtractor(dataclasses.replace(CONFIG, **changes))

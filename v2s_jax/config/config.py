@@ -68,8 +68,15 @@ class Config:
     def __post_init__(self) -> None:
         check_types(self, "config")
         if self.extractor == "pixels" and self.extraction != ExtractorConfig():
+            given = [name for name, value in vars(self.extraction).items() if value is not None]
             raise InputError(
-                f"extraction {self.extraction}: pixels has no settings: use --extractor vgg19"
+                f"extraction {', '.join(given)}: pixels has no settings: leave them out, or choose "
+                "another --extractor"
+            )
+        if self.extractor == "controls" and not self.model.reads_motion:
+            raise InputError(
+                f"variant {self.model.variant} reads no motion, which has the loudness and onsets "
+                "of controls: use --model.variant aligned or flow"
             )
         per_frame = self.clock.samples_per_video_frame
         if per_frame % self.model.big_frame_size:

@@ -2,9 +2,14 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
+import numpy as np
+from jaxtyping import Float64
+
 from v2s_jax.config.validation import check_types
+from v2s_jax.errors import InputError
 
 VideoExtractorName = Literal["pixels", "vgg19"]
 ExtractorName = Literal[VideoExtractorName, "controls"]
@@ -19,6 +24,10 @@ APPEARANCE_FIELDS = (
     *("controls_version", "categories"),
 )
 """Fields of `ExtractorConfig` that appearance depends on; motion depends on all."""
+QUANTILES = 11
+"""Quantiles of each curve that a model knows for each category: 0, 10, .. 100 %."""
+RESERVED_NAMES = ("time_sec", "loudness", "onset")
+"""Columns of controls in CSV files, which no category can have."""
 RANGE_FIELDS = ("control_quantiles", "control_memory")
 """Fields that describe the training set only: other data may differ."""
 
@@ -54,6 +63,37 @@ class ExtractorConfig:
 
     def __post_init__(self) -> None:
         check_types(self, "extraction")
+        self._check_controls()
+
+    @property
+    def quantiles(self) -> Float64[np.ndarray, "categories 2 quantiles"]:
+        """Quantiles of loudness and onset strength of each category."""
+        shape = (len(self.categories or ()), 2, QUANTILES)
+        return np.reshape(self.control_quantiles or (), shape).astype(np.float64)
+
+    def _check_controls(self) -> None:
+        names, memory = self.categories, self.control_memory
+        if names is not None and (not names or len(set(names)) != len(names)):
+            raise InputError(f"extraction.categories is {names}: use distinct names")
+        for name in names or ():
+            if PurePath(name).name != name or name in ("..", *RESERVED_NAMES):
+                raise InputError(
+                    f"extraction.categories has {name!r}: use a name that can be a file's, and "
+                    f"none of {', '.join(RESERVED_NAMES)}"
+                )
+        count, values = len(names or ()), self.control_quantiles
+        if values is not None:
+            is_valid = len(values) == count * 2 * QUANTILES and all(0 <= x <= 1 for x in values)
+            if not is_valid or (np.diff(self.quantiles) < 0).any():
+                raise InputError(
+                    f"extraction.control_quantiles has {len(values)} values: it must be "
+                    f"{2 * QUANTILES} for each of {count} categories, from 0 to 1, ascending"
+                )
+        if memory is not None and not (len(memory) == count and all(0 <= x < 1 for x in memory)):
+            raise InputError(
+                f"extraction.control_memory is {memory}: it must be {count} values from 0 to "
+                "below 1"
+            )
 
     def with_defaults(self, defaults: "ExtractorConfig") -> "ExtractorConfig":
         """Return this config with `defaults` for the values that are None."""

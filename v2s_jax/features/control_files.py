@@ -10,7 +10,6 @@ Categories that have no column have weight 0.
 """
 
 import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +18,17 @@ import numpy as np
 from jaxtyping import Float
 
 from v2s_jax.config import Clock
+from v2s_jax.config.extractor import RESERVED_NAMES
+from v2s_jax.csv_files import read_csv, write_csv
 from v2s_jax.errors import InputError, reason
 from v2s_jax.features.controls import CONTROLS_PER_FRAME, pack_controls
-from v2s_jax.io import atomic_write
 from v2s_jax.types import Features
 
-TIME, LOUDNESS, ONSET = "time_sec", "loudness", "onset"
-CURVES = (TIME, LOUDNESS, ONSET)
+CURVES = (TIME, LOUDNESS, ONSET) = RESERVED_NAMES
+TIME_DECIMALS = 6
+"""Of times that are written: a microsecond, less than a sample."""
+MAX_TOTAL = 1.001
+"""Largest sum of the weights of categories, with rounding."""
 
 
 def part_times_sec(video_frames: int, clock: Clock) -> Float[np.ndarray, " parts"]:
@@ -39,12 +42,11 @@ def write_controls(path: Path, controls: Features, categories: Sequence[str], cl
     loudness, onset = (curve.reshape(-1) for curve in np.split(controls.motion, 2, axis=1))
     weights = np.repeat(controls.appearance, CONTROLS_PER_FRAME, axis=0)
     times = part_times_sec(len(controls.motion), clock)
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*CURVES, *categories])
-        for row in zip(times, loudness, onset, weights, strict=True):
-            numbers = (*row[:3], *row[3])
-            writer.writerow([f"{float(number):.4g}" for number in numbers])
+    rows = (
+        [f"{time:.{TIME_DECIMALS}f}", *(f"{float(x):.4g}" for x in (level, rise, *shares))]
+        for time, level, rise, shares in zip(times, loudness, onset, weights, strict=True)
+    )
+    write_csv(path, [*CURVES, *categories], rows)
 
 
 def read_controls(
@@ -56,19 +58,21 @@ def read_controls(
     and for times after the last video frame.
     """
     end_sec = float(video_frames / clock.fps)
-    columns = _read_columns(path, categories)
-    times = columns.pop(TIME)
-    for line, (before, time) in enumerate(zip([-math.inf, *times], times, strict=False), 2):
+    places, columns = _read_columns(path, categories)
+    times, before = columns.pop(TIME), -math.inf
+    for place, time in zip(places, times, strict=True):
         if not time > before:
-            raise InputError(f"{path}: line {line}: {time:g} s is not after {before:g} s: sort it")
+            raise InputError(f"{place}: {time:g} s is not after {before:g} s: sort it")
         if not 0 <= time < end_sec:
             raise InputError(
-                f"{path}: line {line}: {time:g} s is outside of the sound, 0 to {end_sec:g} s: "
-                "remove the line"
+                f"{place}: {time:g} s is outside of the sound, 0 to {end_sec:g} s: remove the line"
             )
+        before = time
     at = part_times_sec(video_frames, clock)
+    # The decimals of a time that was written may have been rounded down.
+    parts = np.searchsorted(at, np.add(times, 10.0**-TIME_DECIMALS), side="right") - 1
     onset = np.zeros(len(at))
-    np.maximum.at(onset, np.searchsorted(at, times, side="right") - 1, columns.pop(ONSET))
+    np.maximum.at(onset, parts, columns.pop(ONSET))
     loudness = np.interp(at, times, columns.pop(LOUDNESS))
     weights = np.zeros((video_frames, len(categories)))
     for name, values in columns.items():
@@ -78,32 +82,37 @@ def read_controls(
     return pack_controls(weights, loudness, onset)
 
 
-def _read_columns(path: Path, categories: Sequence[str]) -> dict[str, list[float]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({reason(error)})") from error
-    header = rows[0] if rows else []
-    known = [*CURVES, *categories]
-    missing = [name for name in CURVES if name not in header]
-    unknown = [name for name in header if name not in known]
-    if missing or unknown or len(set(header)) != len(header) or not set(header) & set(categories):
+def _read_columns(
+    path: Path, categories: Sequence[str]
+) -> tuple[list[str], dict[str, list[float]]]:
+    """Return the place of each line, and the columns."""
+    header = _read_header(path)
+    unknown = [name for name in header if name not in (*CURVES, *categories)]
+    if unknown or not set(CURVES) <= set(header) or not set(header) & set(categories):
         raise InputError(
             f"{path}: columns {', '.join(header) or '(none)'}: use {', '.join(CURVES)} and one or "
-            f"more of the model's categories: {', '.join(categories)}"
+            f"more of the model's categories ({', '.join(categories)}), separated by commas"
         )
-    if len(rows) == 1:
+    rows = read_csv(path, header)
+    if not rows:
         raise InputError(f"{path}: has no line after its header: add one, such as 0,0.5,0,1")
     columns: dict[str, list[float]] = {name: [] for name in header}
-    for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(header):
-            raise InputError(
-                f"{path}: line {line}: {len(row)} values, expected are {len(header)}: complete it"
-            )
-        for name, cell in zip(header, row, strict=True):
-            columns[name].append(_number(cell, name, f"{path}: line {line}"))
-    return columns
+    for place, cells in rows:
+        for name, cell in zip(header, cells, strict=True):
+            columns[name].append(_number(cell, name, place))
+        if (total := sum(columns[name][-1] for name in header if name not in CURVES)) > MAX_TOTAL:
+            raise InputError(f"{place}: the categories add up to {total:g}: use at most 1")
+    return [place for place, _ in rows], columns
+
+
+def _read_header(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read as CSV ({reason(error)}): give a file of --export-controls"
+        ) from error
 
 
 def _number(cell: str, name: str, place: str) -> float:

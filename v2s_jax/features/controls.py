@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, Float16, Float32
 
 from v2s_jax.config import Clock
+from v2s_jax.config.extractor import QUANTILES
 from v2s_jax.types import Features
 
 CONTROLS_VERSION = 1
@@ -38,8 +39,6 @@ synthetic set rise by 10 to 30 dB, steady noise by 1 to 2."""
 BANDS = 16
 LOWEST_BAND_HZ = 60.0
 """Bands are equally wide in octaves from here to half the sample rate."""
-QUANTILES = 11
-"""Quantiles of each curve that a model knows for each category: 0, 10, .. 100 %."""
 MAX_MEMORY = 0.999
 """A curve that never changes would have 1."""
 SILENCE = 1e-6

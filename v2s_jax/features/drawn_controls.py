@@ -13,7 +13,7 @@ import itertools
 import numpy as np
 
 from v2s_jax.config import ExtractorConfig
-from v2s_jax.features.controls import CONTROLS_PER_FRAME, QUANTILES, pack_controls
+from v2s_jax.features.controls import CONTROLS_PER_FRAME, pack_controls
 from v2s_jax.types import Features
 
 
@@ -23,14 +23,12 @@ def draw_controls(config: ExtractorConfig, category: int, video_frames: int, see
 
     assert config.categories and config.control_quantiles and config.control_memory
     count = len(config.categories)
-    loudness_range, onset_range = np.reshape(config.control_quantiles, (count, 2, QUANTILES))[
-        category
-    ]
+    loudness_range, onset_range = config.quantiles[category]
     memory = config.control_memory[category]
     noise = np.random.default_rng(seed).normal(size=video_frames * CONTROLS_PER_FRAME)
     noise[1:] *= np.sqrt(1 - memory**2)
     z = np.array([*itertools.accumulate(noise, lambda before, new: memory * before + new)])
-    at = np.linspace(0, 1, QUANTILES)
+    at = np.linspace(0, 1, len(loudness_range))
     loudness = np.interp(ndtr(z), at, loudness_range)
     rise = np.maximum(np.diff(loudness, prepend=loudness[0]), 0)
     rank = np.searchsorted(np.sort(rise), rise, side="right")

@@ -24,7 +24,7 @@ from jaxtyping import Float, Float16, Float32, UInt8
 from v2s_jax.config import ExtractorConfig
 from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
-from v2s_jax.features.controls import CONTROLS_PER_FRAME, CONTROLS_VERSION, QUANTILES
+from v2s_jax.features.controls import CONTROLS_PER_FRAME, CONTROLS_VERSION
 from v2s_jax.features.imagenet.categories import Seen, masses, seen, top_labels
 from v2s_jax.features.imagenet.network import CLASSES, INPUT_PX, class_probabilities
 from v2s_jax.features.optical_flow import FlowFn, luminance, open_flow
@@ -111,8 +111,7 @@ class SemanticExtractor(Extractor):
         if config.categories is None or config.control_quantiles is None:
             raise InputError("the model's config lacks its categories: train it again")
         self.categories = config.categories
-        shape = (len(self.categories), 2, QUANTILES)
-        self._quantiles = np.asarray(config.control_quantiles).reshape(shape)
+        self._quantiles = config.quantiles
         self._chosen: np.ndarray | None = None
         if category is not None:
             self._chosen = np.array([name == category for name in self.categories], np.float64)
@@ -163,7 +162,7 @@ class SemanticExtractor(Extractor):
         rise = np.zeros(CONTROLS_PER_FRAME)
         rise[0] = min(1.0, RISE_GAIN * max(0.0, activity - before))  # one onset, where it begins
         loudness, onset = np.einsum("c,ctq->tq", category, self._quantiles)
-        at = np.linspace(0, 1, QUANTILES)
+        at = np.linspace(0, 1, len(loudness))
         curves = [np.interp(activities, at, loudness), np.interp(rise, at, onset)]
         return np.concatenate(curves).astype(np.float16)
 

@@ -160,9 +160,9 @@ def test_another_run_builds_the_same(built, tmp_path):
 
 def test_bad_folders(tmp_path, recordings, built, caplog):
     with pytest.raises(InputError, match="no such folder"):
-        find_recordings(tmp_path / "absent")
+        find_recordings(tmp_path / "absent", tmp_path)
     with pytest.raises(InputError, match="no recordings in class folders"):
-        find_recordings(tmp_path)
+        find_recordings(tmp_path, tmp_path / "out")
     with pytest.raises(InputError, match="already exists"):
         build_dataset(built)
     record(tmp_path / "in" / "rain" / "only.wav", noise(1, 0))
@@ -183,6 +183,7 @@ def test_bad_folders(tmp_path, recordings, built, caplog):
         ({"copies": -1}, "--copies -1"),
         ({"min_sec": 6.0}, "--min-sec 6.0"),
         ({"name": "My-sounds"}, "--name My-sounds"),
+        ({"sample_rate_hz": 100}, "--sample-rate-hz 100"),
     ],
 )
 def test_bad_settings(changes, message):
@@ -218,3 +219,30 @@ def test_commands_build_and_train(recordings, tmp_path, run_command, rate_hz):
     assert config.clock == Clock(rate_hz, 2_816 if rate_hz == 44_100 else 1_024)
     assert (config.model.appearance_dim, config.model.motion_dim) == (2, MOTION_DIM)
     assert config.extraction.categories == ("rain", "wind")
+
+
+def test_names_and_doubles_across_classes(tmp_path, caplog):
+    """A recording under two labels, ids that would collide, outputs inside the source."""
+    root = tmp_path / "in"
+    for category, file, seed in (
+        *(("a", "b-c.wav", 0), ("a-b", "c.wav", 1), ("a", "test.wav", 2), ("a-b", "test.wav", 3)),
+        *(("a-b", "again.wav", 2), ("a", "more.wav", 4)),
+    ):
+        record(root / category / file, noise(0.5, seed))
+    (root / "none").mkdir()
+    (root / "none" / "x.wav").write_bytes(b"no sound")
+    settings = SoundSettings(
+        source=root, out=root / "out", test_files=("test*",), overwrite=True, video_frames=4
+    )
+    for _ in range(2):  # the second run does not read the first one's outputs
+        with caplog.at_level(logging.WARNING):
+            rows = {row.source: row for row in build_dataset(settings)}
+        assert len(rows) == 7
+    assert "none: none of its files can be used" in caplog.text
+    assert "the same recording as a/test.wav" in rows["a-b/again.wav"].reason
+    clips = open_dataset(settings.folder, "train")
+    ids = [clip.clip_id for clip in clips.read(range(len(clips)))]
+    assert len(set(ids)) == len(ids) == 3 * 2
+    record(root / "onset" / "x.wav", noise(0.5, 5))
+    with pytest.raises(InputError, match="this name cannot be a category"):
+        find_recordings(root, settings.out)

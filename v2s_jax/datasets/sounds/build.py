@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from v2s_jax import __version__
 from v2s_jax.config import ExtractorConfig
+from v2s_jax.config.extractor import RESERVED_NAMES
 from v2s_jax.datasets.folders.manifest import MANIFEST, Row, write_manifest
 from v2s_jax.datasets.schema import FORMAT_VERSION, ClipRecord, Metadata
 from v2s_jax.datasets.sounds.augmentation import augment
@@ -57,7 +58,7 @@ def build_dataset(settings: SoundSettings) -> list[Row]:
     or when something cannot be written.
     """
     settings.check()
-    files = find_recordings(settings.source)
+    files = find_recordings(settings.source, settings.out)
     with directory_lock(settings.out):
         if settings.folder.exists() and not settings.overwrite:
             raise dataset_exists_error(settings.folder)
@@ -111,8 +112,12 @@ def format_summary(settings: SoundSettings, rows: Sequence[Row]) -> str:
     )
 
 
-def find_recordings(source: Path) -> list[tuple[str, str]]:
-    """Return the files in class folders: path inside the folder, and category."""
+def find_recordings(source: Path, out: Path) -> list[tuple[str, str]]:
+    """Return the files in class folders: path inside the folder, and category.
+
+    The folder `out` of the command's own outputs is left out. Raises InputError when there are no
+    files, and for a class folder whose name cannot be a category.
+    """
     if not source.is_dir():
         raise InputError(f"{source}: no such folder: give the folder that holds the class folders")
     found = []
@@ -121,6 +126,13 @@ def find_recordings(source: Path) -> list[tuple[str, str]]:
         is_hidden = any(part.startswith(".") for part in parts)
         if len(parts) < 2 or is_hidden or path.suffix.lower() in NOT_SOUND or not path.is_file():
             continue
+        if out.resolve() in path.resolve().parents:
+            continue
+        if parts[0] in RESERVED_NAMES or not parts[0].isprintable():
+            raise InputError(
+                f"{source / parts[0]}: this name cannot be a category: rename the folder; also "
+                f"{', '.join(RESERVED_NAMES)} cannot"
+            )
         found.append(("/".join(parts), parts[0]))
     if not found:
         raise InputError(f"{source}: no recordings in class folders: arrange them as CLASS/FILE")
@@ -138,6 +150,9 @@ def _read_all(
             recordings.append(Recording(name, category, waveform))
         except InputError as error:
             rejected.append(Row(name, "rejected", str(error), category))
+    empty = {category for _, category in files} - {each.category for each in recordings}
+    for category in sorted(empty):
+        logger.warning("warning: %s: none of its files can be used", category)
     return recordings, rejected
 
 
@@ -178,8 +193,15 @@ def _digest(seed: int, name: str, copy: int = 0) -> bytes:
 def _find_twins(
     recordings: Sequence[Recording], splits: dict[str, str], settings: SoundSettings
 ) -> dict[str, str]:
-    """Return the training recordings that a test recording of their category repeats."""
-    twins: dict[str, str] = {}
+    """Return the training recordings that a test recording repeats, of their category or, if the
+    samples are the same, of any.
+    """
+    test = {_hash(each.waveform): each.name for each in recordings if splits[each.name] == TEST}
+    twins = {
+        each.name: test[_hash(each.waveform)]
+        for each in recordings
+        if splits[each.name] == TRAIN and _hash(each.waveform) in test
+    }
     for category in sorted({recording.category for recording in recordings}):
         groups: dict[str, dict[str, Waveform]] = {TRAIN: {}, TEST: {}}
         for recording in recordings:
@@ -187,6 +209,10 @@ def _find_twins(
                 groups[splits[recording.name]][recording.name] = recording.waveform
         twins |= find_duplicates(groups[TEST], groups[TRAIN], settings.clock)
     return twins
+
+
+def _hash(waveform: Waveform) -> bytes:
+    return hashlib.sha256(waveform.tobytes()).digest()
 
 
 def _check_trainable(
@@ -224,7 +250,9 @@ def _records(
             variation = f"~{copy}" if copy else ""
             for number, (piece, controls) in enumerate(cut(waveform, clock, length, weights)):
                 levels = np.clip(np.rint(piece * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1)
-                clip_id = f"{recording.name.replace('/', '-')}{variation}-{number}"
+                # a/b-c and a-b/c would have one id without the digest.
+                path = recording.name.replace("/", "-")
+                clip_id = f"{path}-{_digest(0, recording.name).hex()[:6]}{variation}-{number}"
                 yield (
                     split,
                     ClipRecord(clip_id, recording.category, levels.astype(np.int16), *controls),

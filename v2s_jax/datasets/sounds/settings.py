@@ -10,6 +10,8 @@ VERSION = "1.0.0"
 """Version of the datasets, which TFDS requires."""
 FRAME_MULTIPLE = 256
 """Samples of a video frame are a multiple of this: four parts of whole big frames of 64 samples."""
+MIN_RATE_HZ = 4_000
+"""Below it the bands of the controls would be narrower than the bins of their spectrum."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class SoundSettings:
         """Raise InputError for values out of range."""
         if self.video_frames < 1:
             raise InputError(f"--video-frames {self.video_frames}: use at least 1")
+        if self.sample_rate_hz < MIN_RATE_HZ:
+            raise InputError(
+                f"--sample-rate-hz {self.sample_rate_hz}: use at least {MIN_RATE_HZ}, such as 16000"
+            )
         if self.copies < 0:
             raise InputError(f"--copies {self.copies}: use 0 or more")
         longest_sec = float(self.video_frames / self.clock.fps)
