@@ -179,7 +179,7 @@ def test_a_streamed_file_equals_the_sonified_one(tmp_path, checkpoint):
     options = SampleOptions(checkpoint=checkpoint)
     report = sonify(video, tmp_path / "out", options)
     streamed = stream_video(video, tmp_path / "v.wav", options)
-    assert streamed == (round(33 / 25 * 16_000), ())
+    assert streamed == (round(33 / 25 * 16_000), (), None)
     assert samples_of(tmp_path / "v.wav") == samples_of(report.generated[0].wav)
     with pytest.raises(InputError, match="already exists"):
         stream_video(video, tmp_path / "v.wav", options)
@@ -261,7 +261,7 @@ def test_an_old_wav_stays_until_the_first_write(tmp_path):
 @pytest.mark.parametrize("options", [{"takes": 2}, {"prefix": Path("p.wav")}, {"original": "keep"}])
 def test_options_that_a_stream_does_not_have(tmp_path, checkpoint, options):
     options = SampleOptions(checkpoint=checkpoint, **options)
-    with pytest.raises(InputError, match="a stream has no --takes, --prefix, --original or"):
+    with pytest.raises(InputError, match="a stream has no --takes, --prefix, "):
         stream_video(tmp_path / "v.mp4", tmp_path / "o.wav", options)
     with pytest.raises(InputError, match="a stream has no --takes"):
         next(streaming.stream([], options))

@@ -73,6 +73,24 @@ def test_what_is_seen_is_printed_and_replaced(sounds_model, tmp_path, run_comman
     assert waveform_of(tmp_path / "d" / name) != again
 
 
+def test_an_exported_file_replaces_nothing(sounds_model, tmp_path, run_command):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("time_sec,loudness,onset,dog\n0,1,0,1\n")
+    args = ("--checkpoint", sounds_model, "--seconds", 0.2, "--category", "dog", "--out", tmp_path)
+    code, _, err = run_command(sample.main, *args, "--export-controls", mine)
+    assert code == 2
+    assert "mine.csv: already exists" in err
+    assert mine.read_text().count("\n") == 2
+    assert not list(tmp_path.glob("*.wav"))
+
+
+def test_a_stream_says_what_is_seen(sounds_model, tmp_path, run_command):
+    args = ("--checkpoint", sounds_model, "--stream", EXAMPLE_VIDEO, "--out", tmp_path / "a.wav")
+    code, _, err = run_command(sample.main, *args)
+    assert code == 0, err
+    assert "\nseen: d" in err
+
+
 def test_sound_without_a_video(sounds_model, tmp_path, run_command):
     args = ("--checkpoint", sounds_model, "--seconds", 0.5, "--out")
     waveforms = []
@@ -102,6 +120,9 @@ def test_sound_without_a_video(sounds_model, tmp_path, run_command):
         (("--category", "dog", "--controls", "x.csv"), "give one; the file has"),
         (("--controls", "absent.csv"), "absent.csv: cannot be read as CSV"),
         (("--category", "dog", "--seconds", "2"), "--seconds: leave out videos"),
+        (("--controls", "a.csv", "--export-controls", "b.csv"), "give one; the file is there"),
+        (("--export-controls", EXAMPLE_VIDEO), "name a file that ends in .csv"),
+        (("--export-controls", "/proc/x/y.csv"), "/proc/x"),
         (("--stream", "--controls", "x.csv"), "a stream has no --takes"),
         (("--checkpoint", "frame", "--category", "dog"), "reads pixels of videos, no controls"),
     ],

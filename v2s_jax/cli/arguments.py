@@ -97,7 +97,12 @@ def regroup(argv: Sequence[str], options: Mapping[str, Values]) -> list[str]:
             raise InputError(f"{flag}: given twice ({both}): give it once")
         known = flag if flag in options else word
         given[known] = [*given.get(known, []), *values]
-    words = [word for flag, values in given.items() for word in (flag, *values)]
+    words = []
+    for flag, values in given.items():
+        if options.get(flag) == "one" and len(values) == 1:
+            words.append(f"{flag}={values[0]}")  # the value may begin with a dash
+        else:
+            words += [flag, *values]
     return [*words, "--", *positional] if positional else words
 
 

@@ -97,6 +97,8 @@ def _stream(videos: Sequence[Path], args: SampleArgs) -> None:
     report = stream_video(videos[0], args.out, args.options)
     for warning in report.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
+    if report.seen is not None:
+        print(f"seen: {report.seen}", file=sys.stderr)
     print(f"{report.samples} samples streamed", file=sys.stderr)
 
 

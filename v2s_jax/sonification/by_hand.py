@@ -64,6 +64,19 @@ def check_by_hand(config: Config, options: SampleOptions, videos: int) -> None:
             raise InputError("--category and --controls: give one; the file has the categories")
     if videos != 1 and names != ["--category"]:
         raise InputError(f"{names[-1]} with {videos} videos: give one")
+    if options.export_controls is not None:
+        _check_export(options.export_controls, options)
+
+
+def _check_export(path: Path, options: SampleOptions) -> None:
+    """Raise InputError, before any work, unless the controls can be exported to this file."""
+    if options.controls is not None:
+        raise InputError("--controls and --export-controls: give one; the file is there already")
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"--export-controls {path}: name a file that ends in .csv")
+    if path.exists() and not (options.overwrite and path.is_file()):
+        raise InputError(f"--export-controls {path}: already exists: use --overwrite or another")
+    check_writable(path.parent)
 
 
 def number_of(category: str, config: Config) -> int:
@@ -120,6 +133,11 @@ def _generate(
         if path.exists() and not options.overwrite:
             raise InputError(f"{path}: already exists: use --overwrite or another --out")
     prefix = None if options.prefix is None else read_prefix(options.prefix, config, samples)
+    if prefix is not None and len(prefix) >= samples:
+        raise InputError(
+            f"{options.prefix}: the prefix has at least {len(prefix)} samples, the sound "
+            f"{samples}: use more --seconds or a shorter --prefix"
+        )
     vectors = list(_vectors(samples, config, options))
     if options.export_controls is not None:
         export(options.export_controls, vectors, config)

@@ -67,11 +67,18 @@ def find_videos(
             folder, since the next run would read the results as input.
     """
     videos: dict[Path, Path] = {}
+    known: set[Path] = set()  # one file may be given in several spellings
+
+    def add(video: Path, folder: Path) -> None:
+        if video.resolve() not in known:
+            known.add(video.resolve())
+            videos[video] = folder
+
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder: check --video")
         if not path.is_dir():
-            videos.setdefault(path, Path())
+            add(path, Path())
             continue
         if path.resolve() == out.resolve():
             raise InputError(f"{path}: is also the output folder: choose another --out")
@@ -79,7 +86,7 @@ def find_videos(
         if not inside and not failed:
             raise InputError(f"{path}: no video in this folder: choose a folder with videos")
         for video in inside:
-            videos.setdefault(video, video.parent.relative_to(path))
+            add(video, video.parent.relative_to(path))
     if not videos and not failed:
         raise InputError("no videos given: name files or folders, as in --video VIDEO")
     return videos

@@ -1,6 +1,5 @@
 """Options that the command line, the web page and Python share."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,9 @@ from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.media import Original
 from v2s_jax.pretrained import DEFAULT_CHECKPOINT
 from v2s_jax.sampling import DEFAULT_BATCH_SIZE, Sampler, check_seed, check_temperature
+
+MAX_GAIN_DB = 60
+"""Largest gain or attenuation of original audio: from barely audible to full scale and back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,11 @@ class SampleOptions:
         if self.takes < 1:
             raise InputError(f"{self.takes} takes: use at least 1")
         check_seed(self.seed + self.takes - 1)
-        if not math.isfinite(self.original_gain_db):
-            raise InputError(f"original_gain_db {self.original_gain_db}: use a number, such as -6")
+        if not abs(self.original_gain_db) <= MAX_GAIN_DB:
+            raise InputError(
+                f"original_gain_db {self.original_gain_db}: use a number from -{MAX_GAIN_DB} to "
+                f"{MAX_GAIN_DB}, such as -6"
+            )
         if self.original_gain_db and self.original != "mix":
             raise InputError(
                 f"original_gain_db {self.original_gain_db} has no effect with original "

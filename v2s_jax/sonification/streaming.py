@@ -17,6 +17,7 @@ from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, extractor_for_config, iter_model_features
+from v2s_jax.features.semantic import SeenInVideo, SemanticExtractor
 from v2s_jax.io import file_hash, wrap_read_errors
 from v2s_jax.media import PipeReader, StreamingWav, probe, read_video_frames
 from v2s_jax.quantize import dequantize, waveform_to_int16
@@ -104,10 +105,14 @@ def stream_audio(
     key: UInt32[np.ndarray, "2"],
     options: SampleOptions,
     carry: StreamCarry | None = None,
+    seen: SeenInVideo | None = None,
 ) -> Iterator[AudioBlock]:
-    """Yield the audio of each frame, with a given sampler and extractor."""
+    """Yield the audio of each frame, with a given sampler and extractor; see `stream`.
+
+    What a semantic extractor sees is added to `seen`.
+    """
     model = sampler.config.model
-    vectors = iter_model_features(extractor, _check_frames(frames, extractor), sampler.config)
+    vectors = iter_model_features(extractor, _check_frames(frames, extractor), sampler.config, seen)
     for block in streaming.stream(
         sampler,
         vectors,
@@ -134,6 +139,8 @@ class StreamReport(NamedTuple):
     """As many as the video lasts, or its reader took."""
     warnings: tuple[str, ...]
     """About the video and degenerate audio: one line each."""
+    seen: str | None
+    """What a model of sounds was told is in the video; None for other models."""
 
 
 def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTIONS) -> StreamReport:
@@ -160,6 +167,7 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
     extractor = extractor_for_config(config, options.weight_files, options.category)
     frames, content, samples, warnings = _open(video, config, extractor)
     degeneracies: list[Degeneracy] = []
+    seen = extractor.open_summary() if isinstance(extractor, SemanticExtractor) else None
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
     total = samples if isinstance(samples, int) else None
@@ -168,13 +176,17 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
         progress_bar(sampler, total, _describe_delay(config)) as on_samples,
         suppress(BrokenPipeError),  # whoever reads standard output has enough
     ):
-        blocks = stream_audio(sampler, extractor, frames, clip_key(options.seed, content), options)
+        key = clip_key(options.seed, content)
+        blocks = stream_audio(sampler, extractor, frames, key, options, seen=seen)
         done = 0
         for waveform in _trim_to_duration(blocks, samples, degeneracies):
             write(waveform)
             done += len(waveform)
             on_samples(len(waveform))
-    return StreamReport(done, (*warnings, *map(str, degeneracies)))
+    if seen is not None and (warning := seen.warning()):
+        warnings = (*warnings, f"{video}: {warning}")
+    seen_text = None if seen is None else str(seen)
+    return StreamReport(done, (*warnings, *map(str, degeneracies)), seen_text)
 
 
 def _describe_delay(config: Config) -> str:
