@@ -350,22 +350,23 @@ def test_folder_without_usable_files_leaves_a_manifest(tmp_path):
 
 @pytest.mark.slow
 def test_failed_run_keeps_the_old_dataset_and_manifest(videos, tmp_path):
-    """First no test clip can be read; then all can."""
+    """First one clip of each category can be read, so none is held out; then all can."""
     source = tmp_path / "in"
     shutil.copytree(videos, source)
     build(source, tmp_path / "out")
     made = tmp_path / "out" / "vegas"
     before = (made / "manifest.jsonl").read_bytes()
-    held_out = [source / category / "videos/video_00002.mp4" for category in ("dog", "drum")]
-    for path in held_out:
+    names = ("videos/video_00001.mp4", "videos/video_00002.mp4")
+    damaged = [source / category / name for category in ("dog", "drum") for name in names]
+    for path in damaged:
         path.write_bytes(b"")
     with pytest.raises(InputError, match=r"no clip for split test.*--test-clips or --split-seed"):
         build(source, tmp_path / "out", overwrite=True)
     assert (made / "manifest.jsonl").read_bytes() == before
     assert len(open_dataset(made, "test")) == 2
     rows = list(read_manifest(epath.Path(made) / "manifest.failed.jsonl"))
-    assert sum(row.status == "rejected" for row in rows) == 2
-    for path in held_out:
+    assert sum(row.status == "rejected" for row in rows) == 4
+    for path in damaged:
         shutil.copy(videos / path.relative_to(source), path)
     build(source, tmp_path / "out", overwrite=True)
     assert sorted(path.name for path in made.iterdir()) == ["1.0.0", "manifest.jsonl"]
