@@ -64,10 +64,8 @@ def clear_compiled_programs():
 
 @pytest.fixture(autouse=True)
 def restore_ctrl_c():
-    """Undo what a command that a test runs in this process makes of Ctrl-C."""
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
+    """Undo what commands that tests and fixtures run in this process make of Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
