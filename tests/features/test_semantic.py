@@ -11,7 +11,8 @@ from v2s_jax.errors import InputError
 from v2s_jax.features.controls import CONTROLS_PER_FRAME, CONTROLS_VERSION, QUANTILES
 from v2s_jax.features.imagenet.categories import class_labels
 from v2s_jax.features.imagenet.network import INPUT_PX
-from v2s_jax.features.semantic import KNOWN_MASS, SeenInVideo, SemanticExtractor
+from v2s_jax.features.imagenet.seen import KNOWN_MASS, SeenInVideo
+from v2s_jax.features.semantic import SemanticExtractor
 
 CATEGORIES = ("dog", "snoring", "water")
 LOUDNESS = np.linspace(0.2, 0.6, QUANTILES)

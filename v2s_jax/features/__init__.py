@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float16, UInt8
 
+from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.types import Features, FrameFeatures
 
 
@@ -32,6 +33,16 @@ class Extractor(ABC):
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
         """Yield only the appearance of each video frame, for models without motion."""
+
+    def open_summary(self) -> SeenInVideo | None:
+        """Return where the extractor adds up what it sees; None if it names nothing."""
+        return None
+
+    def stream_seen(
+        self, frames: Iterable[UInt8[np.ndarray, "height width 3"]], seen: SeenInVideo | None
+    ) -> Iterator[FrameFeatures]:
+        """Yield the features of each video frame, and add to `seen` what is in it."""
+        return self.stream(frames)
 
     def extract(self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]) -> Features:
         """Return the features of a whole clip, of at least one video frame."""

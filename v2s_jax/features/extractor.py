@@ -6,7 +6,6 @@ A specification is a value: it can be compared, and sent to another process that
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float16, UInt8
@@ -14,10 +13,8 @@ from jaxtyping import Float16, UInt8
 from v2s_jax.config import Config, ExtractorConfig, ExtractorName
 from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
+from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.features.pixels import APPEARANCE_DIM, MOTION_DIM, PixelsExtractor
-
-if TYPE_CHECKING:
-    from v2s_jax.features.semantic import SeenInVideo
 
 
 @dataclass(frozen=True)
@@ -103,19 +100,14 @@ def iter_model_features(
     extractor: Extractor,
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
     config: Config,
-    seen: "SeenInVideo | None" = None,
+    seen: SeenInVideo | None = None,
 ) -> Iterator[Float16[np.ndarray, " feature_dim"]]:
     """Yield the model's input for each video frame: appearance, and motion if it reads it.
 
     What a semantic extractor sees in the video is added to `seen`.
     """
-    if seen is not None:
-        from v2s_jax.features.semantic import SemanticExtractor
-
-        assert isinstance(extractor, SemanticExtractor)
-        return (np.concatenate(features) for features in extractor.stream_seen(frames, seen))
     if config.model.reads_motion:
-        return (np.concatenate(features) for features in extractor.stream(frames))
+        return (np.concatenate(features) for features in extractor.stream_seen(frames, seen))
     return extractor.stream_appearance(frames)
 
 

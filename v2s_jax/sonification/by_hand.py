@@ -21,7 +21,6 @@ from v2s_jax.sampling import (
     Request,
     clip_key,
     content_hash,
-    find_degeneracies,
     generate_stream,
 )
 from v2s_jax.sampling.progress import progress_bar
@@ -31,6 +30,7 @@ from v2s_jax.sonification.outputs import (
     FIGURE_SUFFIX,
     GeneratedFiles,
     Report,
+    degeneracy_warnings,
     import_figures,
     publish,
 )
@@ -153,9 +153,6 @@ def _generate(
         ((_, result),) = generate_stream([sampler], [request], generation, on_samples)
     report.generation_sec = time.perf_counter() - start
     report.audio_sec = samples / config.clock.sample_rate_hz
-    degeneracies = result.degeneracies
-    if not options.max_retries:
-        degeneracies = tuple(find_degeneracies(result.levels, config))
     from v2s_jax.figures import key_frame_figure
 
     waveform = dequantize(result.levels, config.model.q_levels, config.model.quantization)
@@ -166,7 +163,7 @@ def _generate(
         )
         publish(staging, out, options.overwrite)
     wav, figure = paths
-    warnings = tuple(f"{wav}: {degeneracy}" for degeneracy in degeneracies)
+    warnings = degeneracy_warnings(wav, result, config, options)
     report.generated.append(GeneratedFiles(Path(name), wav, None, figure, warnings, options.seed))
     return report
 

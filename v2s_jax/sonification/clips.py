@@ -13,7 +13,7 @@ from jaxtyping import Float16
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, iter_model_features
-from v2s_jax.features.semantic import SeenInVideo, SemanticExtractor
+from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.io import file_hash, wrap_read_errors
 from v2s_jax.media import VIDEO_SUFFIXES, Video, probe, read_video_frames
 from v2s_jax.sampling import GenerationResult
@@ -165,8 +165,7 @@ def read_features(
     frames = read_video_frames(
         clip.video, config.clock, extractor.frame_height_px, extractor.frame_width_px
     )
-    if isinstance(extractor, SemanticExtractor):
-        clip.seen = extractor.open_summary()
+    clip.seen = extractor.open_summary()
     try:
         for vector in iter_model_features(extractor, frames, config, clip.seen):
             if keep:

@@ -28,6 +28,7 @@ from v2s_jax.media import (
     write_wav,
 )
 from v2s_jax.quantize import dequantize
+from v2s_jax.sampling import GenerationResult, find_degeneracies
 from v2s_jax.sonification.options import SampleOptions
 
 AUDIO_SUFFIX = ".wav"
@@ -64,7 +65,7 @@ class GeneratedFiles:
     bits_per_sample: float | None = None
     """-log2 p of the generated samples, by which takes are ranked; None for a single take."""
     seen: str | None = None
-    """What a model of sounds was told is in the video; None for other models."""
+    """What a model of sounds sees in the video; None for other models."""
 
 
 @dataclass
@@ -92,6 +93,16 @@ class Report:
 def import_figures() -> None:
     """Import Matplotlib in a thread, while audio is generated: it takes half a second."""
     threading.Thread(target=importlib.import_module, args=("v2s_jax.figures",), daemon=True).start()
+
+
+def degeneracy_warnings(
+    source: Path, result: GenerationResult, config: Config, options: SampleOptions
+) -> tuple[str, ...]:
+    """Return a line for each degenerate stretch of generated audio."""
+    degeneracies = result.degeneracies
+    if not options.max_retries:  # then generation did not look for them
+        degeneracies = tuple(find_degeneracies(result.levels, config))
+    return tuple(f"{source}: {degeneracy}" for degeneracy in degeneracies)
 
 
 def take_stem(stem: Path, rank: int, takes: int) -> Path:

@@ -22,7 +22,6 @@ from v2s_jax.sampling import (
     Request,
     Sampler,
     clip_key,
-    find_degeneracies,
     generate_stream,
     replicate_sampler,
 )
@@ -40,6 +39,7 @@ from v2s_jax.sonification.clips import (
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, make_sampler
 from v2s_jax.sonification.outputs import (
     Report,
+    degeneracy_warnings,
     import_figures,
     publish,
     read_key_frames,
@@ -207,10 +207,7 @@ def _write_takes(
                     *(clip.video, stem, staging, result.levels, config, key_frames, options),
                     None if clip.seen is None else str(clip.seen),
                 )
-                degeneracies = result.degeneracies
-                if not options.max_retries:  # then generation did not look for them
-                    degeneracies = tuple(find_degeneracies(result.levels, config))
-                warnings = tuple(f"{clip.video.path}: {degeneracy}" for degeneracy in degeneracies)
+                warnings = degeneracy_warnings(clip.video.path, result, config, options)
                 bits = None
                 if result.nll is not None:
                     bits = result.nll * BITS_PER_NAT / (clip.samples - prefix_samples)

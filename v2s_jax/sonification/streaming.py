@@ -17,7 +17,7 @@ from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, extractor_for_config, iter_model_features
-from v2s_jax.features.semantic import SeenInVideo, SemanticExtractor
+from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.io import file_hash, wrap_read_errors
 from v2s_jax.media import PipeReader, StreamingWav, probe, read_video_frames
 from v2s_jax.quantize import dequantize, waveform_to_int16
@@ -140,7 +140,7 @@ class StreamReport(NamedTuple):
     warnings: tuple[str, ...]
     """About the video and degenerate audio: one line each."""
     seen: str | None
-    """What a model of sounds was told is in the video; None for other models."""
+    """What a model of sounds sees in the video; None for other models."""
 
 
 def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTIONS) -> StreamReport:
@@ -167,7 +167,7 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
     extractor = extractor_for_config(config, options.weight_files, options.category)
     frames, content, samples, warnings = _open(video, config, extractor)
     degeneracies: list[Degeneracy] = []
-    seen = extractor.open_summary() if isinstance(extractor, SemanticExtractor) else None
+    seen = extractor.open_summary()
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
     total = samples if isinstance(samples, int) else None
