@@ -97,6 +97,8 @@ def test_finished_run_is_not_repeated_and_keeps_its_config(run_command, finished
         (["--run.heartbeat-sec", 0], "use at least 1"),
         (["--run.distributed"], "cannot be joined"),
         (["--run.each-category", "--training.category", "drum"], "leave out --training.category"),
+        (["--budget", "soon"], "give a time such as 30m, 2h or 1h30m"),
+        (["--budget", "2h"], "--budget chooses the steps: leave out --training.steps"),
         (["--data", "nowhere"], "nowhere"),
     ],
 )
@@ -152,6 +154,27 @@ def test_one_command_trains_each_category(run_command, two_categories, tmp_path)
     code, out, _ = run_command(train.main, *args)
     assert code == 0
     assert out.count("step 8: already finished") == 2
+
+
+@pytest.mark.slow
+def test_budget_plans_a_run_and_a_longer_one_prolongs_it(run_command, fixture_dataset, tmp_path):
+    args = ["tiny", "--data", fixture_dataset, "--workdir", tmp_path, "--training.batch-clips", 8]
+    args += ["--training.decay-steps", 20, "--training.log-audio-sec", 0.1]
+    code, _, err = run_command(train.main, *args, "--budget", "1s")
+    assert code == 2 and "1 s is too short" in err
+    assert not list(tmp_path.rglob("*.safetensors")) and not (tmp_path / "budget.json").exists()
+    code, out, err = run_command(train.main, *args, "--budget", "40s")
+    assert code == 0, err
+    training = load_params(tmp_path)[0].training
+    assert f"40s: {training.steps} steps, the last {training.decay_steps} with a falling" in out
+    assert training.decay_steps == pytest.approx(training.steps / 2, abs=4)
+    assert {path.suffix for path in (tmp_path / "audio").iterdir()} == {".wav", ".png"}
+    code, out, _ = run_command(train.main, *args, "--budget", "40s")
+    assert code == 0 and f"step {training.steps}: already finished" in out
+    code, out, err = run_command(train.main, *args, "--budget", "60s")
+    assert code == 0, err
+    assert f"goes on from step {training.steps - training.decay_steps}, before" in out
+    assert load_params(tmp_path)[0].training.steps > training.steps
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`v2s train`: train one model, or one per category."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from v2s_jax.datasets.dataset import IN_MEMORY
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import AudioLogger
 from v2s_jax.io import directory_lock
+from v2s_jax.training.budget import parse_duration, within_budget
 from v2s_jax.training.loop import TrainingData, TrainResult, train
 from v2s_jax.training.parallel import connect
 from v2s_jax.training.validation import ValidationSet
@@ -112,8 +114,18 @@ class TrainArgs:
     """The preset."""
     run: RunOptions = field(default_factory=RunOptions)
     """Options of the run."""
+    budget: str | None = None
+    """Time for each model, such as 30m, 2h or 1h30m: chooses the steps, and when the learning rate
+    falls, from the measured speed. A longer budget prolongs a run."""
     device: str | None = None
     """Platform: cpu, gpu or tpu; default: the best one available."""
+
+    def __post_init__(self) -> None:
+        if self.budget is None:
+            return
+        parse_duration(self.budget)
+        if self.config.training.steps != PRESETS[self.config.name].training.steps:
+            raise InputError("--budget chooses the steps: leave out --training.steps")
 
 
 def main() -> None:
@@ -164,6 +176,7 @@ def _open_shards(args: TrainArgs, split: str) -> ClipSource:
 
 def _train_one(config: Config, args: TrainArgs, workdir: Path, open_split: OpenSplit) -> None:
     """Train one model, or finish its training; exit on SIGTERM."""
+    begin_sec = time.monotonic()
     config = with_data_sizes(config, open_split("train"))
     train_clips, eval_clips = _open_splits(config, open_split)
     config = replace(config, extraction=config.extraction.with_defaults(train_clips.extraction))
@@ -182,12 +195,16 @@ def _train_one(config: Config, args: TrainArgs, workdir: Path, open_split: OpenS
         )
     samples, _ = padded_size(train_clips, config)
     open_batches = partial(batches, train_clips, config)
+    data = TrainingData(open_batches, samples, statistics, train_clips.fingerprint)
     # Only process 0 writes. Two runs would delete each other's checkpoints.
     is_main = jax.process_index() == 0
     with directory_lock(workdir, "--workdir") if is_main else nullcontext():
+        if args.budget is not None:
+            held_out = min(training.eval_clips, len(eval_clips)) if eval_clips is not None else 0
+            config = within_budget(args.budget, config, data, workdir, held_out, begin_sec)
         result = train(
             config,
-            TrainingData(open_batches, samples, statistics, train_clips.fingerprint),
+            data,
             workdir,
             validation=validation,
             sample_fn=audio_logger,

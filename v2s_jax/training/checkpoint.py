@@ -5,8 +5,10 @@ Orbax writes them in the background and renames each one when it is complete:
     WORKDIR/checkpoints/STEP/   state (params, optimizer, moving average, step), carry in clip
                                 order, meta as JSON
     WORKDIR/corrupt/            corrupt checkpoints that were moved away
+    WORKDIR/shorter_run/        those of a shorter run that was prolonged, from its decay on
 
-The newest checkpoints and the best one are kept. Orbax does not notice flipped bytes in a file, so
+The newest checkpoints are kept, the best one, and the last one before the learning rate falls, from
+which a longer run can go on. Orbax does not notice flipped bytes in a file, so
 meta holds a CRC of every leaf, and one of itself. With several processes only process 0 reads and
 writes; the others need not see the folder.
 """
@@ -25,8 +27,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from v2s_jax.checkpoints import find_non_finite
-from v2s_jax.config import Config
+from v2s_jax.checkpoints import BEST_PARAMS_FILE, PARAMS_FILE, find_non_finite
+from v2s_jax.config import Config, TrainingConfig
 from v2s_jax.errors import InputError, first_line, write_error
 from v2s_jax.model import Carry
 from v2s_jax.run_folder import (
@@ -42,10 +44,11 @@ from v2s_jax.run_folder import (
     read_meta,
     restore_item,
 )
-from v2s_jax.training.resume import check_resumable
-from v2s_jax.training.state import TrainState
+from v2s_jax.training.resume import OtherLearningRatesError, check_resumable
+from v2s_jax.training.state import TrainState, decay_start
 
 CORRUPT_FOLDER = "corrupt"
+SHORTER_RUN_FOLDER = "shorter_run"
 NOT_FINITE_FOLDER = "not_finite"
 EVENT_LOOP_CLOSED = "Event loop is closed"  # asyncio's message
 
@@ -70,6 +73,18 @@ class _BestOne:
         steps = [checkpoint.step for checkpoint in checkpoints]
         best = min(steps, key=lambda step: (self._bits.get(step, UNSCORED), -step))
         return [step == best for step in steps]
+
+
+class _BeforeDecay:
+    """Preserves the last checkpoint whose updates all had the full learning rate."""
+
+    def __init__(self, training: TrainingConfig) -> None:
+        self._decay_start = decay_start(training)
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        """Say for each checkpoint whether this policy keeps it."""
+        before = [point.step for point in checkpoints if point.step <= self._decay_start]
+        return [point.step == max(before, default=None) for point in checkpoints]
 
 
 class Checkpointer(ExitStack):
@@ -102,11 +117,16 @@ class Checkpointer(ExitStack):
     @cached_property
     def _manager(self) -> ocp.CheckpointManager:
         """Orbax's manager, which only saves; made after corrupt checkpoints were moved away."""
-        newest = policies.LatestN(self.config.training.keep_checkpoints)
+        training = self.config.training
+        kept = [
+            policies.LatestN(training.keep_checkpoints),
+            _BestOne(self._bits),
+            _BeforeDecay(training),
+        ]
         manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy([newest, _BestOne(self._bits)]),
+                preservation_policy=policies.AnyPreservationPolicy(kept),
                 create=False,  # already created
                 cleanup_tmp_directories=True,
                 lightweight_initialize=True,  # reads no file, as any of them may be corrupt
@@ -172,19 +192,29 @@ class Checkpointer(ExitStack):
     def restore_latest(self, like: Checkpoint) -> Checkpoint | None:
         """Return the newest intact checkpoint, or None in a new folder. `like` has its structure.
 
-        Logs newer corrupt checkpoints and moves them away. Raises InputError when the run has
-        another config or other data, or when no checkpoint is intact.
+        Logs newer corrupt checkpoints and moves them away, as well as those of a shorter run whose
+        learning rates were others. Raises InputError when the run has another config or other data,
+        or when no checkpoint is intact.
         """
         corrupt: list[CorruptCheckpointError] = []
+        of_shorter_run: list[Path] = []
+        shorter_run_error: OtherLearningRatesError | None = None
         for path in list_checkpoints(self.folder):
             try:
                 checkpoint = self._restore(path, like)
             except CorruptCheckpointError as error:
                 corrupt.append(error)
                 continue
+            except OtherLearningRatesError as error:
+                of_shorter_run.append(path)
+                shorter_run_error = shorter_run_error or error
+                continue
             for newer in corrupt:
-                self._move_away(newer, int(path.name))
+                self._set_corrupt_aside(newer, int(path.name))
+            self._set_shorter_run_aside(of_shorter_run, int(path.name))
             return checkpoint
+        if shorter_run_error:
+            raise shorter_run_error
         if corrupt:
             raise InputError(
                 f"{self.folder}: no intact checkpoint; the newest: {corrupt[0].reason}: copy the "
@@ -192,21 +222,41 @@ class Checkpointer(ExitStack):
             ) from corrupt[0]
         return None
 
-    def _move_away(self, error: CorruptCheckpointError, resume_step: int) -> None:
-        """Move a corrupt checkpoint away, so that its step can be saved again."""
-        folder = self.folder.parent / CORRUPT_FOLDER
-        names = (f"{error.path.name}.{number}" for number in itertools.count())
-        target = next(folder / name for name in names if not (folder / name).exists())
-        try:
-            folder.mkdir(exist_ok=True)
-            error.path.rename(target)
-        except OSError as problem:
-            raise write_error(target, problem.strerror) from problem
+    def _set_shorter_run_aside(self, paths: list[Path], resume_step: int) -> None:
+        """Move the results of a shorter run away that a longer one does not go through."""
+        if not paths:
+            return
+        workdir = self.folder.parent
+        for name in (BEST_PARAMS_FILE, PARAMS_FILE):
+            if (workdir / name).exists():
+                self._move_away(workdir / name, SHORTER_RUN_FOLDER)
+        for path in paths:
+            target = self._move_away(path, SHORTER_RUN_FOLDER)
+            self._bits.pop(int(path.name), None)
+        self.changes.append(
+            f"the run goes on from step {resume_step}, before its learning rate fell; its later "
+            f"checkpoints and parameters are in {target.parent}"
+        )
+
+    def _set_corrupt_aside(self, error: CorruptCheckpointError, resume_step: int) -> None:
+        target = self._move_away(error.path, CORRUPT_FOLDER)
         self._bits.pop(int(error.path.name), None)
         logger.warning(
             "warning: %s: corrupt checkpoint (%s): moved to %s, resuming from step %d",
             *(error.path, error.reason, target, resume_step),
         )
+
+    def _move_away(self, path: Path, folder_name: str) -> Path:
+        """Move a file or checkpoint to a folder of the run, so that it can be saved again."""
+        folder = self.folder.parent / folder_name
+        names = (f"{path.name}.{number}" for number in itertools.count())
+        target = next(folder / name for name in names if not (folder / name).exists())
+        try:
+            folder.mkdir(exist_ok=True)
+            path.rename(target)
+        except OSError as problem:
+            raise write_error(target, problem.strerror) from problem
+        return target
 
     def _restore(self, path: Path, like: Checkpoint) -> Checkpoint:
         """Return one checkpoint.

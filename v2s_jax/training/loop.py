@@ -23,7 +23,7 @@ from v2s_jax.training.checkpoint import NOT_FINITE_FOLDER, Checkpoint, Checkpoin
 from v2s_jax.training.init_from import warm_start
 from v2s_jax.training.metrics import AudioSample, Meter, MetricsLog, Profile
 from v2s_jax.training.parallel import DataParallel, all_devices
-from v2s_jax.training.state import TrainState, init_state
+from v2s_jax.training.state import TrainState, decay_start, init_state
 from v2s_jax.training.step import ALL, DeviceBatch, UpdateMetrics, chunks_per_clip, steps_in_call
 from v2s_jax.training.validation import EVAL_BITS, ValidationSet, evaluate
 from v2s_jax.types import Batch, FeatureStatistics
@@ -88,7 +88,7 @@ def train(
     if extra := training.steps % num_steps:
         raise InputError(
             f"steps {training.steps} is not a multiple of the {num_steps} updates of one call: "
-            f"use {training.steps - extra + num_steps}"
+            f"use {training.steps - extra + num_steps}, or another --training.steps-per-call"
         )
     parallel = DataParallel(model, num_steps, all_devices() if devices is None else devices)
     is_main = jax.process_index() == 0
@@ -105,7 +105,9 @@ def train(
         guard = stack.enter_context(PreemptionGuard()) if jax.process_count() == 1 else None
         start = _restore_or_init(checkpointer, model, data.statistics)
         first_step = step = int(start.state.step)
-        best_bits = checkpointer.best_bits() if checkpointer else UNSCORED
+        best_bits = UNSCORED
+        if checkpointer and best_file.exists():
+            best_bits = checkpointer.best_bits()
         state = parallel.replicate(start.state)
         carry = parallel.shard(parallel.local_rows(start.carry))
 
@@ -130,9 +132,7 @@ def train(
             # --- Update: one compiled call
             if step % chunks == 0 or step == first_step:
                 batch = next(batches)
-                clip_index = batch.clip_index.astype(np.int32)
-                arrays = (batch.levels, batch.features, batch.mask, clip_index)
-                device_batch = DeviceBatch(*parallel.shard(arrays))
+                device_batch = to_device(parallel, batch)
             state, carry, metrics = parallel(state, carry, device_batch)
             last_step, step = step, step + num_steps
             if problem := _find_non_finite(metrics, last_step):
@@ -152,6 +152,7 @@ def train(
             is_last = step == training.steps or preempted
             do_eval = crosses_interval(last_step, step, training.eval_every_steps)
             do_save = crosses_interval(last_step, step, training.checkpoint_every_steps)
+            do_save |= step <= decay_start(training) < step + num_steps  # for a longer run
             do_log = crosses_interval(last_step, step, training.log_every_steps)
             do_eval = do_eval and validation is not None
             scalars: dict[str, float] = {}
@@ -194,6 +195,12 @@ def train(
         if is_main:
             save_params(params_file, config, jax.tree.map(np.asarray, state.eval_params))
     return TrainResult(step, meter.last_nll, params_file)
+
+
+def to_device(parallel: DataParallel, batch: Batch) -> DeviceBatch:
+    """Put the rows of a batch on this process's devices."""
+    clip_index = batch.clip_index.astype(np.int32)
+    return DeviceBatch(*parallel.shard((batch.levels, batch.features, batch.mask, clip_index)))
 
 
 def _restore_or_init(

@@ -25,6 +25,9 @@ from v2s_jax.training.step import UpdateMetrics
 METRICS_FILE = "metrics.jsonl"
 EVENTS_PREFIX = "events"
 PROFILE_FOLDER = "profile"
+AUDIO_FOLDER = "audio"
+STEP_DIGITS = 8
+"""Digits of the step in names of audio files, so that they sort."""
 FIRST_PROFILED_CALL = 3
 """The first call compiles, and the second may still wait for data."""
 PROFILED_CALLS = 5
@@ -87,7 +90,7 @@ class Meter:
 
 
 class MetricsLog(ExitStack):
-    """Appends to WORKDIR/metrics.jsonl and to TensorBoard events in WORKDIR.
+    """Appends to WORKDIR/metrics.jsonl and to TensorBoard events in WORKDIR, and writes audio.
 
     A run that resumes at `step` first drops what it had logged after it. Raises InputError when the
     disk cannot be written.
@@ -133,14 +136,18 @@ class MetricsLog(ExitStack):
             self._events.flush()
 
     def log_audio(self, step: int, sample: AudioSample) -> None:
-        """Log audio and its image to TensorBoard."""
+        """Log audio and its image to TensorBoard, and to WORKDIR/audio/STEP-CLIP.wav and .png."""
         tag = f"sound/{sample.name}"
         one_channel = sample.waveform[:, None]
+        audio = summary.audio(tag, one_channel, sample_rate=sample.sample_rate_hz)
+        image = summary.image(tag, sample.image, dataformats="HWC")
+        stem = f"{step:0{STEP_DIGITS}}-{sample.name}"
+        folder = self._workdir / AUDIO_FOLDER
         with self._wrap_write_errors():
-            for value in (
-                summary.audio(tag, one_channel, sample_rate=sample.sample_rate_hz),
-                summary.image(tag, sample.image, dataformats="HWC"),
-            ):
+            folder.mkdir(exist_ok=True)
+            (folder / f"{stem}.wav").write_bytes(audio.value[0].audio.encoded_audio_string)
+            (folder / f"{stem}.png").write_bytes(image.value[0].image.encoded_image_string)
+            for value in (audio, image):
                 self._events.write_event(Event(step=step, summary=value))
             self._events.flush()
 

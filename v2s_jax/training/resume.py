@@ -10,6 +10,7 @@ from v2s_jax.training.state import learning_rate
 ONLY_AUDIO = "changes only the audio in TensorBoard"
 EFFECTS = {
     "training.steps": "the run ends as one that had this number from the start",
+    "training.decay_steps": "the learning rate falls as in a run that had this number",
     "training.log_every_steps": "changes only the log",
     "training.checkpoint_every_steps": "changes only which checkpoints there are",
     "training.keep_checkpoints": "changes only which checkpoints there are",
@@ -18,6 +19,10 @@ EFFECTS = {
     "training.log_audio_sec": ONLY_AUDIO,
 }
 """Fields that do not change the updates, and what they change."""
+
+
+class OtherLearningRatesError(InputError):
+    """The updates of a checkpoint would have had other learning rates."""
 
 
 def check_resumable(run: str, stored: Config, given: Config, step: int) -> list[str]:
@@ -36,7 +41,8 @@ def check_resumable(run: str, stored: Config, given: Config, step: int) -> list[
     if differing:
         raise InputError(
             f"{run}: the run there has another config ({'; '.join(differing)}): use its config, or "
-            "another --workdir; only steps, log, checkpoint and evaluation intervals may change"
+            "another --workdir; only steps, decay, log, checkpoint and evaluation intervals may "
+            "change"
         )
     _check_steps(run, stored.training, given.training, step)
     _check_held_out(run, stored.training, given.training)
@@ -52,11 +58,12 @@ def _check_steps(run: str, stored: TrainingConfig, given: TrainingConfig, step: 
     if given.steps < step:
         raise InputError(f"{run}: the run is at step {step}: use --training.steps {step} or more")
     if not np.array_equal(_learning_rates(stored, step), _learning_rates(given, step)):
-        raise InputError(
+        raise OtherLearningRatesError(
             f"{run}: steps {given.steps}, was {stored.steps}: the learning rate rises over "
             f"{stored.warmup_steps} and falls over the last {stored.decay_steps} steps of the run, "
-            f"so the {step} steps made would have had other rates: keep {stored.steps}, or start "
-            "from its parameters in another --workdir (--training.init-from)"
+            f"so the {step} steps made would have had other rates, and no checkpoint from before "
+            f"is left: keep {stored.steps}, or start from its parameters in another --workdir "
+            "(--training.init-from)"
         )
 
 

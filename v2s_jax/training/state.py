@@ -46,7 +46,7 @@ def learning_rate(training: TrainingConfig) -> float | optax.Schedule:
     The paper's rate is constant.
     """
     peak = training.learning_rate
-    decay_steps = min(training.decay_steps, training.steps)
+    decay_steps = training.steps - decay_start(training)
     warmup_steps = min(training.warmup_steps, training.steps - decay_steps)
     if not decay_steps and not warmup_steps:
         return peak
@@ -57,8 +57,13 @@ def learning_rate(training: TrainingConfig) -> float | optax.Schedule:
         boundaries.append(warmup_steps)
     if decay_steps:
         parts.append(optax.cosine_decay_schedule(peak, decay_steps))
-        boundaries.append(training.steps - decay_steps)
+        boundaries.append(decay_start(training))
     return optax.join_schedules(parts, boundaries)
+
+
+def decay_start(training: TrainingConfig) -> int:
+    """Return the step at which the learning rate starts to fall; `steps` if it never does."""
+    return training.steps - min(training.decay_steps, training.steps)
 
 
 def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> TrainState:
