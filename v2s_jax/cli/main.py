@@ -26,6 +26,7 @@ COMMANDS = {
     "annotate": Command("v2s_jax.cli.annotate", "clean raw clips by votes on sound and image"),
     "train": Command("v2s_jax.cli.train", "train a model on a dataset"),
     "evaluate": Command("v2s_jax.cli.evaluate", "evaluate models on held-out clips"),
+    "takes": Command("v2s_jax.cli.takes", "a page to listen through takes and keep the good ones"),
     "study": Command("v2s_jax.cli.study", "build and score a listening study"),
     "doctor": Command("v2s_jax.cli.doctor", "check this machine and say how to fix it"),
     "build": Command("v2s_jax.kernels.build", "build the C++ engine, once"),
