@@ -75,6 +75,9 @@ class TrainingConfig:
     draws its standard deviation from 0 to this many levels; 0: no noise."""
     input_noise_share: float = 0.5
     """Share of the clips that get this noise; the others are clean."""
+    loudness_weight: float = 0.0
+    """For `aligned`: weight of a loss that teaches the context vectors how loud the sound is; 0:
+    none."""
     seed: int = 0
     """Seed of the noise on inputs, of the initial parameters and of the order of clips."""
     log_every_steps: int = 100
@@ -135,6 +138,8 @@ class TrainingConfig:
             )
         if self.input_noise_levels < 0:
             raise InputError(f"input_noise_levels is {self.input_noise_levels}: use 0 or more")
+        if self.loudness_weight < 0:
+            raise InputError(f"loudness_weight is {self.loudness_weight}: use 0 or more")
         if not 0 <= self.input_noise_share <= 1:
             raise InputError(f"input_noise_share is {self.input_noise_share}: use 0 to 1")
         if not 0 <= self.ema_decay < 1:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from v2s_jax.config import Config
 from v2s_jax.model.conditioning import Encoder, VisualProjection
 from v2s_jax.model.context import ContextEncoder
-from v2s_jax.model.linear import fold_weight_norm
+from v2s_jax.model.linear import LECUN_UNIFORM, Linear, fold_weight_norm
 from v2s_jax.model.sample_rnn import Carry, SampleRNN
 
 
@@ -43,6 +43,10 @@ class VideoToSound(nn.Module):
             elif model.variant == "aligned":
                 self.context = ContextEncoder(model, visual_dim, self.precision)
                 concatenated = model.context_dim
+                if self.config.training.loudness_weight:
+                    self.loudness = Linear(
+                        model.context_dim, 1, LECUN_UNIFORM, model.weight_norm, self.precision
+                    )
             else:
                 concatenated = visual_dim
         self.sample_rnn = SampleRNN(model, concatenated, self.precision)
@@ -67,10 +71,20 @@ class VideoToSound(nn.Module):
     ) -> Float[Array, "batch vectors gates"] | None:
         if not self.config.model.reads_along:
             return None
+        return self.sample_rnn.big_frame_tier.visual_gates(self._visual_vectors(features))
+
+    def predict_loudness(
+        self, features: Float[Array, "batch window feature_dim"]
+    ) -> Float[Array, "batch vectors"]:
+        return self.loudness(self._visual_vectors(features))[..., 0]
+
+    def _visual_vectors(
+        self, features: Float[Array, "batch window feature_dim"]
+    ) -> Float[Array, "batch vectors concatenated"]:
         visual_features = self.conditioning(features.astype(jnp.float32))
         if self.config.model.variant == "aligned":
-            visual_features = self.context(visual_features)
-        return self.sample_rnn.big_frame_tier.visual_gates(visual_features)
+            return self.context(visual_features)
+        return visual_features
 
     def __call__(
         self,
@@ -94,7 +108,10 @@ class VideoToSound(nn.Module):
         """Use every parameter once, for `init_params`."""
         carry = self.initial_carry(levels.shape[0])
         carry = self.encode(carry, features, jnp.ones(features.shape[:2], bool))
-        return self(carry, levels, jnp.repeat(features, self.config.model.window, axis=1))
+        window = jnp.repeat(features, self.config.model.window, axis=1)
+        if self.config.model.variant == "aligned" and self.config.training.loudness_weight:
+            self.predict_loudness(window)
+        return self(carry, levels, window)
 
     def folded_products(self) -> tuple[Array, Array | None]:
         """Return the products of kernels with each other, for `prepare_for_inference`."""
@@ -179,6 +196,15 @@ def visual_gates(
     and has `vectors_per_frame` of them.
     """
     return _apply(model)(params, features, method="visual_gates")
+
+
+def predict_loudness(
+    model: VideoToSound,
+    params: dict[str, Any],
+    features: Float[Array, "batch window feature_dim"],
+) -> Float[Array, "batch vectors"]:
+    """Return what the context vectors of Aligned say of the loudness (`training.loudness`)."""
+    return _apply(model)(params, features, method="predict_loudness")
 
 
 def forward(

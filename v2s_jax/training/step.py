@@ -33,6 +33,7 @@ from v2s_jax.model import (
     window_frames,
 )
 from v2s_jax.model.loss import masked_nll
+from v2s_jax.training.loudness import loudness_loss
 from v2s_jax.training.state import TrainState, apply_gradients
 
 ALL = "all"
@@ -227,17 +228,22 @@ def _gradient(model: VideoToSound, params: dict[str, Any], chunk: Chunk) -> Loss
     def chunk_loss(params: dict[str, Any]) -> tuple[Array, Carry]:
         return _chunk_nll(model, params, chunk)
 
-    def loss_at_any_chunk(params: dict[str, Any]) -> tuple[Array, Carry]:
+    def loss_at_any_chunk(params: dict[str, Any]) -> tuple[Array, tuple[Array, Carry]]:
         carry = jax.lax.cond(
             number == 0, lambda: _initial_carry(model, params, batch), lambda: chunk.carry
         )
-        return _chunk_nll(model, params, chunk._replace(carry=carry))
+        nll, carry = _chunk_nll(model, params, chunk._replace(carry=carry))
+        inputs = _slice_chunk(model.config, batch, number)
+        levels = inputs.levels.astype(jnp.int32)
+        auxiliary = loudness_loss(model, params, levels, inputs.features, inputs.mask)
+        return nll + auxiliary, (nll, carry)
 
     def differentiate(loss: Callable[..., Any]) -> Callable[..., Any]:
         return jax.value_and_grad(loss, has_aux=True)
 
     if window == 1:
-        return differentiate(loss_at_any_chunk)(params)
+        (_, nll_and_carry), gradient = differentiate(loss_at_any_chunk)(params)
+        return nll_and_carry, gradient
     return jax.lax.cond(number == 0, differentiate(window_loss), differentiate(chunk_loss), params)
 
 
