@@ -75,6 +75,10 @@ class TrainingConfig:
     draws its standard deviation from 0 to this many levels; 0: no noise."""
     input_noise_share: float = 0.5
     """Share of the clips that get this noise; the others are clean."""
+    input_dropout_share: float = 0.0
+    """Share of the chunks of each clip whose samples are hidden from the tiers, as silence, from a
+    random one on. The model then has to predict them from the video, and learns when sounds start
+    (word dropout of Bowman et al. 2016, for spans)."""
     loudness_weight: float = 0.0
     """For `aligned`: weight of a loss that teaches the context vectors how loud the sound is; 0:
     none."""
@@ -138,6 +142,8 @@ class TrainingConfig:
             )
         if self.input_noise_levels < 0:
             raise InputError(f"input_noise_levels is {self.input_noise_levels}: use 0 or more")
+        if not 0 <= self.input_dropout_share <= 1:
+            raise InputError(f"input_dropout_share is {self.input_dropout_share}: use 0 to 1")
         if self.loudness_weight < 0:
             raise InputError(f"loudness_weight is {self.loudness_weight}: use 0 or more")
         if not 0 <= self.input_noise_share <= 1:

@@ -33,9 +33,12 @@ from v2s_jax.model import (
     window_frames,
 )
 from v2s_jax.model.loss import masked_nll
+from v2s_jax.quantize import q_zero
 from v2s_jax.training.loudness import loudness_loss
 from v2s_jax.training.state import TrainState, apply_gradients
 
+DROPOUT = 1
+"""Folded into the key of a clip's chunk, besides that of its noise."""
 ALL = "all"
 """Key of the whole gradient among its parts."""
 
@@ -164,14 +167,33 @@ def add_input_noise(
     return jnp.clip(noisy, 0, config.model.q_levels - 1)
 
 
+def drop_inputs(
+    config: Config, levels: Int[Array, "batch samples"], chunk: Chunk
+) -> Int[Array, "batch samples"]:
+    """Hide the end of some chunks from the tiers; see `input_dropout_share`."""
+    training, clips, batch_number = config.training, chunk.batch.clip_index, chunk.batch_number
+    if not training.input_dropout_share or clips is None or batch_number is None:
+        return levels
+    size = levels.shape[1]
+    batch_key = jax.random.fold_in(jax.random.key(training.seed), batch_number)
+
+    def first_hidden(clip: Array) -> Array:
+        clip_key = jax.random.fold_in(jax.random.fold_in(batch_key, clip), chunk.number)
+        is_hidden, start = jax.random.uniform(jax.random.fold_in(clip_key, DROPOUT), (2,))
+        return jnp.where(is_hidden < training.input_dropout_share, start * size, size)
+
+    hidden = jnp.arange(size) >= jax.vmap(first_hidden)(clips)[:, None]
+    return jnp.where(hidden, q_zero(config.model.q_levels), levels)
+
+
 def _chunk_nll_by_clip(
     model: VideoToSound, params: dict[str, Any], chunk: Chunk
 ) -> tuple[Float[Array, " batch"], Carry]:
     """Return the NLL of each clip in one chunk (nats), and the carry after it."""
     inputs = _slice_chunk(model.config, chunk.batch, chunk.number)
     levels = inputs.levels.astype(jnp.int32)
-    noisy = add_input_noise(model.config, levels, chunk)
-    carry, logits = forward(model, params, chunk.carry, noisy, inputs.features)
+    seen = drop_inputs(model.config, add_input_noise(model.config, levels, chunk), chunk)
+    carry, logits = forward(model, params, chunk.carry, seen, inputs.features)
     return masked_nll(logits, levels, inputs.mask), carry
 
 
