@@ -27,12 +27,12 @@ DB_PER_UNIT = 20.0
 """Loudness of 0 to -60 dB is 0 to -3."""
 
 
-def loudness(
-    config: Config, levels: Int[Array, "batch samples"]
-) -> Float[Array, "batch vectors"]:
+def loudness(config: Config, levels: Int[Array, "batch samples"]) -> Float[Array, "batch vectors"]:
     """Return the level of the samples of each context vector, in units of 20 dB of full scale."""
     model = config.model
-    amplitude = dequantize(np.arange(model.q_levels), model.q_levels, model.quantization)
+    amplitude = dequantize(
+        np.arange(model.q_levels, dtype=np.uint8), model.q_levels, model.quantization
+    )
     power = jnp.square(jnp.asarray(amplitude, jnp.float32))[_by_vector(config, levels)]
     floor = 10.0 ** (FLOOR_DB / DB_PER_BEL_OF_POWER)
     decibel = DB_PER_BEL_OF_POWER * jnp.log10(jnp.maximum(jnp.mean(power, axis=-1), floor))

@@ -182,7 +182,7 @@ def drop_inputs(
         is_hidden, start = jax.random.uniform(jax.random.fold_in(clip_key, DROPOUT), (2,))
         return jnp.where(is_hidden < training.input_dropout_share, start * size, size)
 
-    hidden = jnp.arange(size) >= jax.vmap(first_hidden)(clips)[:, None]
+    hidden = jnp.arange(size)[None] >= jax.vmap(first_hidden)(clips)[:, None]
     return jnp.where(hidden, q_zero(config.model.q_levels), levels)
 
 

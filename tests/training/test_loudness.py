@@ -1,0 +1,129 @@
+"""The auxiliary loss of `aligned`, and inputs that are hidden from the tiers."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.conftest import random_params, with_model
+from tests.training_clips import STATISTICS, Clips, small
+from v2s_jax.config import Config
+from v2s_jax.errors import InputError
+from v2s_jax.model import VideoToSound, initial_carry, predict_loudness, window_frames
+from v2s_jax.quantize import dequantize, quantize
+from v2s_jax.training.loudness import loudness, loudness_loss
+from v2s_jax.training.state import init_state
+from v2s_jax.training.step import Chunk, DeviceBatch, drop_inputs, train_step
+
+
+def aligned(tiny: Config, **training) -> Config:
+    return with_model(small(tiny, **training), variant="aligned", motion_dim=12)
+
+
+@pytest.mark.parametrize("quantization", ["linear", "mu_law"])
+def test_loudness_is_the_level_of_each_vector(tiny, quantization):
+    """Noise of known RMS: 0 dB is 0, -20 dB -1, silence -3, to the rounding of 256 levels."""
+    config = with_model(aligned(tiny), quantization=quantization)
+    size = config.samples_per_vector
+    assert size == 256
+    random = np.random.default_rng(0)
+    rms = np.array([[0.3, 0.1, 0.03, 0.0], [0.2, 0.0, 0.1, 0.4]])
+    noise = random.choice([-1.0, 1.0], (2, 4 * size)) * np.repeat(rms, size, axis=1)
+    levels = quantize(noise.astype(np.float32), 256, quantization).astype(np.int32)
+    expected = np.log10(np.maximum(rms, 1e-3))
+    np.testing.assert_allclose(loudness(config, jnp.asarray(levels)), expected, atol=0.05)
+    exact = dequantize(levels.astype(np.uint8), 256, quantization).reshape(2, 4, size)
+    expected = np.log10(np.maximum(np.sqrt(np.mean(np.square(exact), axis=-1)), 1e-3))
+    np.testing.assert_allclose(loudness(config, jnp.asarray(levels)), expected, atol=1e-4)
+
+
+def test_loss_is_the_squared_error_without_padding(tiny):
+    config = aligned(tiny, loudness_weight=0.5)
+    model, params = VideoToSound(config, "highest"), random_params(config)
+    batch = Clips(config).batch(0)
+    window = window_frames(config.model, 0, 2, 2)
+    features = jnp.asarray(batch.features[:, window], jnp.float32)
+    levels = jnp.asarray(batch.levels, jnp.int32)
+    predicted = np.asarray(predict_loudness(model, params, features))
+    assert predicted.shape == (8, 8)
+    error = predicted - np.asarray(loudness(config, levels))
+    whole = batch.mask.reshape(8, 8, 256).all(axis=-1)
+    assert not whole[0, 5:].any() and whole[0, :5].all() and whole[1:].all()
+    expected = 0.5 * 256 * np.sum(np.square(error)[whole])
+    got = loudness_loss(model, params, levels, features, jnp.asarray(batch.mask))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def run(config: Config, updates: int) -> tuple[dict, np.ndarray]:
+    model = VideoToSound(config, "highest")
+    state = init_state(model, STATISTICS)
+    carry = initial_carry(model, state.params, config.training.batch_clips)
+    batch = Clips(config).batch(0)
+    # Loud where the first feature is high.
+    random = np.random.default_rng(1)
+    is_loud = np.repeat(batch.features[..., 0] > 0.5, 1024, axis=1)
+    noise = random.normal(0, np.where(is_loud, 40, 2)).round() + 128
+    levels = noise.clip(0, 255).astype(np.uint8)
+    arrays = (levels, batch.features, batch.mask, batch.clip_index.astype(np.int32))
+    step = jax.jit(partial(train_step, model, updates, all_reduce_sum=lambda tree: tree))
+    state, _, metrics = step(state, carry, DeviceBatch(*map(jnp.asarray, arrays)))
+    features = batch.features[:, window_frames(config.model, 0, 2, 2)].astype(np.float32)
+    predicted = predict_loudness(model, state.params, jnp.asarray(features))
+    error = np.asarray(predicted) - np.asarray(loudness(config, jnp.asarray(levels, jnp.int32)))
+    return np.asarray(metrics.nll), np.mean(np.square(error)[1:])
+
+
+@pytest.mark.slow
+def test_context_vectors_learn_the_loudness_and_the_metrics_leave_it_out(tiny):
+    config = aligned(tiny, loudness_weight=0.1, learning_rate=3e-3)
+    nll, error = run(config, 60)
+    tiny_weight = dataclasses.replace(config.training, loudness_weight=1e-12)
+    without_nll, without_error = run(dataclasses.replace(config, training=tiny_weight), 60)
+    assert nll[0] == pytest.approx(without_nll[0], rel=1e-6)
+    assert error < 0.2 < 2 * without_error
+
+
+def test_only_aligned_models_that_learn_it_have_its_parameters(tiny):
+    with_it = random_params(aligned(tiny, loudness_weight=0.1))["params"]
+    assert set(with_it) - set(random_params(aligned(tiny))["params"]) == {"loudness"}
+    frame = small(tiny, loudness_weight=0.1)
+    assert "loudness" not in random_params(frame)["params"]
+
+
+def test_hidden_inputs_follow_from_the_clip_and_the_position(tiny):
+    """A share of the chunks is silent from a random sample on, and only while training."""
+    config = small(tiny, input_dropout_share=0.3)
+    clips, levels = np.arange(2_000, dtype=np.int32), jnp.full((2_000, 1024), 200, jnp.int32)
+    empty = jnp.zeros((2_000, 0))
+    carry = initial_carry(VideoToSound(config), random_params(config), 1)
+
+    def seen(clips: np.ndarray, number: int = 0, batch_number: int | None = 0) -> np.ndarray:
+        batch = DeviceBatch(levels.astype(jnp.uint8), empty, empty.astype(bool), jnp.asarray(clips))
+        position = None if batch_number is None else jnp.int32(batch_number)
+        chunk = Chunk(carry, batch, jnp.int32(number), position)
+        return np.asarray(drop_inputs(config, levels, chunk))
+
+    hidden = seen(clips) == 128
+    assert (seen(clips)[~hidden] == 200).all()
+    assert (np.diff(hidden.astype(int), axis=1) >= 0).all()
+    assert hidden.any(axis=1).mean() == pytest.approx(0.3, abs=0.04)
+    assert hidden.mean() == pytest.approx(0.15, abs=0.02)
+    np.testing.assert_array_equal(seen(clips[::-1].copy()), seen(clips)[::-1])
+    assert (seen(clips, number=1) != seen(clips)).any()
+    assert (seen(clips, batch_number=1) != seen(clips)).any()
+    assert (seen(clips, batch_number=None) == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"loudness_weight": -0.1}, "loudness_weight is -0.1: use 0 or more"),
+        ({"input_dropout_share": 1.5}, "input_dropout_share is 1.5: use 0 to 1"),
+    ],
+)
+def test_bad_options(tiny, option, message):
+    with pytest.raises(InputError, match=message):
+        small(tiny, **option)
