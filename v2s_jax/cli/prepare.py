@@ -100,7 +100,6 @@ class SyntheticArgs:
 
     def run(self) -> None:
         """Build the dataset and print what it holds."""
-        require_extra("data", "tensorflow")
         spec = DatasetSpec(
             find_preset(self.preset),
             seed=self.seed,
@@ -133,14 +132,14 @@ class FolderArgs(FolderSettings):
 
     def run(self, beam_args: Sequence[str] = ()) -> None:
         """Build the dataset and print what happened to the files."""
-        require_extra("data", "tensorflow", "apache_beam")
+        require_extra("data", "apache_beam")
         self.check()
         logging.disable(logging.WARNING)  # Beam warns about optional packages
         from v2s_jax.datasets.folders.build_dataset import build_dataset, format_summary
 
         logging.disable(logging.NOTSET)
-        builder = build_dataset(self, self.features.spec, tuple(beam_args))
-        print(format_summary(self, builder))
+        built = build_dataset(self, self.features.spec, tuple(beam_args))
+        print(format_summary(self, built))
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,6 @@ class SoundsArgs(SoundSettings):
 
     def run(self) -> None:
         """Build the dataset and print what happened to the files."""
-        require_extra("data", "tensorflow")
         self.check()
         from v2s_jax.datasets.sounds.build import build_dataset, format_summary
 

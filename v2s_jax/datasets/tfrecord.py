@@ -1,4 +1,4 @@
-"""Random access to TFRecord files without TensorFlow.
+"""TFRecord files without TensorFlow: random access, and the frame of a record.
 
 A file is a sequence of records, each framed as
 
@@ -113,6 +113,13 @@ def masked_crc(data: bytes) -> int:
     """Return the checksum that TFRecord files use."""
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + CRC_MASK_DELTA) & 0xFFFFFFFF
+
+
+def frame_record(data: bytes) -> bytes:
+    """Return a record as it is in a file: with its length, and with the checksums of both."""
+    length = struct.pack("<Q", len(data))
+    header = HEADER.pack(len(data), masked_crc(length))
+    return header + data + FOOTER.pack(masked_crc(data))
 
 
 def open_index(

@@ -18,7 +18,7 @@ from tests.ffmpeg import run_ffmpeg
 from v2s_jax.cli import prepare
 from v2s_jax.config import ExtractorConfig
 from v2s_jax.datasets import open_dataset
-from v2s_jax.datasets.folders.build_dataset import Vegas, build_dataset
+from v2s_jax.datasets.folders.build_dataset import BuiltDataset, build_dataset
 from v2s_jax.datasets.folders.decode import (
     ClipLength,
     DecodedClip,
@@ -56,12 +56,12 @@ def videos(tmp_path_factory) -> Path:
     return root
 
 
-def build(videos: Path, out: Path, **changes: Any) -> Vegas:
+def build(videos: Path, out: Path, **changes: Any) -> BuiltDataset:
     return build_dataset(FolderSettings(str(videos), str(out), **{**SHORT, **changes}))
 
 
 @pytest.fixture(scope="module")
-def built(videos, tmp_path_factory) -> tuple[Path, Vegas]:
+def built(videos, tmp_path_factory) -> tuple[Path, BuiltDataset]:
     """A dataset of these videos; tests leave it as it is."""
     out = tmp_path_factory.mktemp("built")
     return out, build(videos, out)
@@ -380,8 +380,8 @@ def test_unwritable_cache_ends_the_run(videos, tmp_path):
 
 
 @pytest.mark.slow
-def test_videos_cache_and_manifest_in_a_bucket(videos, tmp_path):
-    """A store in memory stands for Google's; shards and Beam's files are local."""
+def test_videos_and_dataset_in_a_bucket(videos, tmp_path):
+    """A store in memory stands for Google's."""
     program = f"""
 from pathlib import Path
 import fsspec
@@ -397,23 +397,22 @@ class Bucket(MemoryFileSystem):
 
 fsspec.register_implementation("gcs", Bucket, clobber=True)
 import v2s_jax.datasets
-from v2s_jax.datasets.folders.build_dataset import DEFAULT_EXTRACTOR, _run_builder
-from v2s_jax.datasets.folders.manifest import write_manifest
+from v2s_jax.datasets.folders.build_dataset import build_dataset
 from v2s_jax.datasets.folders.settings import FolderSettings
 root = Path({str(videos)!r})
 for path in root.rglob("*.mp4"):
     Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())
-settings = FolderSettings("gs://bucket/v", {str(tmp_path)!r}, cache="gs://bucket/cache", workers=1,
-                          test_clips=1, video_frames=20)
-for counts in ((6, 0, 0), (0, 6, 0)):
-    folder = {str(tmp_path)!r} + f"/{{counts[0]}}"
-    builder = _run_builder(settings, DEFAULT_EXTRACTOR, (), folder)
-    assert builder.counts == counts, builder.counts
-write_manifest(epath.Path("gs://bucket/out/manifest.jsonl"), builder.manifest)
-assert len(epath.Path("gs://bucket/out/manifest.jsonl").read_text().splitlines()) == 6
+for name, counts in (("first", (6, 0, 0)), ("second", (0, 6, 0))):
+    settings = FolderSettings("gs://bucket/v", "gs://bucket/out", name=name, workers=1,
+                              test_clips=1, video_frames=20)
+    assert build_dataset(settings).counts == counts
+    manifest = epath.Path(f"gs://bucket/out/{{name}}/manifest.jsonl")
+    assert len(manifest.read_text().splitlines()) == 6
+for path in epath.Path("gs://bucket/out/first/1.0.0").iterdir():
+    (Path({str(tmp_path)!r}) / path.name).write_bytes(path.read_bytes())
 """
     subprocess.run([sys.executable, "-c", program], check=True)
-    assert len(open_dataset(tmp_path / "6", "train")) == 4
+    assert len(open_dataset(tmp_path, "train")) == 4
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -133,20 +133,28 @@ def extract(
             | "files" >> beam.Create(list(sources))
             | "spread" >> beam.Reshuffle()
             | "extract" >> beam.ParDo(extraction)
-            | "as JSON" >> beam.Map(Row.to_json)
-            | "rows" >> beam.io.WriteToText(str(rows_folder / "row"), file_name_suffix=".jsonl")
+            | "rows" >> beam.ParDo(WriteRows(str(rows_folder)))
         )
         progress = progress_bar(Path(progress_folder), len(sources)) if local else nullcontext()
         try:
             with progress:
                 result = _run(pipeline, local)
-            texts = [path.read_text() for path in rows_folder.glob("row*.jsonl")]
+            texts = [path.read_text() for path in rows_folder.glob("*.jsonl")]
         finally:
             with suppress(OSError):  # a worker that is being killed may still write
                 rows_folder.rmtree(missing_ok=True)
     rows = [Row.from_json(line) for text in texts for line in text.splitlines()]
     by_source = {row.source: row for row in rows}
     return [by_source[source.name] for source in sources], _counts(result)
+
+
+def run_on_workers(
+    items: Sequence[Any], work: Callable[[Any], None], beam_args: Sequence[str]
+) -> None:
+    """Call `work` on each item, on all workers. Raises InputError as `extract` does."""
+    pipeline = beam.Pipeline(options=PipelineOptions(list(beam_args)))
+    _ = pipeline | "items" >> beam.Create(list(items)) | beam.Reshuffle() | beam.Map(work)
+    _run(pipeline, is_local(beam_args))
 
 
 def _run(pipeline: beam.Pipeline, local: bool) -> PipelineResult:
@@ -232,6 +240,28 @@ class ExtractFeatures(beam.DoFn):
         if self._progress_folder:
             count_video(Path(self._progress_folder), video_frames)
         yield row
+
+
+class WriteRows(beam.DoFn):
+    """Write the rows of each bundle to a file; one that is tried again writes them twice."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._lines: list[str] = []
+
+    def start_bundle(self) -> None:
+        """Begin a file."""
+        self._lines = []
+
+    def process(self, row: Row) -> None:
+        """Keep a row."""
+        self._lines.append(row.to_json())
+
+    def finish_bundle(self) -> None:
+        """Write the file."""
+        folder = epath.Path(self._folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{uuid.uuid4().hex}.jsonl").write_text("\n".join(self._lines))
 
 
 def digest(path: Path) -> str:
