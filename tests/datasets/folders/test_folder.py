@@ -381,7 +381,7 @@ def test_unwritable_cache_ends_the_run(videos, tmp_path):
 
 @pytest.mark.slow
 def test_videos_and_dataset_in_a_bucket(videos, tmp_path):
-    """A store in memory stands for Google's."""
+    """A store in memory stands for Google's, except for Beam's own files."""
     program = f"""
 from pathlib import Path
 import fsspec
@@ -397,7 +397,11 @@ class Bucket(MemoryFileSystem):
 
 fsspec.register_implementation("gcs", Bucket, clobber=True)
 import v2s_jax.datasets
+from v2s_jax.datasets.folders import build_dataset as module
 from v2s_jax.datasets.folders.build_dataset import build_dataset
+extract = module.extract
+module.extract = lambda sources, job, args, scratch: extract(
+    sources, job, args, epath.Path({str(tmp_path)!r}) / "rows")
 from v2s_jax.datasets.folders.settings import FolderSettings
 root = Path({str(videos)!r})
 for path in root.rglob("*.mp4"):

@@ -133,13 +133,14 @@ def extract(
             | "files" >> beam.Create(list(sources))
             | "spread" >> beam.Reshuffle()
             | "extract" >> beam.ParDo(extraction)
-            | "rows" >> beam.ParDo(WriteRows(str(rows_folder)))
+            | "as JSON" >> beam.Map(Row.to_json)
+            | "rows" >> beam.io.WriteToText(str(rows_folder / "row"), file_name_suffix=".jsonl")
         )
         progress = progress_bar(Path(progress_folder), len(sources)) if local else nullcontext()
         try:
             with progress:
                 result = _run(pipeline, local)
-            texts = [path.read_text() for path in rows_folder.glob("*.jsonl")]
+            texts = [path.read_text() for path in rows_folder.glob("row*.jsonl")]
         finally:
             with suppress(OSError):  # a worker that is being killed may still write
                 rows_folder.rmtree(missing_ok=True)
@@ -153,7 +154,14 @@ def run_on_workers(
 ) -> None:
     """Call `work` on each item, on all workers. Raises InputError as `extract` does."""
     pipeline = beam.Pipeline(options=PipelineOptions(list(beam_args)))
-    _ = pipeline | "items" >> beam.Create(list(items)) | beam.Reshuffle() | beam.Map(work)
+    _ = (
+        pipeline
+        | "items" >> beam.Create(list(items))
+        | "spread" >> beam.Reshuffle()
+        | "work" >> beam.Map(work)
+        # A second stage: without it the local runner waits forever for a worker that was killed.
+        | "end" >> beam.combiners.Count.Globally()
+    )
     _run(pipeline, is_local(beam_args))
 
 
@@ -240,28 +248,6 @@ class ExtractFeatures(beam.DoFn):
         if self._progress_folder:
             count_video(Path(self._progress_folder), video_frames)
         yield row
-
-
-class WriteRows(beam.DoFn):
-    """Write the rows of each bundle to a file; one that is tried again writes them twice."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._lines: list[str] = []
-
-    def start_bundle(self) -> None:
-        """Begin a file."""
-        self._lines = []
-
-    def process(self, row: Row) -> None:
-        """Keep a row."""
-        self._lines.append(row.to_json())
-
-    def finish_bundle(self) -> None:
-        """Write the file."""
-        folder = epath.Path(self._folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{uuid.uuid4().hex}.jsonl").write_text("\n".join(self._lines))
 
 
 def digest(path: Path) -> str:
