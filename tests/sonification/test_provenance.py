@@ -21,7 +21,7 @@ from v2s_jax.checkpoints import load_params, params_hash
 from v2s_jax.cli import sample
 from v2s_jax.cli.describe import command, quote
 from v2s_jax.io import file_hash
-from v2s_jax.media import probe, write_clip, write_wav
+from v2s_jax.media import probe, read_metadata, write_clip, write_wav
 from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.sonification import SampleOptions, sonify, stream_video
 from v2s_jax.sonification.provenance import (
@@ -243,6 +243,8 @@ def test_a_result_that_is_a_source_keeps_both_marks(written, checkpoint, tmp_pat
     (files,) = sonify(source, tmp_path, SampleOptions(checkpoint=checkpoint)).generated
     assert read_provenance(files.video).video == source.name
     assert read_provenance(files.video).seed == 0
+    comment = read_metadata(files.video).get("comment")
+    assert comment.count(SENTENCE) == 2
     assert probe(files.video).duration_sec == probe(source).duration_sec
 
 

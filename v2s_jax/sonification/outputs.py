@@ -248,7 +248,9 @@ def write_outputs(
         elif problem:
             warnings.append(f"{video.path}: {problem}")
     original = options.original if track else "drop"
-    muxed = mux(video, wav, staged, original, options.original_gain_db, track, tags)
+    # The video may name the software that made it.
+    added = {name: text for name, text in tags.items() if name != "software"}
+    muxed = mux(video, wav, staged, original, options.original_gain_db, track, added)
     warnings += muxed.warnings
     muxed_path = stem.parent / muxed.path.name
     if muxed_path.suffix == ".mkv":

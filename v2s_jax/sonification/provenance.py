@@ -139,13 +139,18 @@ def read_provenance(path: Path) -> Provenance:
 
 
 def _read_comment(path: Path) -> str | None:
-    with wrap_read_errors(path):
-        is_png = path.is_file() and path.open("rb").read(len(PNG_SIGNATURE)) == PNG_SIGNATURE
-    if is_png:
+    if _is_png(path):
         from v2s_jax.figures import read_png_tags
 
         return read_png_tags(path).get("comment")
     return read_metadata(path).get("comment")
+
+
+def _is_png(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with wrap_read_errors(path), path.open("rb") as file:
+        return file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE
 
 
 def _parse(stated: Any) -> Provenance:
