@@ -1,6 +1,8 @@
 """Models of sounds: what is seen, a chosen category, curves from a file, no video at all."""
 
 import dataclasses
+import shlex
+import shutil
 import wave
 from pathlib import Path
 
@@ -91,7 +93,7 @@ def test_a_stream_says_what_is_seen(sounds_model, tmp_path, run_command):
     assert "\nseen: d" in err
 
 
-def test_sound_without_a_video(sounds_model, tmp_path, run_command):
+def test_sound_without_a_video(sounds_model, tmp_path, run_command, monkeypatch):
     args = ("--checkpoint", sounds_model, "--seconds", 0.5, "--out")
     waveforms = []
     for run, options in (("a", ()), ("b", ()), ("c", ("--seed", 1))):
@@ -111,6 +113,19 @@ def test_sound_without_a_video(sounds_model, tmp_path, run_command):
     code, _, err = run_command(sample.main, *args, tmp_path / "e", "--controls", curves)
     assert code == 0, err
     assert (tmp_path / "e" / "bark_sound.wav").exists()
+    for path, options in (
+        (tmp_path / "c" / "dog_sound.wav", "--seconds 0.5 --category dog"),
+        (tmp_path / "e" / "bark_sound.png", "--seconds 0.5 --controls bark.csv"),
+    ):
+        code, out, err = run_command(sample.main, "--describe", path)
+        assert code == 0, err
+        line = out.splitlines()[-1]
+        assert f" {options} " in line and "--video" not in line
+        monkeypatch.chdir(tmp_path)
+        shutil.copy(sounds_model, tmp_path)
+        code, _, err = run_command(sample.main, *shlex.split(line)[2:], "--overwrite")
+        assert code == 0, err
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import tyro
 
 from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.compilation_cache import enable_compilation_cache
+from v2s_jax.cli.describe import describe
 from v2s_jax.cli.device import use_device
 from v2s_jax.errors import InputError, printable
 from v2s_jax.examples import EXAMPLE_VIDEO
@@ -33,7 +34,7 @@ from v2s_jax.sonification.options import DEFAULT_OPTIONS
 class SampleArgs:
     """Arguments of `v2s sample`."""
 
-    out: Path
+    out: Path | None = None
     """Folder for NAME_sound.wav, NAME_sound.mp4 (or .mkv) and NAME_sound.png; with --stream a wav
     that grows, or - for raw PCM (s16le, mono) on standard output."""
     videos: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -48,6 +49,9 @@ class SampleArgs:
     --controls."""
     stream: bool = False
     """Generate audio for one video while it is read: a file, or - for standard input."""
+    describe: Path | None = None
+    """Print how the sound of this wav, video or figure was generated, and the command that
+    generates it again; do nothing else."""
 
 
 def main() -> None:
@@ -57,6 +61,11 @@ def main() -> None:
         return
     args = parse_args(SampleArgs, "v2s sample", __doc__)
     videos = (*args.videos, *args.video)
+    if args.describe is not None:
+        print(describe(args.describe))
+        return
+    if args.out is None:
+        raise InputError("--out: is missing: name a folder for the results")
     use_device(args.device)
     enable_compilation_cache()
     if args.seconds is not None:
@@ -64,7 +73,7 @@ def main() -> None:
             raise InputError("--seconds: leave out videos and --stream")
         _print_report(generate_sound(args.out, args.seconds, args.options))
     elif args.stream:
-        _stream(videos, args)
+        _stream(videos, args.out, args.options)
     else:
         _print_report(sonify(videos, args.out, args.options))
         if note := what_it_knows(args.options.checkpoint):
@@ -90,11 +99,11 @@ A web page on this machine:
 v2s sample --help lists all options."""
 
 
-def _stream(videos: Sequence[Path], args: SampleArgs) -> None:
+def _stream(videos: Sequence[Path], out: Path, options: SampleOptions) -> None:
     if len(videos) != 1:
         raise InputError(f"--stream with {len(videos)} videos: give one")
     # Standard output may carry the audio, so messages go to stderr.
-    report = stream_video(videos[0], args.out, args.options)
+    report = stream_video(videos[0], out, options)
     for warning in report.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
     if report.seen is not None:

@@ -14,7 +14,9 @@ from matplotlib.image import AxesImage
 
 from v2s_jax.figures.panels import MAX_COLUMNS, draw_frames, draw_waveform, frame_sizes_inches
 from v2s_jax.figures.style import EVENT, INK, LEADER, ONSET, printable_title
+from v2s_jax.figures.tags import png_text
 from v2s_jax.io import atomic_write
+from v2s_jax.media import NO_TAGS, Tags
 
 _DOTS_PER_INCH = 150
 _INCHES: dict[str, float] = {
@@ -58,6 +60,7 @@ def key_frame_figure(
     sample_rate_hz: int,
     title: str,
     marks: Marks | None = None,
+    tags: Tags = NO_TAGS,
 ) -> None:
     """Draw key frames over a waveform and its spectrogram, as a PNG.
 
@@ -71,13 +74,14 @@ def key_frame_figure(
         sample_rate_hz: Sample rate of the waveform.
         title: Any text; it is not parsed as mathematics.
         marks: Events and onsets; where both agree, their marks join into one line.
+        tags: Text to store in the file.
 
     Raises:
         InputError: `path` cannot be written.
     """
     figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata=png_text(tags))
 
 
 def waveform_image(

@@ -19,17 +19,22 @@ from v2s_jax.media.encode import (
     write_part,
     write_wav,
 )
+from v2s_jax.media.metadata import Metadata, read_metadata
 from v2s_jax.media.mux import Muxed, Original, mp4_supports, mux
 from v2s_jax.media.probe import VIDEO_SUFFIXES, Video, audio_start_sec, probe
 from v2s_jax.media.stream import PipeReader, StreamingWav
+from v2s_jax.media.wav import NO_TAGS, Tags
 
 __all__ = [
+    "NO_TAGS",
     "VIDEO_SUFFIXES",
     "AudioTrack",
+    "Metadata",
     "Muxed",
     "Original",
     "PipeReader",
     "StreamingWav",
+    "Tags",
     "Video",
     "audio_start_sec",
     "find_audio_track",
@@ -39,6 +44,7 @@ __all__ = [
     "read_audio",
     "read_audio_clipped",
     "read_audio_file",
+    "read_metadata",
     "read_video_frames",
     "write_audio",
     "write_clip",

@@ -3,13 +3,12 @@
 import errno
 import math
 import os
-import wave
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -19,6 +18,7 @@ from v2s_jax.io import atomic_write
 from v2s_jax.media.decode import last_frame_before
 from v2s_jax.media.probe import MAX_ASPECT, Video
 from v2s_jax.media.process import Run, ffmpeg, input_args, url
+from v2s_jax.media.wav import NO_TAGS, Tags, wav_header
 from v2s_jax.quantize import waveform_to_int16
 
 AAC_BITS_PER_SEC = 96_000
@@ -60,23 +60,19 @@ _WRITE_ERRORS = tuple(
 """Messages of the operating system, which ffmpeg repeats, about a file that cannot be written."""
 
 
-def write_wav(path: Path, waveform: Float32[np.ndarray, " samples"], sample_rate_hz: int) -> None:
-    """Write a waveform in [-1, 1] as mono 16-bit PCM.
+def write_wav(
+    path: Path,
+    waveform: Float32[np.ndarray, " samples"],
+    sample_rate_hz: int,
+    tags: Tags = NO_TAGS,
+) -> None:
+    """Write a waveform in [-1, 1] as mono 16-bit PCM, with the tags that a wav file has.
 
     Raises InputError when the waveform is not finite or `path` cannot be written.
     """
-    pcm = waveform_to_int16(waveform)
-    with atomic_write(path) as temporary, open_wav(str(temporary), sample_rate_hz) as wav:
-        wav.writeframes(pcm.tobytes())
-
-
-def open_wav(file: str | IO[bytes], sample_rate_hz: int) -> wave.Wave_write:
-    """Return a writer of mono 16-bit PCM."""
-    wav = wave.open(file, "wb")  # noqa: SIM115
-    wav.setnchannels(1)
-    wav.setsampwidth(2)
-    wav.setframerate(sample_rate_hz)
-    return wav
+    pcm = waveform_to_int16(waveform).tobytes()
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(wav_header(sample_rate_hz, len(pcm), tags) + pcm)
 
 
 def write_audio(
@@ -187,6 +183,7 @@ def write_part(
     crf: int = PART_CRF,
     with_audio: bool = True,
     with_video: bool = True,
+    with_metadata: bool = True,
 ) -> None:
     """Re-encode a part of a video as H.264 and AAC.
 
@@ -202,6 +199,7 @@ def write_part(
         crf: x264's rate factor; lower is better.
         with_audio: Write the audio.
         with_video: Write the frames.
+        with_metadata: Keep title, comment and the like, and chapters.
 
     Raises:
         DecodeError: Nothing of the part can be decoded.
@@ -224,7 +222,10 @@ def write_part(
             video_args = (
                 _part_video_args(video, prefix, start, end, max_width_px, crf) if with_video else ()
             )
-            streams = (*video_args, *(audio_args if with_audio else ()))
+            streams = (
+                *(*video_args, *(audio_args if with_audio else ())),
+                *(() if with_metadata else ("-map_metadata", "-1", "-map_chapters", "-1")),
+            )
             with ffmpeg(*input_args(video.path), *streams, url(temporary)) as run:
                 if wait_for_output(run, path, temporary):
                     return

@@ -1,6 +1,7 @@
 """Combine a video with new audio: `mux`."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
 from v2s_jax.errors import InputError
@@ -8,8 +9,10 @@ from v2s_jax.io import atomic_write
 from v2s_jax.media.audio_tracks import AudioTrack, find_audio_track
 from v2s_jax.media.copies import CopyDiffersError, check_copy, encode_again
 from v2s_jax.media.encode import AAC_BITS_PER_SEC
+from v2s_jax.media.metadata import metadata_of_copy
 from v2s_jax.media.probe import Video
 from v2s_jax.media.process import ffmpeg, input_args, url
+from v2s_jax.media.wav import NO_TAGS, Tags
 
 Original = Literal["drop", "keep", "mix"]
 """What to do with a video's original audio."""
@@ -34,11 +37,12 @@ def mux(
     original: Original = "drop",
     original_gain_db: float = 0.0,
     track: AudioTrack | None = None,
+    tags: Tags = NO_TAGS,
 ) -> Muxed:
     """Combine a video's frames, copied bit for bit, with the audio of a wav file.
 
     The audio starts as the first frame appears. The result is MP4 with AAC where MP4 supports the
-    video codec, otherwise Matroska with lossless FLAC. Rotation is kept.
+    video codec, otherwise Matroska with lossless FLAC. Rotation, tags and chapters are kept.
 
     Where a copy would not show the same images at the same times, as after an edit list, the frames
     are encoded again, as H.264 in MP4, and so is original audio that is kept.
@@ -51,6 +55,7 @@ def mux(
             in at 48 kHz stereo.
         original_gain_db: Gain of the original audio for `mix`.
         track: The original audio; by default the one that `find_audio_track` finds.
+        tags: Metadata to add; a comment goes before the video's own.
 
     Returns:
         The path of the result, and a warning if the video is encoded again.
@@ -67,30 +72,42 @@ def mux(
         original = "drop"
     audio = _audio_tracks(original, original_gain_db, video, track)
     aac = ("-c:a:0", "aac", "-b:a:0", str(AAC_BITS_PER_SEC))
-    to_mp4 = (*audio, *aac, "-movflags", "+faststart", "-f", "mp4")
-    fault = video.copy_fault
-    if fault is None:
-        try:
-            return Muxed(_mux_copied(mp4, mkv, video, wav, to_mp4, audio), ())
-        except CopyDiffersError as error:
-            fault = str(error)
-    # An edit list holds for the audio, too.
-    kept = ("-c:a:1", "aac", "-filter:a:1", _align(video)) if original == "keep" else ()
-    _mux_to(mp4, video, wav, *encode_again(video), *to_mp4, *kept)
+    # MP4 has free names of tags only so.
+    to_mp4 = (*audio, *aac, "-movflags", "+faststart+use_metadata_tags", "-f", "mp4")
+    with TemporaryDirectory() as folder:
+        metadata = Path(folder) / "metadata.txt"
+        metadata.write_text(metadata_of_copy(video, tags), "utf-8", "surrogateescape")
+        sources = _Sources(video, wav, metadata)
+        fault = video.copy_fault
+        if fault is None:
+            try:
+                return Muxed(_mux_copied(mp4, mkv, sources, to_mp4, audio), ())
+            except CopyDiffersError as error:
+                fault = str(error)
+        # An edit list holds for the audio, too.
+        kept = ("-c:a:1", "aac", "-filter:a:1", _align(video)) if original == "keep" else ()
+        _mux_to(mp4, sources, *encode_again(video), *to_mp4, *kept)
     warning = f"{video.path}: its video is encoded again, since a copy shows other images: {fault}"
     return Muxed(mp4, (warning,))
 
 
+class _Sources(NamedTuple):
+    video: Video
+    wav: Path
+    metadata: Path
+    """In ffmpeg's text form."""
+
+
 def _mux_copied(
-    mp4: Path, mkv: Path, video: Video, wav: Path, to_mp4: tuple[str, ...], audio: tuple[str, ...]
+    mp4: Path, mkv: Path, sources: _Sources, to_mp4: tuple[str, ...], audio: tuple[str, ...]
 ) -> Path:
     copy = ("-c:v", "copy")
     try:
-        _mux_to(mp4, video, wav, *copy, *to_mp4)
+        _mux_to(mp4, sources, *copy, *to_mp4)
         return mp4
     except InputError:
         # Trying MP4 is simpler than a list of codecs; any other cause also fails with Matroska.
-        _mux_to(mkv, video, wav, *copy, *audio, "-c:a:0", "flac", "-f", "matroska")
+        _mux_to(mkv, sources, *copy, *audio, "-c:a:0", "flac", "-f", "matroska")
         return mkv
 
 
@@ -127,12 +144,15 @@ def _audio_tracks(
     return ("-filter_complex", mixed, "-map", "[mixed]")
 
 
-def _mux_to(out: Path, video: Video, wav: Path, *codecs_and_container: str) -> None:
+def _mux_to(out: Path, sources: _Sources, *codecs_and_container: str) -> None:
     """Write frames and audio; raise CopyDiffersError for a copy that shows other images."""
+    video = sources.video
     offset = ("-itsoffset", f"{float(-video.audio_zero_sec):.6f}")
     source = (
-        *(*input_args(video.path, *offset), *input_args(wav)),
-        *("-map", video.stream, "-map_chapters", "-1"),
+        *(*input_args(video.path, *offset), *input_args(sources.wav)),
+        *("-f", "ffmetadata", "-i", url(sources.metadata)),
+        # Tags of the file; ffmpeg copies those of the streams, such as their languages.
+        *("-map", video.stream, "-map_metadata:g", "2:g", "-map_chapters", "2"),
     )
     with (
         atomic_write(out) as temporary,

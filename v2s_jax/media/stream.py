@@ -15,14 +15,12 @@ from v2s_jax.config import Clock
 from v2s_jax.errors import DecodeError, InputError, write_error
 from v2s_jax.io import make_temp_file
 from v2s_jax.media.decode import SourceFrame, hold_frames, read_source_frames
-from v2s_jax.media.encode import open_wav
 from v2s_jax.media.probe import check_duration
 from v2s_jax.media.process import read_pipe
+from v2s_jax.media.wav import MAX_RIFF_BYTES, NO_TAGS, Tags, wav_header, write_sizes
 from v2s_jax.quantize import waveform_to_int16
 
 _FIRST_VIDEO = "0:V:0"
-_WAV_HEADER_BYTES = 36  # of the RIFF size that are not audio
-_MAX_WAV_BYTES = 2**32 - 1 - _WAV_HEADER_BYTES  # sizes have 32 bits
 
 
 class PipeReader:
@@ -90,9 +88,12 @@ class StreamingWav:
     replaced, cannot be written, or is full, after 37 hours at 16 kHz.
     """
 
-    def __init__(self, path: Path, sample_rate_hz: int, *, overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, sample_rate_hz: int, *, overwrite: bool, tags: Tags = NO_TAGS
+    ) -> None:
         self._path = path
         self._overwrite = overwrite
+        self._header = wav_header(sample_rate_hz, 0, tags)
         self._bytes = 0
         if path.is_dir():
             raise InputError(f"{path}: is a folder: name a file")
@@ -101,7 +102,7 @@ class StreamingWav:
         self._temporary: Path | None
         self._temporary, descriptor = make_temp_file(path.parent, path.suffix)
         self._file = os.fdopen(descriptor, "wb")
-        self._wav = open_wav(self._file, sample_rate_hz)
+        self._file.write(self._header)  # into a buffer: a full disk is seen when it is flushed
 
     def __enter__(self) -> "StreamingWav":
         return self
@@ -110,10 +111,11 @@ class StreamingWav:
         """Append samples in [-1, 1]."""
         data = waveform_to_int16(waveform).tobytes()
         self._bytes += len(data)
-        if self._bytes > _MAX_WAV_BYTES:
+        if len(self._header) + self._bytes > MAX_RIFF_BYTES:
             raise InputError(f"{self._path}: a wav file has at most 4 GiB: use raw PCM, --out -")
         try:
-            self._wav.writeframes(data)  # audio first, then the sizes in the header
+            self._file.write(data)  # audio first, then the sizes in the header
+            write_sizes(self._file, len(self._header), self._bytes)
             self._file.flush()
         except OSError as error:
             raise write_error(self._path, error.strerror) from error
@@ -150,14 +152,12 @@ class StreamingWav:
                 self._temporary.unlink(missing_ok=True)
 
     def _close(self) -> OSError | None:
-        """Close the file; return the first error, which a full disk causes here too."""
-        failure = None
-        for close in (self._wav.close, self._file.close):
-            try:
-                close()
-            except OSError as error:
-                failure = failure or error
-        return failure
+        """Close the file; return the error, which a full disk causes here too."""
+        try:
+            self._file.close()
+        except OSError as error:
+            return error
+        return None
 
     def _exists_error(self) -> InputError:
         return InputError(f"{self._path}: already exists: use --overwrite or another --out")

@@ -35,6 +35,7 @@ from v2s_jax.sonification.outputs import (
     publish,
 )
 from v2s_jax.sonification.prefix import read_prefix
+from v2s_jax.sonification.provenance import provenance_of, tags_of
 from v2s_jax.types import Features
 
 MAX_SEC = 3_600
@@ -142,6 +143,8 @@ def _generate(
     if options.export_controls is not None:
         export(options.export_controls, vectors, config)
     import_figures()
+    provenance = provenance_of(config, params, options) if options.metadata else None
+    tags = tags_of(provenance, seconds=samples / config.clock.sample_rate_hz)
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
     key = clip_key(options.seed, content_hash(name.encode()))
@@ -157,9 +160,10 @@ def _generate(
 
     waveform = dequantize(result.levels, config.model.q_levels, config.model.quantization)
     with staging_folder(out) as staging:
-        write_wav(staging / paths[0].name, waveform, config.clock.sample_rate_hz)
+        write_wav(staging / paths[0].name, waveform, config.clock.sample_rate_hz, tags)
         key_frame_figure(
-            staging / paths[1].name, [], [], waveform, config.clock.sample_rate_hz, name
+            *(staging / paths[1].name, [], [], waveform, config.clock.sample_rate_hz, name),
+            tags=tags,
         )
         publish(staging, out, options.overwrite)
     wav, figure = paths

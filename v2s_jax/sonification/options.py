@@ -55,6 +55,8 @@ class SampleOptions:
     """The video's original audio: drop it, keep it as a second track, or mix it in."""
     original_gain_db: float = 0.0
     """Gain of the original audio with --original mix."""
+    metadata: bool = True
+    """Write into each file that its sound is generated, and how: see --describe."""
     weight_files: WeightFiles = field(default_factory=WeightFiles)
     """Weights of the vgg19 extractor, if they are not in the default place."""
 

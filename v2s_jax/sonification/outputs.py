@@ -20,6 +20,8 @@ from v2s_jax.io import UNFINISHED, file_hash, wrap_read_errors
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.media import (
+    NO_TAGS,
+    Tags,
     Video,
     find_audio_track,
     mp4_supports,
@@ -222,11 +224,12 @@ def write_outputs(
     key_frames: KeyFrames,
     options: SampleOptions,
     seen: str | None = None,
+    tags: Tags = NO_TAGS,
 ) -> GeneratedFiles:
     """Write a wav, the video with this audio, and a figure of the key frames and the audio.
 
     They are written to the folder `staging`; the paths returned are those after `publish`. `seen`
-    is added to the figure's title.
+    is added to the figure's title, `tags` to the metadata of each.
     """
     from v2s_jax.figures import key_frame_figure, key_frame_indices
 
@@ -234,7 +237,7 @@ def write_outputs(
     waveform = dequantize(levels, model.q_levels, model.quantization)
     staged = staging / stem.name
     wav, figure = _output(staged, AUDIO_SUFFIX), _output(staged, FIGURE_SUFFIX)
-    write_wav(wav, waveform, clock.sample_rate_hz)
+    write_wav(wav, waveform, clock.sample_rate_hz, tags)
     warnings = [*video.warnings]
     track = None
     if options.original != "drop":
@@ -245,7 +248,9 @@ def write_outputs(
         elif problem:
             warnings.append(f"{video.path}: {problem}")
     original = options.original if track else "drop"
-    muxed = mux(video, wav, staged, original, options.original_gain_db, track)
+    # The video may name the software that made it.
+    added = {name: text for name, text in tags.items() if name != "software"}
+    muxed = mux(video, wav, staged, original, options.original_gain_db, track, added)
     warnings += muxed.warnings
     muxed_path = stem.parent / muxed.path.name
     if muxed_path.suffix == ".mkv":
@@ -262,6 +267,7 @@ def write_outputs(
         waveform,
         clock.sample_rate_hz,
         f"{video.path.name}: {seen}" if seen else video.path.name,
+        tags=tags,
     )
     return GeneratedFiles(
         video.path,

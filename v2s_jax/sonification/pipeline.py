@@ -48,6 +48,7 @@ from v2s_jax.sonification.outputs import (
     write_outputs,
 )
 from v2s_jax.sonification.prefix import read_prefix
+from v2s_jax.sonification.provenance import Provenance, provenance_of, tags_of
 
 Levels = UInt8[np.ndarray, " samples"]
 
@@ -112,6 +113,7 @@ def _generate_files(
     if not clips:
         return
     import_figures()
+    provenance = provenance_of(config, params, options) if options.metadata else None
     extractor = extractor_for_config(config, options.weight_files, options.category)
     samplers = _make_samplers(config, params, len(clips) * options.takes, options)
     samples = options.takes * sum(clip.samples - prefix_samples for clip in clips)
@@ -119,7 +121,7 @@ def _generate_files(
         for clip in _generate_takes(
             samplers, extractor, clips, prefix, options, on_samples, report
         ):
-            _write_takes(clip, config, prefix_samples, options, report)
+            _write_takes(clip, config, prefix_samples, options, report, provenance)
             if options.overwrite and clip.video.path not in report.failed:
                 resolved = {source.resolve() for source in sources}
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
@@ -189,9 +191,15 @@ def _timed(
 
 
 def _write_takes(
-    clip: Clip, config: Config, prefix_samples: int, options: SampleOptions, report: Report
+    clip: Clip,
+    config: Config,
+    prefix_samples: int,
+    options: SampleOptions,
+    report: Report,
+    provenance: Provenance | None,
 ) -> None:
     """Write the files of all takes of a clip, the likeliest first."""
+    source = {"video": clip.video.path.name, "video_sha256": clip.content_hash.hex()}
     ranked = sorted(clip.takes, key=lambda take: (take[1].nll or 0.0, take[0]))
     try:
         if clip.error is not None:
@@ -206,6 +214,7 @@ def _write_takes(
                 files = write_outputs(
                     *(clip.video, stem, staging, result.levels, config, key_frames, options),
                     None if clip.seen is None else str(clip.seen),
+                    tags_of(provenance, seed=seed, **source),
                 )
                 warnings = degeneracy_warnings(clip.video.path, result, config, options)
                 bits = None

@@ -19,13 +19,14 @@ from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import Extractor, extractor_for_config, iter_model_features
 from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.io import file_hash, wrap_read_errors
-from v2s_jax.media import PipeReader, StreamingWav, probe, read_video_frames
+from v2s_jax.media import NO_TAGS, PipeReader, StreamingWav, Tags, probe, read_video_frames
 from v2s_jax.quantize import dequantize, waveform_to_int16
 from v2s_jax.sampling import Degeneracy, Sampler, clip_key, content_hash, streaming
 from v2s_jax.sampling.progress import progress_bar
 from v2s_jax.sampling.streaming import StreamCarry
 from v2s_jax.sonification.by_hand import check_by_hand
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, make_sampler
+from v2s_jax.sonification.provenance import provenance_of, tags_of
 
 PIPE = Path("-")
 """Standard input as a video, standard output as audio."""
@@ -166,13 +167,16 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
     check_by_hand(config, options, videos=1)
     extractor = extractor_for_config(config, options.weight_files, options.category)
     frames, content, samples, warnings = _open(video, config, extractor)
+    provenance = provenance_of(config, params, options) if options.metadata else None
+    digest = None if video == PIPE else content.hex()
+    tags = tags_of(provenance, video=video.name, video_sha256=digest, stream=True)
     degeneracies: list[Degeneracy] = []
     seen = extractor.open_summary()
     sampler = make_sampler(config, params, options)
     sampler.limit_batch(1)
     total = samples if isinstance(samples, int) else None
     with (
-        _open_sink(out, config.clock.sample_rate_hz, options.overwrite) as write,
+        _open_sink(out, config.clock.sample_rate_hz, options.overwrite, tags) as write,
         progress_bar(sampler, total, _describe_delay(config)) as on_samples,
         suppress(BrokenPipeError),  # whoever reads standard output has enough
     ):
@@ -239,10 +243,12 @@ def _trim_to_duration(
 
 
 @contextmanager
-def _open_sink(out: Path, rate_hz: int, overwrite: bool) -> Iterator[Callable[[Waveform], None]]:
+def _open_sink(
+    out: Path, rate_hz: int, overwrite: bool, tags: Tags = NO_TAGS
+) -> Iterator[Callable[[Waveform], None]]:
     """Yield a function that writes a waveform; BrokenPipeError says that the reader is gone."""
     if out != PIPE:
-        with StreamingWav(out, rate_hz, overwrite=overwrite) as wav:
+        with StreamingWav(out, rate_hz, overwrite=overwrite, tags=tags) as wav:
             yield wav.write
         return
     if sys.__stdout__ is None:

@@ -233,5 +233,8 @@ def _embed(path: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "video.mp4"
         duration_sec = float(video.duration_sec)
-        media.write_part(video, 0.0, duration_sec, small, max_width_px=MAX_WIDTH_PX)
+        # Metadata would tell raters which sound is generated.
+        media.write_part(
+            video, 0.0, duration_sec, small, max_width_px=MAX_WIDTH_PX, with_metadata=False
+        )
         return data_url(small, "video/mp4")
