@@ -1,5 +1,6 @@
 """Parameters and their config in one safetensors file, in half precision."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,6 +141,14 @@ def find_non_finite(params: dict[str, Any]) -> str | None:
         if bad := np.count_nonzero(~np.isfinite(leaf)):
             return f"{bad} of {leaf.size} values of {name} are NaN or infinite"
     return None
+
+
+def params_digest(params: dict[str, Any]) -> str:
+    """Return the SHA-256 of parameters, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
 
 
 def unique_model_name(path: Path, taken: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from v2s_jax.checkpoints import load_params, unique_model_name
+from v2s_jax.checkpoints import load_params, params_digest, unique_model_name
 from v2s_jax.config import Config
 from v2s_jax.datasets import ClipDataset, check_fits
 from v2s_jax.errors import InputError
@@ -117,14 +117,13 @@ def _open_model(path: Path, categories: Sequence[str], taken: Sequence[str]) -> 
     digests: list[bytes] = []
     for checkpoint in checkpoints.values():
         config, params = load_params(checkpoint)
-        leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(params)]
-        if not all(np.isfinite(leaf).all() for leaf in leaves):
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
             raise InputError(
                 f"{checkpoint}: NaN or infinity in its parameters, so training diverged or the "
                 "file is corrupt: choose an earlier checkpoint"
             )
         configs.append(config)
-        digests.append(content_hash(*(leaf.tobytes() for leaf in leaves)))
+        digests.append(bytes.fromhex(params_digest(params)))
         if config.model.variant != configs[0].model.variant:
             raise InputError(
                 f"{checkpoint}: {config.model.variant}, the run next to it is "
