@@ -1,7 +1,7 @@
 """The paper's figure 4: key frames over a waveform and its spectrogram, on one time axis."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +58,7 @@ def key_frame_figure(
     sample_rate_hz: int,
     title: str,
     marks: Marks | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Draw key frames over a waveform and its spectrogram, as a PNG.
 
@@ -71,13 +72,14 @@ def key_frame_figure(
         sample_rate_hz: Sample rate of the waveform.
         title: Any text; it is not parsed as mathematics.
         marks: Events and onsets; where both agree, their marks join into one line.
+        metadata: Texts in the PNG, by keyword.
 
     Raises:
         InputError: `path` cannot be written.
     """
     figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata=metadata)
 
 
 def waveform_image(

@@ -24,10 +24,11 @@ from v2s_jax.sampling import (
     generate_stream,
 )
 from v2s_jax.sampling.progress import progress_bar
-from v2s_jax.sonification.options import SampleOptions, make_sampler
+from v2s_jax.sonification.options import SampleOptions, choose, make_sampler
 from v2s_jax.sonification.outputs import (
     AUDIO_SUFFIX,
     FIGURE_SUFFIX,
+    SETTINGS_KEY,
     GeneratedFiles,
     Report,
     degeneracy_warnings,
@@ -35,6 +36,7 @@ from v2s_jax.sonification.outputs import (
     publish,
 )
 from v2s_jax.sonification.prefix import read_prefix
+from v2s_jax.sonification.settings import settings_of
 from v2s_jax.types import Features
 
 MAX_SEC = 3_600
@@ -142,12 +144,14 @@ def _generate(
     if options.export_controls is not None:
         export(options.export_controls, vectors, config)
     import_figures()
-    sampler = make_sampler(config, params, options)
+    choice = choose(config, params, options, samples)
+    sampler = make_sampler(config, params, choice)
     sampler.limit_batch(1)
+    settings = settings_of(sampler, params, options)
     key = clip_key(options.seed, content_hash(name.encode()))
     request = Request(key, samples, vectors, prefix)
     generation = GenerationOptions(options.temperature, max_retries=options.max_retries)
-    report = Report(options.engine, options.weights)
+    report = Report(settings, choice.note)
     start = time.perf_counter()
     with progress_bar(sampler, samples) as on_samples:
         ((_, result),) = generate_stream([sampler], [request], generation, on_samples)
@@ -159,12 +163,13 @@ def _generate(
     with staging_folder(out) as staging:
         write_wav(staging / paths[0].name, waveform, config.clock.sample_rate_hz)
         key_frame_figure(
-            staging / paths[1].name, [], [], waveform, config.clock.sample_rate_hz, name
+            *(staging / paths[1].name, [], [], waveform, config.clock.sample_rate_hz, name),
+            metadata={SETTINGS_KEY: settings.to_json()},
         )
         publish(staging, out, options.overwrite)
     wav, figure = paths
     warnings = degeneracy_warnings(wav, result, config, options)
-    report.generated.append(GeneratedFiles(Path(name), wav, None, figure, warnings, options.seed))
+    report.generated.append(GeneratedFiles(Path(name), wav, None, figure, warnings, settings))
     return report
 
 

@@ -17,8 +17,6 @@ from jaxtyping import UInt8
 from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError, write_error
 from v2s_jax.io import UNFINISHED, file_hash, wrap_read_errors
-from v2s_jax.kernels.interface import EngineName
-from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.media import (
     Video,
     find_audio_track,
@@ -30,6 +28,7 @@ from v2s_jax.media import (
 from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import GenerationResult, find_degeneracies
 from v2s_jax.sonification.options import SampleOptions
+from v2s_jax.sonification.settings import GenerationSettings
 
 AUDIO_SUFFIX = ".wav"
 FIGURE_SUFFIX = ".png"
@@ -41,6 +40,8 @@ _RESULT_NAME = re.compile(r"_sound(_\d+)?$")
 MAX_NAME_BYTES = 255
 """Longest file name of the usual file systems."""
 
+SETTINGS_KEY = "v2s_jax"
+"""Name of the text in the figure that has the settings as JSON."""
 KEY_FRAMES = 10
 """Key frames above the waveform, as many as the paper's figure 4 has seconds."""
 KEY_FRAME_HEIGHT_PX = 160
@@ -60,8 +61,8 @@ class GeneratedFiles:
     """None without a video."""
     figure: Path
     warnings: tuple[str, ...]
-    seed: int = 0
-    """The seed that reproduces this take, with the same engine and format of weights."""
+    settings: GenerationSettings
+    """With them this take can be generated again; its seed is that of the take."""
     bits_per_sample: float | None = None
     """-log2 p of the generated samples, by which takes are ranked; None for a single take."""
     seen: str | None = None
@@ -72,8 +73,10 @@ class GeneratedFiles:
 class Report:
     """The result for each video."""
 
-    engine: EngineName
-    weights: WeightFormat
+    settings: GenerationSettings | None = None
+    """What ran; None if no video could be read."""
+    note: str | None = None
+    """Why a faster engine did not run, and how to get it."""
     generated: list[GeneratedFiles] = field(default_factory=list)
     removed: list[Path] = field(default_factory=list)
     """Files of an earlier run with more takes."""
@@ -221,12 +224,13 @@ def write_outputs(
     config: Config,
     key_frames: KeyFrames,
     options: SampleOptions,
+    settings: GenerationSettings,
     seen: str | None = None,
 ) -> GeneratedFiles:
     """Write a wav, the video with this audio, and a figure of the key frames and the audio.
 
-    They are written to the folder `staging`; the paths returned are those after `publish`. `seen`
-    is added to the figure's title.
+    They are written to the folder `staging`; the paths returned are those after `publish`. The
+    figure's metadata has the settings; `seen` is added to its title.
     """
     from v2s_jax.figures import key_frame_figure, key_frame_indices
 
@@ -262,6 +266,7 @@ def write_outputs(
         waveform,
         clock.sample_rate_hz,
         f"{video.path.name}: {seen}" if seen else video.path.name,
+        metadata={SETTINGS_KEY: settings.to_json()},
     )
     return GeneratedFiles(
         video.path,
@@ -269,6 +274,7 @@ def write_outputs(
         muxed_path,
         stem.parent / figure.name,
         tuple(warnings),
+        settings,
         seen=seen,
     )
 
