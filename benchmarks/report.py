@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ MEGA = 10**6
 NOTES = """\
 batch: clips to generate. batch size: clips computed at once; more clips take several passes.
 run: the whole batch, from features to levels in host memory, without compilation; median.
+of best: speed over that of the fastest row with as many clips; for auto, how good its choice is.
 spread: slowest minus fastest run, over the median.
 mb per sample: weights that one sample reads, once for all clips of a pass.
 share of reading: of the device's read speed for each tier's working set, caches included.
@@ -42,6 +44,8 @@ class SamplingCase:
     precision: Precision
     engine: EngineName
     weight_format: WeightFormat
+    is_auto: bool = False
+    """Whether `auto` chose engine, weights and batch size, or is to choose them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +120,17 @@ def read_report(path: Path) -> SamplingReport:
 
 
 def _pick(kind: Any, values: dict[str, Any]) -> Any:
-    """Make a dataclass from the values of its fields; others are left out."""
-    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+    """Make a dataclass from the values of its fields; others are left out.
+
+    Older reports lack the fields that have a default.
+    """
+    return kind(
+        **{
+            field.name: values[field.name]
+            for field in dataclasses.fields(kind)
+            if field.name in values or field.default is dataclasses.MISSING
+        }
+    )
 
 
 def print_sampling(report: SamplingReport) -> None:
@@ -137,7 +150,7 @@ def print_sampling(report: SamplingReport) -> None:
         for speed in ceilings.products
     ]
     print(f"ceilings: reads {', '.join(reads)}\nmultiplies {', '.join(products)}\n")
-    print_table([_figures(row) for row in report.rows])
+    print_table([_figures(row, report.rows) for row in report.rows])
     if report.peer_rows:
         ours = [
             (
@@ -150,10 +163,11 @@ def print_sampling(report: SamplingReport) -> None:
         print(f"\n{compare(report.peer_rows, ours)}")
 
 
-def _figures(row: SamplingRow) -> Row:
+def _figures(row: SamplingRow, rows: Sequence[SamplingRow]) -> Row:
     size = row.weight_bytes_per_sample
+    best = max(one.samples_per_sec_total for one in rows if one.batch == row.batch)
     return {
-        "engine": row.engine,
+        "engine": f"auto: {row.engine}" if row.is_auto else row.engine,
         "weights": row.weight_format,
         "batch": row.batch,
         "batch_size": row.batch_size,
@@ -162,6 +176,7 @@ def _figures(row: SamplingRow) -> Row:
         "spread": (max(row.run_secs) - min(row.run_secs)) / row.run_sec_median,
         "samples_per_sec": row.samples_per_sec_total,
         "x_real_time": row.x_real_time_total,
+        "of_best": row.samples_per_sec_total / best,
         "mb_per_sample": None if size is None else size / MEGA,
         "share_of_reading": row.share_of_reading,
         "mflop_per_sample": row.flop_per_sample / MEGA,

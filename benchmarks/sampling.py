@@ -7,6 +7,7 @@ can do at most (`ceilings`): the larger share says what the case is bound by. Wh
 it is bound by latency: one step waits for the other.
 """
 
+import dataclasses
 import itertools
 import math
 import statistics
@@ -15,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
 import tyro
 
-from benchmarks.ceilings import Ceilings, measure_ceilings, weight_reads
+from benchmarks.ceilings import Ceilings, measure_ceilings
 from benchmarks.common import (
     ModelArgs,
     check_at_least_one,
@@ -47,13 +48,15 @@ from benchmarks.samplernn_pytorch import check_peer, measure_peer, sampling_work
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.kernels.interface import EngineName
+from v2s_jax.kernels.interface import EngineOption
 from v2s_jax.kernels.packing import WeightFormat
+from v2s_jax.kernels.weight_reads import weight_reads
 from v2s_jax.model import StepCarry, VideoToSound, init_params, without_weight_norm
 from v2s_jax.sampling import (
     DEFAULT_BATCH_SIZE,
     Request,
     Sampler,
+    choose_engine,
     clip_key,
     content_hash,
     generate,
@@ -86,8 +89,9 @@ class SamplingArgs(ModelArgs):
     --batch."""
     seconds: float = 4.0
     """Length of each clip."""
-    engine: tuple[EngineName, ...] = ()
-    """What runs the model: scan (XLA), or cpu, which `v2s build` builds."""
+    engine: tuple[EngineOption, ...] = ()
+    """What runs the model: scan (XLA), cpu, which `v2s build` builds, or auto, which makes one row
+    for each --batch with the engine, weights and batch size that it chooses."""
     weights: tuple[WeightFormat, ...] = ()
     """Format of the weights, by default float32."""
     plot: Path | None = None
@@ -97,6 +101,8 @@ class SamplingArgs(ModelArgs):
         """Measure every combination, and print, write and draw the figures."""
         model = self.checkpoint or get_preset(self.preset)
         cases, weights = self.cases(), self.weights or ("float32",)
+        if "auto" in self.engine:  # which may choose any
+            weights = get_args(WeightFormat)
         config = model if isinstance(model, Config) else load_params(model)[0]
         check_peer(self, config)
         machine = describe_machine()
@@ -132,13 +138,15 @@ class SamplingArgs(ModelArgs):
         check_at_least_one(repeats=self.repeats, batch=self.batch, batch_size=batch_sizes)
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise InputError(f"--seconds {self.seconds}: use a number above 0, such as 4")
+        batches = self.batch or (1, DEFAULT_BATCH_SIZE)
+        engines = self.engine or ("scan",)
         combinations = itertools.product(
-            self.batch or (1, DEFAULT_BATCH_SIZE),
+            batches,
             self.batch_size or (DEFAULT_BATCH_SIZE,),
-            self.engine or ("scan",),
+            [engine for engine in engines if engine != "auto"],
             self.weights or ("float32",),
         )
-        return [
+        cases = [
             SamplingCase(
                 batch=batch,
                 batch_size=batch if batch_size == "batch" else batch_size,
@@ -149,6 +157,20 @@ class SamplingArgs(ModelArgs):
             )
             for batch, batch_size, engine, weights in combinations
         ]
+        if "auto" in engines:
+            cases += [
+                SamplingCase(
+                    batch=batch,
+                    batch_size=DEFAULT_BATCH_SIZE,
+                    clip_sec=self.seconds,
+                    precision=self.precision,
+                    engine="scan",  # until the process that measures has made the choice
+                    weight_format="float32",
+                    is_auto=True,
+                )
+                for batch in batches
+            ]
+        return list(dict.fromkeys(cases))
 
 
 @dataclass(frozen=True)
@@ -186,6 +208,14 @@ def measure_sampling(
     samples = config.clock.samples(case.clip_sec)
     if samples < 1:
         raise InputError(f"--seconds {case.clip_sec}: shorter than one sample: use more")
+    if case.is_auto:
+        choice = choose_engine(config, params, clips=case.batch, wait=True)
+        case = dataclasses.replace(
+            case,
+            engine=choice.engine,
+            weight_format=choice.weights,
+            batch_size=choice.batch_size,
+        )
     sampler, compile_sec = _compile(config, params, case)
     requests = _requests(config, case.batch, samples)
     run_secs = [_seconds(sampler, requests) for _ in range(repeats)]

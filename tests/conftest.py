@@ -43,6 +43,8 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from v2s_jax.checkpoints import save_params
 from v2s_jax.cli.run import run_cli
 from v2s_jax.config import TINY, Config
+from v2s_jax.kernels.build import build, find_compiler
+from v2s_jax.kernels.cpu import load_library
 from v2s_jax.model import VideoToSound, init_params, window_frames
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -89,6 +91,30 @@ def compilation_cache(cache_folder):
     for name, value in before.items():
         jax.config.update(name, value)
     reset_cache()
+
+
+@pytest.fixture(scope="session")
+def engine_of_auto() -> str:
+    """What `auto` chooses for models of three GRU tiers: a build must not end between two runs."""
+    if find_compiler() is None:
+        return "scan"
+    build()
+    load_library()
+    return "cpu"
+
+
+@pytest.fixture
+def other_cache(engine_of_auto, monkeypatch, tmp_path) -> Path:
+    """An empty cache folder of the user. The engine stays loaded in this process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "v2s_jax"
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path) -> None:
+    """No program is found by its name, so no compiler either."""
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    monkeypatch.delenv("CXX", raising=False)
 
 
 @pytest.fixture(scope="session")

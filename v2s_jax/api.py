@@ -7,10 +7,19 @@
 from v2s_jax.sonification import (
     AudioBlock,
     GeneratedFiles,
+    GenerationSettings,
     Report,
     SampleOptions,
     sonify,
     stream,
 )
 
-__all__ = ["AudioBlock", "GeneratedFiles", "Report", "SampleOptions", "sonify", "stream"]
+__all__ = [
+    "AudioBlock",
+    "GeneratedFiles",
+    "GenerationSettings",
+    "Report",
+    "SampleOptions",
+    "sonify",
+    "stream",
+]

@@ -143,12 +143,12 @@ def find_non_finite(params: dict[str, Any]) -> str | None:
     return None
 
 
-def params_hash(params: dict[str, Any]) -> bytes:
-    """Return the SHA-256 of a model's parameters, in the order of their names."""
+def params_digest(params: dict[str, Any]) -> str:
+    """Return the SHA-256 of parameters, in hexadecimal digits."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.digest()
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
 
 
 def unique_model_name(path: Path, taken: Sequence[str]) -> str:

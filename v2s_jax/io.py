@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ for a file that claims to have a password."""
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 """What file systems answer that cannot lock; EBADF: NFS, about folders."""
+POLL_SEC = 0.2
+"""Interval at which another process's lock is tried again."""
 UNFINISHED = ".unfinished-"
 """Starts the names of files that are being written."""
 
@@ -106,17 +109,20 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def directory_lock(folder: Path, option: str = "folder") -> Iterator[None]:
+def directory_lock(folder: Path, option: str = "folder", wait: bool = False) -> Iterator[None]:
     """Hold an exclusive lock on a folder; it ends with this process, however that ends.
 
     The folder itself is locked, so that no file is left in it. Removes what dead processes left.
-    `option` is what the user can change.
+    `option` is what the user can change. With `wait` another process's lock is waited for.
     """
     with _wrap_os_error(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if not _try_lock(descriptor):
+        while not _try_lock(descriptor):
+            if wait:
+                time.sleep(POLL_SEC)
+                continue
             raise InputError(
                 f"{folder}: another process is writing there: wait for it or choose another "
                 f"{option}"

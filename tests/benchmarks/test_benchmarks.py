@@ -144,6 +144,30 @@ def test_sampling_command(run_command, tmp_path):
     assert [path.name for path in file.parent.iterdir()] == ["out.json"]
 
 
+def test_auto_makes_one_row_for_each_number_of_clips():
+    """It ignores the other options: engine, weights and batch size are its own choice."""
+    engines, sizes = ("auto", "scan"), (1, 4, "batch")
+    weights = ("float32", "int8")
+    args = sampling.SamplingArgs(batch=(1, 4), batch_size=sizes, engine=engines, weights=weights)
+    cases = args.cases()
+    assert [case.batch for case in cases if case.is_auto] == [1, 4]
+    others = {(c.batch, c.batch_size, c.weight_format) for c in cases if not c.is_auto}
+    assert others == {(b, s, w) for b in (1, 4) for s in (1, 4) for w in weights}
+    assert len(cases) == 2 + len(others)
+
+
+@pytest.mark.slow
+def test_auto_beside_another_engine(run_command, tmp_path, engine_of_auto):
+    file = tmp_path / "out.json"
+    options = "--preset tiny --batch 1 --engine auto scan --seconds 0.1 --repeats 1 --device cpu"
+    code, out, err = run_command(main, "sampling", *options.split(), "--json", file)
+    assert code == 0, err
+    assert f"auto: {engine_of_auto}" in out and "of best" in out
+    scan, auto = read_report(file).rows
+    assert (scan.engine, scan.batch_size, scan.is_auto) == ("scan", 4, False)
+    assert (auto.engine, auto.batch_size, auto.is_auto) == (engine_of_auto, 1, True)
+
+
 def test_rows_before_one_that_fails_are_kept(tmp_path, monkeypatch):
     def measure(measure, cases, device):
         yield measure_sampling(CASE, TINY, 1, CEILINGS)

@@ -1,5 +1,6 @@
 """Reports of the sampling benchmark: published and invalid ones, and `show`."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from benchmarks.__main__ import main
 from benchmarks.ceilings import Ceilings, ProductSpeed, ReadSpeed
 from benchmarks.common import write_report
 from benchmarks.machine import describe_machine
-from benchmarks.report import SamplingReport, SamplingRow, read_report
+from benchmarks.report import SamplingReport, SamplingRow, print_sampling, read_report
 from benchmarks.samplernn_pytorch import PeerRow
 from v2s_jax.errors import InputError
 
@@ -77,6 +78,18 @@ def test_published_reports_are_valid(path):
     assert not re.search(r"/(work|tmp|home|root)/", path.read_text())
 
 
+def test_auto_is_compared_with_the_fastest_row_of_as_many_clips(capsys):
+    changes = [(2, 64_000.0, False), (2, 48_000.0, True), (1, 12_000.0, True)]
+    names = ("batch", "samples_per_sec_total", "is_auto")
+    rows = [dataclasses.replace(ROW, **dict(zip(names, one, strict=True))) for one in changes]
+    print_sampling(REPORT._replace(rows=rows, peer_rows=[]))
+    lines = capsys.readouterr().out.splitlines()
+    column = next(line for line in lines if "of best" in line).index("best")
+    shown = [line[column : column + 4].strip() for line in lines[-3:]]
+    assert shown == ["1", "0.75", "1"]
+    assert [line.strip().startswith("auto: scan") for line in lines[-3:]] == [False, True, True]
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": NaN', "\udcff", '{"ceilings": {}}'])
 def test_file_that_is_no_report_is_one_line(text, tmp_path):
     file = tmp_path / "report.json"
@@ -90,6 +103,7 @@ def test_show_prints_and_draws(file, tmp_path, run_command):
     code, out, err = run_command(main, "show", file, "--plot", image)
     assert code == 0, err
     assert "64,000" in out and "  scan, float32, batch size 4: 12.5 x" in out
+    assert "of best" in out and "auto: " not in out
     pixels = imread(image)[..., :3]
     assert pixels.shape[1] > pixels.shape[0] > 500
     is_blue = np.all(np.round(pixels * 255) == (0x2F, 0x66, 0x90), axis=-1)

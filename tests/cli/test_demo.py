@@ -106,7 +106,9 @@ def test_a_video_is_uploaded_and_comes_back_with_audio(address, tmp_path):
             assert response.read()[:4] == b"\x89PNG"
         with urlopen(browser.run(source.format("generated video"))) as response:
             (tmp_path / "result.mp4").write_bytes(response.read())
+        again = browser.run("return document.querySelector('#again textarea').value")
     (files,) = sonify(EXAMPLE_VIDEO, tmp_path).generated
+    assert again == files.settings.flags()
     assert (tmp_path / "result.mp4").read_bytes() == files.video.read_bytes()
 
 

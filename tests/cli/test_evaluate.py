@@ -92,7 +92,7 @@ def content(report) -> dict:
     return json.loads((report / "report.json").read_text())
 
 
-def test_report_says_what_it_depends_on(report, content):
+def test_report_says_what_it_depends_on(report, content, engine_of_auto):
     assert {path.name for path in report.iterdir()} == PLOTS | {
         "report.json",
         "report.html",
@@ -104,6 +104,8 @@ def test_report_says_what_it_depends_on(report, content):
     assert content["models"][0]["features"] == "pixels"
     assert content["versions"].keys() >= {"v2s_jax", "jax", "librosa", "mir_eval"}
     assert content["paper"]["cross_entropy"]["test"]["Flow"] == 2.6839
+    assert content["generated_with"].keys() == {"frame", "unconditional"}
+    assert content["generated_with"]["frame"][0].startswith(f"--engine {engine_of_auto} --weights ")
 
 
 def test_table_1_follows_from_the_clips_of_the_report(content, dataset):
@@ -221,6 +223,7 @@ def test_missing_extra_is_reported_before_any_work(run, monkeypatch, tmp_path):
         ),
         ({"split": "train", "category": "drum"}, "1 clip of split train: retrieval ranks"),
         ({"report-clips": "-1"}, "--report-clips -1: use 0"),
+        ({"batch-size": "0"}, "--batch-size 0: use at least 1"),
         ({"checkpoint": "missing.safetensors"}, "missing.safetensors"),
     ],
 )

@@ -22,7 +22,7 @@ from v2s_jax.media import probe, read_audio, write_clip
 from v2s_jax.pretrained import PRETRAINED, what_it_knows
 from v2s_jax.sonification import SampleOptions, clips, sonify, stream_video
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.usefixtures("compilation_cache", "engine_of_auto")
 
 FPS = Fraction(25)
 SAMPLE = [sys.executable, "-m", "v2s_jax", "sample"]
@@ -302,9 +302,9 @@ def test_engine_and_weights(run, videos, tmp_path, checkpoint):
     code, out_text, _ = run("--video", videos / "one.mp4", "--out", tmp_path / "a", *args)
     assert code == 0
     assert "with the scan engine, bfloat16 weights" in out_text
-    options = SampleOptions(checkpoint=checkpoint, weights="bfloat16")
+    options = SampleOptions(checkpoint=checkpoint, engine="scan", weights="bfloat16")
     report = sonify(videos / "one.mp4", tmp_path / "b", options)
-    assert (report.engine, report.weights) == ("scan", "bfloat16")
+    assert (report.settings.engine, report.settings.weights) == ("scan", "bfloat16")
     expected = levels(tmp_path / "a" / "one_sound.wav")
     assert levels(report.generated[0].wav) == expected
     stream_video(videos / "one.mp4", tmp_path / "c.wav", options)
@@ -318,7 +318,7 @@ def test_a_second_start_uses_the_compilation_cache(videos, tmp_path, checkpoint)
     def start(out: str, cache: Path) -> bytes:
         args = ["--video", videos / "one.mp4", "--out", tmp_path / out, "--checkpoint", checkpoint]
         process = subprocess.run(
-            [*SAMPLE, *map(str, args)],
+            [*SAMPLE, *map(str, args), "--engine", "scan"],
             env=os.environ
             | {"JAX_ENABLE_COMPILATION_CACHE": "1", "XDG_CACHE_HOME": str(cache)}
             | {"JAX_LOGGING_LEVEL": "DEBUG"},

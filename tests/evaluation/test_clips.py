@@ -17,7 +17,7 @@ from v2s_jax.datasets.synthetic.presets import Preset
 from v2s_jax.datasets.synthetic.spec import DatasetSpec
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.clips import Selection, find_videos, read_labels, reference_audio, select
-from v2s_jax.evaluation.generation import load_or_generate
+from v2s_jax.evaluation.generation import choose_engines, load_or_generate
 from v2s_jax.evaluation.likelihood import (
     floor_bits,
     level_counts,
@@ -108,19 +108,23 @@ def test_scores_are_batch_invariant_and_cached(clips, model, tmp_path):
 
 
 @pytest.mark.slow
-def test_missing_audio_is_generated_again_and_corrupt_audio_refused(clips, model, tmp_path):
+def test_missing_audio_is_generated_again_and_corrupt_audio_refused(
+    clips, model, tmp_path, engine_of_auto
+):
     two = clips.subset([0, 3])
     cache = ScoreCache(tmp_path / "made.jsonl", {})
-    first = load_or_generate(model, two, tmp_path, cache, 0, 1.0)
+    choices = choose_engines(model, two, "auto", "auto", None)
+    assert [choice.engine for choice in choices] == [engine_of_auto]
+    first = load_or_generate(model, two, tmp_path, cache, 0, 1.0, choices)
     wav = tmp_path / f"{two.clip_ids[1]}.wav"
     before = wav.read_bytes()
     wav.unlink()
-    again = load_or_generate(model, two, tmp_path, cache, 0, 1.0)
+    again = load_or_generate(model, two, tmp_path, cache, 0, 1.0, choices)
     assert wav.read_bytes() == before
     assert [sound.tobytes() for sound in again] == [sound.tobytes() for sound in first]
     wav.write_bytes(b"half")
     with pytest.raises(InputError, match=r"-00000\.wav: corrupt: remove .*made\.jsonl to generate"):
-        load_or_generate(model, two, tmp_path, cache, 0, 1.0)
+        load_or_generate(model, two, tmp_path, cache, 0, 1.0, choices)
 
 
 @settings(max_examples=30)

@@ -39,7 +39,7 @@ CONFIG = dataclasses.replace(
 
 
 @pytest.fixture(scope="module")
-def sounds_model(tmp_path_factory, compilation_cache) -> Path:
+def sounds_model(tmp_path_factory, compilation_cache, engine_of_auto) -> Path:
     file = tmp_path_factory.mktemp("checkpoint") / "sounds.safetensors"
     save_params(file, CONFIG, random_params(CONFIG))
     return file

@@ -19,7 +19,7 @@ def test_a_long_video_fails_alone(tmp_path: Path) -> None:
     for name, gap_sec in (("long", MAX_CLIP_SEC), ("years", 10**6), ("short", 0.5)):
         write_gap(tmp_path / f"{name}.mkv", gap_sec)
     sources = [tmp_path / f"{name}.mkv" for name in ("long", "years", "short")]
-    report = Report("scan", "float32")
+    report = Report()
     folders = dict.fromkeys(sources, Path())
     clips = open_clips(folders, tmp_path / "out", TINY, SampleOptions(), report)
     assert [clip.video.path for clip in clips] == sources[2:]

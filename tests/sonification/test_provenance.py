@@ -17,12 +17,13 @@ from PIL import Image
 
 from tests.ffmpeg import run_ffmpeg
 from v2s_jax import __version__
-from v2s_jax.checkpoints import load_params, params_hash
+from v2s_jax.checkpoints import load_params, params_digest
 from v2s_jax.cli import sample
 from v2s_jax.cli.describe import command, quote
 from v2s_jax.io import file_hash
 from v2s_jax.media import probe, read_metadata, write_clip, write_wav
 from v2s_jax.pretrained import PRETRAINED
+from v2s_jax.sampling import Sampler
 from v2s_jax.sonification import SampleOptions, sonify, stream_video
 from v2s_jax.sonification.provenance import (
     DIGITAL_SOURCE_TYPE,
@@ -31,6 +32,7 @@ from v2s_jax.sonification.provenance import (
     read_provenance,
     tags_of,
 )
+from v2s_jax.sonification.settings import settings_of
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
 
@@ -52,7 +54,9 @@ def written(video, checkpoint, compilation_cache, tmp_path_factory) -> dict[bool
     folder = tmp_path_factory.mktemp("written")
     files = {}
     for marked in (True, False):
-        options = SampleOptions(checkpoint=checkpoint, seed=3, temperature=0.9, metadata=marked)
+        options = SampleOptions(
+            checkpoint=checkpoint, seed=3, temperature=0.9, engine="scan", metadata=marked
+        )
         (one,) = sonify(video, folder / str(marked), options).generated
         files[marked] = {path.suffix: path for path in (one.wav, one.video, one.figure)}
     return files
@@ -87,7 +91,7 @@ def test_every_file_says_how_it_was_generated(written, video, checkpoint, suffix
     assert stated == {
         "software": f"v2s_jax {__version__}",
         "checkpoint": "tiny.safetensors",
-        "params_sha256": params_hash(params).hex(),
+        "params_sha256": params_digest(params),
         "variant": "frame",
         "engine": "scan",
         "weights": "float32",
@@ -165,13 +169,14 @@ def test_options_are_named_without_their_folders(checkpoint, tmp_path):
     options = SampleOptions(
         checkpoint=PRETRAINED["seq"], prefix=prefix, max_retries=2, batch_size=1, category="-dog"
     )
-    provenance = provenance_of(config, params, options)
+    settings = settings_of(Sampler(config, params, batch_size=1), params, options)
+    provenance = provenance_of(config, options, settings)
     assert provenance.checkpoint == "seq"
     assert (provenance.prefix, provenance.prefix_sha256) == ("prefix.wav", file_hash(prefix).hex())
     line = command(provenance)
     assert "--batch-size 1 " in line and " --prefix prefix.wav --max-retries 2 " in line
     os.mkfifo(tmp_path / "pipe.csv")
-    piped = provenance_of(config, params, SampleOptions(controls=tmp_path / "pipe.csv"))
+    piped = provenance_of(config, SampleOptions(controls=tmp_path / "pipe.csv"), settings)
     assert (piped.controls, piped.controls_sha256) == ("pipe.csv", None)
 
 

@@ -15,7 +15,7 @@ from v2s_jax.media import probe, read_audio, read_video_frames, write_clip, writ
 from v2s_jax.sonification import SampleOptions, clips, sonify
 from v2s_jax.sonification.outputs import remove_stale_takes
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.usefixtures("compilation_cache", "engine_of_auto")
 
 SAMPLES = 16_000
 
@@ -44,9 +44,9 @@ def test_takes_are_the_next_seeds_likeliest_first(video, checkpoint, tmp_path):
     ]
     bits = [files.bits_per_sample for files in report.generated]
     assert bits == sorted(bits) and len(set(bits)) == 3
-    assert {files.seed for files in report.generated} == {5, 6, 7}
+    assert {files.settings.seed for files in report.generated} == {5, 6, 7}
     best = report.generated[0]
-    alone = SampleOptions(checkpoint=checkpoint, seed=best.seed)
+    alone = SampleOptions(checkpoint=checkpoint, seed=best.settings.seed)
     (files,) = sonify(video, tmp_path / "alone", alone).generated
     np.testing.assert_array_equal(samples_of(files.wav), samples_of(best.wav))
     with pytest.raises(InputError, match="0 takes"):
@@ -66,7 +66,7 @@ def test_takes_decode_a_video_once(video, checkpoint, tmp_path, monkeypatch):
     options = SampleOptions(checkpoint=checkpoint, takes=3, batch_size=2)
     report = sonify(video, tmp_path / "takes", options)
     assert len(decoded) == 1
-    last = next(files for files in report.generated if files.seed == 2)
+    last = next(files for files in report.generated if files.settings.seed == 2)
     alone = SampleOptions(checkpoint=checkpoint, seed=2, batch_size=2)
     (files,) = sonify(video, tmp_path / "alone", alone).generated
     np.testing.assert_array_equal(samples_of(files.wav), samples_of(last.wav))

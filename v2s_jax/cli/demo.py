@@ -8,9 +8,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import jax
 
 from v2s_jax import media
 from v2s_jax.checkpoints import load_params, unique_model_name
@@ -20,6 +23,7 @@ from v2s_jax.cli.device import use_device
 from v2s_jax.config import MAX_SEED
 from v2s_jax.errors import InputError, require_extra
 from v2s_jax.examples import EXAMPLE_VIDEO
+from v2s_jax.kernels.build import build, why_not_built
 from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.sampling.progress import show_activity
 from v2s_jax.sonification import SampleOptions, sonify
@@ -77,6 +81,10 @@ def main() -> None:
     require_extra("demo", "gradio")
     use_device(args.device)
     models = name_models(args.checkpoint)
+    if why_not_built() is None and jax.default_backend() == "cpu":
+        # Now, so that the same engine runs for as long as the page is served.
+        with suppress(InputError), show_activity("looking for the C++ engine, or building it"):
+            build()
     code = 0
     try:
         with temporary_folder() as folder:
@@ -112,7 +120,7 @@ def build_page(args: DemoArgs, models: dict[str, Path], folder: Path) -> "gr.Blo
         seed: float | None,
         temperature: float,
         _: object = gr.Progress(track_tqdm=True),
-    ) -> tuple[str, str, str]:
+    ) -> tuple[str, str, str, str]:
         try:
             if seed is None:
                 raise InputError(f"no seed: give a whole number from 0 to {MAX_SEED}")
@@ -153,10 +161,11 @@ def build_page(args: DemoArgs, models: dict[str, Path], folder: Path) -> "gr.Blo
                 )
                 wav = gr.Audio(label="Audio", type="filepath", elem_id="wav")
                 figure = gr.Image(label="Key frames, waveform and spectrogram", elem_id="figure")
+                again = gr.Textbox(label="The same again with v2s sample", elem_id="again")
         button.click(
             generate,
             [video, model, seed, temperature],
-            [generated, wav, figure],
+            [generated, wav, figure, again],
             concurrency_limit=1,  # further requests wait in a queue, and see their position
         )
     return page
@@ -190,8 +199,9 @@ def _files_of_page(page: "gr.Blocks") -> set[str]:
 
 def _generate(
     video: str | None, options: SampleOptions, max_sec: float, folder: Path
-) -> tuple[tuple[str, str, str], list[str]]:
-    """Return the files of the video with generated audio, the audio and the figure; warnings."""
+) -> tuple[tuple[str, str, str, str], list[str]]:
+    """Return the files of the video with generated audio, the audio and the figure, and what ran;
+    warnings."""
     if video is None:
         raise InputError("no video yet: choose one first")
     path = Path(video)
@@ -212,7 +222,7 @@ def _generate(
         warnings.append(
             f"{codec} video does not play in every browser: shown as H.264; v2s sample keeps it"
         )
-    return (str(shown), str(files.wav), str(files.figure)), warnings
+    return (str(shown), str(files.wav), str(files.figure), files.settings.flags()), warnings
 
 
 def _encode_for_browsers(path: Path) -> Path:

@@ -191,15 +191,15 @@ def weights() -> Iterator[Finding]:
 
 
 def cpu_engine() -> Iterator[Finding]:
-    """Look for the C++ engine."""
-    from v2s_jax.kernels.build import COMMAND, COMPILERS, library_path
+    """Look for the C++ engine, or what prevents its build."""
+    from v2s_jax.kernels.build import COMMAND, library_path, why_not_built
 
     if library_path().exists():
         yield Finding("cpu engine", str(library_path()))
         return
-    has_compiler = any(map(shutil.which, COMPILERS))
-    fix = COMMAND if has_compiler else f"install g++, then {COMMAND}"
-    yield Finding("cpu engine", "not built (for --engine cpu)", fix, is_optional=True)
+    problem = why_not_built()
+    result = f"not built: {problem}" if problem else "not built yet; the first use builds it"
+    yield Finding("cpu engine", f"{result} (for faster sampling)", COMMAND, is_optional=True)
 
 
 def disk() -> Iterator[Finding]:

@@ -44,6 +44,8 @@ def main() -> None:
     check_temperature(args.temperature)
     if not args.parts:
         raise InputError(f"--parts: name at least one of {', '.join(ALL_PARTS)}")
+    if args.batch_size is not None and args.batch_size < 1:
+        raise InputError(f"--batch-size {args.batch_size}: use at least 1")
     if args.report_clips < 0:
         raise InputError(f"--report-clips {args.report_clips}: use 0 for none, or more")
     use_device(args.device)

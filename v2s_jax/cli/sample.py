@@ -21,6 +21,7 @@ from v2s_jax.errors import InputError, printable
 from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.pretrained import what_it_knows
 from v2s_jax.sonification import (
+    GenerationSettings,
     Report,
     SampleOptions,
     generate_sound,
@@ -109,6 +110,13 @@ def _stream(videos: Sequence[Path], out: Path, options: SampleOptions) -> None:
     if report.seen is not None:
         print(f"seen: {report.seen}", file=sys.stderr)
     print(f"{report.samples} samples streamed", file=sys.stderr)
+    print(what_ran(report.settings, report.note), file=sys.stderr)
+
+
+def what_ran(settings: GenerationSettings, note: str | None) -> str:
+    """Return a line that says how to generate the same again."""
+    again = f"the same again: {settings.flags()}"
+    return again if note is None else f"note: {note}; {again}"
 
 
 def _print_report(report: Report) -> None:
@@ -122,12 +130,14 @@ def _print_report(report: Report) -> None:
         for path in filter(None, (files.wav, files.video, files.figure)):
             print(f"  {printable(path)}")
         if files.bits_per_sample is not None:
-            print(f"  seed {files.seed}: {files.bits_per_sample:.4f} bits per sample")
-    if report.generated:
+            print(f"  seed {files.settings.seed}: {files.bits_per_sample:.4f} bits per sample")
+    if report.generated and report.settings is not None:
+        settings = report.settings
         print(
             f"{len(report.generated)} generated at {report.x_real_time:.1f} x real time with the "
-            f"{report.engine} engine, {report.weights} weights"
+            f"{settings.engine} engine, {settings.weights} weights"
         )
+        print(what_ran(settings, report.note))
     if report.removed:
         paths = ", ".join(map(printable, report.removed))
         print(f"removed takes of an earlier run: {paths}")

@@ -14,9 +14,19 @@ from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.score_cache import ScoreCache
 from v2s_jax.evaluation.statistics import Waveform
 from v2s_jax.figures import waveform_image
+from v2s_jax.kernels.interface import EngineOption, WeightOption
 from v2s_jax.media import read_audio_file, write_wav
 from v2s_jax.quantize import dequantize
-from v2s_jax.sampling import Request, Sampler, clip_key, content_hash, generate
+from v2s_jax.sampling import (
+    DEFAULT_BATCH_SIZE,
+    EngineChoice,
+    Request,
+    Sampler,
+    choose_engine,
+    clip_key,
+    content_hash,
+    generate,
+)
 from v2s_jax.sampling.progress import progress_bar
 from v2s_jax.training.metrics import AudioSample
 
@@ -52,17 +62,51 @@ def generate_audio(
     ]
 
 
+def choose_engines(
+    model: Model,
+    clips: Selection,
+    engine: EngineOption,
+    weights: WeightOption,
+    batch_size: int | None,
+) -> list[EngineChoice]:
+    """Choose the engine of each checkpoint that serves any of the clips.
+
+    Neither a build nor the number of clips may change the audio of a run that is resumed.
+    """
+    choices = []
+    for shard in model.shards(clips.categories):
+        choice = choose_engine(
+            *(shard.config, shard.params),
+            engine=engine,
+            weights=weights,
+            batch_size=batch_size,
+            clips=len(shard.members),
+            wait=True,
+        )
+        if batch_size is None and choice.engine != "cpu":
+            choice = choice._replace(batch_size=DEFAULT_BATCH_SIZE)
+        choices.append(choice)
+    return choices
+
+
 def load_or_generate(
-    model: Model, clips: Selection, folder: Path, cache: ScoreCache, seed: int, temperature: float
+    model: Model,
+    clips: Selection,
+    folder: Path,
+    cache: ScoreCache,
+    seed: int,
+    temperature: float,
+    choices: Sequence[EngineChoice],
 ) -> list[Waveform]:
     """Return the audio of each clip, read from FOLDER/CLIP.wav; missing files are generated.
 
-    `cache` lists the complete files and what they depend on. All audio is read back from the files,
+    `cache` lists the complete files and what they depend on; `choices` are those of
+    `choose_engines`. All audio is read back from the files,
     so a resumed run gives the same numbers. Raises InputError for a corrupt file.
     """
     rate_hz = model.config.clock.sample_rate_hz
     paths = [folder / f"{clip_id}.wav" for clip_id in clips.clip_ids]
-    for shard in model.shards(clips.categories):
+    for shard, choice in zip(model.shards(clips.categories), choices, strict=True):
         left = [
             clip
             for clip in shard.members
@@ -70,7 +114,12 @@ def load_or_generate(
         ]
         if not left:
             continue
-        sampler = Sampler(shard.config, shard.params)
+        sampler = Sampler(
+            *(shard.config, shard.params),
+            batch_size=choice.batch_size,
+            engine=choice.engine,
+            weights=choice.weights,
+        )
         with progress_bar(sampler, sum(clips.samples[clip] for clip in left)) as on_samples:
             for first in range(0, len(left), sampler.batch_size):
                 members = left[first : first + sampler.batch_size]

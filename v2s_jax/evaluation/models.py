@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from v2s_jax.checkpoints import load_params, params_hash, unique_model_name
+from v2s_jax.checkpoints import load_params, params_digest, unique_model_name
 from v2s_jax.config import Config
 from v2s_jax.datasets import ClipDataset, check_fits
 from v2s_jax.errors import InputError
@@ -123,7 +123,7 @@ def _open_model(path: Path, categories: Sequence[str], taken: Sequence[str]) -> 
                 "file is corrupt: choose an earlier checkpoint"
             )
         configs.append(config)
-        digests.append(params_hash(params))
+        digests.append(bytes.fromhex(params_digest(params)))
         if config.model.variant != configs[0].model.variant:
             raise InputError(
                 f"{checkpoint}: {config.model.variant}, the run next to it is "

@@ -21,7 +21,7 @@ from v2s_jax.evaluation.clips import (
     read_reference_clips,
     select,
 )
-from v2s_jax.evaluation.generation import load_or_generate
+from v2s_jax.evaluation.generation import choose_engines, load_or_generate
 from v2s_jax.evaluation.likelihood import evaluate_conditioning, evaluate_likelihood
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.report import audio_tables, page, plots, report_json, tables
@@ -29,6 +29,8 @@ from v2s_jax.evaluation.report.tables import Table
 from v2s_jax.evaluation.retrieval import Gallery, evaluate_retrieval, make_gallery
 from v2s_jax.evaluation.score_cache import ScoreCache
 from v2s_jax.evaluation.statistics import Waveform
+from v2s_jax.kernels.interface import EngineOption, WeightOption
+from v2s_jax.sampling import EngineChoice
 
 Part = Literal["likelihood", "conditioning", "retrieval", "audio"]
 ALL_PARTS: tuple[Part, ...] = get_args(Part)
@@ -56,6 +58,12 @@ class EvaluationSettings:
     """Seed of generated audio, shuffled controls and intervals."""
     temperature: float = 1.0
     """Generated audio: below 1 likely levels are preferred; 1 samples from the model itself."""
+    engine: EngineOption = "auto"
+    """Generated audio: what runs the model; auto: the fastest that is exact here."""
+    weights: WeightOption = "auto"
+    """Generated audio: format of the weights, as in `v2s sample`."""
+    batch_size: int | None = None
+    """Generated audio: clips computed at once, as in `v2s sample`."""
     report_clips: int = 40
     """Most clips that report.html plays, balanced over categories."""
     videos: Path | None = None
@@ -186,11 +194,17 @@ class Evaluation:
         self._results["audio"] = results
 
     def _generate(self, model: Model) -> list[Waveform]:
-        seed, temperature = self._settings.seed, self._settings.temperature
-        folder = self._settings.out / "sounds" / model.name
-        identity = {"seed": seed, "temperature": temperature}
+        s = self._settings
+        choices = choose_engines(model, self._clips, s.engine, s.weights, s.batch_size)
+        flags = list(dict.fromkeys(_flags(choice) for choice in choices))
+        print(f"{model.name}: audio generated with {'; '.join(flags)}")
+        for note in dict.fromkeys(choice.note for choice in choices if choice.note):
+            print(f"note: {note}")
+        self._results.setdefault("generated_with", {})[model.name] = flags
+        folder = s.out / "sounds" / model.name
+        identity = {"seed": s.seed, "temperature": s.temperature, "engine": flags}
         cache = ScoreCache(folder / "made.jsonl", _identity(model, self._clips.data) | identity)
-        return load_or_generate(model, self._clips, folder, cache, seed, temperature)
+        return load_or_generate(model, self._clips, folder, cache, s.seed, s.temperature, choices)
 
     def _clip_scores(self, model: Model, clips: Selection) -> ScoreCache:
         path = self._settings.out / "scores" / model.name / f"{clips.data.split}.jsonl"
@@ -200,6 +214,12 @@ class Evaluation:
         path = self._settings.out / "scores" / model.name / "retrieval.jsonl"
         identity = {"samples": gallery.samples, "queries": gallery.query_ids}
         return ScoreCache(path, _identity(model, gallery.clips.data) | identity)
+
+
+def _flags(choice: EngineChoice) -> str:
+    """Return the options that make this choice; the batch size where audio depends on it."""
+    flags = f"--engine {choice.engine} --weights {choice.weights}"
+    return flags if choice.engine == "cpu" else f"{flags} --batch-size {choice.batch_size}"
 
 
 def _describe(model: Model) -> str:

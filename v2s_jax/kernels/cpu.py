@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from v2s_jax.config import Config
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, reason
 from v2s_jax.kernels.build import COMMAND, library_path
 from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, OutputLevel
 from v2s_jax.kernels.packing import (
@@ -66,7 +66,7 @@ class CpuEngine:
             raise InputError(
                 f"--engine cpu on {jax.default_backend()}: add --device cpu, or use --engine scan"
             )
-        _register()
+        load_library()
         self._config = config
         self._weights = weights
 
@@ -149,7 +149,7 @@ def multiply_only(
     Each core multiplies its own columns and waits for no other: no engine on this processor can be
     faster. Raises InputError when the library is not built.
     """
-    _register()
+    load_library()
     call = jax.ffi.ffi_call(MULTIPLY_TARGET, jax.ShapeDtypeStruct(SUMS_SHAPE, jnp.float32))
     return call(*kernel, rows=rows, turns=turns, rows_per_lane=rows_per_lane(weights))
 
@@ -166,12 +166,17 @@ def zero_kernel(inputs: int, groups: int, weights: WeightFormat) -> Packed:
 
 
 @cache
-def _register() -> None:
-    """Load the library, once."""
+def load_library() -> None:
+    """Load the library, once; raise InputError if it is not built or cannot be loaded."""
     path = library_path()
     if not path.exists():
         raise InputError(f"--engine cpu is not built: run {COMMAND}, or use --engine scan")
-    library = ctypes.cdll.LoadLibrary(str(path))
+    try:
+        library = ctypes.cdll.LoadLibrary(str(path))
+    except OSError as error:  # corrupt, or in a folder whose files cannot be run
+        raise InputError(
+            f"{path}: cannot be loaded ({reason(error)}): remove it, then {COMMAND}"
+        ) from error
     for target, function in ((TARGET, "V2sGenerate"), (MULTIPLY_TARGET, "V2sMultiply")):
         capsule = jax.ffi.pycapsule(getattr(library, function))
         jax.ffi.register_ffi_target(target, capsule, platform="cpu")

@@ -12,6 +12,9 @@ from jaxtyping import Array, Float, Int, UInt8
 from v2s_jax.model import Carry, InferenceParams
 
 EngineName = Literal["scan", "fused", "cpu"]
+EngineOption = Literal["auto", "scan", "fused", "cpu"]
+"""`auto`: the fastest that is exact here (`sampling/engine_choice.py`)."""
+WeightOption = Literal["auto", "float32", "bfloat16", "int8"]
 OutputLevel = Literal["levels", "nll", "logits"]
 """What an engine returns of each sample: its level, also its nll, or also nll and logits."""
 

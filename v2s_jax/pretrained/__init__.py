@@ -7,6 +7,9 @@ PRETRAINED = {
 }
 """Their files by name; every command accepts such a name instead of a path."""
 
+WEIGHT_LOSSES = Path(__file__).with_name("weight_losses.json")
+"""What rounded weights lose, by digest of the parameters: `python -m tools.measure_weights`."""
+
 KNOWN = (
     "ten drawn categories only (baby crying, chainsaw, dog, drum, fireworks, helicopter, printer, "
     "rail transport, snoring, water): any other video gets one of these sounds"

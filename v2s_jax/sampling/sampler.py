@@ -66,6 +66,8 @@ class Sampler:
             raise InputError(f"batch size {batch_size}: use at least 1")
         self.config = config
         self.batch_size = batch_size
+        self.engine_name = engine
+        self.weights = weights
         self.model = VideoToSound(without_weight_norm(config), precision)
         self.engine = make_engine(engine, self.model, weights, batch_size)
         self._fold = jax.jit(partial(prepare_for_inference, self.model))

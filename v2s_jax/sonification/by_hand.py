@@ -24,7 +24,7 @@ from v2s_jax.sampling import (
     generate_stream,
 )
 from v2s_jax.sampling.progress import progress_bar
-from v2s_jax.sonification.options import SampleOptions, make_sampler
+from v2s_jax.sonification.options import SampleOptions, choose, make_sampler
 from v2s_jax.sonification.outputs import (
     AUDIO_SUFFIX,
     FIGURE_SUFFIX,
@@ -36,6 +36,7 @@ from v2s_jax.sonification.outputs import (
 )
 from v2s_jax.sonification.prefix import read_prefix
 from v2s_jax.sonification.provenance import provenance_of, tags_of
+from v2s_jax.sonification.settings import settings_of
 from v2s_jax.types import Features
 
 MAX_SEC = 3_600
@@ -143,14 +144,16 @@ def _generate(
     if options.export_controls is not None:
         export(options.export_controls, vectors, config)
     import_figures()
-    provenance = provenance_of(config, params, options) if options.metadata else None
-    tags = tags_of(provenance, seconds=samples / config.clock.sample_rate_hz)
-    sampler = make_sampler(config, params, options)
+    choice = choose(config, params, options, samples)
+    sampler = make_sampler(config, params, choice)
     sampler.limit_batch(1)
+    settings = settings_of(sampler, params, options)
+    provenance = provenance_of(config, options, settings) if options.metadata else None
+    tags = tags_of(provenance, seconds=samples / config.clock.sample_rate_hz)
     key = clip_key(options.seed, content_hash(name.encode()))
     request = Request(key, samples, vectors, prefix)
     generation = GenerationOptions(options.temperature, max_retries=options.max_retries)
-    report = Report(options.engine, options.weights)
+    report = Report(settings, choice.note)
     start = time.perf_counter()
     with progress_bar(sampler, samples) as on_samples:
         ((_, result),) = generate_stream([sampler], [request], generation, on_samples)
@@ -168,7 +171,7 @@ def _generate(
         publish(staging, out, options.overwrite)
     wav, figure = paths
     warnings = degeneracy_warnings(wav, result, config, options)
-    report.generated.append(GeneratedFiles(Path(name), wav, None, figure, warnings, options.seed))
+    report.generated.append(GeneratedFiles(Path(name), wav, None, figure, warnings, settings))
     return report
 
 

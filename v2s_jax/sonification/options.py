@@ -7,11 +7,16 @@ from typing import Any
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import WeightFiles
-from v2s_jax.kernels.interface import EngineName
-from v2s_jax.kernels.packing import WeightFormat
+from v2s_jax.kernels.interface import EngineOption, WeightOption
 from v2s_jax.media import Original
 from v2s_jax.pretrained import DEFAULT_CHECKPOINT
-from v2s_jax.sampling import DEFAULT_BATCH_SIZE, Sampler, check_seed, check_temperature
+from v2s_jax.sampling import (
+    EngineChoice,
+    Sampler,
+    check_seed,
+    check_temperature,
+    choose_engine,
+)
 
 MAX_GAIN_DB = 60
 """Largest gain or attenuation of original audio: from barely audible to full scale and back."""
@@ -30,13 +35,16 @@ class SampleOptions:
     """Below 1 likely levels are preferred; 1 samples from the model as it is."""
     overwrite: bool = False
     """Replace outputs that already exist."""
-    batch_size: int = DEFAULT_BATCH_SIZE
-    """Clips generated at once. With the scan engine the audio depends on it."""
-    engine: EngineName = "scan"
-    """What runs the model: scan everywhere, fused on TPU and GPU, cpu after `v2s build`. At
-    near-ties another engine draws another level, so the same seed gives other audio."""
-    weights: WeightFormat = "float32"
-    """Format of the weights in memory; fewer bits are faster with the cpu engine."""
+    engine: EngineOption = "auto"
+    """What runs the model: the fastest that is exact here (auto), scan everywhere, fused on TPU and
+    GPU, cpu with a C++ compiler. At near-ties another engine draws another level, so the same seed
+    gives other audio; what ran is printed and stored."""
+    weights: WeightOption = "auto"
+    """Format of the weights in memory. With engine auto the fastest that loses at most 0.001 bits
+    per sample, else float32."""
+    batch_size: int | None = None
+    """Clips generated at once; by default chosen with engine auto, else 4. With the scan engine the
+    audio depends on it."""
     max_retries: int = 0
     """How often runaway noise or dead silence is generated again, with the next seed."""
     takes: int = 1
@@ -64,7 +72,7 @@ class SampleOptions:
         """Raise InputError for values out of range."""
         check_seed(self.seed)
         check_temperature(self.temperature)
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"batch size {self.batch_size}: use at least 1")
         if self.max_retries < 0:
             raise InputError(f"max_retries {self.max_retries}: use 0 or more")
@@ -86,12 +94,31 @@ class SampleOptions:
 DEFAULT_OPTIONS = SampleOptions()
 
 
-def make_sampler(config: Config, params: dict[str, Any], options: SampleOptions) -> Sampler:
+def choose(
+    config: Config,
+    params: dict[str, Any],
+    options: SampleOptions,
+    samples: int | None,
+    clips: int = 1,
+) -> EngineChoice:
+    """Choose the engine for clips of `samples` samples together, None if that is not known."""
+    return choose_engine(
+        config,
+        params,
+        engine=options.engine,
+        weights=options.weights,
+        batch_size=options.batch_size,
+        clips=clips,
+        samples=samples,
+    )
+
+
+def make_sampler(config: Config, params: dict[str, Any], choice: EngineChoice) -> Sampler:
     """Make a sampler on JAX's default device."""
     return Sampler(
         config,
         params,
-        batch_size=options.batch_size,
-        engine=options.engine,
-        weights=options.weights,
+        batch_size=choice.batch_size,
+        engine=choice.engine,
+        weights=choice.weights,
     )

@@ -17,8 +17,6 @@ from jaxtyping import UInt8
 from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError, write_error
 from v2s_jax.io import UNFINISHED, file_hash, wrap_read_errors
-from v2s_jax.kernels.interface import EngineName
-from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.media import (
     NO_TAGS,
     Tags,
@@ -32,6 +30,7 @@ from v2s_jax.media import (
 from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import GenerationResult, find_degeneracies
 from v2s_jax.sonification.options import SampleOptions
+from v2s_jax.sonification.settings import GenerationSettings
 
 AUDIO_SUFFIX = ".wav"
 FIGURE_SUFFIX = ".png"
@@ -62,8 +61,8 @@ class GeneratedFiles:
     """None without a video."""
     figure: Path
     warnings: tuple[str, ...]
-    seed: int = 0
-    """The seed that reproduces this take, with the same engine and format of weights."""
+    settings: GenerationSettings
+    """With them this take can be generated again; its seed is that of the take."""
     bits_per_sample: float | None = None
     """-log2 p of the generated samples, by which takes are ranked; None for a single take."""
     seen: str | None = None
@@ -74,8 +73,10 @@ class GeneratedFiles:
 class Report:
     """The result for each video."""
 
-    engine: EngineName
-    weights: WeightFormat
+    settings: GenerationSettings | None = None
+    """What ran; None if no video could be read."""
+    note: str | None = None
+    """Why a faster engine did not run, and how to get it."""
     generated: list[GeneratedFiles] = field(default_factory=list)
     removed: list[Path] = field(default_factory=list)
     """Files of an earlier run with more takes."""
@@ -223,6 +224,7 @@ def write_outputs(
     config: Config,
     key_frames: KeyFrames,
     options: SampleOptions,
+    settings: GenerationSettings,
     seen: str | None = None,
     tags: Tags = NO_TAGS,
 ) -> GeneratedFiles:
@@ -275,6 +277,7 @@ def write_outputs(
         muxed_path,
         stem.parent / figure.name,
         tuple(warnings),
+        settings,
         seen=seen,
     )
 

@@ -17,6 +17,7 @@ from v2s_jax.features.extractor import Extractor, extractor_for_config
 from v2s_jax.io import check_writable, directory_lock, staging_folder
 from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.sampling import (
+    EngineChoice,
     GenerationOptions,
     GenerationResult,
     Request,
@@ -36,7 +37,7 @@ from v2s_jax.sonification.clips import (
     open_clips,
     read_features,
 )
-from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, make_sampler
+from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, choose, make_sampler
 from v2s_jax.sonification.outputs import (
     Report,
     degeneracy_warnings,
@@ -49,6 +50,7 @@ from v2s_jax.sonification.outputs import (
 )
 from v2s_jax.sonification.prefix import read_prefix
 from v2s_jax.sonification.provenance import Provenance, provenance_of, tags_of
+from v2s_jax.sonification.settings import GenerationSettings, settings_of
 
 Levels = UInt8[np.ndarray, " samples"]
 
@@ -81,7 +83,7 @@ def sonify(
     options.check()
     out = Path(out)
     config, params = load_params(Path(options.checkpoint))
-    report = Report(options.engine, options.weights)
+    report = Report()
     paths = [videos] if isinstance(videos, Path | str) else videos
     sources = find_videos(paths, out, report.failed)
     check_by_hand(config, options, len(sources))
@@ -113,27 +115,31 @@ def _generate_files(
     if not clips:
         return
     import_figures()
-    provenance = provenance_of(config, params, options) if options.metadata else None
-    extractor = extractor_for_config(config, options.weight_files, options.category)
-    samplers = _make_samplers(config, params, len(clips) * options.takes, options)
+    requests = len(clips) * options.takes
     samples = options.takes * sum(clip.samples - prefix_samples for clip in clips)
+    choice = choose(config, params, options, samples, requests)
+    extractor = extractor_for_config(config, options.weight_files, options.category)
+    samplers = _make_samplers(config, params, requests, choice)
+    settings = settings_of(samplers[0], params, options)
+    report.settings, report.note = settings, choice.note
+    provenance = provenance_of(config, options, settings) if options.metadata else None
     with progress_bar(samplers[0], samples) as on_samples:
         for clip in _generate_takes(
             samplers, extractor, clips, prefix, options, on_samples, report
         ):
-            _write_takes(clip, config, prefix_samples, options, report, provenance)
+            _write_takes(clip, config, prefix_samples, options, settings, report, provenance)
             if options.overwrite and clip.video.path not in report.failed:
                 resolved = {source.resolve() for source in sources}
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
 
 
 def _make_samplers(
-    config: Config, params: dict[str, Any], requests: int, options: SampleOptions
+    config: Config, params: dict[str, Any], requests: int, choice: EngineChoice
 ) -> list[Sampler]:
     """Make a sampler on as many devices as the requests can fill."""
     devices = jax.local_devices()
-    devices = devices[: min(len(devices), -(-requests // options.batch_size))]
-    samplers = replicate_sampler(lambda: make_sampler(config, params, options), devices)
+    devices = devices[: min(len(devices), -(-requests // choice.batch_size))]
+    samplers = replicate_sampler(lambda: make_sampler(config, params, choice), devices)
     for sampler in samplers:
         sampler.limit_batch(-(-requests // len(devices)))
     return samplers
@@ -195,6 +201,7 @@ def _write_takes(
     config: Config,
     prefix_samples: int,
     options: SampleOptions,
+    settings: GenerationSettings,
     report: Report,
     provenance: Provenance | None,
 ) -> None:
@@ -213,6 +220,7 @@ def _write_takes(
                 stem = take_stem(clip.stem, rank, len(ranked))
                 files = write_outputs(
                     *(clip.video, stem, staging, result.levels, config, key_frames, options),
+                    replace(settings, seed=seed),
                     None if clip.seen is None else str(clip.seen),
                     tags_of(provenance, seed=seed, **source),
                 )
@@ -221,7 +229,7 @@ def _write_takes(
                 if result.nll is not None:
                     bits = result.nll * BITS_PER_NAT / (clip.samples - prefix_samples)
                 warnings = files.warnings + clip.seen_warnings + warnings
-                generated.append(replace(files, warnings=warnings, seed=seed, bits_per_sample=bits))
+                generated.append(replace(files, warnings=warnings, bits_per_sample=bits))
             publish(staging, clip.stem.parent, options.overwrite)
         report.generated += generated
     except Exception as error:

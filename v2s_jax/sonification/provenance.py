@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from v2s_jax import __version__
-from v2s_jax.checkpoints import params_hash
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.io import file_hash, wrap_read_errors
 from v2s_jax.media import NO_TAGS, Tags, read_metadata
 from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions
+from v2s_jax.sonification.settings import GenerationSettings
 
 SENTENCE = "Generated sound, not a recording: "
 """Starts the comment."""
@@ -61,11 +61,12 @@ class Provenance:
     motion_weights: str | None = None
 
 
-def provenance_of(config: Config, params: dict[str, Any], options: SampleOptions) -> Provenance:
+def provenance_of(
+    config: Config, options: SampleOptions, settings: GenerationSettings
+) -> Provenance:
     """Describe what generates with these options; the video or `seconds` is still missing.
 
-    Engine, weights and batch size are those of `options`, which must be what really runs. Raises
-    InputError when a file that the options name cannot be read.
+    Raises InputError when a file that the options name cannot be read.
     """
     weights = options.weight_files
     files = {
@@ -87,13 +88,13 @@ def provenance_of(config: Config, params: dict[str, Any], options: SampleOptions
     return Provenance(
         software=f"v2s_jax {__version__}",
         checkpoint=_checkpoint_name(Path(options.checkpoint)),
-        params_sha256=params_hash(params).hex(),
+        params_sha256=settings.model_sha256,
         variant=config.model.variant,
-        engine=options.engine,
-        weights=options.weights,
-        batch_size=options.batch_size,
-        temperature=options.temperature,
-        seed=options.seed,
+        engine=settings.engine,
+        weights=settings.weights,
+        batch_size=settings.batch_size,
+        temperature=settings.temperature,
+        seed=settings.seed,
         **stated,
     )
 

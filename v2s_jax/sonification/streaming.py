@@ -25,8 +25,9 @@ from v2s_jax.sampling import Degeneracy, Sampler, clip_key, content_hash, stream
 from v2s_jax.sampling.progress import progress_bar
 from v2s_jax.sampling.streaming import StreamCarry
 from v2s_jax.sonification.by_hand import check_by_hand
-from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, make_sampler
+from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, choose, make_sampler
 from v2s_jax.sonification.provenance import provenance_of, tags_of
+from v2s_jax.sonification.settings import GenerationSettings, settings_of
 
 PIPE = Path("-")
 """Standard input as a video, standard output as audio."""
@@ -47,6 +48,8 @@ class AudioBlock(NamedTuple):
     """Pass it to `stream` to continue after this block."""
     degeneracy: Degeneracy | None
     """Set if this block ends a second of degenerate audio."""
+    settings: GenerationSettings | None = None
+    """What runs, from `stream`."""
 
 
 def stream(
@@ -66,9 +69,11 @@ def stream(
             the checkpoint's extractor reads (128 x 128 px for `pixels`, 224 x 224 for `vgg19`).
         options: As for `sonify`, but without takes, prefix and original.
         carry: From an earlier block, to continue the same audio; `frames` then start with
-            `carry.video_frame`. Flow and Aligned do not know the motion before the first frame:
-            they continue exactly only if `carry.frames_ahead` is at least the number of frames that
-            the extractor looks back: 1 for `pixels`, 5 for `vgg19`.
+            `carry.video_frame`. Give the engine, weights and batch size of that block's settings:
+            `auto` may choose others where the cpu engine was built meanwhile. Flow and Aligned do
+            not know the motion before the first frame: they continue exactly only if
+            `carry.frames_ahead` is at least the number of frames that the extractor looks back: 1
+            for `pixels`, 5 for `vgg19`.
         content: Hash of the content, which selects the noise together with the seed.
 
     Yields:
@@ -79,14 +84,15 @@ def stream(
     """
     _check_streamable(options)
     config, params = load_params(Path(options.checkpoint))
-    sampler = make_sampler(config, params, options)
+    sampler = make_sampler(config, params, choose(config, params, options, samples=None))
     sampler.limit_batch(1)
+    settings = settings_of(sampler, params, options)
     sampler.compile()
     check_by_hand(config, options, videos=1)
     extractor = extractor_for_config(config, options.weight_files, options.category)
-    yield from stream_audio(
-        sampler, extractor, frames, clip_key(options.seed, content), options, carry
-    )
+    key = clip_key(options.seed, content)
+    for block in stream_audio(sampler, extractor, frames, key, options, carry):
+        yield block._replace(settings=settings)
 
 
 def _check_streamable(options: SampleOptions) -> None:
@@ -142,6 +148,9 @@ class StreamReport(NamedTuple):
     """About the video and degenerate audio: one line each."""
     seen: str | None
     """What a model of sounds sees in the video; None for other models."""
+    settings: GenerationSettings
+    note: str | None
+    """Why a faster engine did not run, and how to get it."""
 
 
 def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTIONS) -> StreamReport:
@@ -167,14 +176,16 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
     check_by_hand(config, options, videos=1)
     extractor = extractor_for_config(config, options.weight_files, options.category)
     frames, content, samples, warnings = _open(video, config, extractor)
-    provenance = provenance_of(config, params, options) if options.metadata else None
-    digest = None if video == PIPE else content.hex()
-    tags = tags_of(provenance, video=video.name, video_sha256=digest, stream=True)
     degeneracies: list[Degeneracy] = []
     seen = extractor.open_summary()
-    sampler = make_sampler(config, params, options)
-    sampler.limit_batch(1)
     total = samples if isinstance(samples, int) else None
+    choice = choose(config, params, options, total)
+    sampler = make_sampler(config, params, choice)
+    sampler.limit_batch(1)
+    settings = settings_of(sampler, params, options)
+    provenance = provenance_of(config, options, settings) if options.metadata else None
+    digest = None if video == PIPE else content.hex()
+    tags = tags_of(provenance, video=video.name, video_sha256=digest, stream=True)
     with (
         _open_sink(out, config.clock.sample_rate_hz, options.overwrite, tags) as write,
         progress_bar(sampler, total, _describe_delay(config)) as on_samples,
@@ -190,7 +201,8 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
     if seen is not None and (warning := seen.warning()):
         warnings = (*warnings, f"{video}: {warning}")
     seen_text = None if seen is None else str(seen)
-    return StreamReport(done, (*warnings, *map(str, degeneracies)), seen_text)
+    warnings = (*warnings, *map(str, degeneracies))
+    return StreamReport(done, warnings, seen_text, settings, choice.note)
 
 
 def _describe_delay(config: Config) -> str:
