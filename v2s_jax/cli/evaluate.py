@@ -44,6 +44,9 @@ def main() -> None:
     check_temperature(args.temperature)
     if not args.parts:
         raise InputError(f"--parts: name at least one of {', '.join(ALL_PARTS)}")
+    for option, path in (("embedding", args.embedding), ("judge", args.judge)):
+        if path is not None and "audio" not in args.parts:
+            raise InputError(f"--{option} {path}: add audio to --parts, which it belongs to")
     if args.report_clips < 0:
         raise InputError(f"--report-clips {args.report_clips}: use 0 for none, or more")
     use_device(args.device)
