@@ -12,8 +12,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.conftest import random_params, with_model
+from tests.evaluation.aisfx_golden import random_tensors
+from tests.evaluation.tagger_fixture import FIXTURE, write_class_map
+from tools.convert_aisfx import convert
 from v2s_jax.checkpoints import save_params
 from v2s_jax.cli.evaluate import main
 from v2s_jax.config import TINY, Clock, Config, ExtractorConfig
@@ -22,7 +26,8 @@ from v2s_jax.datasets.synthetic.generate_dataset import generate_dataset
 from v2s_jax.datasets.synthetic.presets import Preset
 from v2s_jax.datasets.synthetic.spec import DatasetSpec
 from v2s_jax.errors import InputError
-from v2s_jax.evaluation.classifier import fit_on_train
+from v2s_jax.evaluation import judge
+from v2s_jax.evaluation.classifier import read_train_audio
 from v2s_jax.evaluation.clips import reference_audio, select
 from v2s_jax.evaluation.report.plots import draw_bars
 from v2s_jax.evaluation.report.report_json import describe_features
@@ -128,7 +133,7 @@ def test_table_1_follows_from_the_clips_of_the_report(content, dataset):
 
 def test_page_has_the_tables_and_the_audio_of_the_clips(report):
     page = (report / "report.html").read_text()
-    assert page.count("<figcaption>synthetic_mini: ") == 4 + 11
+    assert page.count("<figcaption>synthetic_mini: ") == 4 + 12
     assert page.count("<article") == page.count("<video") == 2
     assert page.count("<audio") == 2 * 3  # reference, frame, unconditional
     assert page.count("<img") == 2 + len(PLOTS)
@@ -156,10 +161,39 @@ def test_audio_is_kept_and_scored_with_controls(report, content):
     assert audio["models"].keys() == {"frame", "unconditional"}
     assert audio["controls"].keys() == {"noise", "reference"}
     for metrics in (*audio["models"].values(), *audio["controls"].values()):
-        for metric in ("loudness", "spectral", "frechet", "artifacts"):
+        for metric in ("loudness", "following", "spectral", "frechet", "artifacts"):
             assert metrics[metric].keys() == {*CATEGORIES, "all clips"}
         assert set(metrics["synchrony"]) == {"drum", "all clips"}  # water has no events
         assert metrics["classification"]["trained_on"] == 2
+
+
+def test_networks_of_others_hear_all_models_and_controls(dataset, frame, tmp_path):
+    """An embedding with random weights, and a tagger of three classes."""
+    pytest.importorskip(judge.RUNTIME)
+    embedding, tagger = tmp_path / "aisfx.safetensors", tmp_path / "tagger.tflite"
+    save_file(convert(random_tensors()), embedding)
+    shutil.copy(FIXTURE, tagger)
+    write_class_map(tmp_path / judge.CLASS_MAP, ("Drum", "Water", "Speech"))
+    options = ("--parts", "audio", "--clips", "3", "--report-clips", "0")
+    files = ("--embedding", embedding, "--judge", tagger)
+    out = tmp_path / "report"
+    evaluate("--checkpoint", frame, "--data", dataset, "--out", out, *options, *files)
+    content = json.loads((out / "report.json").read_text())
+    names = {"frame", "noise", "reference"}
+    assert content["embedding"]["metrics"].keys() == content["judge"]["metrics"].keys() == names
+    for name in names:
+        metrics = content["embedding"]["metrics"][name]
+        assert metrics["frechet"]["generated"]["mean"] > 0
+        assert metrics["classification"]["trained_on"] == 2
+        assert np.sum(content["judge"]["metrics"][name]["confusion"]) == 6
+    reference = content["embedding"]["metrics"]["reference"]["frechet"]
+    assert reference["generated"] == reference["floor"]
+    classes = {"drum": ["Drum"], "water_flowing": ["Water"]}
+    assert (content["judge"]["classes"], content["judge"]["unknown"]) == (classes, [])
+    page = (out / "report.html").read_text()
+    assert page.count("<img") == 1  # confusion
+    assert "Named right by the judge tagger.tflite" in page
+    assert "Frechet distance in the embedding" in page
 
 
 def same_up_to_rounding(value: object, expected: object) -> None:
@@ -225,6 +259,9 @@ def test_missing_extra_is_reported_before_any_work(run, monkeypatch, tmp_path):
         ({"report-clips": "-1"}, "--report-clips -1: use 0"),
         ({"batch-size": "0"}, "--batch-size 0: use at least 1"),
         ({"checkpoint": "missing.safetensors"}, "missing.safetensors"),
+        ({"embedding": "missing.safetensors"}, "missing.safetensors: cannot be read"),
+        ({"judge": "missing.tflite"}, "missing.tflite: cannot be read"),
+        ({"judge": "x.tflite", "parts": "likelihood"}, "--judge x.tflite: add audio to --parts"),
     ],
 )
 def test_bad_input_is_one_line_before_any_work(run, options, message, tmp_path):
@@ -277,7 +314,7 @@ def test_floor_of_other_levels_gives_no_regret(dataset, tmp_path, capsys):
 def test_missing_classifier_has_a_reason(dataset, tmp_path):
     def reason(data: Path, split: str, categories: tuple[str, ...]) -> str:
         clips = select(open_dataset(data, split), categories, 1)
-        found = fit_on_train(str(data), clips, TINY.model)
+        found = read_train_audio(str(data), clips, TINY.model)
         assert isinstance(found, str) and "\n" not in found
         return found
 

@@ -39,4 +39,5 @@ def reference_clips(clips: list[SyntheticClip], probe: str = "none") -> Referenc
         probe,
         TINY,
         0,
+        "no features",
     )

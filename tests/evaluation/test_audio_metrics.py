@@ -9,7 +9,7 @@ import pytest
 from tests.evaluation.audio import reference_clips, synthetic_clips
 from v2s_jax.config import TINY
 from v2s_jax.evaluation.audio_metrics import AudioMetrics, AudioResults, evaluate_audio
-from v2s_jax.evaluation.classifier import AudioClassifier, fit_classifier
+from v2s_jax.evaluation.classifier import AudioClassifier, TrainAudio, fit_classifier
 from v2s_jax.evaluation.clips import ReferenceClips
 from v2s_jax.evaluation.models import Model
 from v2s_jax.evaluation.report.audio_tables import DETECTOR_MIN_F1, audio_tables
@@ -33,7 +33,7 @@ def clips() -> ReferenceClips:
 @pytest.fixture(scope="module")
 def classifier() -> AudioClassifier:
     train = rendered("train")
-    return fit_classifier(train.audio, train.categories, 16_000)
+    return fit_classifier(TrainAudio(train.audio, train.categories, 16_000))
 
 
 def evaluate(clips: ReferenceClips, classifier: AudioClassifier | str, **audio) -> AudioResults:

@@ -11,6 +11,7 @@ from v2s_jax.config import TINY
 from v2s_jax.evaluation.classifier import (
     AudioClassifier,
     CategoryReport,
+    TrainAudio,
     evaluate_classification,
     fit_classifier,
 )
@@ -33,12 +34,13 @@ def rendered(split: str, count: int) -> list[np.ndarray]:
 
 def evaluate(classifier: AudioClassifier, generated, reference) -> CategoryReport:
     predicted = ([classifier.classify(one) for one in audio] for audio in (generated, reference))
-    return evaluate_classification(classifier, *predicted, EXPECTED, 0)
+    known, trained_on = classifier.fitted.categories, classifier.fitted.trained_on
+    return evaluate_classification(known, trained_on, *predicted, EXPECTED, 0)
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_classifier(rendered("train", 10), [*CATEGORIES] * 10, RATE_HZ)
+    return fit_classifier(TrainAudio(rendered("train", 10), [*CATEGORIES] * 10, RATE_HZ))
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +77,14 @@ def test_noise_is_at_chance_and_other_categories_below(fitted, sounds):
 
 @pytest.mark.slow
 def test_fit_is_deterministic(fitted):
-    again = fit_classifier(rendered("train", 10), [*CATEGORIES] * 10, RATE_HZ)
-    np.testing.assert_array_equal(again.regression.coef_, fitted.regression.coef_)
+    again = fit_classifier(TrainAudio(rendered("train", 10), [*CATEGORIES] * 10, RATE_HZ))
+    np.testing.assert_array_equal(again.fitted.model.coef_, fitted.fitted.model.coef_)
 
 
 def test_two_categories_are_told_apart(sounds):
     pair = [sound for sound, name in zip(sounds, EXPECTED, strict=True) if name in CATEGORIES[:2]]
     names = [*CATEGORIES[:2]] * TEST_CLIPS
-    two = fit_classifier(pair, names, RATE_HZ)
+    two = fit_classifier(TrainAudio(pair, names, RATE_HZ))
     assert [two.classify(sound) for sound in pair] == names
 
 

@@ -46,6 +46,9 @@ def main() -> None:
         raise InputError(f"--parts: name at least one of {', '.join(ALL_PARTS)}")
     if args.batch_size is not None and args.batch_size < 1:
         raise InputError(f"--batch-size {args.batch_size}: use at least 1")
+    for option, path in (("embedding", args.embedding), ("judge", args.judge)):
+        if path is not None and "audio" not in args.parts:
+            raise InputError(f"--{option} {path}: add audio to --parts, which it belongs to")
     if args.report_clips < 0:
         raise InputError(f"--report-clips {args.report_clips}: use 0 for none, or more")
     use_device(args.device)

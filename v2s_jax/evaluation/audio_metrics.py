@@ -1,7 +1,6 @@
 """All metrics of generated audio, by category and of all clips, and models compared by clip.
 
-Two controls that depend on no model have the same metrics: white noise as loud as the reference
-audio (`noise`), and the reference audio itself (`reference`), which no model can beat.
+The controls have the same metrics as models (`measurement.py`).
 """
 
 import itertools
@@ -10,54 +9,34 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from tqdm import tqdm
 
-from v2s_jax.evaluation import artifacts, frechet, probes, spectral, synchrony
+from v2s_jax.evaluation import artifacts, following, frechet, probes, spectral, synchrony
 from v2s_jax.evaluation.classifier import (
     AudioClassifier,
     CategoryReport,
     evaluate_classification,
     hits,
 )
-from v2s_jax.evaluation.clips import ReferenceClips, requantize
+from v2s_jax.evaluation.clips import ReferenceClips
+from v2s_jax.evaluation.measurement import (
+    NOISE,
+    REFERENCE,
+    Measured,
+    Measurement,
+    control_audio,
+    measure_clips,
+)
 from v2s_jax.evaluation.models import Model
-from v2s_jax.evaluation.onsets import MAX_WINDOW_SEC, MS_PER_SEC, Times, detect_onsets, f1, match
+from v2s_jax.evaluation.onsets import MAX_WINDOW_SEC, MS_PER_SEC, f1, match
 from v2s_jax.evaluation.statistics import (
     Audio,
     Estimate,
-    Waveform,
-    derange_within_category,
     pooled_difference,
     share,
 )
 from v2s_jax.evaluation.synchrony import LoudnessRow, SynchronyTable
 
 F1_METRIC = f"f1_{MS_PER_SEC * MAX_WINDOW_SEC:g}_ms"
-NOISE, REFERENCE = "noise", "reference"
-"""The controls."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What is measured of one clip's audio, from which all rows follow."""
-
-    onsets_sec: Times
-    distances: spectral.Distances
-    """From the reference audio of the clip."""
-    shuffled_distances: spectral.Distances | None
-    """From that of another clip of the category; None where there is none."""
-    agreement: synchrony.Agreement | None
-    """Of loudness with the reference audio; None where one of them is flat."""
-    shuffled_agreement: synchrony.Agreement | None
-    segments: Float64[np.ndarray, "_ values"]
-    """For the Frechet distance."""
-    artifacts: set[str]
-    predicted_category: str | None
-    """By the classifier; None without one."""
-
-
-Measured = Sequence[Measurement]
-"""Measurements of each clip."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +46,8 @@ class AudioMetrics:
     synchrony: dict[str, SynchronyTable]
     """Of the categories that have events."""
     loudness: dict[str, LoudnessRow]
+    following: dict[str, following.FollowingRow]
+    """Empty where nothing is known that loudness should follow."""
     spectral: dict[str, tuple[spectral.SpectralRow, ...]]
     frechet: dict[str, frechet.FrechetRow]
     artifacts: dict[str, dict[str, Estimate]]
@@ -117,6 +98,8 @@ class AudioResults:
     clips: list[ClipRow]
     no_classifier: str | None
     """Why no classifier could be fitted."""
+    followed: str
+    """What loudness should follow, or why nothing is known of it."""
     artifact_thresholds: dict[str, int | float]
     seed: int
 
@@ -136,17 +119,13 @@ def evaluate_audio(
         generate: Returns a model's audio, one waveform as long as the reference for each clip.
     """
     known = None if isinstance(classifier, str) else classifier
-    noise = [
-        requantize(spectral.level_matched_noise(waveform, clips.seed), clips.config.model)
-        for waveform in clips.audio
-    ]
+    audio_of_controls = control_audio(clips)
     controls = {
-        NOISE: measure_clips("noise", noise, clips, known),
-        REFERENCE: measure_clips("reference audio", clips.audio, clips, known),
+        name: measure_clips(name, audio, clips, known) for name, audio in audio_of_controls.items()
     }
     control_metrics = {
         name: _audio_metrics(audio, controls[name], controls, clips, known)
-        for name, audio in ((NOISE, noise), (REFERENCE, clips.audio))
+        for name, audio in audio_of_controls.items()
     }
     measured: dict[str, Measured] = {}
     metrics: dict[str, AudioMetrics] = {}
@@ -168,37 +147,10 @@ def evaluate_audio(
             for clip, clip_id in enumerate(clips.clip_ids)
         ],
         classifier if isinstance(classifier, str) else None,
+        clips.cues if isinstance(clips.cues, str) else clips.cues.name,
         artifacts.THRESHOLDS,
         clips.seed,
     )
-
-
-def measure_clips(
-    name: str, audio: Audio, clips: ReferenceClips, classifier: AudioClassifier | None
-) -> list[Measurement]:
-    """Measure one waveform for each clip."""
-    rate_hz = clips.config.clock.sample_rate_hz
-    partner = derange_within_category(clips.categories, clips.seed, within=True)
-
-    def measure(clip: int, waveform: Waveform) -> Measurement:
-        own, other = clips.audio[clip], clips.audio[partner[clip]]
-        envelope, of_own, of_other = (
-            synchrony.envelope(one, rate_hz) for one in (waveform, own, other)
-        )
-        is_alone = int(partner[clip]) == clip
-        return Measurement(
-            detect_onsets(waveform, rate_hz),
-            spectral.distances(waveform, own, rate_hz),
-            None if is_alone else spectral.distances(waveform, other, rate_hz),
-            synchrony.compare_envelopes(envelope, of_own),
-            synchrony.compare_envelopes(envelope, of_other),
-            frechet.segment_vectors(waveform, rate_hz),
-            artifacts.find_artifacts(waveform, clips.config),
-            None if classifier is None else classifier.classify(waveform),
-        )
-
-    bar = tqdm(audio, desc=f"measuring {name}", unit="clip", dynamic_ncols=True)
-    return [measure(clip, waveform) for clip, waveform in enumerate(bar)]
 
 
 def _audio_metrics(
@@ -221,13 +173,16 @@ def _audio_metrics(
         )
         for name, members in clips.groups_with_events.items()
     }
-    loudness_rows, spectral_rows, frechet_rows, artifact_rows = {}, {}, {}, {}
+    loudness_rows, following_rows = {}, {}
+    spectral_rows, frechet_rows, artifact_rows = {}, {}, {}
     for name, members in clips.groups.items():
         own = [measured[clip] for clip in members]
         paired = [one for one in own if one.shuffled_distances is not None]
         loudness_rows[name] = synchrony.evaluate_loudness(
             [one.agreement for one in own], [one.shuffled_agreement for one in paired], seed
         )
+        if followed := [one.following for one in own if one.following is not None]:
+            following_rows[name] = following.evaluate_following(followed, seed)
         shuffled = [one.shuffled_distances for one in paired if one.shuffled_distances]
         distances = [one.distances for one in own]
         spectral_rows[name] = spectral.evaluate_spectral(distances, shuffled, seed)
@@ -241,13 +196,18 @@ def _audio_metrics(
         artifact_rows[name] = artifacts.evaluate_artifacts([one.artifacts for one in own], seed)
     classification = None
     if classifier is not None:
-        predicted, expected = _predicted(measured), _predicted(reference)
         classification = evaluate_classification(
-            classifier, predicted, expected, clips.categories, seed
+            classifier.fitted.categories,
+            classifier.fitted.trained_on,
+            _predicted(measured),
+            _predicted(reference),
+            clips.categories,
+            seed,
         )
     return AudioMetrics(
         onset_rows,
         loudness_rows,
+        following_rows,
         spectral_rows,
         frechet_rows,
         artifact_rows,

@@ -10,7 +10,7 @@ audio of the evaluated clips.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -45,26 +45,50 @@ MIN_SCALE_DB = 0.1
 
 
 @dataclass(frozen=True)
-class AudioClassifier:
-    """A regression that is fitted on standardised features."""
+class FittedClassifier:
+    """A linear model that is fitted on standardised vectors."""
 
-    sample_rate_hz: int
     trained_on: int
     """Number of clips."""
     mean: Float64[np.ndarray, " values"]
     scale: Float64[np.ndarray, " values"]
-    regression: Any
-    """scikit-learn's LogisticRegression."""
+    model: Any
+    """A classifier of scikit-learn."""
+
+    @classmethod
+    def fit(
+        cls,
+        model: Any,
+        vectors: Float64[np.ndarray, "clips values"],
+        categories: Sequence[str],
+        min_scale: float,
+    ) -> "FittedClassifier":
+        """Fit a classifier of scikit-learn; `min_scale` is the least standard deviation."""
+        mean, scale = vectors.mean(axis=0), np.maximum(vectors.std(axis=0), min_scale)
+        model.fit((vectors - mean) / scale, list(categories))
+        return cls(len(vectors), mean, scale, model)
 
     @property
     def categories(self) -> tuple[str, ...]:
         """The categories that it knows, sorted."""
-        return tuple(self.regression.classes_.tolist())
+        return tuple(self.model.classes_.tolist())
+
+    def classify_all(self, vectors: Float64[np.ndarray, "clips values"]) -> list[str]:
+        """Return the most likely category of each clip."""
+        return list(map(str, self.model.predict((vectors - self.mean) / self.scale)))
+
+
+@dataclass(frozen=True)
+class AudioClassifier:
+    """A regression of the statistics of mel levels."""
+
+    sample_rate_hz: int
+    fitted: FittedClassifier
 
     def classify(self, waveform: Waveform) -> str:
         """Return the most likely category."""
-        x = (mel_statistics(waveform, self.sample_rate_hz) - self.mean) / self.scale
-        return str(self.regression.predict(x[None])[0])
+        vector = mel_statistics(waveform, self.sample_rate_hz)
+        return self.fitted.classify_all(vector[None])[0]
 
 
 def mel_statistics(waveform: Waveform, sample_rate_hz: int) -> Float64[np.ndarray, " values"]:
@@ -76,21 +100,29 @@ def mel_statistics(waveform: Waveform, sample_rate_hz: int) -> Float64[np.ndarra
     )
 
 
-def fit_classifier(audio: Audio, categories: Sequence[str], sample_rate_hz: int) -> AudioClassifier:
-    """Fit on reference audio of at least two categories, in the model's levels; deterministic."""
+class TrainAudio(NamedTuple):
+    """Reference audio that a classifier is fitted on, in the model's levels."""
+
+    audio: Audio
+    categories: list[str]
+    """Of each waveform: at least two."""
+    sample_rate_hz: int
+
+
+def fit_classifier(train: TrainAudio) -> AudioClassifier:
+    """Fit on reference audio; deterministic."""
     from sklearn.linear_model import LogisticRegression  # extra `eval`
 
-    x = np.stack([mel_statistics(waveform, sample_rate_hz) for waveform in audio])
-    mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), MIN_SCALE_DB)
-    regression = LogisticRegression(C=INVERSE_PENALTY, max_iter=MAX_ITERATIONS)
-    regression.fit((x - mean) / scale, list(categories))
-    return AudioClassifier(sample_rate_hz, len(audio), mean, scale, regression)
+    vectors = np.stack([mel_statistics(one, train.sample_rate_hz) for one in train.audio])
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=MAX_ITERATIONS)
+    fitted = FittedClassifier.fit(model, vectors, train.categories, MIN_SCALE_DB)
+    return AudioClassifier(train.sample_rate_hz, fitted)
 
 
-def fit_on_train(directory: str, clips: Selection, model: ModelConfig) -> AudioClassifier | str:
-    """Return the classifier for clips of the dataset in `directory`, or the reason for none.
+def read_train_audio(directory: str, clips: Selection, model: ModelConfig) -> TrainAudio | str:
+    """Return what classifiers of clips of the dataset are fitted on, or the reason for none.
 
-    It knows all categories of the train split, even where fewer are evaluated.
+    It has all categories of the train split, even where fewer are evaluated.
     """
     if clips.data.split == TRAIN:
         return "clips of the train split are evaluated, which the classifier is fitted on"
@@ -112,7 +144,7 @@ def fit_on_train(directory: str, clips: Selection, model: ModelConfig) -> AudioC
         ]
     except InputError as error:
         return f"the train split cannot be read: {error}"
-    return fit_classifier(audio, chosen.categories, train.clock.sample_rate_hz)
+    return TrainAudio(audio, chosen.categories, train.clock.sample_rate_hz)
 
 
 @dataclass(frozen=True)
@@ -141,22 +173,23 @@ class CategoryReport:
     """Clips by the category of the video (rows) and the predicted category (columns)."""
     reference_confusion: list[list[int]]
     trained_on: int
-    """Number of clips that the classifier was fitted on."""
+    """Number of clips that the classifier was fitted on; 0 of one that needs none."""
     by_category: dict[str, CategoryRow]
 
 
 def evaluate_classification(
-    classifier: AudioClassifier,
+    known: tuple[str, ...],
+    trained_on: int,
     predicted: Sequence[str],
     reference_predicted: Sequence[str],
     categories: Sequence[str],
     seed: int,
 ) -> CategoryReport:
-    """Compare predicted categories with those of the videos, all known to the classifier."""
+    """Compare predicted categories with those of the videos, all among the known ones."""
     from sklearn.metrics import confusion_matrix  # extra `eval`
 
     correct, ceiling = hits(predicted, categories), hits(reference_predicted, categories)
-    names, known = np.array(categories), classifier.categories
+    names = np.array(categories)
     by_category = {}
     for name in sorted(set(categories)):
         members = names == name
@@ -171,7 +204,7 @@ def evaluate_classification(
         known,
         confusion_matrix(categories, predicted, labels=known).tolist(),
         confusion_matrix(categories, reference_predicted, labels=known).tolist(),
-        classifier.trained_on,
+        trained_on,
         by_category,
     )
 

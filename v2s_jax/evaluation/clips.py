@@ -15,6 +15,7 @@ from v2s_jax.config import Config, ModelConfig
 from v2s_jax.datasets import ClipDataset, ClipRecord, select_model_features, waveform_from_int16
 from v2s_jax.datasets.folders.manifest import MANIFEST
 from v2s_jax.errors import InputError, printable, unknown_name_error
+from v2s_jax.evaluation.following import Cues, read_cues
 from v2s_jax.evaluation.scorer import ScorerInput
 from v2s_jax.evaluation.statistics import ALL_CLIPS, Waveform
 from v2s_jax.io import wrap_read_errors
@@ -185,11 +186,17 @@ class ReferenceClips:
     """Clock, levels and quantiser, which all models share."""
     seed: int
     """For shuffled controls, noise and intervals."""
+    cues: Cues | str
+    """What the audio should follow, or why nothing is known of it."""
 
     def subset(self, clips: Sequence[int]) -> "ReferenceClips":
         """Return some of the clips, in this order."""
+        cues = self.cues
+        if not isinstance(cues, str):
+            cues = cues._replace(curves=[cues.curves[clip] for clip in clips])
         return replace(
             self,
+            cues=cues,
             clip_ids=[self.clip_ids[clip] for clip in clips],
             categories=[self.categories[clip] for clip in clips],
             audio=[self.audio[clip] for clip in clips],
@@ -229,11 +236,23 @@ class ReferenceClips:
 def read_reference_clips(
     config: Config, clips: Selection, labels: list[Label] | None, seed: int
 ) -> ReferenceClips:
-    """Read the reference audio of clips, in the levels that all models share."""
+    """Read the reference audio of clips, in the levels that all models share, and their cues."""
     probe = clips.data.metadata["made_by"].get("probe") if labels is not None else None
-    audio = [reference_audio(clips[clip], config.model) for clip in range(len(clips))]
+    audio, motions = [], []
+    for clip in range(len(clips)):
+        record = clips[clip]
+        audio.append(reference_audio(record, config.model))
+        motions.append(record.motion)
     return ReferenceClips(
-        clips.data.name, clips.clip_ids, clips.categories, audio, labels, probe, config, seed
+        clips.data.name,
+        clips.clip_ids,
+        clips.categories,
+        audio,
+        labels,
+        probe,
+        config,
+        seed,
+        read_cues(clips.data.metadata["extractor"], motions),
     )
 
 

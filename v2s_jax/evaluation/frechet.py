@@ -49,7 +49,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class FrechetRow:
-    """Distances in dB^2; None, with the reason, where there are too few clips."""
+    """Distances in the square of the vectors' unit; None, with the reason, for too few clips."""
 
     generated: Spread | None
     floor: Spread | None
@@ -74,7 +74,7 @@ class Gaussian:
 
 
 Vectors = Sequence[Float64[np.ndarray, "_ values"]]
-"""The result of `segment_vectors` for each clip."""
+"""Vectors of each clip, such as those of `segment_vectors`."""
 
 
 def evaluate_frechet(

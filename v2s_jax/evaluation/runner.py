@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 from v2s_jax.datasets import ClipDataset, open_dataset
 from v2s_jax.evaluation.audio_metrics import evaluate_audio
-from v2s_jax.evaluation.classifier import fit_on_train
+from v2s_jax.evaluation.classifier import TrainAudio, fit_classifier, read_train_audio
 from v2s_jax.evaluation.clips import (
     TRAIN,
+    ReferenceClips,
     Selection,
     describe_data,
     find_videos,
@@ -24,7 +25,16 @@ from v2s_jax.evaluation.clips import (
 from v2s_jax.evaluation.generation import choose_engines, load_or_generate
 from v2s_jax.evaluation.likelihood import evaluate_conditioning, evaluate_likelihood
 from v2s_jax.evaluation.models import Model
-from v2s_jax.evaluation.report import audio_tables, page, plots, report_json, tables
+from v2s_jax.evaluation.networks import evaluate_networks, open_networks
+from v2s_jax.evaluation.report import (
+    audio_tables,
+    confusion,
+    network_tables,
+    page,
+    plots,
+    report_json,
+    tables,
+)
 from v2s_jax.evaluation.report.tables import Table
 from v2s_jax.evaluation.retrieval import Gallery, evaluate_retrieval, make_gallery
 from v2s_jax.evaluation.score_cache import ScoreCache
@@ -69,6 +79,10 @@ class EvaluationSettings:
     videos: Path | None = None
     """For report.html: the folder of videos that the dataset was made from. Those of synthetic
     datasets are found without it."""
+    embedding: Path | None = None
+    """Also compare audio in the pretrained embedding of this file (docs/evaluation.md)."""
+    judge: Path | None = None
+    """Also ask this tagger what audio sounds like: yamnet.tflite, its class map beside it."""
 
 
 class Evaluation:
@@ -92,6 +106,7 @@ class Evaluation:
             self._splits = {TRAIN: train, split: clips}
         self._gallery = self._make_gallery() if "retrieval" in parts else None
         self._labels = read_labels(clips) if "audio" in parts else None
+        self._networks = open_networks(settings.embedding, settings.judge, clips.data.categories)
         self._shown = clips.balanced(settings.report_clips)
         self._videos = find_videos(clips.subset(self._shown), settings.videos)
 
@@ -180,7 +195,8 @@ class Evaluation:
     def _audio(self) -> None:
         settings, config = self._settings, self._models[0].config
         clips = read_reference_clips(config, self._clips, self._labels, settings.seed)
-        classifier = fit_on_train(settings.data, self._clips, config.model)
+        train = read_train_audio(settings.data, self._clips, config.model)
+        classifier = train if isinstance(train, str) else fit_classifier(train)
         shown: dict[str, list[Waveform]] = {}
 
         def generate(model: Model) -> list[Waveform]:
@@ -192,6 +208,21 @@ class Evaluation:
         self._show("audio", *audio_tables.audio_tables(results))
         self._report_clips = page.make_report_clips(clips.subset(self._shown), shown, self._videos)
         self._results["audio"] = results
+        self._hear(clips, train)
+
+    def _hear(self, clips: ReferenceClips, train: TrainAudio | str) -> None:
+        """Ask the networks that were given."""
+        out, models = self._settings.out, self._models
+        results = evaluate_networks(self._networks, models, clips, train, self._generate)
+        if results.embedding is not None:
+            self._show("audio", *network_tables.embedding_tables(results.embedding))
+            self._results["embedding"] = results.embedding
+        if results.judge is not None:
+            self._show("audio", network_tables.judge_table(results.judge))
+            if results.judge.metrics:
+                reports = results.judge.metrics
+                self._show("audio", confusion.draw_confusion(out / "judge.png", reports))
+            self._results["judge"] = results.judge
 
     def _generate(self, model: Model) -> list[Waveform]:
         s = self._settings

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from v2s_jax.evaluation.artifacts import ARTIFACTS
 from v2s_jax.evaluation.audio_metrics import F1_METRIC, AudioMetrics, AudioResults, DifferenceRow
 from v2s_jax.evaluation.onsets import MAX_WINDOW_SEC, MS_PER_SEC
+from v2s_jax.evaluation.report.following_table import following_table
+from v2s_jax.evaluation.report.network_tables import category_table, fitted_note, frechet_cell
 from v2s_jax.evaluation.report.tables import MISSING, PERCENT, Number, Row, Table, make_table
 from v2s_jax.evaluation.statistics import ALL_CLIPS
 from v2s_jax.evaluation.synchrony import SynchronyRow, SynchronyTable
@@ -32,7 +34,8 @@ def audio_tables(results: AudioResults) -> list[Table]:
     tables = [_synchrony(name, metrics.synchrony) for name, metrics in results.models.items()]
     if first.synchrony:
         tables.append(_onsets(results.models, results.controls))
-    tables += [_loudness(sets), _classification(sets, groups, results.no_classifier)]
+    tables += [_loudness(sets), following_table(sets, groups, results.followed)]
+    tables.append(_classification(sets, results.no_classifier))
     tables.append(_spectral(sets))
     if len(groups) > 1:
         tables.append(_log_mel(sets, groups))
@@ -165,25 +168,13 @@ def _loudness(sets: Sets) -> Table:
     return _by_set(title, columns, sets, cells)
 
 
-def _classification(sets: Sets, groups: Sequence[str], no_classifier: str | None) -> Table:
+def _classification(sets: Sets, no_classifier: str | None) -> Table:
     title = "Category accuracy, %: audio classified as its video's category"
-    report = next(iter(sets.values())).classification
-    if report is None:
+    found = {name: metrics.classification for name, metrics in sets.items()}
+    reports = {name: report for name, report in found.items() if report is not None}
+    if not reports:
         return Table(title, notes=[f"none: {no_classifier}"])
-
-    def cell(metrics: AudioMetrics, group: str) -> str | Number:
-        assert metrics.classification is not None
-        if group == ALL_CLIPS:
-            return Number(metrics.classification.accuracy, 1, PERCENT)
-        return Number(metrics.classification.by_category[group].accuracy, 1, PERCENT).value
-
-    chance, largest = PERCENT * report.chance, PERCENT * report.largest_share
-    notes = [
-        f"among {len(report.categories)} categories; the classifier is fitted on the "
-        f"reference audio of {report.trained_on} clips of the train split",
-        f"reference: the ceiling; chance: {chance:.1f}; most frequent category: {largest:.1f}",
-    ]
-    return _by_group(title, sets, groups, cell, notes)
+    return category_table(title, reports, [fitted_note(next(iter(reports.values())))])
 
 
 def _spectral(sets: Sets) -> Table:
@@ -222,9 +213,7 @@ def _frechet(sets: Sets, groups: Sequence[str]) -> Table:
         notes.append(f"none of {which}: {reason}")
 
     def cell(metrics: AudioMetrics, group: str) -> str:
-        spread = metrics.frechet[group].generated
-        assert spread is not None
-        return f"{spread.mean:,.0f} ({spread.min:,.0f} to {spread.max:,.0f})"
+        return frechet_cell(metrics.frechet[group])
 
     title = "Frechet distance of log-mel statistics, dB^2 (lowest to highest of the splits)"
     return _by_group(title, sets, shown, cell, notes)
