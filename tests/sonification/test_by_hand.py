@@ -1,6 +1,7 @@
 """Models of sounds: what is seen, a chosen category, curves from a file, no video at all."""
 
 import dataclasses
+import re
 import shlex
 import shutil
 import wave
@@ -128,6 +129,28 @@ def test_sound_without_a_video(sounds_model, tmp_path, run_command, monkeypatch)
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_takes_without_a_video(sounds_model, tmp_path, run_command):
+    """Each is the sound of its seed alone, whatever its rank; the first is the likeliest."""
+    args = ("--checkpoint", sounds_model, "--seconds", 0.3, "--category", "dog", "--out")
+    code, out, err = run_command(sample.main, *args, tmp_path / "takes", "--takes", 3, "--seed", 5)
+    assert code == 0, err
+    bits = [float(text) for text in re.findall(r"seed \d+: ([\d.]+) bits per sample", out)]
+    seeds = [int(text) for text in re.findall(r"seed (\d+): ", out)]
+    assert bits == sorted(bits) and sorted(seeds) == [5, 6, 7]
+    for rank, seed in enumerate(seeds, 1):
+        code, _, err = run_command(sample.main, *args, tmp_path / str(seed), "--seed", seed)
+        assert code == 0, err
+        take = tmp_path / "takes" / f"dog_sound_{rank}.wav"
+        assert take.read_bytes() == (tmp_path / str(seed) / "dog_sound.wav").read_bytes()
+        assert take.with_suffix(".png").exists()
+    fewer = (*args, tmp_path / "takes", "--takes", 2, "--seed", 5)
+    code, _, err = run_command(sample.main, *fewer)
+    assert code == 2 and "already exists" in err
+    code, out, err = run_command(sample.main, *fewer, "--overwrite")
+    assert code == 0 and "removed takes of an earlier run" in out
+    assert len(list((tmp_path / "takes").glob("*.wav"))) == 2
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -157,7 +180,11 @@ def test_bad_options_with_a_video(sounds_model, tmp_path, run_command, args, mes
         (("--seconds", "2"), "--seconds: give --category or --controls"),
         (("--seconds", "0", "--category", "dog"), "--seconds 0"),
         (("--seconds", "nan", "--category", "dog"), "--seconds nan"),
-        (("--seconds", "2", "--category", "dog", "--takes", "2"), "leave out --original and"),
+        (("--seconds", "2", "--category", "dog", "--original", "mix"), "leave out --original"),
+        (
+            ("--seconds", "2", "--category", "dog", "--takes", "2", "--export-controls", "x.csv"),
+            "leave out --takes",
+        ),
     ],
 )
 def test_bad_options_without_a_video(sounds_model, tmp_path, run_command, args, message):

@@ -1,7 +1,9 @@
 """Controls by hand: a category, curves from a file, or no video at all."""
 
+import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.features.control_files import read_controls, write_controls
 from v2s_jax.features.drawn_controls import draw_controls
 from v2s_jax.io import check_writable, directory_lock, staging_folder
-from v2s_jax.media import write_wav
+from v2s_jax.media import Tags, write_wav
+from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import (
     GenerationOptions,
+    GenerationResult,
     Request,
     clip_key,
     content_hash,
@@ -32,7 +36,10 @@ from v2s_jax.sonification.outputs import (
     Report,
     degeneracy_warnings,
     import_figures,
+    output_path,
     publish,
+    remove_stale_takes,
+    take_stem,
 )
 from v2s_jax.sonification.prefix import read_prefix
 from v2s_jax.sonification.provenance import provenance_of, tags_of
@@ -106,8 +113,8 @@ def export(path: Path, vectors: list[Vector], config: Config) -> None:
 def generate_sound(out: Path, seconds: float, options: SampleOptions) -> Report:
     """Generate audio without a video: NAME_sound.wav and its figure, in the folder `out`.
 
-    Controls come from `options.controls`, or are drawn for `options.category`. NAME is that of the
-    file or of the category.
+    Controls come from `options.controls`, or are drawn for `options.category`, anew for each take.
+    NAME is that of the file or of the category.
 
     Raises InputError for bad options, and when the outputs exist or cannot be written.
     """
@@ -116,8 +123,10 @@ def generate_sound(out: Path, seconds: float, options: SampleOptions) -> Report:
     check_by_hand(config, options, videos=1)
     if options.category is None and options.controls is None:
         raise InputError("--seconds: give --category or --controls too, or a video instead")
-    if options.original != "drop" or options.takes != 1:
-        raise InputError("--seconds: leave out --original and --takes")
+    if options.original != "drop":
+        raise InputError("--seconds: leave out --original")
+    if options.export_controls is not None and options.takes != 1:
+        raise InputError("--export-controls: leave out --takes, each has other curves")
     samples = round(seconds * config.clock.sample_rate_hz) if 0 < seconds <= MAX_SEC else 0
     if not samples:
         raise InputError(f"--seconds {seconds}: use more than 0 and at most {MAX_SEC}")
@@ -130,52 +139,88 @@ def _generate(
     out: Path, samples: int, config: Config, params: dict[str, Any], options: SampleOptions
 ) -> Report:
     name = options.category or Path(options.controls or "").stem
-    paths = [out / f"{name}_sound{suffix}" for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX)]
-    for path in paths:
-        if path.exists() and not options.overwrite:
+    stems = [
+        take_stem(out / f"{name}_sound", rank, options.takes)
+        for rank in range(1, options.takes + 1)
+    ]
+    for stem, suffix in itertools.product(stems, (AUDIO_SUFFIX, FIGURE_SUFFIX)):
+        if (path := output_path(stem, suffix)).exists() and not options.overwrite:
             raise InputError(f"{path}: already exists: use --overwrite or another --out")
     prefix = None if options.prefix is None else read_prefix(options.prefix, config, samples)
-    if prefix is not None and len(prefix) >= samples:
+    prefix_samples = 0 if prefix is None else len(prefix)
+    if prefix_samples >= samples:
         raise InputError(
-            f"{options.prefix}: the prefix has at least {len(prefix)} samples, the sound "
+            f"{options.prefix}: the prefix has at least {prefix_samples} samples, the sound "
             f"{samples}: use more --seconds or a shorter --prefix"
         )
-    vectors = list(_vectors(samples, config, options))
+    seeds = range(options.seed, options.seed + options.takes)
+    vectors = [list(_vectors(samples, config, options, seed)) for seed in seeds]
     if options.export_controls is not None:
-        export(options.export_controls, vectors, config)
+        export(options.export_controls, vectors[0], config)
     import_figures()
-    choice = choose(config, params, options, samples)
+    choice = choose(config, params, options, samples * options.takes, options.takes)
     sampler = make_sampler(config, params, choice)
-    sampler.limit_batch(1)
+    sampler.limit_batch(options.takes)
     settings = settings_of(sampler, params, options)
     provenance = provenance_of(config, options, settings) if options.metadata else None
-    tags = tags_of(provenance, seconds=samples / config.clock.sample_rate_hz)
-    key = clip_key(options.seed, content_hash(name.encode()))
-    request = Request(key, samples, vectors, prefix)
-    generation = GenerationOptions(options.temperature, max_retries=options.max_retries)
+    content = content_hash(name.encode())
+    requests = [
+        Request(clip_key(seed, content), samples, features, prefix)
+        for seed, features in zip(seeds, vectors, strict=True)
+    ]
+    generation = GenerationOptions(
+        options.temperature, with_nll=options.takes > 1, max_retries=options.max_retries
+    )
     report = Report(settings, choice.note)
     start = time.perf_counter()
-    with progress_bar(sampler, samples) as on_samples:
-        ((_, result),) = generate_stream([sampler], [request], generation, on_samples)
+    with progress_bar(sampler, (samples - prefix_samples) * options.takes) as on_samples:
+        results = list(generate_stream([sampler], requests, generation, on_samples))
     report.generation_sec = time.perf_counter() - start
-    report.audio_sec = samples / config.clock.sample_rate_hz
-    from v2s_jax.figures import key_frame_figure
-
-    waveform = dequantize(result.levels, config.model.q_levels, config.model.quantization)
+    report.audio_sec = options.takes * samples / config.clock.sample_rate_hz
+    ranked = sorted(results, key=lambda take: (take[1].nll or 0.0, take[0]))
     with staging_folder(out) as staging:
-        write_wav(staging / paths[0].name, waveform, config.clock.sample_rate_hz, tags)
-        key_frame_figure(
-            *(staging / paths[1].name, [], [], waveform, config.clock.sample_rate_hz, name),
-            tags=tags,
-        )
+        for stem, (index, result) in zip(stems, ranked, strict=True):
+            tags = tags_of(
+                provenance, seed=seeds[index], seconds=samples / config.clock.sample_rate_hz
+            )
+            wav, figure = _write_sound(staging, stem, name, result, config, tags)
+            bits = None
+            if result.nll is not None:
+                bits = result.nll * BITS_PER_NAT / (samples - prefix_samples)
+            report.generated.append(
+                GeneratedFiles(
+                    Path(name),
+                    wav,
+                    None,
+                    figure,
+                    degeneracy_warnings(wav, result, config, options),
+                    replace(settings, seed=seeds[index]),
+                    bits,
+                )
+            )
         publish(staging, out, options.overwrite)
-    wav, figure = paths
-    warnings = degeneracy_warnings(wav, result, config, options)
-    report.generated.append(GeneratedFiles(Path(name), wav, None, figure, warnings, settings))
+    if options.overwrite:
+        report.removed += remove_stale_takes(
+            out / f"{name}_sound", options.takes, set(), has_video=False
+        )
     return report
 
 
-def _vectors(samples: int, config: Config, options: SampleOptions) -> Iterator[Vector]:
+def _write_sound(
+    staging: Path, stem: Path, name: str, result: GenerationResult, config: Config, tags: Tags
+) -> tuple[Path, Path]:
+    """Write the wav and the figure of a take to `staging`; return their paths after `publish`."""
+    from v2s_jax.figures import key_frame_figure
+
+    model, rate_hz = config.model, config.clock.sample_rate_hz
+    waveform = dequantize(result.levels, model.q_levels, model.quantization)
+    wav, figure = (output_path(stem, suffix) for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX))
+    write_wav(staging / wav.name, waveform, rate_hz, tags)
+    key_frame_figure(staging / figure.name, [], [], waveform, rate_hz, name, tags=tags)
+    return wav, figure
+
+
+def _vectors(samples: int, config: Config, options: SampleOptions, seed: int) -> Iterator[Vector]:
     if options.controls is not None:
         return controls_from_file(options.controls, config, samples)
     assert options.category is not None
@@ -183,6 +228,6 @@ def _vectors(samples: int, config: Config, options: SampleOptions) -> Iterator[V
         config.extraction,
         number_of(options.category, config),
         config.clock.video_frames(samples),
-        options.seed,
+        seed,
     )
     return iter(np.concatenate(controls, axis=1))

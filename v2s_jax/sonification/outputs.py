@@ -116,7 +116,7 @@ def take_stem(stem: Path, rank: int, takes: int) -> Path:
 def is_result(path: Path) -> bool:
     """Say whether a video is part of a set of outputs."""
     stem = path.with_suffix("")
-    beside = (_output(stem, suffix) for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX))
+    beside = (output_path(stem, suffix) for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX))
     return _RESULT_NAME.search(path.stem) is not None and all(map(Path.exists, beside))
 
 
@@ -129,7 +129,7 @@ def check_outputs(stem: Path, options: SampleOptions, samples: int, sources: set
     stems = [take_stem(stem, rank, options.takes) for rank in range(1, options.takes + 1)]
     with wrap_read_errors(stem.parent):
         for suffix in OUTPUT_SUFFIXES:
-            path = _output(stems[-1], suffix)
+            path = output_path(stems[-1], suffix)
             if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
                 raise InputError(
                     f"{path}: a name of {len(os.fsencode(path.name))} bytes, at most "
@@ -153,7 +153,7 @@ def _exists_error(path: Path) -> InputError:
 
 
 def _existing_outputs(stem: Path) -> list[Path]:
-    return [path for suffix in OUTPUT_SUFFIXES if (path := _output(stem, suffix)).exists()]
+    return [path for suffix in OUTPUT_SUFFIXES if (path := output_path(stem, suffix)).exists()]
 
 
 def _count_wav_samples(path: Path) -> int | None:
@@ -169,8 +169,8 @@ def _is_complete(files: Sequence[Path]) -> bool:
     return {AUDIO_SUFFIX, FIGURE_SUFFIX} < suffixes
 
 
-def _output(stem: Path, suffix: str) -> Path:
-    # `with_suffix` would cut a name with dots.
+def output_path(stem: Path, suffix: str) -> Path:
+    """Return the path of an output; `with_suffix` would cut a name with dots."""
     return stem.with_name(stem.name + suffix)
 
 
@@ -195,18 +195,21 @@ def publish(staging: Path, folder: Path, overwrite: bool) -> None:
             raise write_error(target, error.strerror) from error
 
 
-def remove_stale_takes(stem: Path, takes: int, sources: set[Path]) -> list[Path]:
+def remove_stale_takes(
+    stem: Path, takes: int, sources: set[Path], *, has_video: bool = True
+) -> list[Path]:
     """Remove the takes of an earlier run with more of them; return the removed files.
 
-    Otherwise their ranks would look like this run's. Only complete sets of audio, video and figure
-    with the ranks right after the last one are removed, and never an input video. A run with one
+    Otherwise their ranks would look like this run's. Only complete sets of audio, figure and, with
+    `has_video`, video with the ranks right after the last one are removed, and never an input video. A run with one
     take has no ranks and removes nothing.
     """
     removed: list[Path] = []
     rank = takes + 1
     while takes > 1:
         files = _existing_outputs(take_stem(stem, rank, rank))
-        is_complete = {AUDIO_SUFFIX, FIGURE_SUFFIX} < {path.suffix for path in files}
+        suffixes, without_video = {path.suffix for path in files}, {AUDIO_SUFFIX, FIGURE_SUFFIX}
+        is_complete = suffixes > without_video if has_video else suffixes == without_video
         if not is_complete or sources & {path.resolve() for path in files}:
             break
         for path in files:
@@ -238,7 +241,7 @@ def write_outputs(
     model, clock = config.model, config.clock
     waveform = dequantize(levels, model.q_levels, model.quantization)
     staged = staging / stem.name
-    wav, figure = _output(staged, AUDIO_SUFFIX), _output(staged, FIGURE_SUFFIX)
+    wav, figure = output_path(staged, AUDIO_SUFFIX), output_path(staged, FIGURE_SUFFIX)
     write_wav(wav, waveform, clock.sample_rate_hz, tags)
     warnings = [*video.warnings]
     track = None
