@@ -106,13 +106,14 @@ def local_checkpoint(path: Path) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / PurePosixPath(url).name
+        copy = Path(folder, *PurePosixPath(url).parts[-2:])  # models are named after both
         with named_as(copy, url):
             _download(url, copy)
             yield copy
 
 
 def _download(url: str, copy: Path) -> None:
+    """Copy a file, or the checkpoints to read of a run or of a folder of runs."""
     from v2s_jax import run_folder
 
     run_folder.quiet_orbax()
@@ -123,7 +124,7 @@ def _download(url: str, copy: Path) -> None:
             return
         names = bucket.names()
         if names:
-            copy.mkdir()
+            copy.mkdir(parents=True)
         done: set[str] = set()
         for checkpoint, files in run_folder.finished_checkpoints(names).items():
             run = checkpoint.removesuffix(

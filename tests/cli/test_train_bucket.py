@@ -112,7 +112,8 @@ def test_train_resume_refuse_and_load(store, run_command, fixture_dataset, tmp_p
     for name in names:  # a folder of runs, as of --run.each-category
         Bucket(f"{store.url}/each/drum").write(name, bucket.read(name))
     with local_checkpoint(Path(f"{store.url}/each")) as copy:
-        assert copy.name == "each" and load_params(copy / "drum")[0] == config
+        assert (copy.parent.name, copy.name) == ("runs", "each")
+        assert load_params(copy / "drum")[0] == config
         assert not (copy / "drum" / "metrics.jsonl").exists()
     with pytest.raises(InputError, match=f"{store.url}/each: a folder without a checkpoint"):
         load_params(Path(f"{store.url}/each"))

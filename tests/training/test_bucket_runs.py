@@ -192,7 +192,7 @@ def test_sigterm_saves_into_the_bucket(store, tmp_path):
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_two_processes_resume_bit_for_bit_after_one_was_lost(store, whole, tmp_path, lost):
+def test_two_processes_resume_bit_for_bit_after_one_was_lost(store, tmp_path, lost):
     location = f"{store.url}/two-{lost}"
     bucket = Bucket(location)
     reference = tmp_path / "whole"
