@@ -58,7 +58,10 @@ def open_workdir(location: Path, *, is_main: bool = True) -> Iterator[Path]:
         return
     parent = Path(tempfile.gettempdir()) / f"v2s_jax-{os.getuid()}"
     remove_leftovers(parent)
-    with staging_folder(parent) as folder, named_as(folder, url), ExitStack() as stack:
+    with staging_folder(parent) as staging, ExitStack() as stack:
+        folder = staging / "run"  # which can be locked, as the other one is
+        folder.mkdir()
+        stack.enter_context(named_as(folder, url))
         if is_main:
             bucket = Bucket(url)
             lock = stack.enter_context(BucketLock(bucket))
