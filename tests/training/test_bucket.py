@@ -13,6 +13,7 @@ from tests.bucket_servers import BUCKET, open_store
 from tests.child_processes import wait_for
 from v2s_jax.bucket import Bucket, url_of
 from v2s_jax.errors import InputError
+from v2s_jax.io import directory_lock
 from v2s_jax.run_folder import COMMIT_FILE
 from v2s_jax.training import bucket_lock, bucket_workdir
 from v2s_jax.training.bucket_lock import LOCK_FILE, BucketLock
@@ -115,7 +116,8 @@ def test_transient_faults_are_retried(store, tmp_path, fault):
 
 def test_run_is_copied_as_it_grows_and_read_again(store, quick):
     with open_workdir(Path(store.url)) as folder:
-        assert folder.is_dir() and not any(folder.iterdir())
+        with directory_lock(folder):  # as `v2s train` does
+            assert not any(folder.iterdir())
         (folder / "metrics.jsonl").write_text('{"step": 1}\n')
         write_checkpoint(folder, 1)
         bucket = Bucket(store.url)
