@@ -30,6 +30,7 @@ HIDDEN = {
     "librosa", "mir_eval", "sklearn", "krippendorff", "jinja2", "numba", "joblib", "pandas",  # eval
     "gradio",  # demo
     "gcsfs",  # gcp
+    "s3fs",  # s3
 }
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from pathlib import Path
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jax
@@ -12,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from v2s_jax.bucket import Bucket, named_as, url_of, wrap_bucket_errors
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.io import atomic_write, wrap_read_errors
@@ -39,11 +42,14 @@ def save_params(path: Path, config: Config, params: dict[str, Any]) -> None:
 def load_params(path: Path) -> tuple[Config, dict[str, Any]]:
     """Load a model's config, and its float32 parameters under the key "params".
 
-    `path` is a safetensors file, the folder of a run, or the name of a pretrained model. From a run
-    the newest intact checkpoint is read, and its moving average if it has one; newer corrupt ones
-    are named in a warning. Raises InputError when `path` does not exist, is corrupt or of another
-    version, and when parameters are not finite.
+    `path` is a safetensors file, the folder of a run, the URL of one, or the name of a pretrained
+    model. From a run the newest intact checkpoint is read, and its moving average if it has one;
+    newer corrupt ones are named in a warning. Raises InputError when `path` does not exist, is
+    corrupt or of another version, and when parameters are not finite.
     """
+    if url_of(path) is not None:
+        with local_checkpoint(path) as copy:
+            return load_params(copy)
     with wrap_read_errors(path):
         path = resolve_checkpoint_path(path)
         if not path.is_dir():
@@ -66,19 +72,73 @@ def _load_newest(workdir: Path) -> tuple[Config, dict[str, Any]]:
     corrupt: list[run_folder.CorruptCheckpointError] = []
     for path in paths:
         try:
-            meta = run_folder.read_meta(path)
-            params = run_folder.read_params(path, meta, expected_params(meta.config))
-            if problem := find_non_finite(params):
-                raise run_folder.CorruptCheckpointError(path, problem)
+            config, params = _load_checkpoint(path)
         except run_folder.CorruptCheckpointError as error:
             corrupt.append(error)
             continue
         for newer in corrupt:
             logger.warning("warning: %s: using that of step %s", newer, path.name)
-        return meta.config, params
+        return config, params
     raise InputError(
         f"{workdir}: no intact checkpoint; the newest: {corrupt[0].reason}: copy the folder again"
     ) from corrupt[0]
+
+
+def _load_checkpoint(path: Path) -> tuple[Config, dict[str, Any]]:
+    """Load config and parameters from one checkpoint. Raises CorruptCheckpointError."""
+    from v2s_jax import run_folder
+
+    meta = run_folder.read_meta(path)
+    params = run_folder.read_params(path, meta, expected_params(meta.config))
+    if problem := find_non_finite(params):
+        raise run_folder.CorruptCheckpointError(path, problem)
+    return meta.config, params
+
+
+@contextmanager
+def local_checkpoint(path: Path) -> Iterator[Path]:
+    """Yield what `load_params` reads at `path` as a local path: itself, or a copy of a URL's.
+
+    Of a run, or of each run in a folder of runs, the newest intact checkpoint is copied, and the
+    corrupt ones after it. Raises InputError when the URL cannot be read.
+    """
+    url = url_of(path)
+    if url is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, *PurePosixPath(url).parts[-2:])  # models are named after both
+        with named_as(copy, url):
+            _download(url, copy)
+            yield copy
+
+
+def _download(url: str, copy: Path) -> None:
+    """Copy a file, or the checkpoints to read of a run or of a folder of runs."""
+    from v2s_jax import run_folder
+
+    run_folder.quiet_orbax()
+    bucket = Bucket(url)
+    with wrap_bucket_errors(url, "read"):
+        if bucket.is_file():
+            bucket.download([""], copy)
+            return
+        names = bucket.names()
+        if names:
+            copy.mkdir(parents=True)
+        done: set[str] = set()
+        for checkpoint, files in run_folder.finished_checkpoints(names).items():
+            run = checkpoint.removesuffix(
+                f"{run_folder.CHECKPOINTS}/{PurePosixPath(checkpoint).name}"
+            )
+            if run in done:
+                continue
+            bucket.download(files, copy)
+            try:
+                _load_checkpoint(copy / checkpoint)
+            except run_folder.CorruptCheckpointError:
+                continue
+            done.add(run)
 
 
 def load_params_file(path: Path) -> tuple[Config, dict[str, Any]]:

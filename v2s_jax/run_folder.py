@@ -8,7 +8,9 @@ types for the rest.
 
 import json
 import logging
+import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,11 @@ from v2s_jax.errors import InputError, reason
 from v2s_jax.json_text import parse_json
 
 CHECKPOINTS = "checkpoints"
+COMMIT_FILE = "commit_success.txt"
+"""Orbax writes it last: a checkpoint without it is not finished."""
+
+CHECKPOINT_PATH = re.compile(rf"(?:[^/]+/)?{CHECKPOINTS}/\d+(?=/)")
+"""Starts the files of a checkpoint: of a run, or of one of the runs in a folder."""
 
 FIRST_PROCESS = ocp.options.MultiprocessingOptions(active_processes={0})
 """Only process 0 reads and writes."""
@@ -174,3 +181,17 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, the newest first."""
     steps = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
     return [folder / str(step) for step in sorted(steps, reverse=True)]
+
+
+def finished_checkpoints(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the files of the finished checkpoints below a folder, by checkpoint.
+
+    `names` are those of all files, relative to the folder. The newest checkpoints come first.
+    """
+    files: dict[str, list[str]] = {}
+    for name in names:
+        if match := CHECKPOINT_PATH.match(name):
+            files.setdefault(match[0], []).append(name)
+    finished = [path for path, found in files.items() if f"{path}/{COMMIT_FILE}" in found]
+    newest_first = sorted(finished, key=lambda path: int(path.rpartition("/")[2]), reverse=True)
+    return {path: files[path] for path in newest_first}

@@ -7,9 +7,12 @@ rerun the same command to resume.
 `v2s study --help`: pages for listening studies with people.
 """
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from v2s_jax.bucket import url_of
+from v2s_jax.checkpoints import local_checkpoint
 from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.device import use_device
 from v2s_jax.datasets import open_dataset
@@ -27,7 +30,7 @@ class EvaluateArgs(EvaluationSettings):
 
     checkpoint: tuple[Path, ...]
     """Models: .safetensors files, the --workdir of training runs, or folders of one run for each
-    category; or frame, seq or flow: a pretrained model."""
+    category, or URLs of them; or frame, seq or flow: a pretrained model."""
     split: str = "test"
     """Split to compare models on; likelihood also evaluates `train`."""
     category: tuple[str, ...] = ()
@@ -54,9 +57,11 @@ def main() -> None:
     use_device(args.device)
     data = open_dataset(args.data, args.split)
     clips = select(data, check_categories(data, args.category), args.clips)
-    models = open_models(args.checkpoint, data, tuple(dict.fromkeys(clips.categories)))
-    evaluation = Evaluation(args, models, clips)
-    with directory_lock(args.out):
+    with ExitStack() as stack:
+        paths = [stack.enter_context(local_checkpoint(path)) for path in args.checkpoint]
+        models = open_models(paths, data, tuple(dict.fromkeys(clips.categories)))
+        evaluation = Evaluation(args, models, clips)
+        stack.enter_context(directory_lock(args.out))
         check_writable(args.out)
         evaluation.run({name: _plain(value) for name, value in asdict(args).items()})
 
@@ -64,4 +69,4 @@ def main() -> None:
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return url_of(value) or str(value) if isinstance(value, Path) else value

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import tyro
 
+from v2s_jax.bucket import Bucket, url_of
 from v2s_jax.cli.device import use_device
 from v2s_jax.config import PRESETS, VALIDATION, Config
 from v2s_jax.datasets import (
@@ -32,6 +33,7 @@ from v2s_jax.datasets.dataset import IN_MEMORY
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation import AudioLogger
 from v2s_jax.io import directory_lock
+from v2s_jax.training.bucket_workdir import open_workdir
 from v2s_jax.training.budget import parse_duration, within_budget
 from v2s_jax.training.loop import TrainingData, TrainResult, train
 from v2s_jax.training.parallel import connect
@@ -108,8 +110,8 @@ class TrainArgs:
     """Folder of a dataset (v2s prepare), its gs:// URL, or synthetic:PRESET[,seed=N][,probe=NAME]
     for synthetic clips rendered in memory."""
     workdir: Path
-    """Folder for checkpoints, metrics.jsonl, TensorBoard events and params.safetensors. With
-    several processes only process 0 needs it."""
+    """Folder for checkpoints, metrics.jsonl, TensorBoard events and params.safetensors, or its
+    gs:// or s3:// URL. With several processes only process 0 needs it."""
     config: Annotated[Preset, tyro.conf.arg(name="")]
     """The preset."""
     run: RunOptions = field(default_factory=RunOptions)
@@ -140,6 +142,8 @@ def main() -> None:
     if run.distributed or run.coordinator:
         connect(run.coordinator, run.processes, run.process, run.heartbeat_sec)
     use_device(args.device)
+    if (url := url_of(args.workdir)) and jax.process_index() == 0:
+        Bucket(url)  # if it is wrong, say so before the data are read
     with _open_data(args) as open_split:
         if not run.each_category:
             _train_one(args.config, args, args.workdir, open_split)
@@ -174,9 +178,18 @@ def _open_shards(args: TrainArgs, split: str) -> ClipSource:
     return data
 
 
-def _train_one(config: Config, args: TrainArgs, workdir: Path, open_split: OpenSplit) -> None:
+def _train_one(config: Config, args: TrainArgs, location: Path, open_split: OpenSplit) -> None:
     """Train one model, or finish its training; exit on SIGTERM."""
     begin_sec = time.monotonic()
+    with open_workdir(location, is_main=jax.process_index() == 0) as workdir:
+        result = _train_in(config, args, workdir, open_split, begin_sec)
+    _print_summary(result, url_of(location) or location)
+
+
+def _train_in(
+    config: Config, args: TrainArgs, workdir: Path, open_split: OpenSplit, begin_sec: float
+) -> TrainResult:
+    """Train the model of the run in the local folder `workdir`."""
     config = with_data_sizes(config, open_split("train"))
     train_clips, eval_clips = _open_splits(config, open_split)
     config = replace(config, extraction=config.extraction.with_defaults(train_clips.extraction))
@@ -202,7 +215,7 @@ def _train_one(config: Config, args: TrainArgs, workdir: Path, open_split: OpenS
         if args.budget is not None:
             held_out = min(training.eval_clips, len(eval_clips)) if eval_clips is not None else 0
             config = within_budget(args.budget, config, data, workdir, held_out, begin_sec)
-        result = train(
+        return train(
             config,
             data,
             workdir,
@@ -210,7 +223,6 @@ def _train_one(config: Config, args: TrainArgs, workdir: Path, open_split: OpenS
             sample_fn=audio_logger,
             profile=args.run.profile,
         )
-    _print_summary(result, workdir)
 
 
 def _open_splits(config: Config, open_split: OpenSplit) -> tuple[ClipSource, ClipSource | None]:
@@ -245,7 +257,7 @@ def _open_audio_logger(config: Config, data: ClipSource) -> AudioLogger | None:
     return AudioLogger(config, list(data.read(clips.tolist())))
 
 
-def _print_summary(result: TrainResult, workdir: Path) -> None:
+def _print_summary(result: TrainResult, workdir: Path | str) -> None:
     if result.params_file is None:
         print(
             f"stopped at step {result.step} (SIGTERM): checkpoint saved in {workdir}; rerun the "
@@ -255,4 +267,4 @@ def _print_summary(result: TrainResult, workdir: Path) -> None:
         sys.exit(TERMINATED_CODE)
     loss = "already finished" if result.nll is None else f"{result.nll:.4f} nats per sample"
     print(f"step {result.step}: {loss}")
-    print(f"checkpoints and logs: {workdir}; parameters: {result.params_file}")
+    print(f"checkpoints and logs: {workdir}; parameters: {workdir}/{result.params_file.name}")

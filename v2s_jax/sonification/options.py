@@ -27,8 +27,8 @@ class SampleOptions:
     """How to generate audio."""
 
     checkpoint: Path = DEFAULT_CHECKPOINT
-    """A .safetensors file, the --workdir of a training run, or a pretrained model: frame, seq or
-    flow."""
+    """A .safetensors file, the --workdir of a training run, the gs:// or s3:// URL of one, or a
+    pretrained model: frame, seq or flow."""
     seed: int = 0
     """Another seed gives other audio for the same video."""
     temperature: float = 1.0

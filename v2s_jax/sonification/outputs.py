@@ -201,8 +201,8 @@ def remove_stale_takes(
     """Remove the takes of an earlier run with more of them; return the removed files.
 
     Otherwise their ranks would look like this run's. Only complete sets of audio, figure and, with
-    `has_video`, video with the ranks right after the last one are removed, and never an input video. A run with one
-    take has no ranks and removes nothing.
+    `has_video`, video with the ranks right after the last one are removed, and never an input
+    video. A run with one take has no ranks and removes nothing.
     """
     removed: list[Path] = []
     rank = takes + 1
