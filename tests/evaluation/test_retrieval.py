@@ -25,7 +25,7 @@ from v2s_jax.evaluation.retrieval import (
 )
 from v2s_jax.evaluation.scorer import Scorer, ScorerInput, VideoGallery
 from v2s_jax.features.pixels import PixelsExtractor
-from v2s_jax.pretrained import DEFAULT_CHECKPOINT
+from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.quantize import quantize
 
 VIDEO_FRAMES = 3
@@ -116,7 +116,7 @@ def test_table_of_scores_by_hand():
 @pytest.mark.slow
 def test_pretrained_model_finds_the_audio_of_a_drum():
     """Six drums of 1.5 s; chance is one of six. Easy sounds win unless they are corrected."""
-    config, params = load_params(DEFAULT_CHECKPOINT)
+    config, params = load_params(PRETRAINED["frame"])
     clips = [make_clip("drum", "test", index, 0, config.clock, 24) for index in range(6)]
     features = np.stack([PixelsExtractor().extract(clip.frames).appearance for clip in clips])
     videos = VideoGallery(config, params, features)

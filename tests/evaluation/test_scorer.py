@@ -18,7 +18,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.evaluation.scorer import Score, Scorer, ScorerInput
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.model import VideoToSound, encode, forward, initial_carry, visual_gates
-from v2s_jax.pretrained import DEFAULT_CHECKPOINT
+from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.quantize import quantize
 from v2s_jax.sampling import Sampler
 
@@ -179,7 +179,7 @@ def drum_sound(config: Config, video_frames: int) -> ScorerInput:
 @pytest.mark.slow
 def test_an_arithmetic_coder_needs_the_scored_bits():
     """The shipped model on a drum clip: encoded, decoded back exactly, as long as scored."""
-    config, params = load_params(DEFAULT_CHECKPOINT)
+    config, params = load_params(PRETRAINED["frame"])
     sound = drum_sound(config, video_frames=12)
     coder = Coder(config, params)
     compressed = coder.encode(sound.features, sound.levels)
@@ -194,7 +194,7 @@ def test_an_arithmetic_coder_needs_the_scored_bits():
 
 def test_another_video_costs_bits():
     """The shipped model: a drum's sound under another drum's video is less likely."""
-    config, params = load_params(DEFAULT_CHECKPOINT)
+    config, params = load_params(PRETRAINED["frame"])
     own = drum_sound(config, video_frames=24)
     other = make_clip("drum", "test", 5, 0, config.clock, 24)
     features = PixelsExtractor().extract(other.frames).appearance

@@ -8,7 +8,7 @@ from v2s_jax.checkpoints import load_params
 from v2s_jax.config import TINY
 from v2s_jax.datasets.synthetic.generator import make_clip
 from v2s_jax.kernels.interface import BlockOutputs
-from v2s_jax.pretrained import DEFAULT_CHECKPOINT
+from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.quantize import quantize
 from v2s_jax.sampling import (
     GenerationOptions,
@@ -101,7 +101,7 @@ def test_a_retry_recovers_from_a_corrupt_carry(monkeypatch, max_retries):
     """The state turns to NaN once: from there on the output sticks at full scale, unless the stream
     continues from the carry after the last good window. (Finite states recover by themselves: the
     cells are bounded.)"""
-    config, params = load_params(DEFAULT_CHECKPOINT)
+    config, params = load_params(PRETRAINED["frame"])
     sampler = Sampler(config, params, batch_size=1)
     features = np.tile(np.float16(0.2), (64, config.model.feature_dim))
     generate_block, calls = sampler.generate_block, 0

@@ -16,7 +16,7 @@ from v2s_jax.config import TINY, Config
 from v2s_jax.datasets.synthetic.generator import make_clip
 from v2s_jax.features.pixels import PixelsExtractor
 from v2s_jax.media import write_clip
-from v2s_jax.pretrained import DEFAULT_CHECKPOINT
+from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.processes import run_isolated
 from v2s_jax.sampling import Request, Sampler, clip_key, content_hash, generate
 from v2s_jax.sampling.types import BLOCK_VIDEO_FRAMES
@@ -78,7 +78,7 @@ def test_sixty_four_clips_of_ten_seconds_have_one_waveform_per_seed():
     of ten million levels differs. Short runs could pass by luck: a difference in rounding shows
     only at a near-tie.
     """
-    config, params = load_params(DEFAULT_CHECKPOINT)
+    config, params = load_params(PRETRAINED["frame"])
     sampler = Sampler(config, params)
     random = np.random.default_rng(0)
     requests = [drum_request(config, clip) for clip in range(ONE_SEED_CLIPS)]

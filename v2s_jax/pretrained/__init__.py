@@ -3,7 +3,8 @@
 from pathlib import Path
 
 PRETRAINED = {
-    name: Path(__file__).with_name(f"{name}.safetensors") for name in ("frame", "seq", "flow")
+    name: Path(__file__).with_name(f"{name}.safetensors")
+    for name in ("aligned", "frame", "seq", "flow")
 }
 """Their files by name; every command accepts such a name instead of a path."""
 
@@ -16,7 +17,7 @@ KNOWN = (
 )
 """What all of them have learned, as the end of a sentence."""
 
-DEFAULT_CHECKPOINT = PRETRAINED["frame"]
+DEFAULT_CHECKPOINT = PRETRAINED["aligned"]
 """The checkpoint that `v2s sample` uses by default."""
 
 
