@@ -56,7 +56,7 @@ class DemoArgs:
 
     checkpoint: tuple[Path, ...] = tuple(PRETRAINED.values())
     """Models to choose from: .safetensors files, the --workdir of training runs, or the pretrained
-    models frame, seq and flow; by default the pretrained models."""
+    models aligned, frame, seq and flow; by default the pretrained models."""
     port: int = 7860
     """Port of the page; 0 takes any free one."""
     max_mb: int = 100
