@@ -30,8 +30,11 @@ from v2s_jax.errors import InputError
 from v2s_jax.model import Carry, VideoToSound, encode, forward, initial_carry
 from v2s_jax.model.loss import masked_nll
 from v2s_jax.run_folder import CHECKPOINTS
+from v2s_jax.training import loop
 from v2s_jax.training.loop import train
 from v2s_jax.training.metrics import METRICS_FILE, MetricsLog
+from v2s_jax.training.parallel import DataParallel
+from v2s_jax.training.parallel_shard_map import ShardMapDataParallel
 from v2s_jax.training.state import init_state, make_optimizer
 from v2s_jax.training.step import (
     DeviceBatch,
@@ -51,8 +54,14 @@ def workdir(tmp_path):
     return folder
 
 
+@pytest.fixture(params=[DataParallel, ShardMapDataParallel], ids=["pmap", "shard_map"])
+def either(request, monkeypatch):
+    """Train with pmap, and with its twin."""
+    monkeypatch.setattr(loop, "DataParallel", request.param)
+
+
 @pytest.mark.slow
-def test_eight_devices_match_one(tiny, tmp_path):
+def test_eight_devices_match_one(tiny, tmp_path, either):
     options = {"log_every_steps": 2, "checkpoint_every_steps": 100, "input_noise_levels": 2.0}
     config = small(tiny, steps=40, **options)
     read, nats = {}, {}
@@ -69,7 +78,7 @@ def test_eight_devices_match_one(tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
-def test_resumed_run_equals_uninterrupted_run(tiny, tmp_path, devices):
+def test_resumed_run_equals_uninterrupted_run(tiny, tmp_path, devices, either):
     """Bit for bit: parameters, optimiser and carry, with a checkpoint in the middle of a clip."""
     options = {"steps_per_call": 1, "checkpoint_every_steps": 3, "input_noise_levels": 2.0}
     config = small(tiny, chunk_samples=512, steps=12, **options)

@@ -23,6 +23,7 @@ from v2s_jax.training.checkpoint import Checkpoint, Checkpointer
 from v2s_jax.training.loop import train
 from v2s_jax.training.metrics import AudioSample
 from v2s_jax.training.parallel import DataParallel
+from v2s_jax.training.parallel_shard_map import ShardMapDataParallel
 from v2s_jax.training.state import init_state
 from v2s_jax.training.validation import EVAL_BITS, evaluate
 from v2s_jax.types import Batch
@@ -31,11 +32,12 @@ RATE_HZ = 16_000
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
-def test_held_out_bits_match_the_scorer(tiny, devices):
+@pytest.mark.parametrize("kind", [DataParallel, ShardMapDataParallel])
+@pytest.mark.parametrize("devices", [1, 8])
+def test_held_out_bits_match_the_scorer(tiny, devices, kind):
     """For all clips and for each category, computed independently by the evaluation package."""
     config = small(tiny)
-    parallel = DataParallel(VideoToSound(config, "highest"), 2, jax.devices()[:devices])
+    parallel = kind(VideoToSound(config, "highest"), 2, jax.devices()[:devices])
     params = init_state(VideoToSound(config), STATISTICS).params
     validation = Clips(config).validation
     found = evaluate(parallel, parallel.replicate(jax.tree.map(np.asarray, params)), validation)

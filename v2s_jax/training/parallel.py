@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
+from v2s_jax.config import TrainingConfig
 from v2s_jax.errors import InputError, reason
 from v2s_jax.model import Carry, VideoToSound
 from v2s_jax.training.step import DeviceBatch, TrainState, UpdateMetrics, clip_nll, train_step
@@ -27,6 +28,29 @@ def all_devices() -> list[jax.Device]:
     return sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
 
 
+def rows_of_process(training: TrainingConfig, devices: Sequence[jax.Device]) -> range:
+    """Return the rows of every batch that this process reads; the devices are those of all.
+
+    Raises InputError when the clips of a batch cannot be divided evenly.
+    """
+    batch_clips, micro_batches = training.batch_clips, training.grad_accum_steps
+    parts = len(devices) * micro_batches
+    if batch_clips % parts:
+        times = f" x {micro_batches} micro-batches" if micro_batches > 1 else ""
+        raise InputError(
+            f"batch_clips {batch_clips} cannot be split over {len(devices)} devices{times}: use a "
+            f"multiple of {parts}"
+        )
+    own = [place for place, device in enumerate(devices) if is_local(device)]
+    per_device = batch_clips // len(devices)
+    return range(own[0] * per_device, (own[-1] + 1) * per_device)
+
+
+def is_local(device: jax.Device) -> bool:
+    """Say whether a device belongs to this process."""
+    return device.process_index == jax.process_index()
+
+
 class DataParallel:
     """The training step on `devices`, which every process lists in the same order.
 
@@ -35,20 +59,10 @@ class DataParallel:
 
     def __init__(self, model: VideoToSound, num_steps: int, devices: Sequence[jax.Device]) -> None:
         self.devices = list(devices)
-        training = model.config.training
-        self.batch_clips, micro_batches = training.batch_clips, training.grad_accum_steps
-        parts = len(self.devices) * micro_batches
-        if self.batch_clips % parts:
-            times = f" x {micro_batches} micro-batches" if micro_batches > 1 else ""
-            raise InputError(
-                f"batch_clips {self.batch_clips} cannot be split over {len(self.devices)} devices"
-                f"{times}: use a multiple of {parts}"
-            )
-        local = [device for device in self.devices if device.process_index == jax.process_index()]
-        per_device = self.batch_clips // len(self.devices)
-        first_row = self.devices.index(local[0]) * per_device
-        self.row_range = range(first_row, first_row + len(local) * per_device)
+        self.batch_clips = model.config.training.batch_clips
+        self.row_range = rows_of_process(model.config.training, self.devices)
         """The rows of every batch that this process reads."""
+        local = [device for device in self.devices if is_local(device)]
         mesh = Mesh(np.array(local), (AXIS,))
         self._by_clip = NamedSharding(mesh, PartitionSpec(AXIS))
         self._replicated = NamedSharding(mesh, PartitionSpec())
