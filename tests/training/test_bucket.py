@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -219,11 +221,9 @@ def test_silent_lock_is_taken_over(store, quick, capsys):
     with BucketLock(bucket):
         assert "locked by process 7 on tpu: waiting" in capsys.readouterr().out
     assert bucket.read(LOCK_FILE) is None
-    dead = os.fork()
-    if not dead:
-        os._exit(0)
-    os.waitpid(dead, 0)
-    fields = {"token": "a", "process": dead, "machine": bucket_lock._machine()}
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    fields = {"token": "a", "process": dead.pid, "machine": bucket_lock._machine()}
     bucket.write(LOCK_FILE, json.dumps(fields).encode())
     with BucketLock(bucket):
         assert "waiting" not in capsys.readouterr().out
