@@ -1,13 +1,17 @@
 """Degeneracy: what is runaway noise or dead silence, and what is only loud; retries."""
 
+import dataclasses
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.conftest import random_params, with_model
 from v2s_jax.checkpoints import load_params
-from v2s_jax.config import TINY
+from v2s_jax.config import TINY, Config
 from v2s_jax.datasets.synthetic.generator import make_clip
 from v2s_jax.kernels.interface import BlockOutputs
+from v2s_jax.model import VideoToSound, predict_loudness, window_frames
 from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.quantize import quantize
 from v2s_jax.sampling import (
@@ -84,6 +88,76 @@ def test_times_after_a_prefix_count_from_the_clip_start(tiny):
     window = degeneracy.WINDOW_VIDEO_FRAMES * 1_024
     assert (found.start_sec, found.end_sec) == (8_000 / SEC, window / SEC)
     assert len(checked[0]) == window - 8_000
+
+
+def aligned(**training) -> Config:
+    """The tiny `aligned`, which predicts loudness."""
+    config = with_model(TINY, variant="aligned")
+    settings = dataclasses.replace(config.training, loudness_weight=0.1, **training)
+    return dataclasses.replace(config, training=settings)
+
+
+@pytest.mark.parametrize(("expected_db", "kind"), [(-60.0, ["loud"]), (-20.0, []), (np.inf, [])])
+def test_loud_is_what_the_video_does_not_call_for(expected_db, kind):
+    """A hum at -12 dB from the second second on; only whole windows of it count."""
+    config = aligned()
+    time_sec = np.arange(4 * SEC) / SEC
+    hum = np.where(time_sec < 1.024, 0.0, 0.35 * np.sin(2 * np.pi * 200 * time_sec))
+    levels = quantize(hum, 256, "linear")
+    video_frames = config.clock.video_frames(len(levels))
+    expected = np.full(video_frames, expected_db, np.float32)
+    found = find_degeneracies(levels, config, expected)
+    assert [one.kind for one in found] == kind
+    if kind:
+        assert (found[0].start_sec, found[0].end_sec) == (1.024, 4.0)
+        assert "far louder than the video calls for from 1.0 to 4.0 s" in str(found[0])
+    assert not find_degeneracies(levels, config)
+
+
+@pytest.mark.parametrize("engine", ["scan", "cpu"])
+def test_expected_loudness_is_what_the_model_predicts(engine, engine_of_auto):
+    """Of every video frame, whatever the blocks; of a prefix it is not asked."""
+    if engine == "cpu" and engine_of_auto != "cpu":
+        pytest.skip("no C++ compiler")
+    config = aligned()
+    params = random_params(config)
+    sampler = Sampler(config, params, batch_size=2, engine=engine)
+    random = np.random.default_rng(0)
+    clips = [random.random((frames, config.model.feature_dim), np.float32) for frames in (40, 21)]
+    prefix = np.full(3 * 1_024 + 512, 128, np.uint8)
+    requests = [
+        Request(clip_key(0, b"a"), 40 * 1_024, clips[0]),
+        Request(clip_key(0, b"b"), 20 * 1_024 + 100, clips[1], prefix),
+    ]
+    results = generate_all([sampler], requests, GenerationOptions())
+    model = VideoToSound(config)
+    for features, result, first in zip(clips, results, (0, 3), strict=True):
+        count = len(features)
+        window = features[window_frames(config.model, 0, count, count)][None]
+        vectors = np.asarray(predict_loudness(model, params, jnp.asarray(window)))[0]
+        expected = 20 * vectors.reshape(count, -1).mean(axis=1)
+        np.testing.assert_allclose(result.expected_db[first:], expected[first:], atol=1e-3)
+        assert np.isinf(result.expected_db[:first]).all()
+
+
+@pytest.mark.parametrize("max_retries", [0, 2])
+def test_sound_far_louder_than_expected_is_reported_and_retried(max_retries):
+    """Random parameters make noise, and are made to expect silence."""
+    config = aligned()
+    params = random_params(config)
+    params["params"]["loudness"]["bias"] = jnp.full((1,), -50.0)
+    sampler = Sampler(config, params, batch_size=1)
+    features = np.zeros((48, config.model.feature_dim), np.float32)
+    request = Request(clip_key(0, b"a"), 48 * 1_024, features)
+    (result,) = generate_all([sampler], [request], GenerationOptions(max_retries=max_retries))
+    found = result.degeneracies or find_degeneracies(result.levels, config, result.expected_db)
+    assert {one.kind for one in found} <= {"loud", "noise"} and found
+    assert sum(one.retried for one in found) <= max_retries
+    blocks = stream(
+        sampler, features, first_carry(sampler, clip_key(0, b"a")), max_retries=max_retries
+    )
+    streamed = [block.degeneracy for block in blocks if block.degeneracy]
+    assert streamed and {one.kind for one in streamed} <= {"loud", "noise"}
 
 
 def test_stuck_and_silent():

@@ -12,9 +12,15 @@ from tests.conftest import random_params, with_model
 from tests.training_clips import STATISTICS, Clips, small
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.model import VideoToSound, initial_carry, predict_loudness, window_frames
+from v2s_jax.model import (
+    VideoToSound,
+    initial_carry,
+    loudness,
+    predict_loudness,
+    window_frames,
+)
 from v2s_jax.quantize import dequantize, quantize
-from v2s_jax.training.loudness import loudness, loudness_loss
+from v2s_jax.training.loudness import loudness_loss
 from v2s_jax.training.state import init_state
 from v2s_jax.training.step import Chunk, DeviceBatch, drop_inputs, train_step
 

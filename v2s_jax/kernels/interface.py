@@ -50,6 +50,8 @@ class BlockOutputs(NamedTuple):
     nll: Float[Array | np.ndarray, "samples slots"] | None = None
     """-ln p(level), in nats, at the temperature it was drawn at."""
     logits: Float[Array | np.ndarray, "samples slots q_levels"] | None = None
+    loudness_db: Float[np.ndarray, "video_frames slots"] | None = None
+    """What the model expects of the video frames that were reached; None if it does not say."""
 
 
 @runtime_checkable

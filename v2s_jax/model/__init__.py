@@ -4,6 +4,7 @@ from v2s_jax.model.chrono_init import apply_chrono_init
 from v2s_jax.model.conditioning import with_statistics
 from v2s_jax.model.context import window_frames
 from v2s_jax.model.linear import SCALE_SUFFIX, ScaledKernel, fold_weight_norm, matmul
+from v2s_jax.model.loudness import DB_PER_UNIT, has_loudness, loudness, split_by_vector
 from v2s_jax.model.rnn_stack import HIDDEN_ACTIVATION, StepState
 from v2s_jax.model.sample_rnn import Carry, FusedOutputKernels, StepCarry
 from v2s_jax.model.video_to_sound import (
@@ -20,6 +21,7 @@ from v2s_jax.model.video_to_sound import (
 )
 
 __all__ = [
+    "DB_PER_UNIT",
     "HIDDEN_ACTIVATION",
     "SCALE_SUFFIX",
     "Carry",
@@ -33,11 +35,14 @@ __all__ = [
     "encode",
     "fold_weight_norm",
     "forward",
+    "has_loudness",
     "init_params",
     "initial_carry",
+    "loudness",
     "matmul",
     "predict_loudness",
     "prepare_for_inference",
+    "split_by_vector",
     "visual_gates",
     "window_frames",
     "with_statistics",

@@ -18,6 +18,7 @@ from v2s_jax.config import Config
 from v2s_jax.model.conditioning import Encoder, VisualProjection
 from v2s_jax.model.context import ContextEncoder
 from v2s_jax.model.linear import LECUN_UNIFORM, Linear, fold_weight_norm
+from v2s_jax.model.loudness import has_loudness
 from v2s_jax.model.sample_rnn import Carry, SampleRNN
 
 
@@ -43,7 +44,7 @@ class VideoToSound(nn.Module):
             elif model.variant == "aligned":
                 self.context = ContextEncoder(model, visual_dim, self.precision)
                 concatenated = model.context_dim
-                if self.config.training.loudness_weight:
+                if has_loudness(self.config):
                     self.loudness = Linear(
                         model.context_dim, 1, LECUN_UNIFORM, model.weight_norm, self.precision
                     )
@@ -109,7 +110,7 @@ class VideoToSound(nn.Module):
         carry = self.initial_carry(levels.shape[0])
         carry = self.encode(carry, features, jnp.ones(features.shape[:2], bool))
         window = jnp.repeat(features, self.config.model.window, axis=1)
-        if self.config.model.variant == "aligned" and self.config.training.loudness_weight:
+        if has_loudness(self.config):
             self.predict_loudness(window)
         return self(carry, levels, window)
 

@@ -70,6 +70,8 @@ class Clip:
     """Whether its slot generates it; False while it waits for the phase."""
     nll: float = 0.0
     degeneracies: list[Degeneracy] = field(default_factory=list)
+    expected_db: np.ndarray | None = None
+    """Loudness that the model expects of each video frame so far."""
     detector: DegeneracyDetector | None = None
     """With `max_retries`, from the first start on."""
     rewind_point: _RewindPoint | None = None
@@ -262,6 +264,8 @@ class ContinuousBatcher:
             target[:] = outputs.levels[: len(target), slot]
             if outputs.nll is not None:
                 clip.nll += float(np.sum(outputs.nll[: len(target), slot], dtype=np.float64))
+            if outputs.loudness_db is not None:
+                self._keep_expected(clip, len(target), outputs.loudness_db[:, slot])
             clip.done += len(target)
             if clip.detector and (
                 clip.remaining == 0 or clip.done % clip.detector.window_samples == 0
@@ -270,10 +274,24 @@ class ContinuousBatcher:
             new_samples += clip.done - before
         return new_samples
 
+    def _keep_expected(self, clip: Clip, samples: int, loudness_db: np.ndarray) -> None:
+        """Keep the loudness that is expected of the next samples' video frames."""
+        first = clip.done // self._video_frame
+        count = -(-(clip.done + samples) // self._video_frame) - first
+        if clip.expected_db is None:
+            video_frames = -(-len(clip.levels) // self._video_frame)
+            clip.expected_db = np.zeros(video_frames, np.float32)
+            clip.expected_db[:first] = np.inf  # a prefix, which is as it is
+        clip.expected_db[first : first + count] = loudness_db[:count]
+
     def _check_health(self, state: SamplerState, slot: int, clip: Clip) -> None:
         """Check a clip's last window: rewind if it is degenerate, else move the rewind point."""
         assert clip.detector is not None and clip.rewind_point is not None
-        degeneracy = clip.detector.update(clip.levels[clip.detector.position : clip.done])
+        expected_db = clip.expected_db
+        if expected_db is not None:
+            expected_db = expected_db[clip.detector.video_frames(clip.done)]
+        window = clip.levels[clip.detector.position : clip.done]
+        degeneracy = clip.detector.update(window, expected_db)
         if degeneracy is not None and clip.retries < self._options.max_retries:
             merge_degeneracy(clip.degeneracies, dataclasses.replace(degeneracy, retried=True))
             clip.retries += 1
@@ -294,7 +312,9 @@ class ContinuousBatcher:
         for slot, clip in self._active():
             if clip.remaining == 0:
                 nll = clip.nll if self._options.with_nll else None
-                result = GenerationResult(clip.levels, nll, tuple(clip.degeneracies))
+                result = GenerationResult(
+                    clip.levels, nll, tuple(clip.degeneracies), clip.expected_db
+                )
                 finished.append((clip.index, result))
                 clip.features.close()
                 self._slots[slot] = None

@@ -20,10 +20,13 @@ from v2s_jax.kernels.cpu import CpuEngine
 from v2s_jax.kernels.interface import BlockInputs, BlockOutputs, Engine, EngineName, OutputLevel
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model import (
+    DB_PER_UNIT,
     Carry,
     VideoToSound,
     encode,
+    has_loudness,
     initial_carry,
+    predict_loudness,
     prepare_for_inference,
     visual_gates,
     without_weight_norm,
@@ -146,7 +149,7 @@ class Sampler:
         max_ticks = video_frames * per_frame - int(state.tick) % per_frame
         ticks = max_ticks if ticks is None else ticks
         assert 0 <= ticks <= max_ticks, f"{ticks} big frames, features cover {max_ticks}"
-        state, outputs = self._generate_block(
+        state, outputs, loudness_db = self._generate_block(
             self.folded.params,
             self._weights,
             state,
@@ -157,7 +160,8 @@ class Sampler:
             keep=keep,
         )
         samples = ticks * self.config.model.big_frame_size
-        return state, jax.tree.map(lambda by_sample: np.asarray(by_sample)[:samples], outputs)
+        outputs = jax.tree.map(lambda by_sample: np.asarray(by_sample)[:samples], outputs)
+        return state, outputs._replace(loudness_db=jax.tree.map(np.asarray, loudness_db))
 
     def compile(self) -> None:
         """Compile now what the first block would compile."""
@@ -206,11 +210,12 @@ def _generate_block(
     forced: Int[Array, "samples slots"] | None,
     *,
     keep: OutputLevel,
-) -> tuple[SamplerState, BlockOutputs]:
+) -> tuple[SamplerState, BlockOutputs, Float[Array, "video_frames slots"] | None]:
     """Generate `ticks` big frames into buffers that hold those of all the video frames.
 
-    Noise and gates are computed one video frame at a time, so their rounding depends neither on
-    where the block begins nor on where it ends; video frames that are not reached cost nothing.
+    Also returns the loudness that the model expects, in dB, if it does. Noise and gates are
+    computed one video frame at a time, so their rounding depends neither on where the block begins
+    nor on where it ends; video frames that are not reached cost nothing.
     """
     batch_size, window = features.shape[0], model.config.model.window
     video_frames = features.shape[1] - window + 1
@@ -224,24 +229,29 @@ def _generate_block(
     def gates_of_slot(features_now: Array) -> Array | None:
         return jax.tree.map(lambda gates: gates[0], gates_of(features_now[None]))
 
-    def compute(index: Array) -> tuple[Array | None, Array]:
+    def loudness_of(features_now: Array) -> Array | None:
+        if not has_loudness(model.config):
+            return None
+        return DB_PER_UNIT * jnp.mean(predict_loudness(model, params, features_now), axis=1)
+
+    def compute(index: Array) -> tuple[Array | None, Array, Array | None]:
         now = jax.lax.dynamic_slice_in_dim(features, index, window, axis=1)
         gates = jax.lax.map(gates_of_slot, now) if engine.batch_invariant else gates_of(now)
         gates = None if gates is None else jnp.swapaxes(gates, 0, 1)
         noise = uniforms(state.keys, first_frames + index, samples)
-        return gates, noise.reshape(batch_size, per_frame, size)
+        return gates, noise.reshape(batch_size, per_frame, size), loudness_of(now)
 
-    def write(index: Array, buffers: tuple[Array | None, Array]) -> tuple[Array | None, Array]:
+    def write(index: Array, buffers: Any) -> Any:
         return jax.tree.map(lambda buffer, x: buffer.at[index].set(x), buffers, compute(index))
 
     shapes = jax.eval_shape(compute, jnp.int32(0))
     empty = jax.tree.map(lambda one: jnp.zeros((video_frames, *one.shape), one.dtype), shapes)
     frames_reached = (offset + ticks + per_frame - 1) // per_frame
-    gates, noise = jax.lax.fori_loop(0, frames_reached, write, empty)
+    gates, noise, loudness_db = jax.lax.fori_loop(0, frames_reached, write, empty)
     gates = None if gates is None else gates.reshape(-1, *gates.shape[2:])
     inputs = BlockInputs(gates, noise, forced, temperature, offset, ticks)
     carry, outputs = engine.run_big_frames(weights, state.carry, inputs, keep)
-    return state._replace(carry=carry, tick=state.tick + ticks), outputs
+    return state._replace(carry=carry, tick=state.tick + ticks), outputs, loudness_db
 
 
 def make_engine(

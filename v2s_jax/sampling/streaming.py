@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8, UInt32
 
 from v2s_jax.errors import InputError
+from v2s_jax.kernels.interface import BlockOutputs
 from v2s_jax.model import Carry
 from v2s_jax.sampling.continuous_batching import get_slot, put_slot
 from v2s_jax.sampling.degeneracy import (
@@ -105,18 +106,24 @@ def stream(
         raise InputError(f"window of {window} video frames: use at least 1")
     slot = _StreamSlot(sampler, carry, temperature)
     detector, checked = DegeneracyDetector(sampler.config), list[np.ndarray]()
+    expected_db = list[np.ndarray]()
     detector.reset(int(carry.video_frame) * sampler.config.clock.samples_per_video_frame)
     rewind_point = carry.tiers
     for vectors, frames_ahead, new_window in _split_windows(sampler, features, window, carry):
         if new_window is not None:
             # A retry goes on under the video of this window, not of the one before.
             rewind_point = rewind_point._replace(big_frame=slot.encode(new_window))
-        levels, degeneracy = slot.generate(vectors), None
+        outputs, degeneracy = slot.generate(vectors), None
+        levels = np.asarray(outputs.levels)[:, SLOT]
         checked.append(levels)
+        if outputs.loudness_db is not None:
+            expected_db.append(outputs.loudness_db[:1, SLOT])
         after = slot.carry(frames_ahead, vectors)
         if len(checked) == WINDOW_VIDEO_FRAMES:
-            degeneracy = detector.update(np.concatenate(checked))
+            expected = np.concatenate(expected_db) if expected_db else None
+            degeneracy = detector.update(np.concatenate(checked), expected)
             checked.clear()
+            expected_db.clear()
             if degeneracy is not None and max_retries:
                 max_retries -= 1
                 degeneracy = dataclasses.replace(degeneracy, retried=True)
@@ -206,8 +213,8 @@ class _StreamSlot:
         context = vectors[1 : 1 + model.context_past + frames_ahead] if model.window > 1 else None
         return StreamCarry(tiers, self._key, self._video_frame, frames_ahead, context)
 
-    def generate(self, vectors: Float[np.ndarray, "window _"]) -> UInt8[np.ndarray, " samples"]:
-        """Generate the next video frame's samples."""
+    def generate(self, vectors: Float[np.ndarray, "window _"]) -> BlockOutputs:
+        """Generate the next video frame's samples, those of `SLOT` among others."""
         sampler = self._sampler
         start_frame = np.zeros(sampler.batch_size, np.int32)
         start_frame[SLOT] = -self._video_frame
@@ -220,7 +227,7 @@ class _StreamSlot:
         ticks = sampler.block_ticks // BLOCK_VIDEO_FRAMES
         self._state, outputs = sampler.generate_block(before, features, self._temperature, ticks)
         self._video_frame += 1
-        return np.asarray(outputs.levels)[:, SLOT]
+        return outputs
 
     def encode(self, window: Float[np.ndarray, "video_frames _"]) -> Float[Array, "1 state"]:
         """Read a window with a fresh encoder, and return the coarsest tier's new state.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Float, Float32, Int, UInt8, UInt32
 
 from v2s_jax.model import Carry
 from v2s_jax.sampling.degeneracy import Degeneracy
@@ -62,3 +62,5 @@ class GenerationResult(NamedTuple):
     """-ln p of the generated levels, in nats, at their temperature; None unless asked for."""
     degeneracies: tuple[Degeneracy, ...]
     """Degenerate stretches, where `max_retries` is not 0."""
+    expected_db: Float32[np.ndarray, " video_frames"] | None = None
+    """Loudness that the model expects from the video; None if it does not say, or of a prefix."""

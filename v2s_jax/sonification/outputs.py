@@ -104,7 +104,7 @@ def degeneracy_warnings(
     """Return a line for each degenerate stretch of generated audio."""
     degeneracies = result.degeneracies
     if not options.max_retries:  # then generation did not look for them
-        degeneracies = tuple(find_degeneracies(result.levels, config))
+        degeneracies = tuple(find_degeneracies(result.levels, config, result.expected_db))
     return tuple(f"{source}: {degeneracy}" for degeneracy in degeneracies)
 
 
