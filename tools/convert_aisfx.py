@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from tools.torch_files import fold, read_tensors
 from v2s_jax.evaluation.aisfx import WIDTHS
@@ -59,7 +59,7 @@ def main() -> None:
     metadata = {"source": f"aisfx 0.1.2, SHA-256 {SHA256}", "license": LICENSE}
     arrays = convert(read_wheel(wheel))
     with atomic_write(out) as temporary:
-        save_file(arrays, temporary, metadata=metadata)
+        temporary.write_bytes(save(arrays, metadata=metadata))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from v2s_jax.bucket import Bucket, named_as, url_of, wrap_bucket_errors
 from v2s_jax.config import Config
@@ -36,7 +36,8 @@ def save_params(path: Path, config: Config, params: dict[str, Any]) -> None:
     flat = flatten_dict(params["params"], sep=SEPARATOR)
     halves = {name: np.asarray(value, np.float16) for name, value in flat.items()}
     with atomic_write(path) as temporary:
-        save_file(halves, temporary, metadata={"config": config.to_json()})
+        # `save_file` would leave a file that only its owner can read.
+        temporary.write_bytes(save(halves, metadata={"config": config.to_json()}))
 
 
 def load_params(path: Path) -> tuple[Config, dict[str, Any]]:

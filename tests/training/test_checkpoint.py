@@ -259,6 +259,13 @@ def test_missing_tensors_and_wrong_shapes_are_refused(tiny, tmp_path):
             load_params(file)
 
 
+def test_parameters_can_be_read_by_all_who_may_read_new_files(tiny, tmp_path):
+    save_params(tmp_path / "a.safetensors", tiny, random_params(tiny))
+    (tmp_path / "new").touch()
+    modes = [path.stat().st_mode for path in tmp_path.iterdir()]
+    assert len(modes) == 2 and len(set(modes)) == 1
+
+
 def test_impossible_path_is_refused():
     with pytest.raises(InputError, match="cannot be read"):
         load_params(Path("x" * 300))

@@ -47,7 +47,7 @@ class SampleOptions:
     """Clips generated at once; by default chosen with engine auto, else 4. With the scan engine the
     audio depends on it."""
     max_retries: int = 0
-    """How often runaway noise, a loud buzz or dead silence is generated again, with the next seed."""
+    """How often runaway noise, a buzz or dead silence is generated again, with the next seed."""
     takes: int = 1
     """Versions of each video's audio, with this seed and the next ones; NAME_sound_1 is the
     likeliest."""
