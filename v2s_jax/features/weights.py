@@ -26,7 +26,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
 from v2s_jax.errors import InputError, reason, require_extra
 from v2s_jax.features.vgg import VGG16, VGG19, Architecture, Preprocessing
@@ -206,7 +206,7 @@ def _convert(file: Path, architectures: tuple[Architecture, ...]) -> Weights:
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with atomic_write(target) as temporary:
         try:
-            temporary.write_bytes(save(contiguous, metadata=metadata))
+            save_file(contiguous, temporary, metadata=metadata)
         except SafetensorError as error:
             raise InputError(
                 f"{target}: cannot be written ({error}): free space or choose another folder with "
