@@ -134,6 +134,7 @@ def test_page_needs_no_dataset(run_command, folder):
         ("other_sound_1.wav\n", "names 'other_sound_1.wav', not in"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
         (None, "no such file"),
+        ("\n", "keeps no take"),
     ],
 )
 def test_bad_list_moves_nothing(run_command, folder, content, message):
@@ -148,7 +149,7 @@ def test_bad_list_moves_nothing(run_command, folder, content, message):
 def test_nothing_is_overwritten_in_the_folder_of_the_discarded(run_command, folder):
     (folder / "discarded").mkdir()
     (folder / "discarded" / "a&b #1_sound_2.png").touch()
-    (folder.parent / KEPT_FILE).touch()
+    (folder.parent / KEPT_FILE).write_text("a&b #1_sound_1.wav\n")
     code, _, err = run_command(command.main, folder, "--keep", folder.parent / KEPT_FILE)
     assert code == 2 and "already exists: move it elsewhere" in err
     assert len(find_takes(folder)) == 11

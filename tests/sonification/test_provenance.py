@@ -98,6 +98,7 @@ def test_every_file_says_how_it_was_generated(written, video, checkpoint, suffix
         "batch_size": 4,
         "temperature": 0.9,
         "seed": 3,
+        "device": "cpu",
         "video": "clip.mp4",
         "video_sha256": file_hash(video).hex(),
         "digital_source_type": DIGITAL_SOURCE_TYPE,

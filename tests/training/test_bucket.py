@@ -14,12 +14,14 @@ import pytest
 from tests.bucket_servers import BUCKET, open_store
 from tests.child_processes import wait_for
 from v2s_jax.bucket import Bucket, url_of
+from v2s_jax.checkpoints import BEST_PARAMS_FILE
 from v2s_jax.errors import InputError
 from v2s_jax.io import directory_lock
 from v2s_jax.run_folder import COMMIT_FILE
 from v2s_jax.training import bucket_lock, bucket_workdir
 from v2s_jax.training.bucket_lock import LOCK_FILE, BucketLock
 from v2s_jax.training.bucket_workdir import open_workdir
+from v2s_jax.training.checkpoint import SHORTER_RUN_FOLDER
 
 NUMBERS = itertools.count()
 
@@ -269,3 +271,21 @@ def test_run_that_lost_its_lock_stops_and_writes_nothing(store, quick, monkeypat
         write_checkpoint(folder, 1)
     assert bucket.names("checkpoints") == []
     assert json.loads(bucket.read(LOCK_FILE)) == other
+
+
+def test_files_that_the_run_moves_away_leave_the_bucket(store, quick):
+    """And their new names stay taken when the run goes on elsewhere."""
+    bucket, location = Bucket(store.url), Path(store.url)
+    with open_workdir(location) as folder:
+        (folder / BEST_PARAMS_FILE).write_bytes(b"of the shorter run")
+    assert bucket.read(BEST_PARAMS_FILE) == b"of the shorter run"
+    with open_workdir(location) as folder:
+        assert (folder / BEST_PARAMS_FILE).read_bytes() == b"of the shorter run"
+        (folder / SHORTER_RUN_FOLDER).mkdir()
+        (folder / BEST_PARAMS_FILE).rename(folder / SHORTER_RUN_FOLDER / f"{BEST_PARAMS_FILE}.0")
+    moved = f"{SHORTER_RUN_FOLDER}/{BEST_PARAMS_FILE}.0"
+    assert bucket.read(BEST_PARAMS_FILE) is None
+    assert bucket.read(moved) == b"of the shorter run"
+    with open_workdir(location) as folder:
+        assert (folder / moved).exists() and not (folder / BEST_PARAMS_FILE).exists()
+    assert bucket.read(moved) == b"of the shorter run"

@@ -16,10 +16,10 @@ from v2s_jax.training.budget import (
     MAX_EVALUATION_SHARE,
     MIN_CALLS,
     Plan,
+    find_plan,
     make_plan,
     measure_step_sec,
     parse_duration,
-    read_plan,
     write_plan,
 )
 from v2s_jax.training.checkpoint import SHORTER_RUN_FOLDER
@@ -66,12 +66,16 @@ def test_short_budget_names_one_that_is_enough(tiny):
     assert make_plan(config, SAMPLES, 0, enough, enough - 20, 10.0).steps >= 2 * MIN_CALLS
 
 
-def test_plan_is_kept_for_its_budget(tmp_path):
-    plan = Plan(60.0, 400, 200, 40)
+def test_plans_are_kept_by_budget(tmp_path):
+    plan, other = Plan(60.0, 400, 200, 40), Plan(120.0, 800, 400, 80)
     write_plan(tmp_path / "run", plan)
-    assert read_plan(tmp_path / "run", 60.0) == plan
-    assert read_plan(tmp_path / "run", 120.0) is None
-    assert read_plan(tmp_path / "other", 60.0) is None
+    write_plan(tmp_path / "run", other)
+    assert find_plan(tmp_path / "run", 60.0) == plan
+    assert find_plan(tmp_path / "run", 120.0) == other
+    assert find_plan(tmp_path / "run", 90.0) is None
+    assert find_plan(tmp_path / "other", 60.0) is None
+    write_plan(tmp_path / "run", Plan(60.0, 500, 200, 40))
+    assert find_plan(tmp_path / "run", 60.0).steps == 500
 
 
 @pytest.mark.parametrize(
@@ -81,9 +85,10 @@ def test_plan_is_kept_for_its_budget(tmp_path):
 def test_corrupt_plan_is_refused(tmp_path, change):
     write_plan(tmp_path, Plan(60.0, 400, 200, 40))
     path = tmp_path / BUDGET_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | change) if change else "[[[")
+    (fields,) = json.loads(path.read_text())
+    path.write_text(json.dumps([fields | change]) if change else '{"steps": 1}')
     with pytest.raises(InputError, match=r"budget.json: corrupt: remove it"):
-        read_plan(tmp_path, 60.0)
+        find_plan(tmp_path, 60.0)
 
 
 def test_speed_is_that_of_the_training_step(tiny):

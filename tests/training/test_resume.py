@@ -51,7 +51,7 @@ def test_longer_run_equals_one_that_was_planned_so(tiny, tmp_path, capsys):
         ({"steps": 8, "decay_steps": 4}, {"log_every_steps": 3}, 8, None),
         # Its warmup was cut to 8 steps.
         ({"steps": 8, "warmup_steps": 100}, {"steps": 16}, 8, "rises over 100"),
-        ({"steps": 8}, {"steps": 4}, 8, "at step 8: use --training.steps 8 or more"),
+        ({"steps": 8}, {"steps": 4}, 8, "at step 8, not 4: use --training.steps 8 or more, or"),
         ({"steps": 16}, {"steps": 8}, 8, None),
         ({}, {"learning_rate": 0.5}, 4, "training.learning_rate: 0.5 != 0.001.*may change"),
         ({"eval_every_steps": 4}, {"eval_every_steps": 8, "log_audio_clips": 0}, 4, None),

@@ -30,7 +30,7 @@ EXTRAS = {
     "eval": "v2s evaluate, v2s study, v2s annotate",
     "demo": "v2s demo",
     "gcp": "gs:// paths, Dataflow",
-    "s3": "--workdir s3://",
+    "s3": "s3:// runs",
 }
 """Extras of pyproject.toml that commands need, and which commands."""
 

@@ -29,7 +29,7 @@ from v2s_jax.evaluation.clips import ReferenceClips
 from v2s_jax.evaluation.judge_classes import classes_of
 from v2s_jax.evaluation.measurement import REFERENCE
 from v2s_jax.evaluation.statistics import Audio, Waveform
-from v2s_jax.io import file_hash, wrap_read_errors
+from v2s_jax.io import ZIP_ERRORS, file_hash, wrap_read_errors
 
 RATE_HZ = 16_000
 CLASS_MAP = "yamnet_class_map.csv"
@@ -160,10 +160,15 @@ def read_class_names(tagger: Path) -> list[str]:
     Metadata of a TFLite file are a ZIP archive at its end, in which a text file has the names.
     """
     if zipfile.is_zipfile(tagger):
-        with zipfile.ZipFile(tagger) as archive:
-            for name in archive.namelist():
-                if name.endswith(".txt"):
-                    return archive.read(name).decode(errors="replace").splitlines()
+        try:
+            with zipfile.ZipFile(tagger) as archive:
+                for name in archive.namelist():
+                    if name.endswith(".txt"):
+                        return archive.read(name).decode(errors="replace").splitlines()
+        except ZIP_ERRORS as error:
+            raise InputError(
+                f"{tagger}: its metadata are corrupt ({reason(error)}): copy the file again"
+            ) from error
     path = tagger.with_name(CLASS_MAP)
     if not path.is_file():
         raise InputError(

@@ -204,7 +204,7 @@ def predict_loudness(
     params: dict[str, Any],
     features: Float[Array, "batch window feature_dim"],
 ) -> Float[Array, "batch vectors"]:
-    """Return what the context vectors of Aligned say of the loudness (`training.loudness`)."""
+    """Return what the context vectors of Aligned say of the loudness (`model.loudness`)."""
     return _apply(model)(params, features, method="predict_loudness")
 
 

@@ -226,20 +226,24 @@ def _generate_block(
     def gates_of(features_now: Array) -> Array | None:
         return visual_gates(model, params, features_now)
 
-    def gates_of_slot(features_now: Array) -> Array | None:
-        return jax.tree.map(lambda gates: gates[0], gates_of(features_now[None]))
-
     def loudness_of(features_now: Array) -> Array | None:
         if not has_loudness(model.config):
             return None
         return DB_PER_UNIT * jnp.mean(predict_loudness(model, params, features_now), axis=1)
 
+    def of_slot(features_now: Array) -> tuple[Array | None, Array | None]:
+        one = gates_of(features_now[None]), loudness_of(features_now[None])
+        return jax.tree.map(lambda of_batch: of_batch[0], one)
+
     def compute(index: Array) -> tuple[Array | None, Array, Array | None]:
         now = jax.lax.dynamic_slice_in_dim(features, index, window, axis=1)
-        gates = jax.lax.map(gates_of_slot, now) if engine.batch_invariant else gates_of(now)
+        if engine.batch_invariant:
+            gates, loudness_db = jax.lax.map(of_slot, now)
+        else:
+            gates, loudness_db = gates_of(now), loudness_of(now)
         gates = None if gates is None else jnp.swapaxes(gates, 0, 1)
         noise = uniforms(state.keys, first_frames + index, samples)
-        return gates, noise.reshape(batch_size, per_frame, size), loudness_of(now)
+        return gates, noise.reshape(batch_size, per_frame, size), loudness_db
 
     def write(index: Array, buffers: Any) -> Any:
         return jax.tree.map(lambda buffer, x: buffer.at[index].set(x), buffers, compute(index))

@@ -21,6 +21,7 @@ from v2s_jax.checkpoints import params_digest
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.io import atomic_write, cache_dir
+from v2s_jax.kernels.build import library_path
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.model.loss import BITS_PER_NAT
@@ -39,7 +40,7 @@ def loss_bits(config: Config, params: dict[str, Any], weights: WeightFormat) -> 
     Raises InputError if the cpu engine cannot run here.
     """
     digest = params_digest(params)
-    cached = cache_dir() / f"weights-{digest[:16]}.json"
+    cached = cache_dir() / f"weights-{digest[:16]}-{library_path().stem}.json"  # of one processor
     known = _read_losses(WEIGHT_LOSSES).get(digest, {}) | _read_losses(cached).get(digest, {})
     loss = known.get(weights)
     if isinstance(loss, float):

@@ -1,6 +1,7 @@
 """Controls by hand: a category, curves from a file, or no video at all."""
 
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,6 +37,7 @@ from v2s_jax.sonification.outputs import (
     Report,
     degeneracy_warnings,
     import_figures,
+    input_files,
     output_path,
     publish,
     remove_stale_takes,
@@ -139,12 +141,16 @@ def _generate(
     out: Path, samples: int, config: Config, params: dict[str, Any], options: SampleOptions
 ) -> Report:
     name = options.category or Path(options.controls or "").stem
+    inputs = input_files((), options)
     stems = [
         take_stem(out / f"{name}_sound", rank, options.takes)
         for rank in range(1, options.takes + 1)
     ]
     for stem, suffix in itertools.product(stems, (AUDIO_SUFFIX, FIGURE_SUFFIX)):
-        if (path := output_path(stem, suffix)).exists() and not options.overwrite:
+        path = output_path(stem, suffix)
+        if path.resolve() in inputs:
+            raise InputError(f"{path}: is one of the input files: use another --out")
+        if path.exists() and not options.overwrite:
             raise InputError(f"{path}: already exists: use --overwrite or another --out")
     prefix = None if options.prefix is None else read_prefix(options.prefix, config, samples)
     prefix_samples = 0 if prefix is None else len(prefix)
@@ -163,7 +169,7 @@ def _generate(
     sampler.limit_batch(options.takes)
     settings = settings_of(sampler, params, options)
     provenance = provenance_of(config, options, settings) if options.metadata else None
-    content = content_hash(name.encode())
+    content = content_hash(os.fsencode(name))
     requests = [
         Request(clip_key(seed, content), samples, features, prefix)
         for seed, features in zip(seeds, vectors, strict=True)
@@ -201,7 +207,7 @@ def _generate(
         publish(staging, out, options.overwrite)
     if options.overwrite:
         report.removed += remove_stale_takes(
-            out / f"{name}_sound", options.takes, set(), has_video=False
+            out / f"{name}_sound", options.takes, inputs, has_video=False
         )
     return report
 

@@ -18,7 +18,7 @@ from v2s_jax.io import file_hash, wrap_read_errors
 from v2s_jax.media import VIDEO_SUFFIXES, Video, probe, read_video_frames
 from v2s_jax.sampling import GenerationResult
 from v2s_jax.sonification.options import SampleOptions
-from v2s_jax.sonification.outputs import Report, check_outputs, is_result
+from v2s_jax.sonification.outputs import Report, check_outputs, input_files, is_result
 
 MAX_CLIP_SEC = 1_800
 """Longest video whose audio is generated as a whole (ours); a second takes 0.14 MB of memory."""
@@ -120,7 +120,7 @@ def open_clips(
     """Probe each video and check its outputs; failures go to the report."""
     stems = {path: out / folder / f"{path.stem}_sound" for path, folder in sources.items()}
     counts = Counter(stems.values())
-    resolved = {source.resolve() for source in sources}
+    resolved = input_files(sources, options)
     clips = []
     for source, stem in stems.items():
         try:

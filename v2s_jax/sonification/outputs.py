@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,6 +120,12 @@ def is_result(path: Path) -> bool:
     return _RESULT_NAME.search(path.stem) is not None and all(map(Path.exists, beside))
 
 
+def input_files(sources: Iterable[Path], options: SampleOptions) -> set[Path]:
+    """Return the files that a run reads, which it must not replace: videos, and the prefix."""
+    prefix = () if options.prefix is None else (options.prefix,)
+    return {path.resolve() for path in (*sources, *prefix)}
+
+
 def check_outputs(stem: Path, options: SampleOptions, samples: int, sources: set[Path]) -> None:
     """Raise InputError if the outputs of a video cannot be written, before any work on it.
 
@@ -140,7 +146,7 @@ def check_outputs(stem: Path, options: SampleOptions, samples: int, sources: set
         existing = [_existing_outputs(one) for one in stems]
     for path in itertools.chain(*existing):
         if path.resolve() in sources:
-            raise InputError(f"{path}: is one of the input videos: use another --out")
+            raise InputError(f"{path}: is one of the input files: use another --out")
         if options.overwrite:
             continue
         is_foreign = path.suffix == AUDIO_SUFFIX and _count_wav_samples(path) != samples

@@ -42,6 +42,7 @@ from v2s_jax.sonification.outputs import (
     Report,
     degeneracy_warnings,
     import_figures,
+    input_files,
     publish,
     read_key_frames,
     remove_stale_takes,
@@ -62,8 +63,9 @@ def sonify(
 ) -> Report:
     """Generate audio for videos: each gets a wav, a video with this audio, and a figure.
 
-    The audio of a video depends on the bytes of its file, the options and the checkpoint, not on
-    the other videos.
+    The audio of a video depends on the bytes of its file, the options and the checkpoint. With an
+    engine and a batch size in the options it does not depend on the other videos; `auto` chooses
+    these by their number and length, and says what it chose.
 
     Args:
         videos: Files, or folders whose videos are taken, at any depth.
@@ -129,7 +131,7 @@ def _generate_files(
         ):
             _write_takes(clip, config, prefix_samples, options, settings, report, provenance)
             if options.overwrite and clip.video.path not in report.failed:
-                resolved = {source.resolve() for source in sources}
+                resolved = input_files(sources, options)
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
 
 

@@ -43,6 +43,7 @@ class Provenance:
     batch_size: int
     temperature: float | int
     seed: int
+    device: str | None = None
     video: str | None = None
     """Name of the source video; `-` for standard input."""
     video_sha256: str | None = None
@@ -95,6 +96,7 @@ def provenance_of(
         batch_size=settings.batch_size,
         temperature=settings.temperature,
         seed=settings.seed,
+        device=settings.device,
         **stated,
     )
 

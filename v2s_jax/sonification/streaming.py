@@ -84,11 +84,11 @@ def stream(
     """
     _check_streamable(options)
     config, params = load_params(Path(options.checkpoint))
+    check_by_hand(config, options, videos=1)
     sampler = make_sampler(config, params, choose(config, params, options, samples=None))
     sampler.limit_batch(1)
     settings = settings_of(sampler, params, options)
     sampler.compile()
-    check_by_hand(config, options, videos=1)
     extractor = extractor_for_config(config, options.weight_files, options.category)
     key = clip_key(options.seed, content)
     for block in stream_audio(sampler, extractor, frames, key, options, carry):

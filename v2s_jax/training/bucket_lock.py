@@ -41,6 +41,7 @@ class BucketLock(ExitStack):
         self._token = secrets.token_hex(8)
         self._renewals = 0
         self._stop = threading.Event()
+        self._renewed_at = time.monotonic()
         self.lost_to: str | None = None
         """Who has taken the lock over."""
         with wrap_bucket_errors(bucket.url, "written"):
@@ -120,11 +121,19 @@ class BucketLock(ExitStack):
                     return
                 self._renewals += 1
                 self._bucket.write(LOCK_FILE, self._content())
+                self._renewed_at = time.monotonic()
             except Exception:  # the store cannot be reached now: try again
                 continue
 
     def check(self) -> None:
-        """Raise InputError when another process has taken the lock over."""
+        """Raise InputError when another process has taken the lock over.
+
+        Raises what the store raises if the lock may have been taken over, and cannot be read.
+        """
+        if self.lost_to is None and time.monotonic() - self._renewed_at > LEASE_SEC:
+            now = self._read()
+            if now is not None and not self._is_ours(now):
+                self.lost_to = _name(now)
         if self.lost_to is not None:
             raise InputError(
                 f"{self._bucket.url}: {self.lost_to} has taken the run over, because this process "

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from v2s_jax.bucket import Bucket, named_as, url_of, wrap_bucket_errors
-from v2s_jax.checkpoints import BEST_PARAMS_FILE
+from v2s_jax.checkpoints import BEST_PARAMS_FILE, PARAMS_FILE
 from v2s_jax.errors import InputError, reason
 from v2s_jax.io import UNFINISHED, remove_leftovers, staging_folder
 from v2s_jax.run_folder import CHECKPOINTS, COMMIT_FILE, finished_checkpoints
@@ -36,8 +36,8 @@ GROWING_BYTES_PER_SEC = 100_000
 """Rate at which it may be copied: a bucket may keep, and bill, each version for days."""
 FINAL_ATTEMPTS = 5
 FINAL_PAUSE_SEC = 5.0
-RESUMED_FILES = {METRICS_FILE, BEST_PARAMS_FILE, BUDGET_FILE}
-"""What a run that resumes reads, besides its checkpoints."""
+RESUMED_FILES = {METRICS_FILE, BEST_PARAMS_FILE, PARAMS_FILE, BUDGET_FILE}
+"""What a run that resumes reads or moves away, besides its checkpoints."""
 COMMIT_PATH = re.compile(rf"({CHECKPOINTS}/\d+)/{COMMIT_FILE}")
 """Of a checkpoint; its items have such a file too."""
 ORBAX_UNFINISHED = ".orbax-checkpoint-tmp"
@@ -161,6 +161,10 @@ class _Mirror(ExitStack):
                 self._bucket.write(name, (self._folder / name).read_bytes())
                 self._files[name] = version
                 self._copied_at[name] = time.monotonic()
+        for name in self._files.keys() - files.keys():
+            if not (self._folder / name).exists():
+                self._bucket.remove([name])
+                del self._files[name]
         for name in sorted(new, key=_step, reverse=True):
             if (self._folder / name / COMMIT_FILE).exists():  # Orbax may have removed it since
                 self._copy_checkpoint(name)

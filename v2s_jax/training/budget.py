@@ -4,8 +4,9 @@ A few calls of the compiled step are timed, then
 
     steps = (budget - time for evaluations) / seconds per step
 
-The share of the steps over which the learning rate falls stays that of the preset. The plan is kept
-in WORKDIR/budget.json, so a run that is stopped resumes with the same steps on any machine.
+The share of the steps over which the learning rate falls stays that of the preset. The plan of each
+budget is kept in WORKDIR/budget.json, so a run that is stopped resumes with the same steps on any
+machine.
 """
 
 import json
@@ -88,27 +89,35 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def read_plan(workdir: Path, budget_sec: float) -> Plan | None:
-    """Return the plan of an earlier start with the same budget; None if there is none.
-
-    Raises InputError for a corrupt file.
-    """
+def read_plans(workdir: Path) -> list[Plan]:
+    """Return the plans of earlier starts; raise InputError for a corrupt file."""
     path = workdir / BUDGET_FILE
     if not path.exists():
-        return None
+        return []
     with wrap_read_errors(path):
         try:
-            plan = from_fields(Plan, parse_json(path.read_bytes()), "plan")
+            plans = parse_json(path.read_bytes())
+            if not isinstance(plans, list):
+                raise ValueError("no list")
+            known = [from_fields(Plan, fields, "plan") for fields in plans]
         except (ValueError, InputError) as error:
             raise InputError(f"{path}: corrupt: remove it to measure the speed again") from error
-    return plan if plan.budget_sec == budget_sec else None
+    return known
+
+
+def find_plan(workdir: Path, budget_sec: float) -> Plan | None:
+    """Return the plan of an earlier start with the same budget; None if there is none."""
+    plans = read_plans(workdir)
+    return next((plan for plan in plans if plan.budget_sec == budget_sec), None)
 
 
 def write_plan(workdir: Path, plan: Plan) -> None:
-    """Keep a plan for runs that resume."""
+    """Keep a plan for runs that resume, beside those of other budgets."""
+    others = [each for each in read_plans(workdir) if each.budget_sec != plan.budget_sec]
     workdir.mkdir(parents=True, exist_ok=True)
     with atomic_write(workdir / BUDGET_FILE) as temporary:
-        temporary.write_text(json.dumps(vars(plan)) + "\n", encoding="utf-8")
+        text = json.dumps([vars(each) for each in (*others, plan)])
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def within_budget(
@@ -133,7 +142,7 @@ def within_budget(
     """
     budget_sec = parse_duration(text)
     is_main = jax.process_index() == 0
-    plan = read_plan(workdir, budget_sec) if is_main else None
+    plan = find_plan(workdir, budget_sec) if is_main else None
     if broadcast_one_to_all(np.int32(plan is None)):
         print(f"measuring the speed, to plan {text}", flush=True)
         step_sec = measure_step_sec(config, data)

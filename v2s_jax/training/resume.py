@@ -56,7 +56,10 @@ def check_resumable(run: str, stored: Config, given: Config, step: int) -> list[
 def _check_steps(run: str, stored: TrainingConfig, given: TrainingConfig, step: int) -> None:
     """Refuse a number of steps with which the updates so far would have been others."""
     if given.steps < step:
-        raise InputError(f"{run}: the run is at step {step}: use --training.steps {step} or more")
+        raise InputError(
+            f"{run}: the run is at step {step}, not {given.steps}: use --training.steps {step} or "
+            "more, or a longer --budget"
+        )
     if not np.array_equal(_learning_rates(stored, step), _learning_rates(given, step)):
         raise OtherLearningRatesError(
             f"{run}: steps {given.steps}, was {stored.steps}: the learning rate rises over "

@@ -412,7 +412,14 @@ for name, counts in (("first", (6, 0, 0)), ("second", (0, 6, 0))):
     assert build_dataset(settings).counts == counts
     manifest = epath.Path(f"gs://bucket/out/{{name}}/manifest.jsonl")
     assert len(manifest.read_text().splitlines()) == 6
-for path in epath.Path("gs://bucket/out/first/1.0.0").iterdir():
+folder = epath.Path("gs://bucket/out/first/1.0.0")
+stale = folder / "first-train.tfrecord-00001-of-00002"
+stale.write_bytes(b"of a larger dataset")
+settings = FolderSettings("gs://bucket/v", "gs://bucket/out", name="first", workers=1,
+                          test_clips=1, video_frames=20, overwrite=True)
+build_dataset(settings)
+assert not stale.exists()
+for path in folder.iterdir():
     (Path({str(tmp_path)!r}) / path.name).write_bytes(path.read_bytes())
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from etils import epath
 
 from v2s_jax import __version__
+from v2s_jax.bucket import wrap_bucket_errors
 from v2s_jax.datasets import Metadata, open_dataset
 from v2s_jax.datasets.folders.decode import FeatureCache, loop_to_length
 from v2s_jax.datasets.folders.extraction import (
@@ -87,8 +88,12 @@ def build_dataset(
     try:
         if is_remote(settings.out):
             _check_absent(settings)
-            built = _build(settings, job, args, folder)
-            write_manifest(settings.manifest, built.manifest)
+            with wrap_bucket_errors(str(folder), "written"):
+                # Without its JSON files the old dataset is none, however far the new one comes.
+                for path in sorted(folder.glob("*"), key=lambda path: path.suffix != ".json"):
+                    path.unlink()
+                built = _build(settings, job, args, folder)
+                write_manifest(settings.manifest, built.manifest)
         else:
             with directory_lock(Path(settings.out)):
                 _check_absent(settings)

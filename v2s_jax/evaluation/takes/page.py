@@ -86,7 +86,9 @@ def find_takes(folder: Path) -> list[Path]:
     with wrap_read_errors(folder):
         paths = sorted(folder.glob(TAKE_PATTERN), key=_natural_order)
     if not paths:
-        raise InputError(f"{folder}: no {TAKE_PATTERN} in it: give the --out of v2s sample")
+        raise InputError(
+            f"{folder}: no {TAKE_PATTERN} in it: give the --out of v2s sample, or a folder in it"
+        )
     return paths
 
 
@@ -140,6 +142,8 @@ def discard_takes(folder: Path, kept: Path) -> list[Path]:
             names = set(filter(None, map(str.strip, kept.read_text("utf-8").splitlines())))
         except UnicodeDecodeError as error:
             raise InputError(f"{kept}: is not UTF-8 text: save the list again") from error
+    if not names:
+        raise InputError(f"{kept}: keeps no take: choose at least one on the page, and save again")
     if unknown := sorted(names - {take.name for take in takes}):
         raise InputError(
             f"{kept}: names {', '.join(map(repr, unknown[:LISTED]))}, not in {folder}: save the "
