@@ -125,7 +125,7 @@ def build_page(args: DemoArgs, models: dict[str, Path], folder: Path) -> "gr.Blo
             if seed is None:
                 raise InputError(f"no seed: give a whole number from 0 to {MAX_SEED}")
             options = SampleOptions(
-                checkpoint=models[model], seed=int(seed), temperature=temperature
+                checkpoint=models[model], seed=int(seed), temperature=float(temperature)
             )
             generated, warnings = _generate(video, options, args.max_sec, folder)
         except InputError as error:
@@ -188,8 +188,9 @@ def serve(page: "gr.Blocks", args: DemoArgs) -> None:
         )
     except OSError as error:
         raise InputError(f"--port {args.port}: is taken: choose another one, or 0") from error
-    print(f"http://{HOST}:{page.server_port} (stop with Ctrl-C)", flush=True)
-    page.block_thread()
+    with suppress(KeyboardInterrupt):  # before Gradio waits for it
+        print(f"http://{HOST}:{page.server_port} (stop with Ctrl-C)", flush=True)
+        page.block_thread()
 
 
 def _files_of_page(page: "gr.Blocks") -> set[str]:

@@ -41,7 +41,9 @@ class GenerationSettings:
     def flags(self) -> str:
         """Return the options of `v2s sample` that give this sound again."""
         words = f"--engine {self.engine} --weights {self.weights} --batch-size {self.batch_size}"
-        words += f" --seed {self.seed} --temperature {self.temperature!r} --device {self.device}"
+        words += (
+            f" --seed {self.seed} --temperature {float(self.temperature)!r} --device {self.device}"
+        )
         return f"{words} --max-retries {self.max_retries}" if self.max_retries else words
 
 
