@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import logging
 import re
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -174,6 +175,8 @@ def open_store(scheme: str) -> Iterator[Proxy]:
     """Serve an empty bucket, for this process and the processes that it starts."""
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
+        # The servers print a traceback when a client closes its connection, into what tests read.
+        patch.setattr(socketserver.BaseServer, "handle_error", lambda *_: None)
         proxy = Proxy(stack.enter_context({"s3": _s3, "gs": _gs}[scheme](patch)))
         stack.callback(proxy.close)
         for name, value in {
