@@ -1,7 +1,8 @@
 """Child processes of a process, and whether they run."""
 
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def is_running(process: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def exit_codes(processes: Sequence[subprocess.Popen], seconds: float) -> list[int]:
+    """Wait for all processes and return their exit codes; none is left running."""
+    try:
+        return [process.wait(seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:

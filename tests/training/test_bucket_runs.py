@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.bucket_servers import BUCKET, open_store
+from tests.child_processes import exit_codes
 from tests.training_clips import Clips, read_log, small, training_data
 from v2s_jax.bucket import Bucket
 from v2s_jax.checkpoints import load_params
@@ -86,11 +87,7 @@ class Run:
         return (self.outputs / str(process)).read_text()
 
     def wait(self) -> list[int]:
-        try:
-            return [process.wait(PATIENCE_SEC) for process in self.processes]
-        finally:
-            for process in self.processes:
-                process.kill()
+        return exit_codes(self.processes, PATIENCE_SEC)
 
     def wait_for(self, happens) -> None:
         limit = time.monotonic() + PATIENCE_SEC

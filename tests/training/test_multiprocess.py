@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.child_processes import exit_codes
 from tests.training_clips import Clips, read_log, read_losses, small, training_data
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import TINY, Config
@@ -91,11 +92,7 @@ class Processes:
 
     def wait(self) -> list[int]:
         """Wait for all; return their exit codes."""
-        try:
-            return [process.wait(PATIENCE_SEC) for process in self.processes]
-        finally:
-            for process in self.processes:
-                process.kill()
+        return exit_codes(self.processes, PATIENCE_SEC)
 
     def output(self, process: int) -> str:
         return (self.workdir / f"output-{process}").read_text()

@@ -183,7 +183,7 @@ def read_class_names(tagger: Path) -> list[str]:
 
 
 def name_all(judge: Judge, audio: Audio, clips: ReferenceClips, name: str) -> list[str | None]:
-    """Return what is heard in each waveform; None for clips of categories that are not known."""
+    """Return the category that the judge names for each clip; None where it knows no such one."""
     rate_hz = clips.config.clock.sample_rate_hz
     bar = tqdm(audio, desc=f"judging {name}", unit="clip", dynamic_ncols=True)
     return [
@@ -200,7 +200,7 @@ def evaluate_judge(
     `named` holds the result of `name_all` by the name of the model or control.
     """
     categories = [name for name in clips.categories if name in judge.columns]
-    heard = {
+    answers = {
         name: [str(one) for one in of_set if one is not None] for name, of_set in named.items()
     }
     known = tuple(sorted(judge.columns))
@@ -211,9 +211,9 @@ def evaluate_judge(
         sorted(set(clips.categories) - set(known)),
         {
             name: evaluate_classification(
-                known, 0, of_set, heard[REFERENCE], categories, clips.seed
+                known, 0, of_set, answers[REFERENCE], categories, clips.seed
             )
-            for name, of_set in heard.items()
+            for name, of_set in answers.items()
             if categories
         },
     )

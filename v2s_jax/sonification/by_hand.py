@@ -18,7 +18,6 @@ from v2s_jax.features.control_files import read_controls, write_controls
 from v2s_jax.features.drawn_controls import draw_controls
 from v2s_jax.io import check_writable, directory_lock, staging_folder
 from v2s_jax.media import Tags, write_wav
-from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import (
     GenerationOptions,
@@ -35,9 +34,11 @@ from v2s_jax.sonification.outputs import (
     FIGURE_SUFFIX,
     GeneratedFiles,
     Report,
+    bits_per_sample,
     degeneracy_warnings,
     import_figures,
     input_files,
+    likeliest_first,
     output_path,
     publish,
     remove_stale_takes,
@@ -115,8 +116,8 @@ def export(path: Path, vectors: list[Vector], config: Config) -> None:
 def generate_sound(out: Path, seconds: float, options: SampleOptions) -> Report:
     """Generate audio without a video: NAME_sound.wav and its figure, in the folder `out`.
 
-    Controls come from `options.controls`, or are drawn for `options.category`, anew for each take.
-    NAME is that of the file or of the category.
+    Controls come from `options.controls`, or are drawn for `options.category`, others for each
+    take. NAME is that of the file or of the category.
 
     Raises InputError for bad options, and when the outputs exist or cannot be written.
     """
@@ -183,25 +184,17 @@ def _generate(
         results = list(generate_stream([sampler], requests, generation, on_samples))
     report.generation_sec = time.perf_counter() - start
     report.audio_sec = options.takes * samples / config.clock.sample_rate_hz
-    ranked = sorted(results, key=lambda take: (take[1].nll or 0.0, take[0]))
+    takes = [(seeds[index], result) for index, result in results]
     with staging_folder(out) as staging:
-        for stem, (index, result) in zip(stems, ranked, strict=True):
-            tags = tags_of(
-                provenance, seed=seeds[index], seconds=samples / config.clock.sample_rate_hz
-            )
+        for stem, (seed, result) in zip(stems, likeliest_first(takes), strict=True):
+            tags = tags_of(provenance, seed=seed, seconds=samples / config.clock.sample_rate_hz)
             wav, figure = _write_sound(staging, stem, name, result, config, tags)
-            bits = None
-            if result.nll is not None:
-                bits = result.nll * BITS_PER_NAT / (samples - prefix_samples)
             report.generated.append(
                 GeneratedFiles(
-                    Path(name),
-                    wav,
-                    None,
-                    figure,
+                    *(Path(name), wav, None, figure),
                     degeneracy_warnings(wav, result, config, options),
-                    replace(settings, seed=seeds[index]),
-                    bits,
+                    replace(settings, seed=seed),
+                    bits_per_sample(result, samples - prefix_samples),
                 )
             )
         publish(staging, out, options.overwrite)

@@ -27,6 +27,7 @@ from v2s_jax.media import (
     read_video_frames,
     write_wav,
 )
+from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import GenerationResult, find_degeneracies
 from v2s_jax.sonification.options import SampleOptions
@@ -46,6 +47,9 @@ KEY_FRAMES = 10
 """Key frames above the waveform, as many as the paper's figure 4 has seconds."""
 KEY_FRAME_HEIGHT_PX = 160
 """Height of the key frames; more than the page shows them at."""
+
+Take = tuple[int, GenerationResult]
+"""A seed, and what was generated with it."""
 
 KeyFrames = list[UInt8[np.ndarray, "height width 3"]]
 
@@ -106,6 +110,16 @@ def degeneracy_warnings(
     if not options.max_retries:  # then generation did not look for them
         degeneracies = tuple(find_degeneracies(result.levels, config, result.expected_db))
     return tuple(f"{source}: {degeneracy}" for degeneracy in degeneracies)
+
+
+def likeliest_first(takes: Iterable[Take]) -> list[Take]:
+    """Sort takes, each with its seed, by their likelihood if it is known, then by their seed."""
+    return sorted(takes, key=lambda take: (take[1].nll or 0.0, take[0]))
+
+
+def bits_per_sample(result: GenerationResult, samples: int) -> float | None:
+    """Return -log2 p of each of the generated samples, if it is known."""
+    return None if result.nll is None else result.nll * BITS_PER_NAT / samples
 
 
 def take_stem(stem: Path, rank: int, takes: int) -> Path:

@@ -15,7 +15,6 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, extractor_for_config
 from v2s_jax.io import check_writable, directory_lock, staging_folder
-from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.sampling import (
     EngineChoice,
     GenerationOptions,
@@ -40,9 +39,11 @@ from v2s_jax.sonification.clips import (
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, choose, make_sampler
 from v2s_jax.sonification.outputs import (
     Report,
+    bits_per_sample,
     degeneracy_warnings,
     import_figures,
     input_files,
+    likeliest_first,
     publish,
     read_key_frames,
     remove_stale_takes,
@@ -209,7 +210,7 @@ def _write_takes(
 ) -> None:
     """Write the files of all takes of a clip, the likeliest first."""
     source = {"video": clip.video.path.name, "video_sha256": clip.content_hash.hex()}
-    ranked = sorted(clip.takes, key=lambda take: (take[1].nll or 0.0, take[0]))
+    ranked = likeliest_first(clip.takes)
     try:
         if clip.error is not None:
             raise InputError(clip.error)
@@ -227,9 +228,7 @@ def _write_takes(
                     tags_of(provenance, seed=seed, **source),
                 )
                 warnings = degeneracy_warnings(clip.video.path, result, config, options)
-                bits = None
-                if result.nll is not None:
-                    bits = result.nll * BITS_PER_NAT / (clip.samples - prefix_samples)
+                bits = bits_per_sample(result, clip.samples - prefix_samples)
                 warnings = files.warnings + clip.seen_warnings + warnings
                 generated.append(replace(files, warnings=warnings, bits_per_sample=bits))
             publish(staging, clip.stem.parent, options.overwrite)

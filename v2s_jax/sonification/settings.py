@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 
-from v2s_jax import __version__
 from v2s_jax.checkpoints import params_digest, unique_model_name
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
@@ -35,8 +34,6 @@ class GenerationSettings:
     max_retries: int
     device: str
     """JAX's platform: cpu, gpu or tpu."""
-    version: str = __version__
-    """Of v2s_jax."""
 
     def flags(self) -> str:
         """Return the options of `v2s sample` that give this sound again."""
