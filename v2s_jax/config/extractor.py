@@ -28,7 +28,7 @@ QUANTILES = 11
 """Quantiles of each curve that a model knows for each category: 0, 10, .. 100 %."""
 RESERVED_NAMES = ("time_sec", "loudness", "onset")
 """Columns of controls in CSV files, which no category can have."""
-RANGE_FIELDS = ("control_quantiles", "control_memory")
+RANGE_FIELDS = ("control_quantiles", "control_memory", "synthetic_categories")
 """Fields that describe the training set only: other data may differ."""
 
 
@@ -60,6 +60,8 @@ class ExtractorConfig:
     """For each category the quantiles of loudness, then of onset strength, in the training set."""
     control_memory: tuple[float, ...] | None = None
     """For each category the correlation of loudness between neighbouring parts there."""
+    synthetic_categories: tuple[str, ...] | None = None
+    """Categories whose sounds in the training set are computed, not recorded."""
 
     def __post_init__(self) -> None:
         check_types(self, "extraction")
@@ -81,6 +83,11 @@ class ExtractorConfig:
                     f"extraction.categories has {name!r}: use a name that can be a file's, and "
                     f"none of {', '.join(RESERVED_NAMES)}"
                 )
+        if unknown := set(self.synthetic_categories or ()) - set(names or ()):
+            raise InputError(
+                f"extraction.synthetic_categories has {', '.join(sorted(unknown))}: use names in "
+                "extraction.categories"
+            )
         count, values = len(names or ()), self.control_quantiles
         if values is not None:
             is_valid = len(values) == count * 2 * QUANTILES and all(0 <= x <= 1 for x in values)

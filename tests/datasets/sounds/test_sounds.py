@@ -63,11 +63,22 @@ def built(recordings, tmp_path_factory) -> SoundSettings:
         source=recordings,
         out=tmp_path_factory.mktemp("data"),
         test_files=("4*",),
+        synthetic=("wind",),
         video_frames=16,
         copies=1,
     )
     build_dataset(settings)
     return settings
+
+
+def test_synthetic_classes_are_told_apart(built, recordings, tmp_path):
+    extraction = open_dataset(str(built.folder), "train").extraction
+    assert extraction.categories == ("rain", "wind")
+    assert extraction.synthetic_categories == ("wind",)
+    unknown = SoundSettings(source=recordings, out=tmp_path, synthetic=("wnd",))
+    with pytest.raises(InputError, match="--synthetic wnd: unknown: did you mean wind"):
+        build_dataset(unknown)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_recording_is_trimmed_and_normalised(tmp_path):

@@ -24,7 +24,7 @@ from v2s_jax.datasets.sounds.duplicates import find_duplicates
 from v2s_jax.datasets.sounds.recording import ClipLength, cut, read_recording
 from v2s_jax.datasets.sounds.settings import SoundSettings
 from v2s_jax.datasets.writer import dataset_exists_error, write_dataset
-from v2s_jax.errors import InputError
+from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.features.controls import CONTROLS_VERSION, MOTION_DIM, category_ranges
 from v2s_jax.io import directory_lock
 from v2s_jax.quantize import INT16_SCALE
@@ -59,6 +59,7 @@ def build_dataset(settings: SoundSettings) -> list[Row]:
     """
     settings.check()
     files = find_recordings(settings.source, settings.out)
+    _check_synthetic(settings, {category for _, category in files})
     with directory_lock(settings.out):
         if settings.folder.exists() and not settings.overwrite:
             raise dataset_exists_error(settings.folder)
@@ -89,6 +90,12 @@ def build_dataset(settings: SoundSettings) -> list[Row]:
         ]
         write_manifest(epath.Path(settings.folder.parent / MANIFEST), rows)
     return rows
+
+
+def _check_synthetic(settings: SoundSettings, categories: set[str]) -> None:
+    for name in settings.synthetic:
+        if name not in categories:
+            raise unknown_name_error("--synthetic", name, sorted(categories))
 
 
 def _twin_reason(twin: str | None) -> str | None:
@@ -273,6 +280,7 @@ def _metadata(
         categories=tuple(categories),
         control_quantiles=ranges.quantiles,
         control_memory=ranges.memory,
+        synthetic_categories=tuple(name for name in categories if name in settings.synthetic),
     )
     return Metadata(
         format_version=FORMAT_VERSION,

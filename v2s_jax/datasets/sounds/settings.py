@@ -26,6 +26,8 @@ class SoundSettings:
     """Name of the dataset."""
     test_files: tuple[str, ...] = ()
     """Hold out the files whose names match, such as 5-*; by default one in ten of each class."""
+    synthetic: tuple[str, ...] = ()
+    """Classes whose sounds are computed, not recorded; models trained on them say so."""
     video_frames: int = 78
     """Longest clip: 78 video frames are 5 s at the default clock."""
     min_sec: float = 0.2
