@@ -63,6 +63,34 @@ def test_loss_is_the_squared_error_without_padding(tiny):
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def test_every_update_learns_from_whole_clips(tiny):
+    """Its gradient is that of all samples, scaled to those of the chunk; padding does not count."""
+    config = aligned(tiny, loudness_weight=0.5)
+    model = VideoToSound(config, "highest")
+    state = init_state(model, STATISTICS)
+    batch = Clips(config).batch(0)
+    arrays = (batch.levels, batch.features, batch.mask, batch.clip_index.astype(np.int32))
+    on_device = DeviceBatch(*map(jnp.asarray, arrays))
+    carry = initial_carry(model, state.params, config.training.batch_clips)
+    step = jax.jit(partial(train_step, model, 1, all_reduce_sum=lambda tree: tree))
+    _, _, metrics = step(state, carry, on_device)
+
+    window = np.stack(
+        [
+            features[window_frames(config.model, 0, 2, int(mask[:: 4 * 256].sum()))]
+            for features, mask in zip(batch.features, batch.mask, strict=True)
+        ]
+    )
+    clips = (on_device.levels.astype(jnp.int32), jnp.asarray(window), on_device.mask)
+    gradient = jax.grad(lambda params: loudness_loss(model, params, *clips))(state.params)
+    chunks = batch.levels.shape[1] // config.training.chunk_samples
+    assert chunks > 1
+    parts = gradient["params"]["loudness"]
+    norm = np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(parts)))
+    expected = norm / chunks / metrics.samples[0]
+    np.testing.assert_allclose(metrics.gradient_norm["loudness"][0], expected, rtol=1e-5)
+
+
 def run(config: Config, updates: int) -> tuple[dict, np.ndarray]:
     model = VideoToSound(config, "highest")
     state = init_state(model, STATISTICS)

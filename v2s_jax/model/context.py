@@ -21,10 +21,11 @@ count ticks:
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import ModelConfig
-from v2s_jax.model.linear import HE_UNIFORM, Linear
+from v2s_jax.model.linear import HE_UNIFORM, RESIDUAL_UNIFORM, Linear
 
 CONTEXT = "context"
 CONTEXT_INPUT = "input"
@@ -70,7 +71,7 @@ class ContextEncoder(nn.Module):
     ) -> Float[Array, "batch vectors context_dim"]:
         """Return the context vectors of all video frames of a window that have their context."""
         c = self.config
-        hidden = self._linear(self.visual_dim, CONTEXT_INPUT)(visual_features)
+        hidden = self._linear(self.visual_dim, CONTEXT_INPUT, HE_UNIFORM)(visual_features)
         for layer, ahead in enumerate(future_dilations(c)):
             back = 2**layer
             length = hidden.shape[1] - back - ahead
@@ -79,15 +80,19 @@ class ContextEncoder(nn.Module):
             if ahead:
                 taps.append(hidden[:, back + ahead :])
             joined = jnp.concatenate(taps, axis=-1)
-            hidden = now + nn.relu(self._linear(joined.shape[-1], f"layer_{layer}")(joined))
+            residual = self._linear(joined.shape[-1], f"layer_{layer}", RESIDUAL_UNIFORM)
+            hidden = now + nn.relu(residual(joined))
         if c.context_vectors == 1:
             return hidden
-        output = self._linear(c.context_dim, CONTEXT_OUTPUT, c.context_vectors * c.context_dim)
+        width = c.context_vectors * c.context_dim
+        output = self._linear(c.context_dim, CONTEXT_OUTPUT, RESIDUAL_UNIFORM, width)
         parts = nn.relu(output(hidden)).reshape(*hidden.shape[:2], c.context_vectors, -1)
         vectors = hidden[:, :, None] + parts
         return vectors.reshape(hidden.shape[0], -1, c.context_dim)
 
-    def _linear(self, inputs: int, name: str, outputs: int | None = None) -> Linear:
+    def _linear(
+        self, inputs: int, name: str, kernel_init: Initializer, outputs: int | None = None
+    ) -> Linear:
         c = self.config
         outputs = outputs or c.context_dim
-        return Linear(inputs, outputs, HE_UNIFORM, c.weight_norm, self.precision, name=name)
+        return Linear(inputs, outputs, kernel_init, c.weight_norm, self.precision, name=name)

@@ -34,6 +34,9 @@ INT8_INPUT_MAX = 127 * RADIX + RADIX // 2 - 1
 
 HE_UNIFORM: Initializer = jax.nn.initializers.he_uniform()
 """He et al. 2015, uniform: input and output maps and hidden layers of the MLP."""
+RESIDUAL_UNIFORM: Initializer = jax.nn.initializers.variance_scaling(0.5, "fan_in", "uniform")
+"""Half of He's spread, for maps whose ReLU is added to their input: five of them raise the variance
+by 3, not by 32 (ours)."""
 LECUN_UNIFORM: Initializer = jax.nn.initializers.lecun_uniform()
 """LeCun et al. 1998, uniform: maps into gates and logits."""
 ORTHOGONAL: Initializer = jax.nn.initializers.orthogonal()

@@ -3,7 +3,7 @@
 When a sound starts is worth a few bits, and a second of it costs thousands, so the likelihood alone
 teaches the context encoder late what matters most:
 
-    loss = weight * mean over samples of (prediction - y)^2
+    loss = weight * mean over the samples of whole clips of (prediction - y)^2
 
 with y as in `v2s_jax.model.loudness`. Ours, not in the paper.
 """
@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from v2s_jax.model import (
     VideoToSound,
-    has_loudness,
     loudness,
     predict_loudness,
     split_by_vector,
@@ -29,10 +28,8 @@ def loudness_loss(
     features: Float[Array, "batch window feature_dim"],
     mask: Bool[Array, "batch samples"],
 ) -> Float[Array, ""]:
-    """Return the loss of a chunk, summed over its samples; vectors with padding do not count."""
+    """Return the loss of clips, summed over samples; vectors with padding do not count."""
     config = model.config
-    if not has_loudness(config):
-        return jnp.float32(0)
     error = predict_loudness(model, params, features) - loudness(config, levels)
     whole = jnp.all(split_by_vector(config, mask), axis=-1)
     samples = levels.shape[1] // error.shape[1]

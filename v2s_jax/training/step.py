@@ -29,6 +29,7 @@ from v2s_jax.model import (
     VideoToSound,
     encode,
     forward,
+    has_loudness,
     initial_carry,
     window_frames,
 )
@@ -255,10 +256,7 @@ def _gradient(model: VideoToSound, params: dict[str, Any], chunk: Chunk) -> Loss
             number == 0, lambda: _initial_carry(model, params, batch), lambda: chunk.carry
         )
         nll, carry = _chunk_nll(model, params, chunk._replace(carry=carry))
-        inputs = _slice_chunk(model.config, batch, number)
-        levels = inputs.levels.astype(jnp.int32)
-        auxiliary = loudness_loss(model, params, levels, inputs.features, inputs.mask)
-        return nll + auxiliary, (nll, carry)
+        return nll + _auxiliary_loss(model, params, batch), (nll, carry)
 
     def differentiate(loss: Callable[..., Any]) -> Callable[..., Any]:
         return jax.value_and_grad(loss, has_aux=True)
@@ -267,6 +265,23 @@ def _gradient(model: VideoToSound, params: dict[str, Any], chunk: Chunk) -> Loss
         (_, nll_and_carry), gradient = differentiate(loss_at_any_chunk)(params)
         return nll_and_carry, gradient
     return jax.lax.cond(number == 0, differentiate(window_loss), differentiate(chunk_loss), params)
+
+
+def _auxiliary_loss(
+    model: VideoToSound, params: dict[str, Any], batch: DeviceBatch
+) -> Float[Array, ""]:
+    """Return the loudness loss of whole clips, for as many samples as a chunk has.
+
+    Every update looks at whole clips: next to the tiers the context encoder costs nothing, and a
+    chunk of one video frame would teach it little.
+    """
+    config = model.config
+    if not has_loudness(config):
+        return jnp.float32(0)
+    levels = batch.levels.astype(jnp.int32)
+    window = _slice_window(config, batch, jnp.int32(0), batch.features.shape[1])
+    loss = loudness_loss(model, params, levels, window, batch.mask)
+    return loss / chunks_per_clip(config, levels.shape[1])
 
 
 def _accumulated_gradient(
