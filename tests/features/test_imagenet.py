@@ -69,3 +69,18 @@ def test_what_is_seen_is_sorted_and_named():
     assert second.mass == pytest.approx(3e-4)
     assert categories.masses(probabilities[None], ["snoring", "dog"])[0, 0] == 0
     assert categories.top_labels(probabilities, 1) == ("beagle 0.90",)
+
+
+def test_a_little_of_every_dog_is_no_dog():
+    """Chance gives 118 of 1000 classes more than it gives 7; a plain majority is beyond doubt."""
+    names = ("baby_crying", "dog")
+    faint = categories.evidence(np.array([0.02, 0.03]), names)
+    assert faint[0] > faint[1]
+    clear = categories.evidence(np.array([0.10, 0.30]), names)
+    assert clear[1] > clear[0]
+    probabilities = np.zeros(1000)
+    probabilities[categories.class_labels().index("crib")] = 0.02
+    probabilities[list(categories.DOG_CLASSES)[:3]] = 0.01
+    first, second = categories.seen(probabilities, names)
+    assert (first.category, second.category) == names
+    assert first.mass == pytest.approx(0.02) and second.mass == pytest.approx(0.03)

@@ -107,7 +107,7 @@ def test_what_was_seen_is_said():
     probabilities = np.full(1000, (1 - 0.5) / 999, np.float32)
     probabilities[class_labels().index("lampshade")] = 0.5
     nothing.add(probabilities)
-    assert nothing.by_mass()[0].mass < KNOWN_MASS
+    assert nothing.by_evidence()[0].mass < KNOWN_MASS
     assert "nothing that the model knows (lampshade 0.50, " in nothing.warning()
     assert "the nearest category is dog" in nothing.warning()
 

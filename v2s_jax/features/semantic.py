@@ -2,7 +2,8 @@
 
     mass       of each category: that of an ImageNet classifier's classes (`features.imagenet`),
                averaged over the shot so far; a cut begins a new average
-    category   mass ** SHARPNESS, divided by its sum over the categories
+    evidence   mass over DOUBT and the mass that chance gives (`features.imagenet.categories`)
+    category   evidence ** SHARPNESS, divided by its sum over the categories
     speed(i)   mean of |flow - camera| from video frame i - 1 to i, in px of a video 128 px wide,
                camera = median flow
     activity   log(speed / STILL_PX) / log(FAST_PX / STILL_PX), clipped to [0, 1]
@@ -24,7 +25,7 @@ from v2s_jax.config import ExtractorConfig
 from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
 from v2s_jax.features.controls import CONTROLS_PER_FRAME, CONTROLS_VERSION
-from v2s_jax.features.imagenet.categories import masses
+from v2s_jax.features.imagenet.categories import evidence, masses
 from v2s_jax.features.imagenet.network import INPUT_PX, class_probabilities
 from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.features.optical_flow import FlowFn, luminance, open_flow
@@ -34,8 +35,8 @@ FLOW_PX = 128
 CLASSIFIED_EVERY = 4
 """Video frames per classified one: four a second, since one takes 25 ms on a CPU."""
 SHARPNESS = 8
-"""Training knows one category at a time, so the distribution is brought close to one: a category
-with half the mass of the likeliest gets 0.4 %."""
+"""Training knows one category at a time, so the distribution is brought close to one: one with
+half the evidence of the likeliest gets 0.4 %."""
 MIN_MASS = 1e-6
 """Where nothing is seen, not even a little, all categories are equally likely."""
 CUT_DIFFERENCE = 27.0
@@ -93,11 +94,11 @@ class SemanticExtractor(Extractor):
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]], seen: SeenInVideo | None
     ) -> Iterator[FrameFeatures]:
         """Yield the controls of each video frame, and add to `seen` what is in it."""
-        shot, flow, cuts = _Shot(), open_flow("dis"), _CutDetector()
+        shot, flow, cuts = _Shot(self.categories), open_flow("dis"), _CutDetector()
         previous, activity = None, 0.0
         for number, frame in enumerate(frames):
             if cuts.is_cut(frame):
-                shot, previous = _Shot(), None
+                shot, previous = _Shot(self.categories), None
             if seen is not None and (number % CLASSIFIED_EVERY == 0 or not shot.frames):
                 probabilities = class_probabilities(frame)
                 seen.add(probabilities)
@@ -127,17 +128,18 @@ class SemanticExtractor(Extractor):
 class _Shot:
     """Mean masses of the categories since the last cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, categories: tuple[str, ...]) -> None:
         self.frames = 0
-        self._mean: np.ndarray = np.zeros(())
+        self._categories = categories
+        self._mean: np.ndarray = np.zeros(len(categories))
 
     def add(self, mass: Float32[np.ndarray, " categories"]) -> None:
         self.frames += 1
         self._mean = self._mean + (mass - self._mean) / self.frames
 
     def distribution(self) -> Float[np.ndarray, " categories"]:
-        mean = np.maximum(self._mean, MIN_MASS)
-        sharp = (mean / mean.max()) ** SHARPNESS
+        found = evidence(np.maximum(self._mean, MIN_MASS), self._categories)
+        sharp = (found / found.max()) ** SHARPNESS
         return sharp / sharp.sum()
 
 

@@ -67,6 +67,10 @@ NAMES = {
 """Other names of categories, as VEGAS, ESC-10 and others spell them."""
 
 
+DOUBT = 0.1
+"""Mass that is added to what chance gives: small masses say little, large ones nearly all."""
+
+
 class Seen(NamedTuple):
     """What was seen of one category."""
 
@@ -104,10 +108,21 @@ def masses(
     return np.stack(columns, axis=1).astype(np.float32)
 
 
+def evidence(
+    mass: Float[np.ndarray, "*images categories"], categories: Sequence[str]
+) -> Float[np.ndarray, "*images categories"]:
+    """Return how much speaks for each category: its mass over DOUBT and what chance gives.
+
+    118 of 1000 classes are dogs, so a picture of anything has a little of them.
+    """
+    chance = np.array([len(classes_of(name)) for name in categories]) / len(class_labels())
+    return mass / (DOUBT + chance)
+
+
 def seen(
     probabilities: Float[np.ndarray, " 1000"], categories: Sequence[str], labels: int = 2
 ) -> tuple[Seen, ...]:
-    """Describe an image, or the mean over a video: its categories, most mass first."""
+    """Describe an image, or the mean over a video: its categories, most evidence first."""
     names = class_labels()
 
     def describe(category: str) -> Seen:
@@ -116,7 +131,9 @@ def seen(
         mass = float(probabilities[list(classes)].sum())
         return Seen(category, mass, tuple(names[index] for index in likeliest))
 
-    return tuple(sorted(map(describe, categories), key=lambda one: -one.mass))
+    found = [describe(category) for category in categories]
+    order = np.argsort(-evidence(np.array([one.mass for one in found]), categories), kind="stable")
+    return tuple(found[index] for index in order)
 
 
 def top_labels(probabilities: Float[np.ndarray, " 1000"], count: int = 5) -> tuple[str, ...]:
