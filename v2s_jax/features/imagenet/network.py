@@ -59,6 +59,11 @@ def _broadcast(by_channel: Float[Array, " c"]) -> Float[Array, "1 1 1 c"]:
     return by_channel[None, None, None]
 
 
+def _loaded(layer: nn.Module) -> tuple[Array, Array]:
+    """Return kernel and bias, which are never drawn: `param` would trace initialisers."""
+    return layer.get_variable("params", "kernel"), layer.get_variable("params", "bias")
+
+
 class Convolution(nn.Module):
     """A convolution with bias and "SAME" padding."""
 
@@ -69,9 +74,7 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 width"]:
         """Return the map."""
-        shape = (self.kernel, self.kernel, x.shape[-1], self.width)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        kernel, bias = _loaded(self)
         if self.kernel == 1:
             return x @ kernel[0, 0] + _broadcast(bias)
         layout = ("NHWC", "HWIO", "NHWC")
@@ -96,8 +99,7 @@ class Depthwise(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
         """Return the map."""
         size, stride = self.kernel, self.stride
-        kernel = self.param("kernel", nn.initializers.he_normal(), (size, size, x.shape[-1]))
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        kernel, bias = _loaded(self)
         out = -(-x.shape[1] // stride)
         padding = max(0, (out - 1) * stride + size - x.shape[1])
         edges = (padding // 2, padding - padding // 2)
