@@ -14,6 +14,7 @@ from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, extractor_for_config
+from v2s_jax.figures import FigureProcess
 from v2s_jax.io import check_writable, directory_lock, staging_folder
 from v2s_jax.sampling import (
     EngineChoice,
@@ -41,7 +42,6 @@ from v2s_jax.sonification.outputs import (
     Report,
     bits_per_sample,
     degeneracy_warnings,
-    import_figures,
     input_files,
     likeliest_first,
     publish,
@@ -90,8 +90,8 @@ def sonify(
     paths = [videos] if isinstance(videos, Path | str) else videos
     sources = find_videos(paths, out, report.failed)
     check_by_hand(config, options, len(sources))
-    with directory_lock(out):
-        _generate_files(sources, out, config, params, options, report)
+    with directory_lock(out), FigureProcess() as figures:
+        _generate_files(sources, out, config, params, options, report, figures)
     order = [*sources]
     report.generated.sort(key=lambda files: order.index(files.source))
     return report
@@ -104,6 +104,7 @@ def _generate_files(
     params: dict[str, Any],
     options: SampleOptions,
     report: Report,
+    figures: FigureProcess,
 ) -> None:
     """Generate and write the audio of all videos; what happened goes to the report."""
     clips = open_clips(sources, out, config, options, report)
@@ -117,7 +118,6 @@ def _generate_files(
         check_writable(folder)
     if not clips:
         return
-    import_figures()
     requests = len(clips) * options.takes
     samples = options.takes * sum(clip.samples - prefix_samples for clip in clips)
     choice = choose(config, params, options, samples, requests)
@@ -130,7 +130,9 @@ def _generate_files(
         for clip in _generate_takes(
             samplers, extractor, clips, prefix, options, on_samples, report
         ):
-            _write_takes(clip, config, prefix_samples, options, settings, report, provenance)
+            _write_takes(
+                *(clip, config, prefix_samples, options, settings, report, provenance), figures
+            )
             if options.overwrite and clip.video.path not in report.failed:
                 resolved = input_files(sources, options)
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
@@ -207,6 +209,7 @@ def _write_takes(
     settings: GenerationSettings,
     report: Report,
     provenance: Provenance | None,
+    figures: FigureProcess,
 ) -> None:
     """Write the files of all takes of a clip, the likeliest first."""
     source = {"video": clip.video.path.name, "video_sha256": clip.content_hash.hex()}
@@ -223,7 +226,7 @@ def _write_takes(
                 stem = take_stem(clip.stem, rank, len(ranked))
                 files = write_outputs(
                     *(clip.video, stem, staging, result.levels, config, key_frames, options),
-                    replace(settings, seed=seed),
+                    *(replace(settings, seed=seed), figures),
                     None if clip.seen is None else str(clip.seen),
                     tags_of(provenance, seed=seed, **source),
                 )
