@@ -19,6 +19,7 @@ from v2s_jax.io import atomic_write
 from v2s_jax.media import NO_TAGS, Tags
 
 _DOTS_PER_INCH = 150
+_COMPRESS_LEVEL = 4  # of zlib, 0 to 9: half the time of the default 6, and 3 % more bytes
 _INCHES: dict[str, float] = {
     # Widths, from left to right.
     **{"left": 0.85, "plot": 9.3, "bar_gap": 0.12, "bar": 0.14, "right": 0.75},
@@ -72,7 +73,8 @@ def key_frame_figure(
     """
     figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", metadata=png_text(tags))
+        compression = {"compress_level": _COMPRESS_LEVEL}
+        figure.savefig(temporary, format="png", metadata=png_text(tags), pil_kwargs=compression)
 
 
 def waveform_image(

@@ -10,9 +10,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -21,13 +20,14 @@ from v2s_jax.errors import InputError
 from v2s_jax.media import NO_TAGS, Tags
 
 
-class FigureProcess:
+class FigureProcess(ExitStack):
     """A process that imports Matplotlib at once, and then draws one figure after the other.
 
     It ends with the `with` block, and when this process ends, however that ends.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         # -P: not the current folder, whose files could have the names of modules.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "v2s_jax.figures"],
@@ -37,11 +37,9 @@ class FigureProcess:
             start_new_session=True,  # Ctrl-C is for this process, which then ends that one
         )
         self._executor = ThreadPoolExecutor(max_workers=1)
+        self.callback(self._end)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def _end(self) -> None:
         self._process.kill()
         self._executor.shutdown(cancel_futures=True)
         for pipe in (self._process.stdin, self._process.stdout):
@@ -64,10 +62,10 @@ class FigureProcess:
 
         It raises InputError when `path` cannot be written, or the process is killed.
         """
-        picture = (path, frames, frame_times_sec, waveform, sample_rate_hz, title, None, tags)
-        return self._executor.submit(self._draw, picture)
+        picture = (path, frames, frame_times_sec, waveform, sample_rate_hz, title, None, dict(tags))
+        return self._executor.submit(self._draw, path, picture)
 
-    def _draw(self, picture: tuple[Path, *tuple[object, ...]]) -> None:
+    def _draw(self, path: Path, picture: tuple[object, ...]) -> None:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
         try:
@@ -76,7 +74,7 @@ class FigureProcess:
             error = pickle.load(stdout)
         except (EOFError, BrokenPipeError) as ended:
             raise InputError(
-                f"{picture[0]}: the process that draws it has ended, most likely because memory "
+                f"{path}: the process that draws it has ended, most likely because memory "
                 "ran out: run again"
             ) from ended
         if error is not None:

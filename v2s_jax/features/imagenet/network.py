@@ -12,6 +12,7 @@ Padding is TensorFlow's "SAME". The weights are those of `efficientnet-lite0-pyt
 (`tools/convert_efficientnet.py`).
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -143,8 +144,9 @@ class EfficientNetLite0(nn.Module):
 @cache
 def load_params() -> dict[str, dict[str, Array]]:
     """Load the weights of this package, as float32."""
-    arrays = {name: jnp.asarray(x, jnp.float32) for name, x in load_file(WEIGHTS).items()}
-    return unflatten_dict(arrays, sep=".")
+    # NumPy converts them: JAX would compile a program for each shape.
+    arrays = {name: x.astype(np.float32) for name, x in load_file(WEIGHTS).items()}
+    return unflatten_dict(jax.device_put(arrays), sep=".")
 
 
 @jax.jit
@@ -155,6 +157,17 @@ def _probabilities(
     return jax.nn.softmax(logits)
 
 
+@cache
+def start_compiling() -> Future[None]:
+    """Load and compile the network in a thread, while this one does other work; once."""
+
+    def run() -> None:
+        _probabilities(load_params(), np.zeros((1, INPUT_PX, INPUT_PX, 3), np.uint8))
+
+    return ThreadPoolExecutor(max_workers=1).submit(run)
+
+
 def class_probabilities(image: UInt8[np.ndarray, "224 224 3"]) -> Float32[np.ndarray, " 1000"]:
     """Return the probabilities of the ImageNet classes in an RGB image."""
+    start_compiling().result()  # two threads would compile it twice
     return np.asarray(_probabilities(load_params(), image[None]))[0]
