@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
-
 from v2s_jax.errors import InputError, reason, require_extra
 
 EXTRAS = {"gs": ("gcp", "gcsfs"), "gcs": ("gcp", "gcsfs"), "s3": ("s3", "s3fs")}
@@ -44,6 +42,8 @@ class Bucket:
     """
 
     def __init__(self, url: str) -> None:
+        import fsspec  # most runs need no bucket
+
         scheme = url.partition("://")[0]
         if scheme in EXTRAS:
             require_extra(*EXTRAS[scheme])

@@ -189,6 +189,7 @@ def test_rows_before_one_that_fails_are_kept(tmp_path, monkeypatch):
         ("streaming --preset tiny --batch-size 1 --video-frames 3 --clips 1", 1),
         ("features --batch 1 --repeats 1", 1),
         ("input --clips 6 --videos 2 --batch 2 --repeats 2 --extractions 1", 4),
+        ("first-sound --repeats 1", 2),
     ],
 )
 def test_commands(run_command, tmp_path, command, rows):
@@ -284,6 +285,7 @@ def test_peer_has_the_sizes_of_the_preset():
         ("training --preset tiny --batch 0", "--batch 0: must be at least 1"),
         ("streaming --preset tiny --clips 0", "--clips 0: must be at least 1"),
         ("input --videos 1", "--videos 1: use 0 or at least 2"),
+        ("first-sound --repeats 0", "--repeats 0: must be at least 1"),
         ("show none.json", "none.json: "),
     ],
 )

@@ -38,15 +38,6 @@ def test_unknown_command(capsys, monkeypatch):
     assert err.startswith("error: v2s smaple: unknown: did you mean sample? ")
 
 
-def test_import_and_help_do_not_import_jax():
-    program = (
-        "import sys; sys.argv = ['v2s', '--help']; import v2s_jax; "
-        "from v2s_jax.cli.main import run_command; run_command(); "
-        "sys.exit('jax' in sys.modules or 'numpy' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-
-
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [

@@ -1,6 +1,7 @@
 """Inputs that last for hours: refused for themselves, or read as far as needed."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from tests.media.test_odd_files import write_gap
 from v2s_jax.config import TINY, Clock
 from v2s_jax.errors import InputError
-from v2s_jax.media import write_wav
+from v2s_jax.media import probe, write_wav
 from v2s_jax.sonification import SampleOptions, sonify
 from v2s_jax.sonification.clips import MAX_CLIP_SEC, open_clips
 from v2s_jax.sonification.outputs import Report
@@ -21,7 +22,9 @@ def test_a_long_video_fails_alone(tmp_path: Path) -> None:
     sources = [tmp_path / f"{name}.mkv" for name in ("long", "years", "short")]
     report = Report()
     folders = dict.fromkeys(sources, Path())
-    clips = open_clips(folders, tmp_path / "out", TINY, SampleOptions(), report)
+    with ThreadPoolExecutor() as executor:
+        probes = {source: executor.submit(probe, source) for source in sources}
+        clips = open_clips(folders, probes, tmp_path / "out", TINY, SampleOptions(), report)
     assert [clip.video.path for clip in clips] == sources[2:]
     assert list(report.failed) == sources[:2]
     assert "more than 1800 s: cut it, or use --stream" in report.failed[sources[0]]

@@ -34,6 +34,10 @@ class Extractor(ABC):
     ) -> Iterator[Float16[np.ndarray, " appearance_dim"]]:
         """Yield only the appearance of each video frame, for models without motion."""
 
+    def start_compiling(self) -> None:
+        """Begin what takes long before the first video frame, in another thread."""
+        return
+
     def open_summary(self) -> SeenInVideo | None:
         """Return where the extractor adds up what it sees; None if it names nothing."""
         return None

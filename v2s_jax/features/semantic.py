@@ -26,7 +26,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
 from v2s_jax.features.controls import CONTROLS_PER_FRAME, CONTROLS_VERSION
 from v2s_jax.features.imagenet.categories import evidence, masses
-from v2s_jax.features.imagenet.network import INPUT_PX, class_probabilities
+from v2s_jax.features.imagenet.network import INPUT_PX, class_probabilities, start_compiling
 from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.features.optical_flow import FlowFn, luminance, open_flow
 from v2s_jax.types import FrameFeatures
@@ -73,6 +73,11 @@ class SemanticExtractor(Extractor):
         self._chosen: np.ndarray | None = None
         if category is not None:
             self._chosen = np.array([name == category for name in self.categories], np.float64)
+
+    def start_compiling(self) -> None:
+        """Compile the classifier, unless the category is chosen."""
+        if self._chosen is None:
+            start_compiling()
 
     def open_summary(self) -> SeenInVideo | None:
         """Return where what is seen in a video is added up; None with a chosen category."""

@@ -19,6 +19,7 @@ from v2s_jax.io import atomic_write
 from v2s_jax.media import NO_TAGS, Tags
 
 _DOTS_PER_INCH = 150
+_COMPRESS_LEVEL = 4  # of zlib, 0 to 9: half the time of the default 6, and 3 % more bytes
 _INCHES: dict[str, float] = {
     # Widths, from left to right.
     **{"left": 0.85, "plot": 9.3, "bar_gap": 0.12, "bar": 0.14, "right": 0.75},
@@ -41,15 +42,6 @@ class Marks(NamedTuple):
     """Audible events of the video; marked in the upper half."""
     onsets_sec: Sequence[float]
     """Onsets of the audio in the figure; marked in the lower half."""
-
-
-def key_frame_indices(video_frames: int, max_key_frames: int) -> list[int]:
-    """Return the middle video frames of `max_key_frames` equal parts; all if there are fewer.
-
-    Example: 2 of 8 are 2 and 6.
-    """
-    count = min(max_key_frames, video_frames)
-    return [(2 * part + 1) * video_frames // (2 * count) for part in range(count)]
 
 
 def key_frame_figure(
@@ -81,7 +73,8 @@ def key_frame_figure(
     """
     figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", metadata=png_text(tags))
+        compression = {"compress_level": _COMPRESS_LEVEL}
+        figure.savefig(temporary, format="png", metadata=png_text(tags), pil_kwargs=compression)
 
 
 def waveform_image(

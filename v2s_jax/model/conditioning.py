@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float
 
 from v2s_jax.config import ModelConfig
 from v2s_jax.errors import InputError
-from v2s_jax.model.linear import HE_UNIFORM, Linear, along_last_axis
+from v2s_jax.model.linear import HE_UNIFORM, Linear, along_last_axis, declare
 from v2s_jax.model.rnn_stack import RNNStack
 from v2s_jax.types import FeatureStatistics, Statistics
 
@@ -110,11 +110,11 @@ class VisualProjection(nn.Module):
         """Apply the statistics of the training set. They are parameters, but not learned."""
         width, components = values.shape[-1], self.config.principal_components
         zeros, ones = nn.initializers.zeros, nn.initializers.ones
-        mean = jax.lax.stop_gradient(self.param(feature + MEAN, zeros, (width,)))
+        mean = jax.lax.stop_gradient(declare(self, feature + MEAN, zeros, (width,)))
         centred = values - along_last_axis(mean, values)
         if components is None:
-            return centred / jax.lax.stop_gradient(self.param(feature + SCALE, ones, ()))
-        matrix = self.param(feature + COMPONENTS, zeros, (width, components))
+            return centred / jax.lax.stop_gradient(declare(self, feature + SCALE, ones, ()))
+        matrix = declare(self, feature + COMPONENTS, zeros, (width, components))
         return jnp.matmul(centred, jax.lax.stop_gradient(matrix), precision="highest")
 
 

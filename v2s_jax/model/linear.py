@@ -10,7 +10,7 @@ with the gain starting at ||V||, so the effective kernel at initialisation is th
 Every matrix product of the model is `matmul`, which handles the precisions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -129,6 +129,17 @@ def _apply_gain(
     return kernel * along_last_axis(gain / _column_norm(kernel), kernel)
 
 
+def declare(module: nn.Module, name: str, init: Callable[..., Any], *shape: tuple[int, ...]) -> Any:
+    """Declare a parameter of `module`, and return it.
+
+    Of one that exists, Flax would trace `init` to compare shapes, at each use: half the time of
+    tracing a small model. Checkpoints are compared once, when they are loaded.
+    """
+    if module.is_initializing() or not module.has_variable("params", name):
+        return module.param(name, init, *shape)
+    return module.get_variable("params", name)
+
+
 def kernel_param(
     module: nn.Module, name: str, shape: tuple[int, int], init: Initializer, weight_norm: bool
 ) -> Any:
@@ -136,12 +147,12 @@ def kernel_param(
 
     It is an array, or a ScaledKernel where the parameters hold int8.
     """
-    kernel = module.param(name, init, shape)
+    kernel = declare(module, name, init, shape)
     if module.has_variable("params", name + SCALE_SUFFIX):
         return ScaledKernel(kernel, module.get_variable("params", name + SCALE_SUFFIX))
     if not weight_norm:
         return kernel
-    gain = module.param(name + GAIN_SUFFIX, lambda _: _column_norm(kernel))
+    gain = declare(module, name + GAIN_SUFFIX, lambda _: _column_norm(kernel))
     return _apply_gain(kernel, gain)
 
 
@@ -173,7 +184,7 @@ class Linear(nn.Module):
         self.kernel = kernel_param(
             self, "kernel", (self.inputs, self.outputs), self.kernel_init, self.weight_norm
         )
-        self.bias = self.param("bias", nn.initializers.zeros, (self.outputs,))
+        self.bias = declare(self, "bias", nn.initializers.zeros, (self.outputs,))
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         return matmul(x, self.kernel, self.precision) + along_last_axis(self.bias, x)

@@ -7,7 +7,6 @@ A model whose training had a `loudness_weight` predicts y by a linear map of its
 have nothing to do with their video. Ours, not in the paper.
 """
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -25,16 +24,22 @@ def has_loudness(config: Config) -> bool:
     return config.model.variant == "aligned" and config.training.loudness_weight > 0
 
 
-def loudness(config: Config, levels: Int[Array, "batch samples"]) -> Float[Array, "batch vectors"]:
-    """Return the level of the samples of each context vector, in units of 20 dB of full scale."""
+def loudness(
+    config: Config, levels: Int[Array | np.ndarray, "batch samples"]
+) -> Float[Array | np.ndarray, "batch vectors"]:
+    """Return the level of the samples of each context vector, in units of 20 dB of full scale.
+
+    Levels of NumPy are not computed by JAX, which would compile each operation.
+    """
+    xp = levels.__array_namespace__()
     model = config.model
     every_level = np.arange(model.q_levels, dtype=np.uint8)
     amplitude = dequantize(every_level, model.q_levels, model.quantization)
-    power = jnp.square(jnp.asarray(amplitude, jnp.float32))[split_by_vector(config, levels)]
+    power = xp.square(xp.asarray(amplitude, xp.float32))[split_by_vector(config, levels)]
     floor = 10.0 ** (2 * FLOOR_DB / DB_PER_UNIT)
-    return jnp.log10(jnp.maximum(jnp.mean(power, axis=-1), floor)) / 2
+    return xp.log10(xp.maximum(xp.mean(power, axis=-1), floor)) / 2
 
 
-def split_by_vector(config: Config, x: Array) -> Array:
+def split_by_vector(config: Config, x: Array | np.ndarray) -> Array | np.ndarray:
     """Split the samples of a chunk by context vectors; a chunk inside one has one part."""
     return x.reshape(len(x), max(1, x.shape[1] // config.samples_per_vector), -1)

@@ -27,7 +27,14 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Bool, Float
 
-from v2s_jax.model.linear import LECUN_UNIFORM, ORTHOGONAL, along_last_axis, kernel_param, matmul
+from v2s_jax.model.linear import (
+    LECUN_UNIFORM,
+    ORTHOGONAL,
+    along_last_axis,
+    declare,
+    kernel_param,
+    matmul,
+)
 
 LSTM_FORGET_BIAS = 3.0
 """sampleRNN_ICLR2017, lib/ops.py: a new cell remembers."""
@@ -46,8 +53,10 @@ class GRU(nn.Module):
 
     def setup(self) -> None:
         self.input_kernel, self.recurrent_kernel = _kernels(self, self.GATES)
-        self.input_bias = self.param("input_bias", nn.initializers.zeros, (self.GATES * self.dim,))
-        self.candidate_bias = self.param("candidate_bias", nn.initializers.zeros, (self.dim,))
+        self.input_bias = declare(
+            self, "input_bias", nn.initializers.zeros, (self.GATES * self.dim,)
+        )
+        self.candidate_bias = declare(self, "candidate_bias", nn.initializers.zeros, (self.dim,))
 
     @staticmethod
     def step(
@@ -84,7 +93,7 @@ class LSTM(nn.Module):
 
     def setup(self) -> None:
         self.input_kernel, self.recurrent_kernel = _kernels(self, self.GATES)
-        self.input_bias = self.param("input_bias", self._init_bias)
+        self.input_bias = declare(self, "input_bias", self._init_bias)
 
     def _init_bias(self, _: Array) -> Float[Array, " gates"]:
         bias = jnp.zeros((self.GATES * self.dim,), jnp.float32)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from v2s_jax.config import TWO_TIERS, ModelConfig
-from v2s_jax.model.linear import along_last_axis
+from v2s_jax.model.linear import along_last_axis, declare
 from v2s_jax.model.rnn_stack import StepState, state_dim
 from v2s_jax.model.tiers import BigFrameTier, FrameTier, SampleLevelMLP, look_up, tier_input
 from v2s_jax.quantize import q_zero
@@ -71,9 +71,9 @@ class SampleRNN(nn.Module):
         if c.learn_h0:
             shape = (state_dim(c),)
             if not c.encodes_video:
-                self.big_frame_h0 = self.param("big_frame_h0", nn.initializers.zeros, shape)
+                self.big_frame_h0 = declare(self, "big_frame_h0", nn.initializers.zeros, shape)
             if self.has_frame_tier:
-                self.frame_h0 = self.param("frame_h0", nn.initializers.zeros, shape)
+                self.frame_h0 = declare(self, "frame_h0", nn.initializers.zeros, shape)
 
     def initial_carry(self, batch: int) -> Carry:
         """Return the carry before the first sample: learned or zero states, a lookback of silence.

@@ -25,6 +25,7 @@ from v2s_jax.model.linear import (
     LECUN_UNIFORM,
     Linear,
     along_last_axis,
+    declare,
     kernel_param,
     matmul,
 )
@@ -192,8 +193,8 @@ class SampleLevelMLP(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.embedding = self.param(
-            "embedding", nn.initializers.normal(1.0), (c.q_levels, c.embedding_dim)
+        self.embedding = declare(
+            self, "embedding", nn.initializers.normal(1.0), (c.q_levels, c.embedding_dim)
         )
         self.expand_kernel = kernel_param(
             self,

@@ -150,7 +150,7 @@ class ContinuousBatcher:
         if waiting and not self._active():
             # Nobody depends on the counter: jump to the phase of a waiting clip.
             phase = waiting[0][1].done % self._video_frame
-            state = state._replace(tick=jnp.int32(phase // self._big_frame))
+            state = state._replace(tick=jax.device_put(np.int32(phase // self._big_frame)))
         phase = self._phase(state)
         ready = [(slot, clip) for slot, clip in waiting if clip.done % self._video_frame == phase]
         return self._start_slots(state, ready) if ready else state
@@ -179,8 +179,8 @@ class ContinuousBatcher:
                 clip.rewind_point = _RewindPoint(clip.done, 0.0, get_slot(carry, slot))
         started = np.zeros(len(self._slots), bool)
         started[[slot for slot, _ in ready]] = True
-        carry = merge_slots(jnp.asarray(started), carry, state.carry)
-        return self._restart_counters(state._replace(carry=carry, keys=jnp.asarray(keys)))
+        carry = merge_slots(jax.device_put(started), carry, state.carry)
+        return self._restart_counters(state._replace(carry=carry, keys=jax.device_put(keys)))
 
     def _restart_counters(self, state: SamplerState) -> SamplerState:
         """Count video frames from 0 again, and give each slot its clip's first frame on that count.
@@ -191,7 +191,9 @@ class ContinuousBatcher:
         for slot, clip in self._active():
             start_frame[slot] = -(clip.done // self._video_frame)
         tick = int(state.tick) % (self._video_frame // self._big_frame)
-        return state._replace(tick=jnp.int32(tick), start_frame=jnp.asarray(start_frame))
+        return state._replace(
+            tick=jax.device_put(np.int32(tick)), start_frame=jax.device_put(start_frame)
+        )
 
     def _encode(self, fresh: SamplerState, clips: Sequence[tuple[int, Clip]]) -> SamplerState:
         """Run the encoder of Seq and Flow over the clips' whole videos, block by block."""

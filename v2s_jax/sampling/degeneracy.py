@@ -18,7 +18,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -132,7 +131,7 @@ class DegeneracyDetector:
         whole = levels[: len(levels) // size * size].astype(np.int32)
         if not len(whole):
             return False
-        levels_db = DB_PER_UNIT * np.asarray(loudness(self._config, jnp.asarray(whole[None])))
+        levels_db = DB_PER_UNIT * loudness(self._config, whole[None])
         return bool(np.mean(levels_db) - np.mean(expected_db) >= LOUDER_DB)
 
     def reset(self, sample: int) -> None:

@@ -75,6 +75,7 @@ class Sampler:
         self.engine = make_engine(engine, self.model, weights, batch_size)
         self._fold = jax.jit(partial(prepare_for_inference, self.model))
         self._pack = jax.jit(self.engine.pack)
+        self._initial_carry = jax.jit(partial(initial_carry, self.model), static_argnums=1)
         self.set_params(params)
         run = partial(_encode, self.model, self.engine.batch_invariant)
         self._encode = jax.jit(run, donate_argnums=1)
@@ -102,10 +103,10 @@ class Sampler:
 
     def init_state(self, keys: UInt32[np.ndarray, "slots 2"]) -> SamplerState:
         """Return the state before the first video frame."""
-        carry = initial_carry(self.model, self.folded.params, self.batch_size)
-        return SamplerState(
-            carry, jnp.asarray(keys), jnp.int32(0), jnp.zeros(self.batch_size, jnp.int32)
-        )
+        carry = self._initial_carry(self.folded.params, self.batch_size)
+        # Not `jnp.asarray`, which compiles a program for each shape.
+        counters = jax.device_put((keys, np.int32(0), np.zeros(self.batch_size, np.int32)))
+        return SamplerState(carry, *counters)
 
     def encode(
         self, state: SamplerState, vectors: dict[int, Float[np.ndarray, "video_frames feature_dim"]]
@@ -235,6 +236,7 @@ def _generate_block(
         one = gates_of(features_now[None]), loudness_of(features_now[None])
         return jax.tree.map(lambda of_batch: of_batch[0], one)
 
+    @partial(jax.jit, inline=True)  # traced once, for its shapes and in the loop
     def compute(index: Array) -> tuple[Array | None, Array, Array | None]:
         now = jax.lax.dynamic_slice_in_dim(features, index, window, axis=1)
         if engine.batch_invariant:

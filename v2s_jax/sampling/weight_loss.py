@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
-from scipy.special import log_softmax
 
 from v2s_jax.checkpoints import params_digest
 from v2s_jax.config import Config
@@ -99,5 +98,7 @@ def _divergence(
     exact: Float[np.ndarray, "samples q_levels"], found: Float[np.ndarray, "samples q_levels"]
 ) -> float:
     """Return KL(exact || found) per sample, in bits."""
+    from scipy.special import log_softmax  # slow to import, and a known loss does not need it
+
     log_p, log_q = (log_softmax(logits.astype(np.float64), axis=-1) for logits in (exact, found))
     return float(np.mean(np.sum(np.exp(log_p) * (log_p - log_q), axis=-1))) * BITS_PER_NAT

@@ -16,6 +16,7 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.features.control_files import read_controls, write_controls
 from v2s_jax.features.drawn_controls import draw_controls
+from v2s_jax.figures import FigureProcess
 from v2s_jax.io import check_writable, directory_lock, staging_folder
 from v2s_jax.media import Tags, write_wav
 from v2s_jax.quantize import dequantize
@@ -36,7 +37,6 @@ from v2s_jax.sonification.outputs import (
     Report,
     bits_per_sample,
     degeneracy_warnings,
-    import_figures,
     input_files,
     likeliest_first,
     output_path,
@@ -133,13 +133,18 @@ def generate_sound(out: Path, seconds: float, options: SampleOptions) -> Report:
     samples = round(seconds * config.clock.sample_rate_hz) if 0 < seconds <= MAX_SEC else 0
     if not samples:
         raise InputError(f"--seconds {seconds}: use more than 0 and at most {MAX_SEC}")
-    with directory_lock(out):
+    with directory_lock(out), FigureProcess() as figures:
         check_writable(out)
-        return _generate(out, samples, config, params, options)
+        return _generate(out, samples, config, params, options, figures)
 
 
 def _generate(
-    out: Path, samples: int, config: Config, params: dict[str, Any], options: SampleOptions
+    out: Path,
+    samples: int,
+    config: Config,
+    params: dict[str, Any],
+    options: SampleOptions,
+    figures: FigureProcess,
 ) -> Report:
     name = options.category or Path(options.controls or "").stem
     inputs = input_files((), options)
@@ -164,7 +169,6 @@ def _generate(
     vectors = [list(_vectors(samples, config, options, seed)) for seed in seeds]
     if options.export_controls is not None:
         export(options.export_controls, vectors[0], config)
-    import_figures()
     choice = choose(config, params, options, samples * options.takes, options.takes)
     sampler = make_sampler(config, params, choice)
     sampler.limit_batch(options.takes)
@@ -188,7 +192,7 @@ def _generate(
     with staging_folder(out) as staging:
         for stem, (seed, result) in zip(stems, likeliest_first(takes), strict=True):
             tags = tags_of(provenance, seed=seed, seconds=samples / config.clock.sample_rate_hz)
-            wav, figure = _write_sound(staging, stem, name, result, config, tags)
+            wav, figure = _write_sound(staging, stem, name, result, config, tags, figures)
             report.generated.append(
                 GeneratedFiles(
                     *(Path(name), wav, None, figure),
@@ -206,16 +210,21 @@ def _generate(
 
 
 def _write_sound(
-    staging: Path, stem: Path, name: str, result: GenerationResult, config: Config, tags: Tags
+    staging: Path,
+    stem: Path,
+    name: str,
+    result: GenerationResult,
+    config: Config,
+    tags: Tags,
+    figures: FigureProcess,
 ) -> tuple[Path, Path]:
     """Write the wav and the figure of a take to `staging`; return their paths after `publish`."""
-    from v2s_jax.figures import key_frame_figure
-
     model, rate_hz = config.model, config.clock.sample_rate_hz
     waveform = dequantize(result.levels, model.q_levels, model.quantization)
     wav, figure = (output_path(stem, suffix) for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX))
+    drawn = figures.draw(staging / figure.name, [], [], waveform, rate_hz, name, tags)
     write_wav(staging / wav.name, waveform, rate_hz, tags)
-    key_frame_figure(staging / figure.name, [], [], waveform, rate_hz, name, tags=tags)
+    drawn.result()
     return wav, figure
 
 

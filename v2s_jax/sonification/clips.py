@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, iter_model_features
 from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.io import file_hash, wrap_read_errors
-from v2s_jax.media import VIDEO_SUFFIXES, Video, probe, read_video_frames
+from v2s_jax.media import VIDEO_SUFFIXES, Video, read_video_frames
 from v2s_jax.sampling import GenerationResult
 from v2s_jax.sonification.options import SampleOptions
 from v2s_jax.sonification.outputs import Report, check_outputs, input_files, is_result
@@ -112,12 +113,13 @@ def _walk(folder: Path, skipped: set[Path], failed: dict[Path, str]) -> Iterator
 
 def open_clips(
     sources: Mapping[Path, Path],
+    probes: Mapping[Path, Future[Video]],
     out: Path,
     config: Config,
     options: SampleOptions,
     report: Report,
 ) -> list[Clip]:
-    """Probe each video and check its outputs; failures go to the report."""
+    """Check each video and its outputs; failures, of `probe` too, go to the report."""
     stems = {path: out / folder / f"{path.stem}_sound" for path, folder in sources.items()}
     counts = Counter(stems.values())
     resolved = input_files(sources, options)
@@ -129,7 +131,7 @@ def open_clips(
                     f"{source}: another video is also named {source.stem}: use different --out "
                     "folders for them"
                 )
-            video = probe(source)
+            video = probes[source].result()
             if video.duration_sec > MAX_CLIP_SEC:
                 raise InputError(
                     f"{source}: lasts {float(video.duration_sec):.0f} s, more than "

@@ -1,10 +1,8 @@
 """Output files of a video: their names, whether they may be written, and writing them."""
 
-import importlib
 import itertools
 import os
 import re
-import threading
 import wave
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,6 +14,7 @@ from jaxtyping import UInt8
 
 from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError, write_error
+from v2s_jax.figures import FigureProcess, key_frame_indices
 from v2s_jax.io import UNFINISHED, file_hash, wrap_read_errors
 from v2s_jax.media import (
     NO_TAGS,
@@ -95,11 +94,6 @@ class Report:
     def x_real_time(self) -> float:
         """Seconds of audio per second of generation."""
         return self.audio_sec / self.generation_sec if self.generation_sec else 0.0
-
-
-def import_figures() -> None:
-    """Import Matplotlib in a thread, while audio is generated: it takes half a second."""
-    threading.Thread(target=importlib.import_module, args=("v2s_jax.figures",), daemon=True).start()
 
 
 def degeneracy_warnings(
@@ -248,6 +242,7 @@ def write_outputs(
     key_frames: KeyFrames,
     options: SampleOptions,
     settings: GenerationSettings,
+    figures: FigureProcess,
     seen: str | None = None,
     tags: Tags = NO_TAGS,
 ) -> GeneratedFiles:
@@ -256,12 +251,20 @@ def write_outputs(
     They are written to the folder `staging`; the paths returned are those after `publish`. `seen`
     is added to the figure's title, `tags` to the metadata of each.
     """
-    from v2s_jax.figures import key_frame_figure, key_frame_indices
-
     model, clock = config.model, config.clock
     waveform = dequantize(levels, model.q_levels, model.quantization)
     staged = staging / stem.name
     wav, figure = output_path(staged, AUDIO_SUFFIX), output_path(staged, FIGURE_SUFFIX)
+    indices = key_frame_indices(clock.video_frames(len(levels)), KEY_FRAMES)
+    drawn = figures.draw(
+        figure,
+        key_frames,
+        [float(clock.video_frame_time_sec(index)) for index in indices],
+        waveform,
+        clock.sample_rate_hz,
+        f"{video.path.name}: {seen}" if seen else video.path.name,
+        tags,
+    )
     write_wav(wav, waveform, clock.sample_rate_hz, tags)
     warnings = [*video.warnings]
     track = None
@@ -284,16 +287,7 @@ def write_outputs(
         warnings.append(
             f"{muxed_path}: written as Matroska, since MP4 does not support {unsupported}"
         )
-    indices = key_frame_indices(clock.video_frames(len(levels)), KEY_FRAMES)
-    key_frame_figure(
-        figure,
-        key_frames,
-        [float(clock.video_frame_time_sec(index)) for index in indices],
-        waveform,
-        clock.sample_rate_hz,
-        f"{video.path.name}: {seen}" if seen else video.path.name,
-        tags=tags,
-    )
+    drawn.result()
     return GeneratedFiles(
         video.path,
         stem.parent / wav.name,
@@ -307,8 +301,6 @@ def write_outputs(
 
 def read_key_frames(video: Video, clock: Clock, samples: int) -> KeyFrames:
     """Decode the video again, in its own aspect ratio, and return a few frames."""
-    from v2s_jax.figures import key_frame_indices
-
     selected = set(key_frame_indices(clock.video_frames(samples), KEY_FRAMES))
     width = video.width_at(KEY_FRAME_HEIGHT_PX)
     frames = read_video_frames(video, clock, KEY_FRAME_HEIGHT_PX, width)

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError, file_error
 from v2s_jax.features.extractor import Extractor, extractor_for_config
+from v2s_jax.figures import FigureProcess
 from v2s_jax.io import check_writable, directory_lock, staging_folder
+from v2s_jax.media import probe
 from v2s_jax.sampling import (
     EngineChoice,
     GenerationOptions,
@@ -41,7 +45,6 @@ from v2s_jax.sonification.outputs import (
     Report,
     bits_per_sample,
     degeneracy_warnings,
-    import_figures,
     input_files,
     likeliest_first,
     publish,
@@ -85,13 +88,19 @@ def sonify(
     """
     options.check()
     out = Path(out)
-    config, params = load_params(Path(options.checkpoint))
     report = Report()
     paths = [videos] if isinstance(videos, Path | str) else videos
     sources = find_videos(paths, out, report.failed)
-    check_by_hand(config, options, len(sources))
-    with directory_lock(out):
-        _generate_files(sources, out, config, params, options, report)
+    with ExitStack() as stack:
+        prober = ThreadPoolExecutor(max_workers=1)
+        stack.callback(prober.shutdown, cancel_futures=True)
+        probes = {source: prober.submit(probe, source) for source in sources}
+        config, params = load_params(Path(options.checkpoint))  # while ffmpeg reads the videos
+        check_by_hand(config, options, len(sources))
+        stack.enter_context(directory_lock(out))
+        figures = stack.enter_context(FigureProcess())
+        clips = open_clips(sources, probes, out, config, options, report)
+        _generate_files(sources, clips, config, params, options, report, figures)
     order = [*sources]
     report.generated.sort(key=lambda files: order.index(files.source))
     return report
@@ -99,14 +108,14 @@ def sonify(
 
 def _generate_files(
     sources: Mapping[Path, Path],
-    out: Path,
+    clips: list[Clip],
     config: Config,
     params: dict[str, Any],
     options: SampleOptions,
     report: Report,
+    figures: FigureProcess,
 ) -> None:
     """Generate and write the audio of all videos; what happened goes to the report."""
-    clips = open_clips(sources, out, config, options, report)
     prefix, prefix_samples = None, 0
     if options.prefix is not None:
         longest = max((clip.samples for clip in clips), default=1)
@@ -117,11 +126,12 @@ def _generate_files(
         check_writable(folder)
     if not clips:
         return
-    import_figures()
     requests = len(clips) * options.takes
     samples = options.takes * sum(clip.samples - prefix_samples for clip in clips)
     choice = choose(config, params, options, samples, requests)
     extractor = extractor_for_config(config, options.weight_files, options.category)
+    if options.controls is None:
+        extractor.start_compiling()
     samplers = _make_samplers(config, params, requests, choice)
     settings = settings_of(samplers[0], params, options)
     report.settings, report.note = settings, choice.note
@@ -130,7 +140,9 @@ def _generate_files(
         for clip in _generate_takes(
             samplers, extractor, clips, prefix, options, on_samples, report
         ):
-            _write_takes(clip, config, prefix_samples, options, settings, report, provenance)
+            _write_takes(
+                *(clip, config, prefix_samples, options, settings, report, provenance), figures
+            )
             if options.overwrite and clip.video.path not in report.failed:
                 resolved = input_files(sources, options)
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
@@ -207,6 +219,7 @@ def _write_takes(
     settings: GenerationSettings,
     report: Report,
     provenance: Provenance | None,
+    figures: FigureProcess,
 ) -> None:
     """Write the files of all takes of a clip, the likeliest first."""
     source = {"video": clip.video.path.name, "video_sha256": clip.content_hash.hex()}
@@ -223,7 +236,7 @@ def _write_takes(
                 stem = take_stem(clip.stem, rank, len(ranked))
                 files = write_outputs(
                     *(clip.video, stem, staging, result.levels, config, key_frames, options),
-                    replace(settings, seed=seed),
+                    *(replace(settings, seed=seed), figures),
                     None if clip.seen is None else str(clip.seen),
                     tags_of(provenance, seed=seed, **source),
                 )

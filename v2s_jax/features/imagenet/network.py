@@ -12,6 +12,7 @@ Padding is TensorFlow's "SAME". The weights are those of `efficientnet-lite0-pyt
 (`tools/convert_efficientnet.py`).
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +60,11 @@ def _broadcast(by_channel: Float[Array, " c"]) -> Float[Array, "1 1 1 c"]:
     return by_channel[None, None, None]
 
 
+def _loaded(layer: nn.Module) -> tuple[Array, Array]:
+    """Return kernel and bias, which are never drawn: `param` would trace initialisers."""
+    return layer.get_variable("params", "kernel"), layer.get_variable("params", "bias")
+
+
 class Convolution(nn.Module):
     """A convolution with bias and "SAME" padding."""
 
@@ -69,9 +75,7 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 width"]:
         """Return the map."""
-        shape = (self.kernel, self.kernel, x.shape[-1], self.width)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        kernel, bias = _loaded(self)
         if self.kernel == 1:
             return x @ kernel[0, 0] + _broadcast(bias)
         layout = ("NHWC", "HWIO", "NHWC")
@@ -96,8 +100,7 @@ class Depthwise(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
         """Return the map."""
         size, stride = self.kernel, self.stride
-        kernel = self.param("kernel", nn.initializers.he_normal(), (size, size, x.shape[-1]))
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        kernel, bias = _loaded(self)
         out = -(-x.shape[1] // stride)
         padding = max(0, (out - 1) * stride + size - x.shape[1])
         edges = (padding // 2, padding - padding // 2)
@@ -141,8 +144,9 @@ class EfficientNetLite0(nn.Module):
 @cache
 def load_params() -> dict[str, dict[str, Array]]:
     """Load the weights of this package, as float32."""
-    arrays = {name: jnp.asarray(x, jnp.float32) for name, x in load_file(WEIGHTS).items()}
-    return unflatten_dict(arrays, sep=".")
+    # NumPy converts them: JAX would compile a program for each shape.
+    arrays = {name: x.astype(np.float32) for name, x in load_file(WEIGHTS).items()}
+    return unflatten_dict(jax.device_put(arrays), sep=".")
 
 
 @jax.jit
@@ -153,6 +157,17 @@ def _probabilities(
     return jax.nn.softmax(logits)
 
 
+@cache
+def start_compiling() -> Future[None]:
+    """Load and compile the network in a thread, while this one does other work; once."""
+
+    def run() -> None:
+        _probabilities(load_params(), np.zeros((1, INPUT_PX, INPUT_PX, 3), np.uint8))
+
+    return ThreadPoolExecutor(max_workers=1).submit(run)
+
+
 def class_probabilities(image: UInt8[np.ndarray, "224 224 3"]) -> Float32[np.ndarray, " 1000"]:
     """Return the probabilities of the ImageNet classes in an RGB image."""
+    start_compiling().result()  # two threads would compile it twice
     return np.asarray(_probabilities(load_params(), image[None]))[0]

@@ -1,0 +1,81 @@
+"""Draw figures in a process of their own, while this one goes on.
+
+Importing Matplotlib and drawing are most of a second of Python, and threads of one process run
+Python one at a time.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from v2s_jax.errors import InputError
+from v2s_jax.media import NO_TAGS, Tags
+
+
+class FigureProcess(ExitStack):
+    """A process that imports Matplotlib at once, and then draws one figure after the other.
+
+    It ends with the `with` block, and when this process ends, however that ends.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # -P: not the current folder, whose files could have the names of modules.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "v2s_jax.figures"],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+        )
+        self._executor = ThreadPoolExecutor(max_workers=1)
+        self.callback(self._end)
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._executor.shutdown(cancel_futures=True)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # part of a figure that nobody waits for any more
+                pipe.close()
+        self._process.wait()
+
+    def draw(
+        self,
+        path: Path,
+        frames: Sequence[UInt8[np.ndarray, "height width 3"]],
+        frame_times_sec: Sequence[float],
+        waveform: Float32[np.ndarray, " samples"],
+        sample_rate_hz: int,
+        title: str,
+        tags: Tags = NO_TAGS,
+    ) -> Future[None]:
+        """Start to draw what `key_frame_figure` draws; the result is there when it is written.
+
+        It raises InputError when `path` cannot be written, or the process is killed.
+        """
+        picture = (path, frames, frame_times_sec, waveform, sample_rate_hz, title, None, dict(tags))
+        return self._executor.submit(self._draw, path, picture)
+
+    def _draw(self, path: Path, picture: tuple[object, ...]) -> None:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        try:
+            pickle.dump(picture, stdin)
+            stdin.flush()
+            error = pickle.load(stdout)
+        except (EOFError, BrokenPipeError) as ended:
+            raise InputError(
+                f"{path}: the process that draws it has ended, most likely because memory "
+                "ran out: run again"
+            ) from ended
+        if error is not None:
+            raise error
