@@ -4,13 +4,15 @@ Importing Matplotlib and drawing are most of a second of Python, and threads of 
 Python one at a time.
 """
 
+import atexit
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +22,25 @@ from v2s_jax.errors import InputError
 from v2s_jax.media import NO_TAGS, Tags
 
 
-class FigureProcess(ExitStack):
+class FigureProcess:
     """A process that imports Matplotlib at once, and then draws one figure after the other.
 
-    It ends with the `with` block, and when this process ends, however that ends.
+    It ends with `close`, and when this process ends, however that ends.
     """
 
+    _shared: "FigureProcess | None" = None
+    _lock = threading.Lock()
+
+    @classmethod
+    def shared(cls) -> "FigureProcess":
+        """Return the one for all figures; it starts at the first call, or again if it has ended."""
+        with cls._lock:
+            if cls._shared is None or cls._shared._process.poll() is not None:
+                cls._shared = cls()
+                atexit.register(cls._shared.close)
+            return cls._shared
+
     def __init__(self) -> None:
-        super().__init__()
         # -P: not the current folder, whose files could have the names of modules.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "v2s_jax.figures"],
@@ -37,9 +50,9 @@ class FigureProcess(ExitStack):
             start_new_session=True,  # Ctrl-C is for this process, which then ends that one
         )
         self._executor = ThreadPoolExecutor(max_workers=1)
-        self.callback(self._end)
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End the process; figures that are not drawn yet are not drawn."""
         self._process.kill()
         self._executor.shutdown(cancel_futures=True)
         for pipe in (self._process.stdin, self._process.stdout):

@@ -133,18 +133,14 @@ def generate_sound(out: Path, seconds: float, options: SampleOptions) -> Report:
     samples = round(seconds * config.clock.sample_rate_hz) if 0 < seconds <= MAX_SEC else 0
     if not samples:
         raise InputError(f"--seconds {seconds}: use more than 0 and at most {MAX_SEC}")
-    with directory_lock(out), FigureProcess() as figures:
+    FigureProcess.shared()  # starts meanwhile
+    with directory_lock(out):
         check_writable(out)
-        return _generate(out, samples, config, params, options, figures)
+        return _generate(out, samples, config, params, options)
 
 
 def _generate(
-    out: Path,
-    samples: int,
-    config: Config,
-    params: dict[str, Any],
-    options: SampleOptions,
-    figures: FigureProcess,
+    out: Path, samples: int, config: Config, params: dict[str, Any], options: SampleOptions
 ) -> Report:
     name = options.category or Path(options.controls or "").stem
     inputs = input_files((), options)
@@ -192,7 +188,7 @@ def _generate(
     with staging_folder(out) as staging:
         for stem, (seed, result) in zip(stems, likeliest_first(takes), strict=True):
             tags = tags_of(provenance, seed=seed, seconds=samples / config.clock.sample_rate_hz)
-            wav, figure = _write_sound(staging, stem, name, result, config, tags, figures)
+            wav, figure = _write_sound(staging, stem, name, result, config, tags)
             report.generated.append(
                 GeneratedFiles(
                     *(Path(name), wav, None, figure),
@@ -210,19 +206,14 @@ def _generate(
 
 
 def _write_sound(
-    staging: Path,
-    stem: Path,
-    name: str,
-    result: GenerationResult,
-    config: Config,
-    tags: Tags,
-    figures: FigureProcess,
+    staging: Path, stem: Path, name: str, result: GenerationResult, config: Config, tags: Tags
 ) -> tuple[Path, Path]:
     """Write the wav and the figure of a take to `staging`; return their paths after `publish`."""
     model, rate_hz = config.model, config.clock.sample_rate_hz
     waveform = dequantize(result.levels, model.q_levels, model.quantization)
     wav, figure = (output_path(stem, suffix) for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX))
-    drawn = figures.draw(staging / figure.name, [], [], waveform, rate_hz, name, tags)
+    drawing = FigureProcess.shared()
+    drawn = drawing.draw(staging / figure.name, [], [], waveform, rate_hz, name, tags)
     write_wav(staging / wav.name, waveform, rate_hz, tags)
     drawn.result()
     return wav, figure

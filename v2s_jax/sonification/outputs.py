@@ -242,7 +242,6 @@ def write_outputs(
     key_frames: KeyFrames,
     options: SampleOptions,
     settings: GenerationSettings,
-    figures: FigureProcess,
     seen: str | None = None,
     tags: Tags = NO_TAGS,
 ) -> GeneratedFiles:
@@ -256,7 +255,7 @@ def write_outputs(
     staged = staging / stem.name
     wav, figure = output_path(staged, AUDIO_SUFFIX), output_path(staged, FIGURE_SUFFIX)
     indices = key_frame_indices(clock.video_frames(len(levels)), KEY_FRAMES)
-    drawn = figures.draw(
+    drawn = FigureProcess.shared().draw(
         figure,
         key_frames,
         [float(clock.video_frame_time_sec(index)) for index in indices],

@@ -98,9 +98,9 @@ def sonify(
         config, params = load_params(Path(options.checkpoint))  # while ffmpeg reads the videos
         check_by_hand(config, options, len(sources))
         stack.enter_context(directory_lock(out))
-        figures = stack.enter_context(FigureProcess())
+        FigureProcess.shared()  # starts meanwhile
         clips = open_clips(sources, probes, out, config, options, report)
-        _generate_files(sources, clips, config, params, options, report, figures)
+        _generate_files(sources, clips, config, params, options, report)
     order = [*sources]
     report.generated.sort(key=lambda files: order.index(files.source))
     return report
@@ -113,7 +113,6 @@ def _generate_files(
     params: dict[str, Any],
     options: SampleOptions,
     report: Report,
-    figures: FigureProcess,
 ) -> None:
     """Generate and write the audio of all videos; what happened goes to the report."""
     prefix, prefix_samples = None, 0
@@ -140,9 +139,7 @@ def _generate_files(
         for clip in _generate_takes(
             samplers, extractor, clips, prefix, options, on_samples, report
         ):
-            _write_takes(
-                *(clip, config, prefix_samples, options, settings, report, provenance), figures
-            )
+            _write_takes(clip, config, prefix_samples, options, settings, report, provenance)
             if options.overwrite and clip.video.path not in report.failed:
                 resolved = input_files(sources, options)
                 report.removed += remove_stale_takes(clip.stem, options.takes, resolved)
@@ -219,7 +216,6 @@ def _write_takes(
     settings: GenerationSettings,
     report: Report,
     provenance: Provenance | None,
-    figures: FigureProcess,
 ) -> None:
     """Write the files of all takes of a clip, the likeliest first."""
     source = {"video": clip.video.path.name, "video_sha256": clip.content_hash.hex()}
@@ -236,7 +232,7 @@ def _write_takes(
                 stem = take_stem(clip.stem, rank, len(ranked))
                 files = write_outputs(
                     *(clip.video, stem, staging, result.levels, config, key_frames, options),
-                    *(replace(settings, seed=seed), figures),
+                    replace(settings, seed=seed),
                     None if clip.seen is None else str(clip.seen),
                     tags_of(provenance, seed=seed, **source),
                 )
