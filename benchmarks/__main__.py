@@ -7,6 +7,7 @@ def main() -> None:
     """Run the benchmark that the command line names."""
     with exit_on_interrupt():  # these imports take seconds
         from benchmarks.features import FeaturesArgs
+        from benchmarks.growth import GrowthArgs
         from benchmarks.input import InputArgs
         from benchmarks.sampling import SamplingArgs, ShowArgs
         from benchmarks.streaming import StreamingArgs
@@ -19,6 +20,7 @@ def main() -> None:
         "training": TrainingArgs,
         "features": FeaturesArgs,
         "input": InputArgs,
+        "growth": GrowthArgs,
         "show": ShowArgs,
     }
     parse_subcommand(commands, "python -m benchmarks", __doc__).run()

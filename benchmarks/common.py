@@ -61,11 +61,12 @@ def print_table(rows: Sequence[Row]) -> None:
     for name in names:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(_format(row[name]) for name in names))
+        table.add_row(*(format_cell(row[name]) for name in names))
     Console(width=MAX_TABLE_WIDTH, markup=False, highlight=False).print(table)
 
 
-def _format(value: Any) -> str:
+def format_cell(value: Any) -> str:
+    """Return a figure as text, with three digits where it is not whole."""
     if value is None:
         return "-"
     if isinstance(value, float):
