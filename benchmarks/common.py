@@ -61,12 +61,19 @@ def print_table(rows: Sequence[Row]) -> None:
     for name in names:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(format_cell(row[name]) for name in names))
+        table.add_row(*(_format(row[name]) for name in names))
     Console(width=MAX_TABLE_WIDTH, markup=False, highlight=False).print(table)
 
 
-def format_cell(value: Any) -> str:
-    """Return a figure as text, with three digits where it is not whole."""
+def markdown_table(rows: list[Row]) -> list[str]:
+    """Return the lines of a table; lists, such as each run's seconds, are in the JSON only."""
+    names = [name for name, value in rows[0].items() if not isinstance(value, list)]
+    cells = [[name.replace("_", " ") for name in names], ["---"] * len(names)]
+    cells += [[_format(row[name]) for name in names] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
+def _format(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from benchmarks.common import Row, format_cell
+from benchmarks.common import Row, markdown_table
 from v2s_jax.errors import InputError
 from v2s_jax.evaluation.statistics import plural
 from v2s_jax.io import atomic_write, wrap_read_errors
@@ -68,14 +68,6 @@ def _read(path: Path) -> dict[str, Any] | None:
             f"{path}: is no report of python -m benchmarks growth: remove it"
         ) from error
     return report
-
-
-def markdown_table(rows: list[Row]) -> list[str]:
-    """Return the lines of a table; lists, such as each run's seconds, are in the JSON only."""
-    names = [name for name, value in rows[0].items() if not isinstance(value, list)]
-    cells = [[name.replace("_", " ") for name in names], ["---"] * len(names)]
-    cells += [[format_cell(row[name]) for name in names] for row in rows]
-    return [f"| {' | '.join(row)} |" for row in cells]
 
 
 def _curves(part: str, rows: list[Row]) -> dict[str, list[Row]]:
