@@ -112,7 +112,7 @@ class GrowthArgs:
             write_page(self.out)
         print(f"\nwrote {self.out / 'growth.md'}")
 
-    def cases(self, part: Part) -> list[tuple[Part, float, int]]:
+    def cases(self, part: Part) -> list[tuple[Part, int | float, int]]:
         """Return part, amount of work, and processes of each row."""
         amounts = {
             "clips": self.clips,
@@ -125,7 +125,7 @@ class GrowthArgs:
         return [(part, amount, count) for count in workers for amount in amounts[part]]
 
 
-def measure_growth(case: tuple[Part, float, int], args: GrowthArgs) -> Row:
+def measure_growth(case: tuple[Part, int | float, int], args: GrowthArgs) -> Row:
     """Measure a row in this process, which should be a new one: memory peaks never fall."""
     part, amount, workers = case
     config = get_preset(args.preset)

@@ -25,6 +25,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.sampling import Request, Sampler, clip_key, content_hash, generate
 
+NOTES = "Operations that hold others, such as loops, count these as well, in time and total."
 TOP = 15
 """Operations that are shown."""
 OPERATIONS = "XLA Ops"
@@ -77,6 +78,7 @@ class ProfileArgs:
                 rows = busiest_operations(ProfileData.from_file(str(trace)))
             print(f"profile, {config.name}, {self.engine} engine, {self.batch} clips\n")
             print_table(rows)
+            print(f"\n{NOTES}\n{machine}")
             device = jax.devices()[0].device_kind
             write_report(file, "profile", machine, device, rows=rows)
             if image is not None:
