@@ -6,9 +6,12 @@ from v2s_jax.cli.run import exit_on_interrupt, run_cli
 def main() -> None:
     """Run the benchmark that the command line names."""
     with exit_on_interrupt():  # these imports take seconds
+        from benchmarks.device import DeviceArgs
         from benchmarks.features import FeaturesArgs
         from benchmarks.first_sound import FirstSoundArgs
+        from benchmarks.growth import GrowthArgs
         from benchmarks.input import InputArgs
+        from benchmarks.profile import ProfileArgs
         from benchmarks.sampling import SamplingArgs, ShowArgs
         from benchmarks.streaming import StreamingArgs
         from benchmarks.training import TrainingArgs
@@ -21,6 +24,9 @@ def main() -> None:
         "features": FeaturesArgs,
         "input": InputArgs,
         "first-sound": FirstSoundArgs,
+        "growth": GrowthArgs,
+        "profile": ProfileArgs,
+        "device": DeviceArgs,
         "show": ShowArgs,
     }
     parse_subcommand(commands, "python -m benchmarks", __doc__).run()

@@ -65,6 +65,14 @@ def print_table(rows: Sequence[Row]) -> None:
     Console(width=MAX_TABLE_WIDTH, markup=False, highlight=False).print(table)
 
 
+def markdown_table(rows: list[Row]) -> list[str]:
+    """Return the lines of a table; lists, such as each run's seconds, are in the JSON only."""
+    names = [name for name, value in rows[0].items() if not isinstance(value, list)]
+    cells = [[name.replace("_", " ") for name in names], ["---"] * len(names)]
+    cells += [[_format(row[name]) for name in names] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
 def _format(value: Any) -> str:
     if value is None:
         return "-"

@@ -1,9 +1,11 @@
-"""`python -m benchmarks streaming`: latency of a stream, and clips of many lengths.
+"""`python -m benchmarks streaming`: latency of a stream, from picture to ear, and ragged clips.
 
 A stream is compared with the same clip in one piece, by the same engine at the same batch size;
 clips of many lengths in continuous batching with one batch of similar lengths after the other.
 """
 
+import math
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,13 @@ from benchmarks.common import (
     report_file,
     write_report,
 )
+from benchmarks.live import LIVE_NOTES, live_checkpoints, live_sources, measure_live
 from benchmarks.machine import describe_machine
 from benchmarks.sampling import load_model, random_features
 from v2s_jax.cli.compilation_cache import enable_compilation_cache
 from v2s_jax.cli.device import use_device
 from v2s_jax.config import Config
+from v2s_jax.errors import InputError
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.sampling import (
@@ -60,6 +64,11 @@ class StreamingArgs:
     """Length of the stream."""
     clips: int = 16
     """Clips of many lengths."""
+    live_sec: float = 10.0
+    """Length of each row from picture to ear; 0 leaves them out."""
+    live_checkpoint: tuple[Path, ...] = ()
+    """Models for these rows, with the engine of `auto`; by default aligned, which reads pixels, and
+    one of preset sounds with random weights, which reads controls (the semantic extractor)."""
     engine: EngineName = "scan"
     """What runs the model: scan (XLA), or cpu, which `v2s build` builds."""
     weights: WeightFormat = "float32"
@@ -74,6 +83,8 @@ class StreamingArgs:
         check_at_least_one(
             batch_size=self.batch_size, video_frames=self.video_frames, clips=self.clips
         )
+        if not (math.isfinite(self.live_sec) and self.live_sec >= 0):
+            raise InputError(f"--live-sec {self.live_sec}: use 0 or more, such as 10")
         model = self.checkpoint or get_preset(self.preset)
         use_device(self.device)
         enable_compilation_cache()
@@ -89,9 +100,26 @@ class StreamingArgs:
             print_table([streamed])
             print(f"\n{self.clips} clips of 2 to 10 s\n")
             print_table([ragged])
+            live = self.measure_live()
             print(f"\n{NOTES}\n{machine}")
             device = jax.devices()[0].device_kind
-            write_report(file, "streaming", machine, device, rows=[streamed], ragged_rows=[ragged])
+            rows = {"rows": [streamed], "ragged_rows": [ragged], "live_rows": live}
+            write_report(file, "streaming", machine, device, **rows)
+
+    def measure_live(self) -> list[Row]:
+        """Measure and print the way from picture to ear, for every model and source."""
+        if not self.live_sec:
+            return []
+        rows = []
+        with tempfile.TemporaryDirectory() as folder:
+            sources = live_sources(Path(folder) / "videos")
+            for checkpoint in self.live_checkpoint or live_checkpoints(Path(folder)):
+                for name, source in sources.items():
+                    rows.append(measure_live(checkpoint, name, source.shortened(self.live_sec)))
+        print(f"\npicture to ear, {self.live_sec:g} s\n")
+        print_table(rows)
+        print(f"\n{LIVE_NOTES}")
+        return rows
 
     def sampler(self, model: Config | Path) -> Sampler:
         """Return a sampler, not compiled."""

@@ -22,6 +22,7 @@ from benchmarks.ceilings import (
     weight_reads,
 )
 from benchmarks.features import measure_features, measure_flow
+from benchmarks.live import live_checkpoints, live_sources, measure_live
 from benchmarks.machine import describe_machine, host_peak_mb
 from benchmarks.report import SamplingCase, read_report
 from benchmarks.samplernn_pytorch import (
@@ -186,7 +187,7 @@ def test_rows_before_one_that_fails_are_kept(tmp_path, monkeypatch):
     ("command", "rows"),
     [
         ("training --preset tiny --variant unconditional --batch 8 --repeats 1", 1),
-        ("streaming --preset tiny --batch-size 1 --video-frames 3 --clips 1", 1),
+        ("streaming --preset tiny --batch-size 1 --video-frames 3 --clips 1 --live-sec 0", 1),
         ("features --batch 1 --repeats 1", 1),
         ("input --clips 6 --videos 2 --batch 2 --repeats 2 --extractions 1", 4),
         ("first-sound --repeats 1", 2),
@@ -219,6 +220,21 @@ def test_features_row_is_consistent():
     assert row["frames_per_sec"] == pytest.approx(row["batch"] / (sum(row["run_secs"]) / 2))
     tflops = row["frames_per_sec"] * SMALL.flops(3) / 1e12
     assert row["share_of_peak"] == pytest.approx(tflops / row["peak_tflops"])
+
+
+@pytest.mark.slow
+def test_live_rows_are_consistent(tmp_path):
+    """The default model and one of controls, each on a camera and a file."""
+    camera, file = live_sources(tmp_path / "videos").values()
+    pixels, controls = live_checkpoints(tmp_path)
+    for checkpoint, source in ((pixels, camera), (controls, file)):
+        row = measure_live(checkpoint, "it", source.shortened(1.0))
+        assert (row["blocks"], row["lookahead_frames"]) == (16 - 8, 8)
+        stages = row["capture_ms"], row["features_ms"], row["sampling_ms"]
+        assert min(stages) > 0 and row["beyond_block_ms_p99"] >= row["beyond_block_ms_median"]
+        assert row["first_sound_ms"] > 8 * 64
+        assert row["aim_ms"] == {"pixels": 100, "controls": 150}[row["extractor"]]
+    assert row["extractor"] == "controls"
 
 
 def test_flow_row_is_consistent():
@@ -284,6 +300,7 @@ def test_peer_has_the_sizes_of_the_preset():
         ("sampling --preset tiny --engine scan fused --device cpu", "--engine fused on cpu: "),
         ("training --preset tiny --batch 0", "--batch 0: must be at least 1"),
         ("streaming --preset tiny --clips 0", "--clips 0: must be at least 1"),
+        ("streaming --preset tiny --live-sec nan", "--live-sec nan: use 0 or more"),
         ("input --videos 1", "--videos 1: use 0 or at least 2"),
         ("first-sound --repeats 0", "--repeats 0: must be at least 1"),
         ("show none.json", "none.json: "),

@@ -44,8 +44,18 @@ def cpu():
     """The cpu engine, built once for this source: its file name in the cache is a hash."""
     if not any(map(shutil.which, building.COMPILERS)):
         pytest.skip("no C++ compiler")
+    if jax.default_backend() != "cpu":
+        pytest.skip("runs on a CPU only")
     building.build()
     return "cpu"
+
+
+@pytest.fixture
+def fused_device():
+    """The kernel of this device, compiled."""
+    if jax.default_backend() == "cpu":
+        pytest.skip("no GPU or TPU")
+    return "fused"
 
 
 @pytest.fixture
@@ -76,7 +86,10 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-@pytest.fixture(params=[slow("scan"), slow("fused_tpu"), slow("fused_gpu"), "cpu"])
+ENGINES = [slow("scan"), slow("fused_tpu"), slow("fused_gpu"), slow("fused_device"), "cpu"]
+
+
+@pytest.fixture(params=ENGINES)
 def engine(request):
     return "scan" if request.param == "scan" else request.getfixturevalue(request.param)
 

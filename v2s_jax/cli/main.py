@@ -20,6 +20,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "sample": Command("v2s_jax.cli.sample", "generate sound for silent videos"),
+    "live": Command("v2s_jax.cli.live", "play sound for a camera or a video while it runs"),
     "demo": Command("v2s_jax.cli.demo", "the same on a web page on this machine"),
     "prepare": Command(
         "v2s_jax.cli.prepare", "build a dataset from your videos or synthetic clips"

@@ -118,7 +118,8 @@ def read_source_frames(
     arguments = (
         *("-map", stream, "-vf", f"scale={width}:{height}:flags={_SCALE_FLAGS}"),
         *("-fps_mode", "passthrough", "-enc_time_base", "demux", "-flush_packets", "1"),
-        *("-c:v", "rawvideo", "-pix_fmt", "rgb24", "-f", "tee"),
+        # With more threads the encoder holds back a frame for each, and live video is late.
+        *("-c:v", "rawvideo", "-threads", "1", "-pix_fmt", "rgb24", "-f", "tee"),
         f"[f=framecrc:flush_packets=1]pipe:{rows_end}|[f=rawvideo]pipe:1",
     )
     timeline = Timeline()
