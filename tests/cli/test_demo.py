@@ -15,22 +15,28 @@ import pytest
 from tests.browser import Browser, browsing, needs_browser, wait_until
 from tests.conftest import random_params
 from tests.ffmpeg import run_ffmpeg
+from tests.sounds_model import CONFIG
 from v2s_jax.checkpoints import save_params
 from v2s_jax.cli import demo
+from v2s_jax.cli.demo_page import Model
 from v2s_jax.cli.demo_server import page_message, remove_old_files
 from v2s_jax.config import TINY
 from v2s_jax.errors import InputError
 from v2s_jax.examples import EXAMPLE_VIDEO
-from v2s_jax.sonification import sonify
+from v2s_jax.sonification import SampleOptions, sonify
+
+FIGURE = "return document.querySelector('#figure img')?.src"
 
 
 class Server:
     """The page, served as users start it, in a temporary folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *checkpoints: object) -> None:
         self.folder = folder
         self.log = folder.with_name(f"{folder.name}.log")
         args = ["--no-browser", "--port", "0", "--max-sec", "5"]
+        if checkpoints:
+            args += ["--checkpoint", *map(str, checkpoints)]
         folder.mkdir()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -80,6 +86,7 @@ def choose_video(browser: Browser, address: str, path: Path) -> None:
 
 def generate(browser: Browser) -> set[str]:
     """Press the button and wait for the result; return what the progress bars say."""
+    before = browser.run(FIGURE)
     browser.run("document.getElementById('generate').click()")
     texts = set()
 
@@ -88,7 +95,7 @@ def generate(browser: Browser) -> set[str]:
             "return [...document.querySelectorAll('.progress-level-inner')].map(e => e.innerText)"
         )
         texts.update(text.split(" - ")[0].strip() for text in browser.run(bars))
-        return bool(browser.run("return document.querySelector('#figure img')?.src"))
+        return browser.run(FIGURE) not in (None, before)
 
     wait_until(is_finished)
     return texts
@@ -110,6 +117,93 @@ def test_a_video_is_uploaded_and_comes_back_with_audio(address, tmp_path):
     (files,) = sonify(EXAMPLE_VIDEO, tmp_path).generated
     assert again == files.settings.flags()
     assert (tmp_path / "result.mp4").read_bytes() == files.video.read_bytes()
+
+
+def choose(browser: Browser, element: str, choice: str) -> None:
+    """Choose in a dropdown."""
+    wait_until(lambda: browser.run(f"return document.querySelector('#{element} input') !== null"))
+    browser.run(f"document.querySelector('#{element} input').focus()")
+    options = "[...document.querySelectorAll('[role=option]')]"
+    option = f"{options}.find(one => one.innerText.includes('{choice}'))"
+    wait_until(lambda: browser.run(f"return {option} !== undefined"))
+    browser.run(f"{option}.dispatchEvent(new MouseEvent('mousedown', {{bubbles: true}}))")
+
+
+def set_number(browser: Browser, element: str, value: float) -> None:
+    """Type the number of a slider."""
+    number = f"document.querySelector('#{element} input[type=number]')"
+    browser.run(f"{number}.value = {value}; {number}.dispatchEvent(new Event('input'))")
+
+
+def text_in(browser: Browser, element: str) -> str:
+    return browser.run(f"return document.querySelector('#{element} textarea').value")
+
+
+@pytest.fixture(scope="module")
+def sounds_model(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("checkpoint") / "sounds.safetensors"
+    save_params(file, CONFIG, random_params(CONFIG))
+    return file
+
+
+@pytest.fixture(scope="module")
+def sounds_server(sounds_model, tmp_path_factory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("demo") / "temporary", "frame", sounds_model)
+    try:
+        yield started
+    finally:
+        started.process.kill()
+        started.process.communicate()
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_model_of_controls_has_sounds_and_curves(sounds_server, sounds_model, tmp_path):
+    """Without a video, with one, and with a chosen sound whose curves are changed."""
+    has_controls = "return document.querySelector('#sound input') !== null"
+    with browsing() as browser:
+        choose_video(browser, sounds_server.address, EXAMPLE_VIDEO)
+        assert not browser.run(has_controls)
+        choose(browser, "model", "sounds")
+        wait_until(lambda: browser.run(has_controls))
+        generate(browser)
+        seen = text_in(browser, "seen")
+        assert re.match(r"(dog|drum) 0\.\d\d", seen)
+        assert f"{EXAMPLE_VIDEO.name}: shows nothing that the model knows (" in browser.run(
+            "return document.body.innerText"
+        )
+        assert "--category" not in text_in(browser, "again")
+
+        choose(browser, "sound", "drum")
+        for element, value in (("gain", 0.5), ("offset", -0.2), ("shift", -160)):
+            set_number(browser, element, value)
+        generate(browser)
+        assert text_in(browser, "seen") == "chosen: drum"
+        again = text_in(browser, "again")
+        changes = "--category drum --loudness-gain 0.5 --loudness-offset -0.2"
+        assert again.endswith(f" {changes} --controls-shift-ms -160.0")
+        with urlopen(browser.run("return document.querySelector('#generated video').src")) as file:
+            generated = file.read()
+
+        browser.go(sounds_server.address)
+        choose(browser, "model", "sounds")
+        choose(browser, "sound", "dog")
+        set_number(browser, "seconds", 0.5)
+        generate(browser)
+        assert text_in(browser, "again").startswith("--seconds 0.5 --engine ")
+        assert "--category dog" in text_in(browser, "again")
+        assert browser.run("return document.querySelector('#generated video') === null")
+        choose(browser, "model", "frame")
+        wait_until(lambda: not browser.run(has_controls))
+    options = SampleOptions(
+        checkpoint=sounds_model,
+        category="drum",
+        loudness_gain=0.5,
+        loudness_offset=-0.2,
+        controls_shift_ms=-160.0,
+    )
+    (files,) = sonify(EXAMPLE_VIDEO, tmp_path, options).generated
+    assert files.video is not None and generated == files.video.read_bytes()
 
 
 @pytest.mark.slow
@@ -232,9 +326,9 @@ def test_models_with_equal_file_names_get_unique_names(tmp_path):
         path.parent.mkdir()
         save_params(path, TINY, random_params(TINY))
     assert demo.name_models([*paths, paths[0]]) == {
-        "first-params (frame, pixels)": paths[0],
-        "second-params (frame, pixels)": paths[1],
-        "first-params-2 (frame, pixels)": paths[0],
+        "first-params (frame, pixels)": Model(paths[0], ()),
+        "second-params (frame, pixels)": Model(paths[1], ()),
+        "first-params-2 (frame, pixels)": Model(paths[0], ()),
     }
 
 

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from v2s_jax.errors import InputError
+from v2s_jax.features.controls import Curves
 from v2s_jax.figures import Marks, key_frame_figure, key_frame_indices, key_frames, style
 
 RED, GREEN, BLUE = np.eye(3)
@@ -105,6 +106,24 @@ def test_title_is_drawn_literally(tmp_path: Path) -> None:
 def test_audio_without_frames_is_drawn(tmp_path: Path) -> None:
     key_frame_figure(tmp_path / "a.png", [], [], np.zeros(1_600, np.float32), 16_000, "audio")
     assert (tmp_path / "a.png").stat().st_size > 1_000
+
+
+@pytest.mark.parametrize("parts", [40, 4_000])
+def test_curves_are_drawn_on_the_time_axis_of_the_waveform(tmp_path: Path, parts: int) -> None:
+    """Loudness from the middle on, and one onset at a quarter."""
+    audio = np.zeros(160 * parts, np.float32)
+    loudness, onset = np.repeat([0.0, 1.0], parts // 2), np.zeros(parts)
+    onset[parts // 4] = 1
+    curves = Curves(loudness, onset, 0.01)
+    key_frame_figure(tmp_path / "a.png", [], [], audio, 16_000, "curves", curves=curves)
+    image = imread(tmp_path / "a.png")
+    left, plot = (key_frames._INCHES[name] * key_frames._DOTS_PER_INCH for name in ("left", "plot"))
+    image = image[:, : round(left + plot)]  # without the legend
+    _, loud = find_color(image, np.array(to_rgb(style.LOUDNESS)))
+    _, begins = find_color(image, np.array(to_rgb(style.ONSET)))
+    assert (loud.min() - left) / plot == pytest.approx(0.5, abs=0.002)
+    assert (loud.max() - left) / plot == pytest.approx(1, abs=0.002)
+    assert (begins.mean() - left) / plot == pytest.approx(0.25, abs=0.002)
 
 
 def test_invalid_input_is_rejected(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Models of sounds: what is seen, a chosen category, curves from a file, no video at all."""
 
-import dataclasses
 import re
 import shlex
 import shutil
@@ -11,32 +10,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import random_params
+from tests.sounds_model import CONFIG
 from v2s_jax.checkpoints import save_params
 from v2s_jax.cli import sample
-from v2s_jax.config import SOUNDS, ExtractorConfig
 from v2s_jax.examples import EXAMPLE_VIDEO
-from v2s_jax.features.controls import CONTROLS_VERSION, QUANTILES
+from v2s_jax.features.controls import CONTROLS_PER_FRAME
 from v2s_jax.media import probe
-
-CATEGORIES = ("dog", "drum")
-CONFIG = dataclasses.replace(
-    SOUNDS,
-    extraction=ExtractorConfig(
-        controls_version=CONTROLS_VERSION,
-        categories=CATEGORIES,
-        control_quantiles=tuple(np.tile(np.linspace(0, 1, QUANTILES), 4).tolist()),
-        control_memory=(0.9, 0.5),
-    ),
-    model=dataclasses.replace(
-        SOUNDS.model,
-        dim=16,
-        mlp_dim=16,
-        embedding_dim=8,
-        context_dim=8,
-        appearance_dim=2,
-        motion_dim=8,
-    ),
-)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +71,77 @@ def test_a_stream_says_what_is_seen(sounds_model, tmp_path, run_command):
     code, _, err = run_command(sample.main, *args)
     assert code == 0, err
     assert "\nseen: d" in err
+
+
+def test_a_stream_knows_no_future_beyond_the_lookahead(sounds_model, tmp_path, run_command):
+    args = ("--checkpoint", sounds_model, "--stream", EXAMPLE_VIDEO, "--out", tmp_path / "a.wav")
+    code, _, err = run_command(sample.main, *args, "--controls-shift-ms", -530)
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.endswith("at most 512 ms earlier, the model's lookahead: use -512 or more")
+    assert not [*tmp_path.iterdir()]
+
+
+ADJUSTED = (
+    *("--category", "dog", "--loudness-gain", 0.5, "--loudness-offset", -0.2),
+    *("--controls-shift-ms", -200),
+)
+
+
+def test_adjusted_curves_are_used_exported_and_stated(
+    sounds_model, tmp_path, run_command, monkeypatch
+):
+    """In a whole clip and in a stream, by the printed options and by the mark of origin."""
+    args = ("--checkpoint", sounds_model, EXAMPLE_VIDEO, "--out")
+    name = f"{EXAMPLE_VIDEO.stem}_sound.wav"
+    csvs = [tmp_path / f"{run}.csv" for run in "ab"]
+    for run, csv, options in zip("ab", csvs, (("--category", "dog"), ADJUSTED), strict=True):
+        code, out, err = run_command(
+            sample.main, *args, tmp_path / run, "--export-controls", csv, *options
+        )
+        assert code == 0, err
+    plain, adjusted = (waveform_of(tmp_path / run / name) for run in "ab")
+    assert plain != adjusted
+    before, after = (np.loadtxt(csv, delimiter=",", skiprows=1).T for csv in csvs)
+    parts = round(0.2 * float(CONFIG.clock.fps) * CONTROLS_PER_FRAME)
+    expected = np.clip(0.5 + 0.5 * (before[1] - 0.5) - 0.2, 0, 1)  # the mean of all categories
+    np.testing.assert_allclose(after[1, :-parts], expected[parts:], atol=1e-3)
+    np.testing.assert_array_equal(after[2, :-parts], before[2, parts:])
+
+    (flags,) = re.findall(r"the same again: (.*)", out)
+    for option, value in zip(ADJUSTED[::2], ADJUSTED[1::2], strict=True):
+        assert f"{option} {float(value) if option != '--category' else value}" in flags
+    code, _, err = run_command(sample.main, *args, tmp_path / "c", *shlex.split(flags))
+    assert code == 0, err
+    assert (tmp_path / "c" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    code, _, err = run_command(sample.main, *args, tmp_path / "d.wav", "--stream", *ADJUSTED)
+    assert code == 0, err
+    assert waveform_of(tmp_path / "d.wav") == adjusted
+    assert shlex.split(flags) == shlex.split(err.splitlines()[-1].partition("again: ")[2])
+
+    shutil.copy(EXAMPLE_VIDEO, tmp_path)
+    shutil.copy(sounds_model, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    figure = (tmp_path / "b" / name).with_suffix(".png")
+    code, out, err = run_command(sample.main, "--describe", figure)
+    assert code == 0, err
+    code, _, err = run_command(sample.main, *shlex.split(out.splitlines()[-1])[2:])
+    assert code == 0, err
+    assert (tmp_path / "again" / figure.name).read_bytes() == figure.read_bytes()
+
+
+def test_adjusted_curves_without_a_video(sounds_model, tmp_path, run_command):
+    """A file that was exported with its adjustment gives the same without one."""
+    args = ("--checkpoint", sounds_model, "--seconds", 0.5, "--out")
+    exported = tmp_path / "dog.csv"
+    code, _, err = run_command(
+        sample.main, *args, tmp_path / "a", *ADJUSTED, "--export-controls", exported
+    )
+    assert code == 0, err
+    code, _, err = run_command(sample.main, *args, tmp_path / "b", "--controls", exported)
+    assert code == 0, err
+    waveforms = [waveform_of(tmp_path / run / "dog_sound.wav") for run in "ab"]
+    assert waveforms[0] == waveforms[1]
 
 
 def test_sound_without_a_video(sounds_model, tmp_path, run_command, monkeypatch):
@@ -163,6 +213,8 @@ def test_takes_without_a_video(sounds_model, tmp_path, run_command):
         (("--export-controls", "/proc/x/y.csv"), "/proc/x"),
         (("--stream", "--controls", "x.csv"), "a stream has no --takes"),
         (("--checkpoint", "frame", "--category", "dog"), "reads pixels of videos, no controls"),
+        (("--checkpoint", "frame", "--loudness-gain", "2"), "leave out --loudness-gain, or use a"),
+        (("--loudness-offset", "1.1"), "--loudness-offset 1.1: use a number from -1 to 1"),
     ],
 )
 def test_bad_options_with_a_video(sounds_model, tmp_path, run_command, args, message):

@@ -21,7 +21,7 @@ from v2s_jax.config import Clock
 from v2s_jax.config.extractor import RESERVED_NAMES
 from v2s_jax.csv_files import read_csv, write_csv
 from v2s_jax.errors import InputError, reason
-from v2s_jax.features.controls import CONTROLS_PER_FRAME, pack_controls
+from v2s_jax.features.controls import CONTROLS_PER_FRAME, pack_controls, unpack_curves
 from v2s_jax.types import Features
 
 CURVES = (TIME, LOUDNESS, ONSET) = RESERVED_NAMES
@@ -39,7 +39,7 @@ def part_times_sec(video_frames: int, clock: Clock) -> Float[np.ndarray, " parts
 
 def write_controls(path: Path, controls: Features, categories: Sequence[str], clock: Clock) -> None:
     """Write controls as CSV."""
-    loudness, onset = (curve.reshape(-1) for curve in np.split(controls.motion, 2, axis=1))
+    loudness, onset, _ = unpack_curves(controls, clock)
     weights = np.repeat(controls.appearance, CONTROLS_PER_FRAME, axis=0)
     times = part_times_sec(len(controls.motion), clock)
     rows = (

@@ -54,6 +54,14 @@ class ControlRanges(NamedTuple):
     """Correlation of loudness between neighbouring parts, for each category."""
 
 
+class Curves(NamedTuple):
+    """Loudness and onset strength of the parts of a clip, to be drawn or written."""
+
+    loudness: Float[np.ndarray, " parts"]
+    onset: Float[np.ndarray, " parts"]
+    part_sec: float
+
+
 def control_curves(
     waveform: Float[np.ndarray, " samples"], clock: Clock
 ) -> tuple[Float32[np.ndarray, " parts"], Float32[np.ndarray, " parts"]]:
@@ -111,6 +119,12 @@ def pack_controls(
     frames = len(categories)
     motion = [curve.reshape(frames, CONTROLS_PER_FRAME) for curve in (loudness, onset)]
     return Features(categories.astype(np.float16), np.concatenate(motion, 1).astype(np.float16))
+
+
+def unpack_curves(controls: Features, clock: Clock) -> Curves:
+    """Return the curves of features that a model reads."""
+    loudness, onset = (curve.reshape(-1) for curve in np.split(controls.motion, 2, axis=1))
+    return Curves(loudness, onset, 1 / (float(clock.fps) * CONTROLS_PER_FRAME))
 
 
 def controls_of_sound(

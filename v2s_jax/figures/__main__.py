@@ -16,7 +16,7 @@ def main() -> None:
             return
         error = None
         try:
-            key_frame_figure(*picture)
+            key_frame_figure(**picture)
         except InputError as found:
             error = found
         pickle.dump(error, sys.stdout.buffer)

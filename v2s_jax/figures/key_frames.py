@@ -12,7 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from v2s_jax.figures.panels import MAX_COLUMNS, draw_frames, draw_waveform, frame_sizes_inches
+from v2s_jax.features.controls import Curves
+from v2s_jax.figures.panels import (
+    MAX_COLUMNS,
+    draw_curves,
+    draw_frames,
+    draw_waveform,
+    frame_sizes_inches,
+)
 from v2s_jax.figures.style import EVENT, INK, LEADER, ONSET, printable_title
 from v2s_jax.figures.tags import png_text
 from v2s_jax.io import atomic_write
@@ -25,7 +32,7 @@ _INCHES: dict[str, float] = {
     **{"left": 0.85, "plot": 9.3, "bar_gap": 0.12, "bar": 0.14, "right": 0.75},
     # Heights, from the bottom up; the video frames' own height comes between `leader` and `times`.
     **{"bottom": 0.55, "spectrogram": 2.3, "gap": 0.14, "waveform": 1.25},
-    **{"leader": 0.3, "times": 0.2, "title": 0.45},
+    **{"curves": 0.6, "leader": 0.3, "times": 0.2, "title": 0.45},
 }
 _MAX_FRAME_INCHES = 1.7  # height
 _WINDOW_SEC = 0.032  # resolves harmonics 60 Hz apart, and still onsets
@@ -52,6 +59,7 @@ def key_frame_figure(
     sample_rate_hz: int,
     title: str,
     marks: Marks | None = None,
+    curves: Curves | None = None,
     tags: Tags = NO_TAGS,
 ) -> None:
     """Draw key frames over a waveform and its spectrogram, as a PNG.
@@ -66,12 +74,13 @@ def key_frame_figure(
         sample_rate_hz: Sample rate of the waveform.
         title: Any text; it is not parsed as mathematics.
         marks: Events and onsets; where both agree, their marks join into one line.
+        curves: Loudness and onset strength that a model of controls read; drawn under the frames.
         tags: Text to store in the file.
 
     Raises:
         InputError: `path` cannot be written.
     """
-    figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks)
+    figure = _draw(frames, frame_times_sec, waveform, sample_rate_hz, title, marks, curves)
     with atomic_write(path) as temporary:
         compression = {"compress_level": _COMPRESS_LEVEL}
         figure.savefig(temporary, format="png", metadata=png_text(tags), pil_kwargs=compression)
@@ -93,6 +102,7 @@ def _draw(
     sample_rate_hz: int,
     title: str,
     marks: Marks | None = None,
+    curves: Curves | None = None,
 ) -> Figure:
     if len(frames) != len(frame_times_sec):
         raise ValueError(f"{len(frames)} frames but {len(frame_times_sec)} times")
@@ -100,18 +110,23 @@ def _draw(
         raise ValueError("the waveform is empty")
     duration_sec = len(waveform) / sample_rate_hz
     sizes_inches = frame_sizes_inches(frames, _INCHES["plot"], _MAX_FRAME_INCHES)
-    panels = _lay_out(max((height for _, height in sizes_inches), default=0.0))
+    panels = _lay_out(max((height for _, height in sizes_inches), default=0.0), curves is not None)
     draw_waveform(panels.waveform, waveform, sample_rate_hz)
     image = _draw_spectrogram(panels.spectrogram, waveform, sample_rate_hz)
     panels.figure.colorbar(image, cax=panels.bar).set_label("level (dB re full scale)", color=INK)
-    for axes, color in ((panels.waveform, LEADER), (panels.spectrogram, _LEADER_ON_DARK)):
+    on_white = [panels.waveform]
+    if panels.curves is not None and curves is not None:
+        draw_curves(panels.curves, curves)
+        on_white.append(panels.curves)
+    for axes in (*on_white, panels.spectrogram):
+        color = _LEADER_ON_DARK if axes is panels.spectrogram else LEADER
         axes.set_xlim(0, duration_sec)
         axes.spines[["top", "right"]].set_visible(False)
         whole_height = axes.get_xaxis_transform()
         axes.vlines(frame_times_sec, 0, 1, transform=whole_height, color=color, linewidth=0.8)
     if marks is not None:
         _draw_marks(panels.waveform, marks)
-    panels.figure.align_ylabels([panels.waveform, panels.spectrogram])
+    panels.figure.align_ylabels([*on_white, panels.spectrogram])
     # The middle of the last video frame may be behind the end of the audio.
     anchors_inches = [min(time / duration_sec, 1.0) * _INCHES["plot"] for time in frame_times_sec]
     decimals = max(2, 2 - math.floor(math.log10(duration_sec)))
@@ -124,17 +139,20 @@ def _draw(
 class _Panels(NamedTuple):
     figure: Figure
     frames: Axes
+    curves: Axes | None
     waveform: Axes
     spectrogram: Axes
     bar: Axes
 
 
-def _lay_out(frame_inches: float) -> _Panels:
-    """Make a figure with room for a row of frames of this height."""
+def _lay_out(frame_inches: float, has_curves: bool) -> _Panels:
+    """Make a figure with room for a row of frames of this height, and for curves under it."""
     left, plot = _INCHES["left"], _INCHES["plot"]
     spectrogram = _INCHES["bottom"]
     waveform = spectrogram + _INCHES["spectrogram"] + _INCHES["gap"]
-    frames = waveform + _INCHES["waveform"] + _INCHES["leader"]
+    curves = waveform + _INCHES["waveform"] + _INCHES["gap"]
+    top = curves + _INCHES["curves"] if has_curves else waveform + _INCHES["waveform"]
+    frames = top + _INCHES["leader"]
     frame_row = frame_inches + _INCHES["times"]
     bar = left + plot + _INCHES["bar_gap"]
     width = bar + _INCHES["bar"] + _INCHES["right"]
@@ -147,6 +165,7 @@ def _lay_out(frame_inches: float) -> _Panels:
     return _Panels(
         figure,
         panel(left, frames, plot, frame_row),
+        panel(left, curves, plot, _INCHES["curves"]) if has_curves else None,
         panel(left, waveform, plot, _INCHES["waveform"]),
         panel(left, spectrogram, plot, _INCHES["spectrogram"]),
         panel(bar, spectrogram, _INCHES["bar"], _INCHES["spectrogram"]),

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from matplotlib.axes import Axes
 
-from v2s_jax.figures.style import INK, LEADER, WAVE
+from v2s_jax.features.controls import Curves
+from v2s_jax.figures.style import INK, LEADER, LOUDNESS, ONSET, WAVE
 
 MAX_COLUMNS = 1_600
 """Columns of a plot: about its width in pixels."""
@@ -35,6 +36,33 @@ def draw_waveform(
     axes.set_ylim(-1.1 * (peak or 1.0), 1.1 * (peak or 1.0))
     axes.set_ylabel("amplitude\n(full scale = 1)", color=INK)
     axes.tick_params(labelbottom=False)
+
+
+def draw_curves(axes: Axes, curves: Curves) -> None:
+    """Draw loudness as an area and onsets as lines; long ones as the maxima of each column."""
+    parts = len(curves.loudness)
+    per_column = math.ceil(parts / MAX_COLUMNS)
+    starts = np.arange(0, parts, per_column)
+    edges_sec = np.append(starts, parts) * curves.part_sec
+    loudness, onset = (
+        np.maximum.reduceat(curve.astype(np.float32), starts) for curve in curves[:2]
+    )
+    axes.stairs(loudness, edges_sec, fill=True, color=LOUDNESS, label="loudness")
+    begins = onset > 0
+    axes.vlines(
+        edges_sec[:-1][begins], 0, onset[begins], color=ONSET, linewidth=1.0, label="onsets"
+    )
+    axes.set_ylim(0, 1.05)
+    axes.set_ylabel("controls", color=INK)
+    axes.tick_params(labelbottom=False)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(1.0, 0.0),
+        fontsize=7,
+        frameon=False,
+        handlelength=1.0,
+        borderaxespad=0.3,
+    )
 
 
 def frame_sizes_inches(

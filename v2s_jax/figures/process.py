@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from v2s_jax.errors import InputError
+from v2s_jax.features.controls import Curves
 from v2s_jax.media import NO_TAGS, Tags
 
 
@@ -69,16 +70,19 @@ class FigureProcess:
         waveform: Float32[np.ndarray, " samples"],
         sample_rate_hz: int,
         title: str,
+        curves: Curves | None = None,
         tags: Tags = NO_TAGS,
     ) -> Future[None]:
         """Start to draw what `key_frame_figure` draws; the result is there when it is written.
 
         It raises InputError when `path` cannot be written, or the process is killed.
         """
-        picture = (path, frames, frame_times_sec, waveform, sample_rate_hz, title, None, dict(tags))
+        drawn = {"frames": frames, "frame_times_sec": frame_times_sec, "waveform": waveform}
+        stated = {"sample_rate_hz": sample_rate_hz, "title": title, "tags": dict(tags)}
+        picture = drawn | stated | {"path": path, "curves": curves}
         return self._executor.submit(self._draw, path, picture)
 
-    def _draw(self, path: Path, picture: tuple[object, ...]) -> None:
+    def _draw(self, path: Path, picture: dict[str, object]) -> None:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
         try:

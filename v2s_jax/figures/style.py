@@ -4,6 +4,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 INK = "#222222"
 WAVE = "#2f6690"
+LOUDNESS = "#a9c5d8"
 LEADER = "#d1495b"
 """Of the line from a video frame to its time."""
 EVENT, ONSET = "#2e7d32", "#e08e0b"

@@ -3,18 +3,19 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16
 
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError, unknown_name_error
+from v2s_jax.features.adjustment import Vector, adjust_controls
 from v2s_jax.features.control_files import read_controls, write_controls
+from v2s_jax.features.controls import unpack_curves
 from v2s_jax.features.drawn_controls import draw_controls
 from v2s_jax.figures import FigureProcess
 from v2s_jax.io import check_writable, directory_lock, staging_folder
@@ -29,7 +30,7 @@ from v2s_jax.sampling import (
     generate_stream,
 )
 from v2s_jax.sampling.progress import progress_bar
-from v2s_jax.sonification.options import SampleOptions, choose, make_sampler
+from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, choose, make_sampler
 from v2s_jax.sonification.outputs import (
     AUDIO_SUFFIX,
     FIGURE_SUFFIX,
@@ -49,20 +50,22 @@ from v2s_jax.sonification.provenance import provenance_of, tags_of
 from v2s_jax.sonification.settings import settings_of
 from v2s_jax.types import Features
 
+CONTROLS_OPTIONS = (
+    *("category", "controls", "export_controls"),
+    *("loudness_gain", "loudness_offset", "controls_shift_ms"),
+)
+"""Options that only models of controls have."""
 MAX_SEC = 3_600
 """Longest sound without a video (ours)."""
-
-Vector = Float16[np.ndarray, " feature_dim"]
 
 
 def check_by_hand(config: Config, options: SampleOptions, videos: int) -> None:
     """Raise InputError for controls that the model does not read, or that fit no single video."""
-    given = {
-        "--category": options.category,
-        "--controls": options.controls,
-        "--export-controls": options.export_controls,
-    }
-    names = [name for name, value in given.items() if value is not None]
+    names = [
+        f"--{name.replace('_', '-')}"
+        for name in CONTROLS_OPTIONS
+        if getattr(options, name) != getattr(DEFAULT_OPTIONS, name)
+    ]
     if not names:
         return
     if config.extractor != "controls":
@@ -74,8 +77,9 @@ def check_by_hand(config: Config, options: SampleOptions, videos: int) -> None:
         number_of(options.category, config)
         if options.controls is not None:
             raise InputError("--category and --controls: give one; the file has the categories")
-    if videos != 1 and names != ["--category"]:
-        raise InputError(f"{names[-1]} with {videos} videos: give one")
+    for name in ("--controls", "--export-controls"):
+        if videos != 1 and name in names:
+            raise InputError(f"{name} with {videos} videos: give one")
     if options.export_controls is not None:
         _check_export(options.export_controls, options)
 
@@ -106,11 +110,20 @@ def controls_from_file(path: Path, config: Config, samples: int) -> Iterator[Vec
     return iter(np.concatenate(controls, axis=1))
 
 
+def adjust(vectors: Iterator[Vector], config: Config, options: SampleOptions) -> Iterator[Vector]:
+    """Adjust the features of each video frame as the options say."""
+    return adjust_controls(vectors, config.extraction, config.clock, options.adjustment)
+
+
+def controls_of(vectors: Sequence[Vector], config: Config) -> Features:
+    """Return the controls that a model read, one vector for each video frame."""
+    return Features(*np.split(np.stack(vectors), [config.model.appearance_dim], axis=1))
+
+
 def export(path: Path, vectors: list[Vector], config: Config) -> None:
     """Write the features that a model read of a video as CSV."""
-    appearance, motion = np.split(np.stack(vectors), [config.model.appearance_dim], axis=1)
     categories = config.extraction.categories or ()
-    write_controls(path, Features(appearance, motion), categories, config.clock)
+    write_controls(path, controls_of(vectors, config), categories, config.clock)
 
 
 def generate_sound(out: Path, seconds: float, options: SampleOptions) -> Report:
@@ -162,7 +175,9 @@ def _generate(
             f"{samples}: use more --seconds or a shorter --prefix"
         )
     seeds = range(options.seed, options.seed + options.takes)
-    vectors = [list(_vectors(samples, config, options, seed)) for seed in seeds]
+    vectors = [
+        list(adjust(_vectors(samples, config, options, seed), config, options)) for seed in seeds
+    ]
     if options.export_controls is not None:
         export(options.export_controls, vectors[0], config)
     choice = choose(config, params, options, samples * options.takes, options.takes)
@@ -185,10 +200,11 @@ def _generate(
     report.generation_sec = time.perf_counter() - start
     report.audio_sec = options.takes * samples / config.clock.sample_rate_hz
     takes = [(seeds[index], result) for index, result in results]
+    controls = {seed: controls_of(own, config) for seed, own in zip(seeds, vectors, strict=True)}
     with staging_folder(out) as staging:
         for stem, (seed, result) in zip(stems, likeliest_first(takes), strict=True):
             tags = tags_of(provenance, seed=seed, seconds=samples / config.clock.sample_rate_hz)
-            wav, figure = _write_sound(staging, stem, name, result, config, tags)
+            wav, figure = _write_sound(staging, stem, name, result, config, controls[seed], tags)
             report.generated.append(
                 GeneratedFiles(
                     *(Path(name), wav, None, figure),
@@ -206,14 +222,20 @@ def _generate(
 
 
 def _write_sound(
-    staging: Path, stem: Path, name: str, result: GenerationResult, config: Config, tags: Tags
+    staging: Path,
+    stem: Path,
+    name: str,
+    result: GenerationResult,
+    config: Config,
+    controls: Features,
+    tags: Tags,
 ) -> tuple[Path, Path]:
     """Write the wav and the figure of a take to `staging`; return their paths after `publish`."""
     model, rate_hz = config.model, config.clock.sample_rate_hz
     waveform = dequantize(result.levels, model.q_levels, model.quantization)
     wav, figure = (output_path(stem, suffix) for suffix in (AUDIO_SUFFIX, FIGURE_SUFFIX))
-    drawing = FigureProcess.shared()
-    drawn = drawing.draw(staging / figure.name, [], [], waveform, rate_hz, name, tags)
+    curves, path = unpack_curves(controls, config.clock), staging / figure.name
+    drawn = FigureProcess.shared().draw(path, [], [], waveform, rate_hz, name, curves, tags)
     write_wav(staging / wav.name, waveform, rate_hz, tags)
     drawn.result()
     return wav, figure

@@ -41,7 +41,7 @@ class Clip:
     seen: SeenInVideo | None = None
     """What was seen in the video by a model of sounds."""
     vectors: list[Vector] = field(default_factory=list)
-    """Features of all video frames, if they are kept."""
+    """For a model of controls: what it read of all video frames."""
     takes: list[tuple[int, GenerationResult]] = field(default_factory=list)
     """Seed and audio of the takes that are finished."""
 
@@ -157,10 +157,15 @@ def drop_short_clips(clips: Sequence[Clip], prefix_samples: int, report: Report)
     return [clip for clip in clips if clip.samples > prefix_samples]
 
 
-def read_features(
-    clip: Clip, config: Config, extractor: Extractor, keep: bool = False
-) -> Iterator[Vector]:
-    """Decode a video while audio is generated for it; `keep` keeps its features in the clip.
+def keep_vectors(clip: Clip, vectors: Iterator[Vector]) -> Iterator[Vector]:
+    """Yield vectors, and keep them in the clip."""
+    for vector in vectors:
+        clip.vectors.append(vector)
+        yield vector
+
+
+def read_features(clip: Clip, config: Config, extractor: Extractor) -> Iterator[Vector]:
+    """Decode a video while audio is generated for it.
 
     If that fails the error is stored and zeros follow, so that the other clips go on.
     """
@@ -169,10 +174,7 @@ def read_features(
     )
     clip.seen = extractor.open_summary()
     try:
-        for vector in iter_model_features(extractor, frames, config, clip.seen):
-            if keep:
-                clip.vectors.append(vector)
-            yield vector
+        yield from iter_model_features(extractor, frames, config, clip.seen)
     except Exception as error:
         clip.error = file_error(clip.video.path, error)
         yield from itertools.repeat(np.zeros(config.model.feature_dim, np.float16))

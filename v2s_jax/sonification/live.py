@@ -14,11 +14,13 @@ from jaxtyping import Float32, UInt8
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
+from v2s_jax.features.adjustment import NO_ADJUSTMENT
 from v2s_jax.features.extractor import Extractor, extractor_for_config, iter_model_features
 from v2s_jax.media.live import LiveInput, LiveReader, PlayerName, open_player
 from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import Sampler, clip_key, streaming
 from v2s_jax.sampling.degeneracy import Degeneracy
+from v2s_jax.sonification.by_hand import check_by_hand
 from v2s_jax.sonification.options import SampleOptions, choose, make_sampler
 from v2s_jax.sonification.settings import GenerationSettings, settings_of
 from v2s_jax.sonification.streaming import UNKNOWN_CONTENT
@@ -70,6 +72,9 @@ class LiveModel:
                 f"{options.checkpoint}: variant {self.config.model.variant} reads 10 s of video "
                 "before their sound: use aligned or frame"
             )
+        check_by_hand(self.config, options, videos=1)
+        if options.controls is not None or options.adjustment != NO_ADJUSTMENT:
+            raise InputError("live sound follows the picture: leave out controls and adjustments")
         choice = choose(self.config, params, options, samples=None)
         self._sampler = make_sampler(self.config, params, choice)
         self._sampler.limit_batch(1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
+from v2s_jax.features.adjustment import Adjustment
 from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.kernels.interface import EngineOption, WeightOption
 from v2s_jax.media import Original
@@ -60,6 +61,12 @@ class SampleOptions:
     replaces the video's."""
     export_controls: Path | None = None
     """Write what was derived from the video to this CSV file, to be edited for --controls."""
+    loudness_gain: float = 1.0
+    """For such a model: gain of the loudness curve around the category's mean; 0 makes it flat."""
+    loudness_offset: float = 0.0
+    """For such a model: added to the loudness curve, whose values are from 0 to 1."""
+    controls_shift_ms: float = 0.0
+    """For such a model: loudness and onsets come this much later, or earlier if it is negative."""
     original: Original = "drop"
     """The video's original audio: drop it, keep it as a second track, or mix it in."""
     original_gain_db: float = 0.0
@@ -69,9 +76,15 @@ class SampleOptions:
     weight_files: WeightFiles = field(default_factory=WeightFiles)
     """Weights of the vgg19 extractor, if they are not in the default place."""
 
+    @property
+    def adjustment(self) -> Adjustment:
+        """What to change in the curves of controls."""
+        return Adjustment(self.loudness_gain, self.loudness_offset, self.controls_shift_ms)
+
     def check(self) -> None:
         """Raise InputError for values out of range."""
         check_seed(self.seed)
+        self.adjustment.check()
         check_temperature(self.temperature)
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"batch size {self.batch_size}: use at least 1")

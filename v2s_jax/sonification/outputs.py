@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from v2s_jax.config import Clock, Config
 from v2s_jax.errors import InputError, write_error
+from v2s_jax.features.controls import unpack_curves
 from v2s_jax.figures import FigureProcess, key_frame_indices
 from v2s_jax.io import UNFINISHED, file_hash, wrap_read_errors
 from v2s_jax.media import (
@@ -31,6 +32,7 @@ from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import GenerationResult, find_degeneracies
 from v2s_jax.sonification.options import SampleOptions
 from v2s_jax.sonification.settings import GenerationSettings
+from v2s_jax.types import Features
 
 AUDIO_SUFFIX = ".wav"
 FIGURE_SUFFIX = ".png"
@@ -244,11 +246,13 @@ def write_outputs(
     settings: GenerationSettings,
     seen: str | None = None,
     tags: Tags = NO_TAGS,
+    controls: Features | None = None,
 ) -> GeneratedFiles:
     """Write a wav, the video with this audio, and a figure of the key frames and the audio.
 
     They are written to the folder `staging`; the paths returned are those after `publish`. `seen`
-    is added to the figure's title, `tags` to the metadata of each.
+    is added to the figure's title, the curves of `controls` to the figure, `tags` to the metadata
+    of each.
     """
     model, clock = config.model, config.clock
     waveform = dequantize(levels, model.q_levels, model.quantization)
@@ -262,6 +266,7 @@ def write_outputs(
         waveform,
         clock.sample_rate_hz,
         f"{video.path.name}: {seen}" if seen else video.path.name,
+        None if controls is None else unpack_curves(controls, clock),
         tags,
     )
     write_wav(wav, waveform, clock.sample_rate_hz, tags)

@@ -30,13 +30,20 @@ from v2s_jax.sampling import (
     replicate_sampler,
 )
 from v2s_jax.sampling.progress import progress_bar
-from v2s_jax.sonification.by_hand import check_by_hand, controls_from_file, export
+from v2s_jax.sonification.by_hand import (
+    adjust,
+    check_by_hand,
+    controls_from_file,
+    controls_of,
+    export,
+)
 from v2s_jax.sonification.clips import (
     Clip,
     SharedFeatures,
     Vector,
     drop_short_clips,
     find_videos,
+    keep_vectors,
     open_clips,
     read_features,
 )
@@ -175,9 +182,11 @@ def _generate_takes(
     sources: list[tuple[Clip, int, Iterable[Vector]]] = []
     for clip in clips:
         if options.controls is None:
-            vectors = read_features(clip, config, extractor, options.export_controls is not None)
+            vectors = read_features(clip, config, extractor)
         else:
             vectors = controls_from_file(options.controls, config, clip.samples)
+        if config.extractor == "controls":
+            vectors = keep_vectors(clip, adjust(vectors, config, options))
         features: Iterable[Vector] = SharedFeatures(vectors) if options.takes > 1 else vectors
         for seed in range(options.seed, options.seed + options.takes):
             sources.append((clip, seed, features))
@@ -191,6 +200,7 @@ def _generate_takes(
         if len(clip.takes) == options.takes:
             yield clip
             clip.takes.clear()
+            clip.vectors.clear()
             if isinstance(features, SharedFeatures):
                 features.clear()
 
@@ -235,6 +245,7 @@ def _write_takes(
                     replace(settings, seed=seed),
                     None if clip.seen is None else str(clip.seen),
                     tags_of(provenance, seed=seed, **source),
+                    controls_of(clip.vectors, config) if clip.vectors else None,
                 )
                 warnings = degeneracy_warnings(clip.video.path, result, config, options)
                 bits = bits_per_sample(result, clip.samples - prefix_samples)

@@ -53,6 +53,9 @@ class Provenance:
     category: str | None = None
     controls: str | None = None
     controls_sha256: str | None = None
+    loudness_gain: float | int | None = None
+    loudness_offset: float | int | None = None
+    controls_shift_ms: float | int | None = None
     prefix: str | None = None
     prefix_sha256: str | None = None
     original: str | None = None
@@ -82,7 +85,10 @@ def provenance_of(
         if path is not None and path.is_file():  # a pipe can be read only once
             with wrap_read_errors(path):
                 stated[f"{name}_sha256"] = file_hash(path).hex()
-    for name in ("category", "original", "original_gain_db", "max_retries"):
+    for name in (
+        *("category", "loudness_gain", "loudness_offset", "controls_shift_ms"),
+        *("original", "original_gain_db", "max_retries"),
+    ):
         value = getattr(options, name)
         if value != getattr(DEFAULT_OPTIONS, name):
             stated[name] = value

@@ -1,5 +1,6 @@
 """What a sound was generated with: all that is needed to generate it again."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 
 from v2s_jax.checkpoints import params_digest, unique_model_name
+from v2s_jax.features.adjustment import NO_ADJUSTMENT, Adjustment
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
 from v2s_jax.sampling import Sampler
@@ -34,6 +36,10 @@ class GenerationSettings:
     max_retries: int
     device: str
     """JAX's platform: cpu, gpu or tpu."""
+    category: str | None = None
+    """The one that was chosen, instead of what is in the video."""
+    adjustment: Adjustment = NO_ADJUSTMENT
+    """Changes to the curves of controls."""
 
     def flags(self) -> str:
         """Return the options of `v2s sample` that give this sound again."""
@@ -41,7 +47,15 @@ class GenerationSettings:
         words += (
             f" --seed {self.seed} --temperature {float(self.temperature)!r} --device {self.device}"
         )
-        return f"{words} --max-retries {self.max_retries}" if self.max_retries else words
+        if self.max_retries:
+            words += f" --max-retries {self.max_retries}"
+        if self.category is not None:
+            words += f" --category {shlex.quote(self.category)}"
+        names = ("--loudness-gain", "--loudness-offset", "--controls-shift-ms")
+        for name, value, default in zip(names, self.adjustment, NO_ADJUSTMENT, strict=True):
+            if value != default:
+                words += f" {name} {float(value)!r}"
+        return words
 
 
 def settings_of(
@@ -58,4 +72,6 @@ def settings_of(
         temperature=options.temperature,
         max_retries=options.max_retries,
         device=jax.default_backend(),
+        category=options.category,
+        adjustment=options.adjustment,
     )

@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8, UInt32
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
+from v2s_jax.features.adjustment import MS_PER_SEC
 from v2s_jax.features.extractor import Extractor, extractor_for_config, iter_model_features
 from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.io import file_hash, wrap_read_errors
@@ -24,7 +25,7 @@ from v2s_jax.quantize import dequantize, waveform_to_int16
 from v2s_jax.sampling import Degeneracy, Sampler, clip_key, content_hash, streaming
 from v2s_jax.sampling.progress import progress_bar
 from v2s_jax.sampling.streaming import StreamCarry
-from v2s_jax.sonification.by_hand import check_by_hand
+from v2s_jax.sonification.by_hand import adjust, check_by_hand
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions, choose, make_sampler
 from v2s_jax.sonification.provenance import provenance_of, tags_of
 from v2s_jax.sonification.settings import GenerationSettings, settings_of
@@ -62,7 +63,7 @@ def stream(
     """Yield the audio of each video frame as it comes; memory does not grow.
 
     Seq and Flow need the future of the video, so they generate a window of 10 s at a time. Aligned
-    is `lookahead` video frames late.
+    is `lookahead` video frames late, and controls that come earlier make it as much later.
 
     Args:
         frames: RGB images, one per video frame (15.625 per second by default), in the size that
@@ -73,7 +74,7 @@ def stream(
             `auto` may choose others where the cpu engine was built meanwhile. Flow and Aligned do
             not know the motion before the first frame: they continue exactly only if
             `carry.frames_ahead` is at least the number of frames that the extractor looks back: 1
-            for `pixels`, 5 for `vgg19`.
+            for `pixels`, 5 for `vgg19`, plus those by which controls come later.
         content: Hash of the content, which selects the noise together with the seed.
 
     Yields:
@@ -85,6 +86,7 @@ def stream(
     _check_streamable(options)
     config, params = load_params(Path(options.checkpoint))
     check_by_hand(config, options, videos=1)
+    _check_shift(config, options)
     sampler = make_sampler(config, params, choose(config, params, options, samples=None))
     sampler.limit_batch(1)
     settings = settings_of(sampler, params, options)
@@ -105,6 +107,17 @@ def _check_streamable(options: SampleOptions) -> None:
         )
 
 
+def _check_shift(config: Config, options: SampleOptions) -> None:
+    """Raise InputError for controls that would have to come from too late a video frame."""
+    lookahead, clock = config.model.context_future, config.clock
+    if options.adjustment.video_frames_ahead(clock) > lookahead:
+        most_ms = float(lookahead / clock.fps) * MS_PER_SEC
+        raise InputError(
+            f"--controls-shift-ms {options.controls_shift_ms:g}: in a stream controls can come at "
+            f"most {most_ms:g} ms earlier, the model's lookahead: use {-most_ms:g} or more"
+        )
+
+
 def stream_audio(
     sampler: Sampler,
     extractor: Extractor,
@@ -120,6 +133,8 @@ def stream_audio(
     """
     model = sampler.config.model
     vectors = iter_model_features(extractor, _check_frames(frames, extractor), sampler.config, seen)
+    if sampler.config.extractor == "controls":
+        vectors = adjust(vectors, sampler.config, options)
     for block in streaming.stream(
         sampler,
         vectors,
@@ -174,6 +189,7 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
     if out != PIPE and out.suffix.lower() != ".wav":
         raise InputError(f"--out {out}: with --stream name a file that ends in .wav, or - for PCM")
     check_by_hand(config, options, videos=1)
+    _check_shift(config, options)
     extractor = extractor_for_config(config, options.weight_files, options.category)
     frames, content, samples, warnings = _open(video, config, extractor)
     degeneracies: list[Degeneracy] = []
@@ -188,7 +204,7 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
     tags = tags_of(provenance, video=video.name, video_sha256=digest, stream=True)
     with (
         _open_sink(out, config.clock.sample_rate_hz, options.overwrite, tags) as write,
-        progress_bar(sampler, total, _describe_delay(config)) as on_samples,
+        progress_bar(sampler, total, _describe_delay(config, options)) as on_samples,
         suppress(BrokenPipeError),  # whoever reads standard output has enough
     ):
         key = clip_key(options.seed, content)
@@ -205,9 +221,10 @@ def stream_video(video: Path, out: Path, options: SampleOptions = DEFAULT_OPTION
     return StreamReport(done, warnings, seen_text, settings, choice.note)
 
 
-def _describe_delay(config: Config) -> str:
+def _describe_delay(config: Config, options: SampleOptions) -> str:
     """Say by how much the audio is later than its video frames arrive."""
-    late_sec = config.model.context_future / config.clock.fps
+    late_frames = config.model.context_future + options.adjustment.video_frames_ahead(config.clock)
+    late_sec = late_frames / config.clock.fps
     return f"streaming, {float(late_sec):.2f} s late" if late_sec else "streaming"
 
 

@@ -51,5 +51,5 @@ class SeenInVideo:
         nearest = self.by_evidence()[0].category
         return (
             f"shows nothing that the model knows ({', '.join(top_labels(self.probabilities))}): "
-            f"the nearest category is {nearest}: choose one with --category"
+            f"the nearest category is {nearest}: choose one (--category, on the page Sound)"
         )
