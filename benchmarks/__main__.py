@@ -10,6 +10,7 @@ def main() -> None:
         from benchmarks.input import InputArgs
         from benchmarks.sampling import SamplingArgs, ShowArgs
         from benchmarks.streaming import StreamingArgs
+        from benchmarks.tpu import TpuArgs
         from benchmarks.training import TrainingArgs
         from v2s_jax.cli.arguments import parse_subcommand
 
@@ -17,6 +18,7 @@ def main() -> None:
         "sampling": SamplingArgs,
         "streaming": StreamingArgs,
         "training": TrainingArgs,
+        "tpu": TpuArgs,
         "features": FeaturesArgs,
         "input": InputArgs,
         "show": ShowArgs,
