@@ -14,6 +14,7 @@ def main() -> None:
         from benchmarks.profile import ProfileArgs
         from benchmarks.sampling import SamplingArgs, ShowArgs
         from benchmarks.streaming import StreamingArgs
+        from benchmarks.tpu import TpuArgs
         from benchmarks.training import TrainingArgs
         from v2s_jax.cli.arguments import parse_subcommand
 
@@ -21,6 +22,7 @@ def main() -> None:
         "sampling": SamplingArgs,
         "streaming": StreamingArgs,
         "training": TrainingArgs,
+        "tpu": TpuArgs,
         "features": FeaturesArgs,
         "input": InputArgs,
         "first-sound": FirstSoundArgs,

@@ -11,6 +11,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +112,7 @@ def measure_training(config: Config, repeats: int) -> Row:
     """
     jax.config.update("jax_enable_compilation_cache", False)  # a cached program is not compiled
     training = config.training
-    samples = _clip_samples(config)
+    samples = clip_samples(config)
     steps = steps_in_call(config, samples)
     model = VideoToSound(config, training.precision)
     devices = all_devices()
@@ -133,7 +134,7 @@ def measure_training(config: Config, repeats: int) -> Row:
     first_sec, *call_secs = secs
     call_sec = statistics.median(call_secs)
     samples_per_sec = training.batch_clips * training.chunk_samples * steps / call_sec
-    flop_per_sec = _flop_per_sample(model, samples) * samples_per_sec
+    flop_per_sec = flop_per_sample(model, samples) * samples_per_sec
     return {
         "device_kind": devices[0].device_kind,
         "devices": len(devices),
@@ -152,7 +153,8 @@ def measure_training(config: Config, repeats: int) -> Row:
     }
 
 
-def _clip_samples(config: Config) -> int:
+def clip_samples(config: Config) -> int:
+    """Return the length of the clips: that of one call, in whole chunks and video frames."""
     training, per_frame = config.training, config.clock.samples_per_video_frame
     multiple = math.lcm(training.chunk_samples, per_frame)
     min_samples = max(MIN_CLIP_SAMPLES, training.steps_per_call * training.chunk_samples)
@@ -179,12 +181,22 @@ def _clips(config: Config, samples: int, clips: int) -> tuple[np.ndarray, np.nda
     return levels, features, np.ones((clips, samples), bool)
 
 
-def _flop_per_sample(model: VideoToSound, samples: int) -> float:
-    """Count the operations of one step of one clip, per sample."""
+def step_shapes(model: VideoToSound, samples: int, clips: int) -> tuple[Any, Any, DeviceBatch]:
+    """Return the shapes of the state, the carry and a batch."""
     config = model.config
     state = jax.eval_shape(lambda: init_state(model, identity_statistics(config.model)))
-    carry = jax.eval_shape(lambda params: initial_carry(model, params, 1), state.params)
-    batch = jax.eval_shape(lambda: DeviceBatch(*map(jnp.asarray, _clips(config, samples, 1))))
-    chunks = chunks_per_clip(config, samples)
+    carry = jax.eval_shape(lambda params: initial_carry(model, params, clips), state.params)
+    features = (clips, config.clock.video_frames(samples), config.model.feature_dim)
+    batch = DeviceBatch(
+        jax.ShapeDtypeStruct((clips, samples), jnp.uint8),
+        jax.ShapeDtypeStruct(features, jnp.float16),
+        jax.ShapeDtypeStruct((clips, samples), bool),
+    )
+    return state, carry, batch
+
+
+def flop_per_sample(model: VideoToSound, samples: int) -> float:
+    """Count the operations of one step of one clip, per sample."""
+    chunks = chunks_per_clip(model.config, samples)
     step = partial(train_step, model, chunks, all_reduce_sum=lambda tree: tree)
-    return count_matmul_flop(step, state, carry, batch) / samples
+    return count_matmul_flop(step, *step_shapes(model, samples, 1)) / samples

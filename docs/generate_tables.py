@@ -67,7 +67,7 @@ CONSTANTS = {
 }
 """Constants outside the config: the module, the meaning and the source of each."""
 
-PEAK_FLOPS = {"v5e": 197e12, "v6e": 918e12, "v4": 275e12}
+PEAK_FLOPS = {"v5e": 197e12, "v5p": 459e12, "v6e": 918e12, "v4": 275e12}
 """FLOP/s of one chip in bf16, from Google's pages of the chips."""
 SHARES = (0.20, 0.05)
 """Assumed shares of the peak."""
@@ -196,6 +196,25 @@ def chips() -> str:
     return table(header, rows)
 
 
+def compiled() -> str:
+    """What XLA's compiler expects of the training step and the sampler on TPUs."""
+    report = json.loads((DOCS / "tpu.json").read_text(encoding="utf-8"))
+    rows = [
+        [
+            f"`{row['preset']}`",
+            row["program"],
+            row["tpu"],
+            str(row["chips"]),
+            f"{row['arguments_mb'] + row['temporary_mb'] + row['code_mb']:,.0f} MB",
+            f"{row['update_ms']:.1f}" if row["update_ms"] else "",
+            f"{row['share_of_peak']:.1%}".replace("%", " %") if row["share_of_peak"] else "",
+        ]
+        for row in report["rows"]
+    ]
+    header = ["sizes", "program", "TPU", "chips", "memory of a chip", "ms per update, computed"]
+    return table([*header, "share of the peak, computed"], rows)
+
+
 def devices() -> str:
     """Clips on each device."""
     clips = PAPER.training.batch_clips
@@ -261,6 +280,7 @@ TABLES: dict[str, Callable[[], str]] = {
         products,
         flop,
         chips,
+        compiled,
         devices,
         sampling_demo,
         sampling_paper,

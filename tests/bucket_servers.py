@@ -26,8 +26,8 @@ HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "server", "d
 MULTIPART_END = b"\n--==0==--"
 
 Fault = int | float | str
-"""A status to answer with; seconds to wait; `cut` the request or the `answer`; `hide` files from
-listings."""
+"""A status to answer with; seconds to wait; `cut` the request or the `answer`; `stale`: answer a
+listing with what the same one said before."""
 
 
 class Proxy:
@@ -38,6 +38,8 @@ class Proxy:
         self.fault: Callable[[str, str], Fault | None] = lambda method, path: None
         """What to do with a request, by its method and unquoted path."""
         self.requests: list[tuple[str, str]] = []
+        self.listings: dict[str, tuple[int, bytes, list[tuple[str, str]]]] = {}
+        """The last answer to each listing."""
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -146,7 +148,12 @@ class _Handler(BaseHTTPRequestHandler):
         # gcsfs sends the parts of a large file with POST; the emulator knows PUT.
         method = "PUT" if "&upload_id=" in path else self.command
         response = self._send_on(method, self.path, body)
-        self._answer(response.status, response.read(), response.getheaders(), fault == "answer")
+        answer = response.status, response.read(), response.getheaders()
+        if "prefix=" in self.path and method == "GET":
+            if fault == "stale":
+                answer = self.proxy.listings[self.path]
+            self.proxy.listings[self.path] = answer
+        self._answer(*answer, fault == "answer")
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = handle_any  # noqa: N815
 

@@ -2,18 +2,24 @@
 
 import json
 import sys
+import wave
 from pathlib import Path
 
 import pytest
 
 from tests.bucket_servers import BUCKET, open_store
+from tests.conftest import FIXTURES
 from v2s_jax.bucket import Bucket
 from v2s_jax.checkpoints import load_params, local_checkpoint
-from v2s_jax.cli import sample, train
+from v2s_jax.cli import evaluate, sample, train
 from v2s_jax.errors import InputError
 from v2s_jax.training.bucket_lock import LOCK_FILE
 
 QUICK = ("--training.steps", 8, "--training.batch-clips", 8, "--training.eval-every-steps", 0)
+
+RUN = FIXTURES / "run_v1"
+DRUM = FIXTURES.parents[1] / "v2s_jax" / "examples" / "drum.mp4"
+FEW = ("--parts", "likelihood", "--clips", 2)
 
 
 @pytest.fixture(scope="module", params=["s3", "gs"])
@@ -117,3 +123,24 @@ def test_train_resume_refuse_and_load(store, run_command, fixture_dataset, tmp_p
         assert not (copy / "drum" / "metrics.jsonl").exists()
     with pytest.raises(InputError, match=f"{store.url}/each: a folder without a checkpoint"):
         load_params(Path(f"{store.url}/each"))
+
+
+@pytest.mark.slow
+def test_sample_and_evaluate_as_from_a_local_run(store, run_command, fixture_dataset, tmp_path):
+    names = [str(path.relative_to(RUN)) for path in RUN.rglob("*") if path.is_file()]
+    Bucket(f"{store.url}/old").upload(RUN, names)
+    sounds, rows = [], []
+    for number, checkpoint in enumerate((RUN, f"{store.url}/old")):
+        out = tmp_path / f"{number}"
+        args = ["--checkpoint", checkpoint, "--out", out / "sound", "--video", DRUM]
+        code, _, err = run_command(sample.main, *args)
+        assert code == 0, err
+        with wave.open(str(out / "sound" / "drum_sound.wav")) as file:
+            sounds.append(file.readframes(file.getnframes()))
+        args = ["--checkpoint", checkpoint, "--out", out / "report", "--data", fixture_dataset]
+        code, _, err = run_command(evaluate.main, *args, *FEW)
+        assert code == 0, err
+        report = json.loads((out / "report" / "report.json").read_text())
+        rows.append([row["bits_per_sample"] for row in report["likelihood"]["rows"]])
+    assert any(sounds[0]) and sounds[0] == sounds[1]
+    assert rows[0] and rows[0] == rows[1]

@@ -6,19 +6,17 @@ This shows that the programs can be built, not how they run.
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import pytest
 from jax import export
 
-from benchmarks.training import identity_statistics
+from benchmarks.training import step_shapes
 from tests.conftest import with_model
 from tests.fused_blocks import block_of, gpu_engine, tpu_engine
 from tests.training_clips import small
 from v2s_jax.config import DEMO, PAPER, Config
 from v2s_jax.kernels.interface import Engine, OutputLevel
-from v2s_jax.model import VideoToSound, initial_carry
-from v2s_jax.training.state import init_state
-from v2s_jax.training.step import DeviceBatch, chunks_per_clip, clip_nll, train_step
+from v2s_jax.model import VideoToSound
+from v2s_jax.training.step import chunks_per_clip, clip_nll, train_step
 
 PLATFORMS = ("tpu", "cuda")
 VIDEO_FRAMES = 2
@@ -27,22 +25,14 @@ VIDEO_FRAMES = 2
 def lowered(config: Config, platform: str) -> dict[str, str]:
     """Name and module text of what was lowered, batch and all at the config's sizes."""
     model = VideoToSound(config, config.training.precision)
-    clips = config.training.batch_clips
     samples = VIDEO_FRAMES * config.clock.samples_per_video_frame
-    state = jax.eval_shape(lambda: init_state(model, identity_statistics(config.model)))
-    params = state.params
-    carry = jax.eval_shape(lambda params: initial_carry(model, params, clips), params)
-    batch = DeviceBatch(
-        jax.ShapeDtypeStruct((clips, samples), jnp.uint8),
-        jax.ShapeDtypeStruct((clips, VIDEO_FRAMES, config.model.feature_dim), jnp.float16),
-        jax.ShapeDtypeStruct((clips, samples), bool),
-    )
+    state, carry, batch = step_shapes(model, samples, config.training.batch_clips)
     updates = chunks_per_clip(config, samples)
     step = jax.jit(partial(train_step, model, updates, all_reduce_sum=lambda tree: tree))
     score = jax.jit(partial(clip_nll, model))
     return {
         "step": export.export(step, platforms=[platform])(state, carry, batch).mlir_module(),
-        "score": export.export(score, platforms=[platform])(params, batch).mlir_module(),
+        "score": export.export(score, platforms=[platform])(state.params, batch).mlir_module(),
     }
 
 

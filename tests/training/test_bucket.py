@@ -166,6 +166,21 @@ def test_unfinished_checkpoints_are_removed_at_the_start(store, quick):
     assert bucket.read("other/checkpoints/4/state") == b"not ours"
 
 
+def test_stale_listing_costs_the_newest_checkpoint_only(store, quick):
+    """The run goes on from the one before, and replaces what it did not see."""
+    for step in (1, 2):
+        with open_workdir(Path(store.url)) as folder:
+            write_checkpoint(folder, step)
+    store.fail("stale", "GET .*prefix=")
+    with open_workdir(Path(store.url)) as folder:
+        assert [path.name for path in (folder / "checkpoints").iterdir()] == ["1"]
+        write_checkpoint(folder, 2, b"again")
+    store.heal()
+    with open_workdir(Path(store.url)) as folder:
+        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"1", "2"}
+        assert (folder / "checkpoints/2/state/d/data").read_bytes() == b"again"
+
+
 def test_commit_file_is_written_last_and_removed_first(store, quick):
     with open_workdir(Path(store.url)) as folder:
         write_checkpoint(folder, 1)

@@ -124,7 +124,7 @@ class FolderArgs(FolderSettings):
     """
 
     source: tyro.conf.Positional[str]
-    """The folder, or a gs:// URL."""
+    """The folder, or a gs:// or s3:// URL."""
     features: Annotated[ExtractorArgs, tyro.conf.arg(name="")] = field(
         default_factory=ExtractorArgs
     )

@@ -77,10 +77,10 @@ class Sampler:
         self._pack = jax.jit(self.engine.pack)
         self._initial_carry = jax.jit(partial(initial_carry, self.model), static_argnums=1)
         self.set_params(params)
-        run = partial(_encode, self.model, self.engine.batch_invariant)
+        run = partial(run_encoder, self.model, self.engine.batch_invariant)
         self._encode = jax.jit(run, donate_argnums=1)
         self._generate_block = jax.jit(
-            partial(_generate_block, self.model, self.engine),
+            partial(run_block, self.model, self.engine),
             donate_argnums=2,
             static_argnames="keep",
         )
@@ -180,7 +180,7 @@ class Sampler:
         return np.zeros(shape, np.float32)
 
 
-def _encode(
+def run_encoder(
     model: VideoToSound,
     slot_by_slot: bool,
     params: dict[str, Any],
@@ -199,7 +199,7 @@ def _encode(
     return jax.lax.map(encode_slot, (carry, features, frame_mask))
 
 
-def _generate_block(
+def run_block(
     model: VideoToSound,
     engine: Engine,
     params: dict[str, Any],

@@ -5,7 +5,7 @@ For the day when pmap goes; the same tests run with both. To use it, loop.py imp
     from v2s_jax.training.parallel_shard_map import ShardMapDataParallel as DataParallel
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,9 +15,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
-from v2s_jax.model import Carry, VideoToSound
+from v2s_jax.model import VideoToSound
 from v2s_jax.training.parallel import AXIS, DataParallel, is_local, rows_of_process
-from v2s_jax.training.step import DeviceBatch, TrainState, UpdateMetrics, clip_nll, train_step
+from v2s_jax.training.step import DeviceBatch, clip_nll, train_step
 
 ALL = PartitionSpec()
 BY_CLIP = PartitionSpec(AXIS)
@@ -39,7 +39,7 @@ class ShardMapDataParallel(DataParallel):
         run = partial(
             train_step, model, num_steps, all_reduce_sum=partial(jax.lax.psum, axis_name=AXIS)
         )
-        self._step: Callable[..., tuple[TrainState, Carry, UpdateMetrics]] = jax.jit(
+        self._step = jax.jit(
             jax.shard_map(
                 run,
                 mesh=mesh,
@@ -59,6 +59,18 @@ class ShardMapDataParallel(DataParallel):
                 check_vma=False,
             )
         )
+
+    def lower(self, state: Any, carry: Any, batch: Any) -> jax.stages.Lowered:
+        """Lower the step for shapes of whole batches, also for devices that are not there."""
+
+        def place(shapes: Any, sharding: NamedSharding) -> Any:
+            return jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
+            )
+
+        by_clip = place((carry, batch), self._by_clip)
+        lowered: jax.stages.Lowered = self._step.lower(place(state, self._replicated), *by_clip)
+        return lowered
 
     def shard(self, by_clip: Any) -> Any:
         """Put this process's rows of host arrays on its devices, consecutive clips on each."""

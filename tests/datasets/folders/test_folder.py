@@ -14,7 +14,7 @@ import pytest
 from etils import epath
 
 from tests.child_processes import children, is_running, needs_proc, wait_for
-from tests.ffmpeg import run_ffmpeg
+from tests.datasets.folders.conftest import video
 from v2s_jax.cli import prepare
 from v2s_jax.config import ExtractorConfig
 from v2s_jax.datasets import open_dataset
@@ -35,25 +35,6 @@ from v2s_jax.errors import InputError
 from v2s_jax.features.extractor import ExtractorSpec
 
 SHORT: dict[str, Any] = {"video_frames": 20, "workers": 1, "test_clips": 1}
-
-
-def video(path: Path, sec: float = 1.0, tone_hz: int = 440) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run_ffmpeg(
-        *("-f", "lavfi", "-i", f"testsrc=size=32x32:rate=25:duration={sec}"),
-        *("-f", "lavfi", "-i", f"sine=frequency={tone_hz}:duration={sec}"),
-        *("-c:v", "libx264", "-preset", "ultrafast", path),
-    )
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory) -> Path:
-    """Two categories of three clips."""
-    root = tmp_path_factory.mktemp("videos")
-    for number in range(6):
-        name = f"{('dog', 'drum')[number // 3]}/videos/video_{number % 3:05d}.mp4"
-        video(root / name, 0.7 + 0.2 * (number % 3), 300 + 50 * number)
-    return root
 
 
 def build(videos: Path, out: Path, **changes: Any) -> BuiltDataset:
@@ -377,53 +358,6 @@ def test_unwritable_cache_ends_the_run(videos, tmp_path):
     with pytest.raises(InputError, match=r"file.* cannot be written"):
         build(videos, tmp_path / "out", cache=str(tmp_path / "file"))
     assert not (tmp_path / "out" / "vegas" / "1.0.0").exists()
-
-
-@pytest.mark.slow
-def test_videos_and_dataset_in_a_bucket(videos, tmp_path):
-    """A store in memory stands for Google's, except for Beam's own files."""
-    program = f"""
-from pathlib import Path
-import fsspec
-from fsspec.implementations.memory import MemoryFileSystem
-from etils import epath
-
-class Bucket(MemoryFileSystem):
-    protocol = ("gs", "gcs")
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return "/" + path.removeprefix("gs://").strip("/")
-
-fsspec.register_implementation("gcs", Bucket, clobber=True)
-import v2s_jax.datasets
-from v2s_jax.datasets.folders import build_dataset as module
-from v2s_jax.datasets.folders.build_dataset import build_dataset
-extract = module.extract
-module.extract = lambda sources, job, args, scratch: extract(
-    sources, job, args, epath.Path({str(tmp_path)!r}) / "rows")
-from v2s_jax.datasets.folders.settings import FolderSettings
-root = Path({str(videos)!r})
-for path in root.rglob("*.mp4"):
-    Bucket().pipe(f"gs://bucket/v/{{path.relative_to(root)}}", path.read_bytes())
-for name, counts in (("first", (6, 0, 0)), ("second", (0, 6, 0))):
-    settings = FolderSettings("gs://bucket/v", "gs://bucket/out", name=name, workers=1,
-                              test_clips=1, video_frames=20)
-    assert build_dataset(settings).counts == counts
-    manifest = epath.Path(f"gs://bucket/out/{{name}}/manifest.jsonl")
-    assert len(manifest.read_text().splitlines()) == 6
-folder = epath.Path("gs://bucket/out/first/1.0.0")
-stale = folder / "first-train.tfrecord-00001-of-00002"
-stale.write_bytes(b"of a larger dataset")
-settings = FolderSettings("gs://bucket/v", "gs://bucket/out", name="first", workers=1,
-                          test_clips=1, video_frames=20, overwrite=True)
-build_dataset(settings)
-assert not stale.exists()
-for path in folder.iterdir():
-    (Path({str(tmp_path)!r}) / path.name).write_bytes(path.read_bytes())
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
-    assert len(open_dataset(tmp_path, "train")) == 4
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ class FolderSettings:
     """The files, the split and the length of the clips of a dataset built from a folder."""
 
     source: str
-    """The folder, or a gs:// URL."""
+    """The folder, or a gs:// or s3:// URL."""
     out: str
-    """Folder or gs:// URL for the dataset, its manifest, and the feature cache."""
+    """Folder or URL for the dataset, its manifest, and the feature cache."""
     name: str = "vegas"
     """Name of the dataset, which is written to OUT/NAME/1.0.0."""
     test_clips: int = TEST_CLIPS
