@@ -120,7 +120,7 @@ def compile_case(case: Case) -> Row:
     chips = topology.devices if case.program == "update" else topology.devices[:1]
     lower = lower_step if case.program == "update" else lower_sampler
     compiled = lower(case.config, chips).compile()
-    memory = compiled.memory_analysis()
+    memory: Any = compiled.memory_analysis()
     row: Row = {
         "preset": case.config.name,
         "program": case.program,
@@ -134,7 +134,9 @@ def compile_case(case: Case) -> Row:
         "share_of_peak": None,
     }
     if case.program == "update":
-        sec = estimated_cycles(compiled.as_text()) * _cycle_sec(chips[0], row["peak_flop_per_sec"])
+        sec = estimated_cycles(compiled.as_text() or "") * _cycle_sec(
+            chips[0], row["peak_flop_per_sec"]
+        )
         sec /= steps_in_call(case.config, clip_samples(case.config))
         flop = update_flop(case.config)
         row["update_ms"] = sec * 1e3
@@ -166,18 +168,19 @@ def lower_sampler(config: Config, chips: Sequence[Any]) -> jax.stages.Lowered:
     slots = DEFAULT_BATCH_SIZE
     params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
     folded = jax.eval_shape(partial(prepare_for_inference, model), params)
+    shape: Any = jax.ShapeDtypeStruct
     shapes = (
         folded.params,
         jax.eval_shape(engine.pack, folded),
         SamplerState(
             jax.eval_shape(lambda params: initial_carry(model, params, slots), folded.params),
-            jax.ShapeDtypeStruct((slots, 2), jnp.uint32),
-            jax.ShapeDtypeStruct((), jnp.int32),
-            jax.ShapeDtypeStruct((slots,), jnp.int32),
+            shape((slots, 2), jnp.uint32),
+            shape((), jnp.int32),
+            shape((slots,), jnp.int32),
         ),
-        jax.ShapeDtypeStruct(block_features(config, slots), jnp.float32),
-        jax.ShapeDtypeStruct((), jnp.float32),
-        jax.ShapeDtypeStruct((), jnp.int32),
+        shape(block_features(config, slots), jnp.float32),
+        shape((), jnp.float32),
+        shape((), jnp.int32),
     )
     on_chip = SingleDeviceSharding(chips[0])
     placed = jax.tree.map(
@@ -229,4 +232,4 @@ def _cycle_sec(chip: Any, peak: float) -> float:
     )
     product = jax.jit(jnp.dot).lower(matrix, matrix).compile()
     flop = FLOP_PER_MULTIPLY_ADD * PRODUCT_SIZE**3
-    return flop / peak / estimated_cycles(product.as_text())
+    return flop / peak / estimated_cycles(product.as_text() or "")

@@ -187,10 +187,11 @@ def step_shapes(model: VideoToSound, samples: int, clips: int) -> tuple[Any, Any
     state = jax.eval_shape(lambda: init_state(model, identity_statistics(config.model)))
     carry = jax.eval_shape(lambda params: initial_carry(model, params, clips), state.params)
     features = (clips, config.clock.video_frames(samples), config.model.feature_dim)
+    shape: Any = jax.ShapeDtypeStruct
     batch = DeviceBatch(
-        jax.ShapeDtypeStruct((clips, samples), jnp.uint8),
-        jax.ShapeDtypeStruct(features, jnp.float16),
-        jax.ShapeDtypeStruct((clips, samples), bool),
+        shape((clips, samples), jnp.uint8),
+        shape(features, jnp.float16),
+        shape((clips, samples), bool),
     )
     return state, carry, batch
 

@@ -69,7 +69,8 @@ class ShardMapDataParallel(DataParallel):
             )
 
         by_clip = place((carry, batch), self._by_clip)
-        lowered: jax.stages.Lowered = self._step.lower(place(state, self._replicated), *by_clip)
+        step: Any = self._step
+        lowered: jax.stages.Lowered = step.lower(place(state, self._replicated), *by_clip)
         return lowered
 
     def shard(self, by_clip: Any) -> Any:
