@@ -20,7 +20,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.features.controls import CONTROLS_VERSION, MOTION_DIM
 from v2s_jax.features.imagenet.categories import CLASSES_OF_CATEGORY
 from v2s_jax.media.live import LiveInput, open_file, open_test_camera
-from v2s_jax.pretrained import DEFAULT_CHECKPOINT
+from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.sonification import SampleOptions
 from v2s_jax.sonification.live import LiveModel
 
@@ -34,7 +34,7 @@ beyond block: from the end of the video frame to its sound at the player; the ai
 
 
 def live_checkpoints(folder: Path) -> tuple[Path, ...]:
-    """Return the default model, which reads pixels, and one of controls with random weights."""
+    """Return `aligned`, which reads pixels, and a model of controls with random weights."""
     categories = tuple(CLASSES_OF_CATEGORY)
     ramp = np.linspace(0, 1, QUANTILES).tolist()
     extraction = ExtractorConfig(
@@ -46,7 +46,7 @@ def live_checkpoints(folder: Path) -> tuple[Path, ...]:
     config = dataclasses.replace(SOUNDS, extraction=extraction, model=model)
     file = folder / "sounds.safetensors"
     save_params(file, *load_model(config))
-    return DEFAULT_CHECKPOINT, file
+    return PRETRAINED["aligned"], file
 
 
 def live_sources(folder: Path) -> dict[str, LiveInput]:

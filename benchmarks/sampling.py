@@ -81,7 +81,8 @@ class SamplingArgs(ModelArgs):
     preset: str = "demo"
     """Config to measure, with random weights."""
     checkpoint: Path | None = None
-    """Measure this instead of a preset: a .safetensors file, a --workdir, or frame, seq or flow."""
+    """Measure this instead of a preset: a .safetensors file, a --workdir, or a pretrained
+    model."""
     batch: tuple[int, ...] = ()
     """Clips to generate; by default 1 and 4. More values make more rows."""
     batch_size: tuple[int | Literal["batch"], ...] = ()

@@ -57,7 +57,8 @@ class StreamingArgs:
     preset: str = "demo"
     """Config to measure, with random weights."""
     checkpoint: Path | None = None
-    """Measure this instead of a preset: a .safetensors file, a --workdir, or frame, seq or flow."""
+    """Measure this instead of a preset: a .safetensors file, a --workdir, or a pretrained
+    model."""
     batch_size: int = DEFAULT_BATCH_SIZE
     """Clips computed at once."""
     video_frames: int = 156

@@ -224,17 +224,18 @@ def test_features_row_is_consistent():
 
 @pytest.mark.slow
 def test_live_rows_are_consistent(tmp_path):
-    """The default model and one of controls, each on a camera and a file."""
+    """One of pixels on a camera, and one of controls on a file."""
     camera, file = live_sources(tmp_path / "videos").values()
     pixels, controls = live_checkpoints(tmp_path)
-    for checkpoint, source in ((pixels, camera), (controls, file)):
+    cases = ((pixels, camera, "pixels"), (controls, file, "controls"))
+    for checkpoint, source, extractor in cases:
         row = measure_live(checkpoint, "it", source.shortened(1.0))
         assert (row["blocks"], row["lookahead_frames"]) == (16 - 8, 8)
         stages = row["capture_ms"], row["features_ms"], row["sampling_ms"]
         assert min(stages) > 0 and row["beyond_block_ms_p99"] >= row["beyond_block_ms_median"]
         assert row["first_sound_ms"] > 8 * 64
-        assert row["aim_ms"] == {"pixels": 100, "controls": 150}[row["extractor"]]
-    assert row["extractor"] == "controls"
+        assert row["extractor"] == extractor
+        assert row["aim_ms"] == {"pixels": 100, "controls": 150}[extractor]
 
 
 def test_flow_row_is_consistent():

@@ -33,6 +33,8 @@ def test_the_picture_is_that_of_this_process(tmp_path: Path) -> None:
 def test_errors_arrive_and_the_next_figure_is_drawn(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with closing(FigureProcess()) as figures:
+        with pytest.raises(ValueError):
+            figures.draw(tmp_path / "empty.png", [], [], AUDIO[:0], 16_000, "").result()
         with pytest.raises(InputError, match=r"file"):
             figures.draw(tmp_path / "file" / "a.png", [], [], AUDIO, 16_000, "").result()
         figures.draw(tmp_path / "b.png", [], [], AUDIO, 16_000, "").result()

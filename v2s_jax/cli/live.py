@@ -1,7 +1,7 @@
 """Play sound for a camera, or for a video file at its own pace, while it is made.
 
-The default model hears what comes: it looks ahead, so its sound lags by as many video frames as it
-reads of the future. `--checkpoint frame` looks ahead by none.
+The default model reads pictures that are still to come, so its sound lags by as many video frames
+as it looks ahead. `--checkpoint frame` looks ahead by none.
 """
 
 import math
@@ -17,6 +17,7 @@ from v2s_jax.cli.compilation_cache import enable_compilation_cache
 from v2s_jax.cli.device import use_device
 from v2s_jax.cli.sample import what_ran
 from v2s_jax.errors import InputError, printable
+from v2s_jax.features.adjustment import MS_PER_SEC
 from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.kernels.interface import EngineOption, WeightOption
 from v2s_jax.media.live import LiveInput, PlayerName, find_player, open_camera, open_file
@@ -40,7 +41,7 @@ class LiveArgs:
     seconds: float | None = None
     """Stop after so much video; by default at the end of the file, or at Ctrl-C."""
     checkpoint: Path = DEFAULT_CHECKPOINT
-    """As for `v2s sample`: aligned, frame, or a model of your own of these variants."""
+    """As for `v2s sample`: real, aligned, frame, or a model of your own of these variants."""
     seed: int = 0
     """Another seed gives other audio."""
     temperature: float = 1.0
@@ -94,9 +95,15 @@ def main() -> None:
                 bar.update()
                 if block.delay is not None:
                     delays.add(block.delay)
-                    bar.set_postfix_str(f"{1e3 * block.delay.total_sec:.0f} ms", refresh=False)
+                    bar.set_postfix_str(
+                        f"{MS_PER_SEC * block.delay.total_sec:.0f} ms", refresh=False
+                    )
                 if block.degeneracy is not None:
                     bar.write(f"warning: {block.degeneracy}", file=sys.stderr)
     finally:
         print(delays)
+        if model.seen is not None and model.seen.frames:
+            print(f"seen: {model.seen}")
+            if warning := model.seen.warning():
+                print(f"warning: {printable(source.name)}: {warning}", file=sys.stderr)
         print(what_ran(model.settings, model.note))

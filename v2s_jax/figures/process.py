@@ -36,16 +36,31 @@ class FigureProcess:
     def shared(cls) -> "FigureProcess":
         """Return the one for all figures; it starts at the first call, or again if it has ended."""
         with cls._lock:
-            if cls._shared is None or cls._shared._process.poll() is not None:
+            if cls._shared is not None and cls._shared._process.poll() is not None:
+                cls._end_shared()
+            if cls._shared is None:
                 cls._shared = cls()
-                atexit.register(cls._shared.close)
+                atexit.register(cls.close_shared)
             return cls._shared
+
+    @classmethod
+    def close_shared(cls) -> None:
+        """End the one for all figures, if there is one."""
+        with cls._lock:
+            cls._end_shared()
+
+    @classmethod
+    def _end_shared(cls) -> None:
+        if cls._shared is not None:
+            atexit.unregister(cls.close_shared)
+            cls._shared.close()
+            cls._shared = None
 
     def __init__(self) -> None:
         # -P: not the current folder, whose files could have the names of modules.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "v2s_jax.figures"],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, map(str, sys.path)))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for this process, which then ends that one
@@ -53,7 +68,7 @@ class FigureProcess:
         self._executor = ThreadPoolExecutor(max_workers=1)
 
     def close(self) -> None:
-        """End the process; figures that are not drawn yet are not drawn."""
+        """End the process, with the figure that it draws; no other one is begun."""
         self._process.kill()
         self._executor.shutdown(cancel_futures=True)
         for pipe in (self._process.stdin, self._process.stdout):
@@ -89,7 +104,7 @@ class FigureProcess:
             pickle.dump(picture, stdin)
             stdin.flush()
             error = pickle.load(stdout)
-        except (EOFError, BrokenPipeError) as ended:
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as ended:
             raise InputError(
                 f"{path}: the process that draws it has ended, most likely because memory "
                 "ran out: run again"

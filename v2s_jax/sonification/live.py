@@ -14,8 +14,9 @@ from jaxtyping import Float32, UInt8
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.features.adjustment import NO_ADJUSTMENT
+from v2s_jax.features.adjustment import MS_PER_SEC, NO_ADJUSTMENT
 from v2s_jax.features.extractor import Extractor, extractor_for_config, iter_model_features
+from v2s_jax.features.imagenet.seen import SeenInVideo
 from v2s_jax.media.live import LiveInput, LiveReader, PlayerName, open_player
 from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import Sampler, clip_key, streaming
@@ -79,6 +80,7 @@ class LiveModel:
         self._sampler = make_sampler(self.config, params, choice)
         self._sampler.limit_batch(1)
         self.note: str | None = choice.note
+        self.seen: SeenInVideo | None = None
         self.settings: GenerationSettings = settings_of(self._sampler, params, options)
         self._extractor = extractor_for_config(self.config, options.weight_files, options.category)
         size = (self._extractor.frame_height_px, self._extractor.frame_width_px)
@@ -95,6 +97,7 @@ class LiveModel:
         config = self.config
         reader = LiveReader(source, config.clock)
         stages = _Stages(self._sampler, self._extractor, self.options)
+        self.seen = stages.seen
         size = (self._extractor.frame_height_px, self._extractor.frame_width_px)
         with open_player(player, config.clock.sample_rate_hz) as write:
             newest = -1
@@ -115,6 +118,7 @@ class _Stages:
 
     def __init__(self, sampler: Sampler, extractor: Extractor, options: SampleOptions) -> None:
         self._sampler, self._extractor, self._options = sampler, extractor, options
+        self.seen = extractor.open_summary()
         self.video_frames = 0
         """That have come."""
         self._came_sec = self._extracted_sec = 0.0
@@ -124,8 +128,8 @@ class _Stages:
     ) -> Iterator[streaming.Block]:
         """Yield the block of each video frame."""
         sampler, options = self._sampler, self._options
-        seen = self._extractor.open_summary()
-        vectors = iter_model_features(self._extractor, self._came(frames), sampler.config, seen)
+        came = self._came(frames)
+        vectors = iter_model_features(self._extractor, came, sampler.config, self.seen)
         carry = streaming.first_carry(sampler, clip_key(options.seed, UNKNOWN_CONTENT))
         return streaming.stream(
             *(sampler, self._extracted(vectors), carry),
@@ -162,14 +166,13 @@ class Delays:
 
     def add(self, delay: Delay) -> None:
         """Add that of a block."""
-        self._totals_ms.append(1e3 * delay.total_sec)
+        self._totals_ms.append(MS_PER_SEC * delay.total_sec)
 
     def foresight(self) -> str:
         """Return by how much the sound lags before anything is computed."""
         frames = self._config.model.context_future
-        return (
-            f"sound lags by {frames} video frames ({1e3 * frames / self._config.clock.fps:.0f} ms)"
-        )
+        late_ms = float(MS_PER_SEC * frames / self._config.clock.fps)
+        return f"sound lags by {frames} video frames ({late_ms:.0f} ms)"
 
     def __str__(self) -> str:
         if not self._totals_ms:

@@ -67,14 +67,17 @@ def stream(
 
     Args:
         frames: RGB images, one per video frame (15.625 per second by default), in the size that
-            the checkpoint's extractor reads (128 x 128 px for `pixels`, 224 x 224 for `vgg19`).
+            the checkpoint's extractor reads: 224 x 224 px for `vgg19` and for models of controls,
+            such as the default one, 128 x 128 px for `pixels`.
         options: As for `sonify`, but without takes, prefix and original.
         carry: From an earlier block, to continue the same audio; `frames` then start with
             `carry.video_frame`. Give the engine, weights and batch size of that block's settings:
             `auto` may choose others where the cpu engine was built meanwhile. Flow and Aligned do
             not know the motion before the first frame: they continue exactly only if
             `carry.frames_ahead` is at least the number of frames that the extractor looks back: 1
-            for `pixels`, 5 for `vgg19`, plus those by which controls come later.
+            for `pixels`, 5 for `vgg19`, 2 for controls with a `category`, plus those by which
+            controls come later. Without a `category` controls depend on all of the shot so far,
+            whose average begins again: they do not continue exactly.
         content: Hash of the content, which selects the noise together with the seed.
 
     Yields:

@@ -169,5 +169,9 @@ def start_compiling() -> Future[None]:
 
 def class_probabilities(image: UInt8[np.ndarray, "224 224 3"]) -> Float32[np.ndarray, " 1000"]:
     """Return the probabilities of the ImageNet classes in an RGB image."""
-    start_compiling().result()  # two threads would compile it twice
+    try:
+        start_compiling().result()  # two threads would compile it twice
+    except Exception:
+        start_compiling.cache_clear()  # the next video tries again
+        raise
     return np.asarray(_probabilities(load_params(), image[None]))[0]
