@@ -55,7 +55,8 @@ $(DEV): requirements.txt pyproject.toml | $(RUN)
 
 demo: $(CORE)
 	@$(BUILD_ENGINE)
-	$(VENV)/bin/v2s sample --video v2s_jax/examples/drum.mp4 --out out/demo --overwrite
+	$(VENV)/bin/v2s sample --checkpoint aligned --video v2s_jax/examples/drum.mp4 --out out/demo --overwrite
+	$(VENV)/bin/v2s sample --category rain --seconds 4 --out out/demo --overwrite
 
 # One process for each test file; results do not depend on the number of processes.
 PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile

@@ -20,7 +20,7 @@ from v2s_jax.config import TINY
 from v2s_jax.io import directory_lock
 from v2s_jax.media import probe, read_audio, write_clip
 from v2s_jax.pretrained import PRETRAINED, what_it_knows
-from v2s_jax.sonification import SampleOptions, clips, sonify, stream_video
+from v2s_jax.sonification import SampleOptions, clips, pipeline, sonify, stream_video
 
 pytestmark = pytest.mark.usefixtures("compilation_cache", "engine_of_auto")
 
@@ -220,7 +220,7 @@ def test_whatever_one_file_causes_stays_with_it(run, videos, tmp_path, monkeypat
     shutil.copytree(videos, folder)
     for name in ("three.mp4", "four.mp4"):
         shutil.copy(videos / "one.mp4", folder / name)
-    monkeypatch.setattr(clips, "probe", probe_or_fail)
+    monkeypatch.setattr(pipeline, "probe", probe_or_fail)
     code, out_text, err = run(folder, "--out", tmp_path / "out")
     assert code == 2 and "3 videos failed" in error_line(err) and "1 generated" in out_text
     assert "two.mp4: lasts 1000000000 s, more than" in err
@@ -419,5 +419,6 @@ def test_as_a_program(videos, tmp_path, checkpoint):
 def test_pretrained_models_say_what_they_know(checkpoint):
     for name, path in PRETRAINED.items():
         for given in (path, Path(name)):
-            assert what_it_knows(given).startswith(f"the pretrained model {name} knows ten drawn")
+            known = "fourteen sounds" if name == "real" else "ten drawn categories"
+            assert what_it_knows(given).startswith(f"the pretrained model {name} knows {known}")
     assert what_it_knows(checkpoint) is None

@@ -1,5 +1,6 @@
 """Checkpoints: round trips, corruption, other versions."""
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -12,10 +13,11 @@ from safetensors.numpy import save_file
 
 from tests.conftest import FIXTURES, random_params, with_model
 from v2s_jax.checkpoints import load_params, save_params
-from v2s_jax.config import DEMO
+from v2s_jax.config import DEMO, SOUNDS
 from v2s_jax.errors import InputError
+from v2s_jax.features.controls import MOTION_DIM
 from v2s_jax.model import VideoToSound
-from v2s_jax.pretrained import DEFAULT_CHECKPOINT, PRETRAINED
+from v2s_jax.pretrained import DEFAULT_CHECKPOINT, PRETRAINED, REAL_RECORDINGS, what_it_knows
 from v2s_jax.run_folder import CHECKPOINTS
 from v2s_jax.training.checkpoint import Checkpoint, Checkpointer
 from v2s_jax.training.state import init_state
@@ -275,7 +277,11 @@ def test_impossible_path_is_refused():
 def test_pretrained_checkpoint_loads_by_name(name, tmp_path, monkeypatch):
     """Parameters only, without pickle, of the demo preset; a file of that name comes first."""
     config, params = load_params(Path(name))
-    assert config.model == dataclasses.replace(DEMO.model, variant=name)
+    if name == "real":
+        expected = dataclasses.replace(SOUNDS.model, appearance_dim=14, motion_dim=MOTION_DIM)
+    else:
+        expected = dataclasses.replace(DEMO.model, variant=name)
+    assert config.model == expected
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
     monkeypatch.chdir(tmp_path)
     Path(name).write_text("mine")
@@ -285,4 +291,22 @@ def test_pretrained_checkpoint_loads_by_name(name, tmp_path, monkeypatch):
 
 def test_pretrained_checkpoints_are_small():
     assert DEFAULT_CHECKPOINT in PRETRAINED.values()
-    assert sum(path.stat().st_size for path in PRETRAINED.values()) <= 20_500_000
+    sizes = {name: path.stat().st_size for name, path in PRETRAINED.items()}
+    assert sizes.pop("real") <= 45_000_000
+    assert sum(sizes.values()) <= 20_500_000
+
+
+def test_recordings_of_real_may_be_used_and_are_told_apart():
+    """Every one is CC0 or CC BY, with its author; the other categories are synthetic."""
+    with REAL_RECORDINGS.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["licence"] for row in rows} == {"CC0 1.0", "CC BY 3.0"}
+    assert all(row["author"] and row["url"].startswith("https://") for row in rows)
+    assert len({row["sha256"] for row in rows}) == len(rows)
+    extraction = load_params(Path("real"))[0].extraction
+    synthetic = set(extraction.synthetic_categories or ())
+    assert {row["category"] for row in rows} == set(extraction.categories or ()) - synthetic
+    note = what_it_knows(Path("real"))
+    recorded, computed = note.split("synthetic")
+    assert all(name in computed for name in synthetic)
+    assert all(row["category"] in recorded for row in rows)

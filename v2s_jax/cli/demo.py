@@ -20,6 +20,7 @@ from v2s_jax.cli.demo_page import Model, build_page
 from v2s_jax.cli.demo_server import Ended, LocalOnly, start_cleaning, temporary_folder
 from v2s_jax.cli.device import use_device
 from v2s_jax.errors import InputError, require_extra
+from v2s_jax.figures import FigureProcess
 from v2s_jax.kernels.build import build, why_not_built
 from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.sampling.progress import show_activity
@@ -37,7 +38,7 @@ class DemoArgs:
 
     checkpoint: tuple[Path, ...] = tuple(PRETRAINED.values())
     """Models to choose from: .safetensors files, the --workdir of training runs, or the pretrained
-    models aligned, frame, seq and flow; by default the pretrained models."""
+    models real, aligned, frame, seq and flow; by default the pretrained models."""
     port: int = 7860
     """Port of the page; 0 takes any free one."""
     max_mb: int = 100
@@ -74,8 +75,10 @@ def main() -> None:
             page = build_page(models, folder, args.max_mb, args.max_sec)
             start_cleaning(folder, lambda: _files_of_page(page))
             serve(page, args)
+            FigureProcess.close_shared()  # before its folder goes
     except Ended as ended:
         code = ended.code
+    FigureProcess.close_shared()
     sys.stdout.flush()
     os._exit(code)  # the interpreter's own end aborts where a thread still generates
 

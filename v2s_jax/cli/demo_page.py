@@ -41,8 +41,9 @@ INTRODUCTION = """# v2s_jax: sound for silent video
 Choose a video and press **Generate**: the model looks at the video frames and generates the audio,
 sample by sample. You get the video with this audio, the audio itself, and a figure of both.
 
-The pretrained models were trained on synthetic videos of ten categories, such as drums and water.
-They do not know real videos. Everything stays on this machine."""
+`real` knows fourteen sounds, such as dog, drum and rain. An image classifier tells it what is in
+the video, or you choose a sound. The other pretrained models know ten drawn categories and no
+real videos. Everything stays on this machine."""
 
 
 class Model(NamedTuple):

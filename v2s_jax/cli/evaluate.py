@@ -30,7 +30,7 @@ class EvaluateArgs(EvaluationSettings):
 
     checkpoint: tuple[Path, ...]
     """Models: .safetensors files, the --workdir of training runs, or folders of one run for each
-    category, or URLs of them; or aligned, frame, seq or flow: a pretrained model."""
+    category, or URLs of them; or real, aligned, frame, seq or flow: a pretrained model."""
     split: str = "test"
     """Split to compare models on; likelihood also evaluates `train`."""
     category: tuple[str, ...] = ()

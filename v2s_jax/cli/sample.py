@@ -1,7 +1,7 @@
 """Generate audio for silent videos: each gets a wav, a video with this audio, and a figure.
 
-Without --checkpoint a pretrained model is used. It was trained on synthetic videos of ten
-categories, such as drums and water, and knows nothing else.
+Without --checkpoint the pretrained model `real` is used, which knows fourteen sounds, such as dog,
+drum and rain. An image classifier tells it what a video shows; --category chooses a sound.
 """
 
 import shlex
@@ -73,25 +73,34 @@ def main() -> None:
         if videos or args.stream:
             raise InputError("--seconds: leave out videos and --stream")
         _print_report(generate_sound(args.out, args.seconds, args.options))
+        _print_what_is_known(args.options.checkpoint)
     elif args.stream:
         _stream(videos, args.out, args.options)
     else:
         _print_report(sonify(videos, args.out, args.options))
-        if note := what_it_knows(args.options.checkpoint):
-            print(f"note: {note}")
+        _print_what_is_known(args.options.checkpoint)
+
+
+def _print_what_is_known(checkpoint: Path) -> None:
+    if note := what_it_knows(checkpoint):
+        print(f"note: {note}")
 
 
 def explanation() -> str:
     """Return what a user needs for a first try."""
     return f"""Generates audio for silent videos: each gets a wav, a video with it, and a figure.
 
-Try the example video and the pretrained model:
+Try the example video, which is drawn, with a model of drawn videos:
 
-  v2s sample --video {shlex.quote(str(EXAMPLE_VIDEO))} --out out/demo
+  v2s sample --checkpoint aligned --video {shlex.quote(str(EXAMPLE_VIDEO))} --out out/demo
 
 Your own videos, or folders of videos:
 
   v2s sample --video VIDEO --out FOLDER
+
+A sound without a video:
+
+  v2s sample --category rain --seconds 10 --out FOLDER
 
 A web page on this machine:
 

@@ -213,7 +213,7 @@ DEMO = Config(
         precision="bfloat16",
     ),
 )
-"""Sizes of the pretrained models: faster than real time on two CPU cores."""
+"""Sizes of the pretrained models of videos: faster than real time on two CPU cores."""
 
 SOUNDS = dataclasses.replace(
     DEMO,
@@ -226,14 +226,17 @@ SOUNDS = dataclasses.replace(
         standardize_appearance=False,
         standardize_motion=False,
         principal_components=None,
-        quantization="mu_law",
     ),
     training=dataclasses.replace(
-        DEMO.training, input_noise_levels=0.7, input_noise_share=0.7, ema_decay=0.999
+        DEMO.training,
+        input_noise_levels=1.0,
+        input_dropout_share=0.05,
+        loudness_weight=0.1,
+        ema_decay=0.998,
     ),
 )
-"""The demo's sizes for recordings without video: `aligned` reads controls. The clock and the widths
-of the features are those of the data."""
+"""The demo's sizes for sounds without video: `aligned` reads controls. The clock and the widths of
+the features are those of the data. Levels are linear, so that a run can begin from `real`."""
 
 TINY = Config(
     name="tiny",

@@ -94,7 +94,8 @@ class FigureProcess:
         """
         drawn = {"frames": frames, "frame_times_sec": frame_times_sec, "waveform": waveform}
         stated = {"sample_rate_hz": sample_rate_hz, "title": title, "tags": dict(tags)}
-        picture = drawn | stated | {"path": path, "curves": curves}
+        # The folder of that process stays where this one began.
+        picture = drawn | stated | {"path": path.absolute(), "curves": curves}
         return self._executor.submit(self._draw, path, picture)
 
     def _draw(self, path: Path, picture: dict[str, object]) -> None:
@@ -105,6 +106,8 @@ class FigureProcess:
             stdin.flush()
             error = pickle.load(stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as ended:
+            self._process.kill()
+            self._process.wait()  # its pipes close a little earlier: the next figure needs another
             raise InputError(
                 f"{path}: the process that draws it has ended, most likely because memory "
                 "ran out: run again"

@@ -71,7 +71,7 @@ def check_by_hand(config: Config, options: SampleOptions, videos: int) -> None:
     if config.extractor != "controls":
         raise InputError(
             f"{options.checkpoint}: reads {config.extractor} of videos, no controls: leave out "
-            f"{' and '.join(names)}, or use a model that was trained on sounds"
+            f"{' and '.join(names)}, or use a model of sounds, such as --checkpoint real"
         )
     if options.category is not None:
         number_of(options.category, config)

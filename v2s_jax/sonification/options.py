@@ -29,8 +29,7 @@ class SampleOptions:
 
     checkpoint: Path = DEFAULT_CHECKPOINT
     """A .safetensors file, the --workdir of a training run, the gs:// or s3:// URL of one, or a
-    pretrained model: aligned, frame, seq
-    or flow."""
+    pretrained model: real, aligned, frame, seq or flow."""
     seed: int = 0
     """Another seed gives other audio for the same video."""
     temperature: float = 1.0
