@@ -13,6 +13,7 @@ from v2s_jax.bucket import Bucket
 from v2s_jax.checkpoints import load_params, local_checkpoint
 from v2s_jax.cli import evaluate, sample, train
 from v2s_jax.errors import InputError
+from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.training.bucket_lock import LOCK_FILE
 
 QUICK = ("--training.steps", 8, "--training.batch-clips", 8, "--training.eval-every-steps", 0)
@@ -88,7 +89,7 @@ def test_run_that_another_process_writes(store, fails, fixture_dataset, monkeypa
 
 def test_missing_checkpoint(store, fails, tmp_path):
     Bucket(f"{store.url}/empty").write("notes", b"")
-    args = ["--video", tmp_path / "v.mp4", "--out", tmp_path / "out", "--checkpoint"]
+    args = ["--video", EXAMPLE_VIDEO, "--out", tmp_path / "out", "--checkpoint"]
     err = fails(sample.main, *args, f"{store.url}/none")
     assert f"{store.url}/none: no such checkpoint" in err
     err = fails(sample.main, *args, f"{store.url}/empty")
