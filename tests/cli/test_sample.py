@@ -422,3 +422,12 @@ def test_pretrained_models_say_what_they_know(checkpoint):
             known = "fourteen sounds" if name == "real" else "ten drawn categories"
             assert what_it_knows(given).startswith(f"the pretrained model {name} knows {known}")
     assert what_it_knows(checkpoint) is None
+
+
+def test_each_pretrained_model_has_its_temperature(checkpoint):
+    assert SampleOptions().chosen_temperature == 0.9
+    for name in PRETRAINED:
+        options = SampleOptions(checkpoint=Path(name))
+        assert options.chosen_temperature == (0.9 if name == "real" else 1.0)
+        assert dataclasses.replace(options, temperature=1.2).chosen_temperature == 1.2
+    assert SampleOptions(checkpoint=checkpoint).chosen_temperature == 1.0

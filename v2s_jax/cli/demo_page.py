@@ -12,6 +12,7 @@ from v2s_jax.config import MAX_SEED
 from v2s_jax.errors import InputError
 from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.features.adjustment import MAX_OFFSET
+from v2s_jax.pretrained import default_temperature
 from v2s_jax.sampling.progress import show_activity
 from v2s_jax.sonification import GeneratedFiles, Report, SampleOptions, generate_sound, sonify
 
@@ -98,7 +99,8 @@ def build_page(
     def offer_controls(model: str) -> list[Any]:
         categories = models[model].categories
         sounds = gr.update(choices=[AS_SEEN, *categories], value=AS_SEEN)
-        return [sounds, *[gr.update(visible=bool(categories))] * 2]
+        shown = [gr.update(visible=bool(categories))] * 2
+        return [sounds, *shown, default_temperature(models[model].path)]
 
     first = next(iter(models))
     categories = models[first].categories
@@ -113,7 +115,7 @@ def build_page(
                 model = gr.Dropdown([*models], value=first, label="Model", elem_id="model")
                 with gr.Group(visible=bool(categories), elem_id="controls") as group:
                     sound, *curves = _add_controls(gr, categories, max_sec)
-                seed, temperature, button = _add_sampling(gr)
+                seed, temperature, button = _add_sampling(gr, models[first])
                 gr.Examples([[str(EXAMPLE_VIDEO)]], [video], label="Example", cache_examples=False)
             with gr.Column():
                 results = _add_results(gr, bool(categories))
@@ -126,7 +128,7 @@ def build_page(
         model.change(
             offer_controls,
             model,
-            [sound, group, results[Shown._fields.index("seen")]],
+            [sound, group, results[Shown._fields.index("seen")], temperature],
             api_visibility="private",
         )
     return page
@@ -171,14 +173,14 @@ def _add_controls(gr: Any, categories: tuple[str, ...], max_sec: float) -> list[
     ]
 
 
-def _add_sampling(gr: Any) -> list[Any]:
+def _add_sampling(gr: Any, model: Model) -> list[Any]:
     """Add what every model reads: seed, temperature, and the button."""
     return [
         gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED),
         gr.Slider(
             MIN_TEMPERATURE,
             MAX_TEMPERATURE,
-            value=1.0,
+            value=default_temperature(model.path),
             step=TEMPERATURE_STEP,
             label="Temperature (lower is more predictable)",
         ),

@@ -44,8 +44,9 @@ class LiveArgs:
     """As for `v2s sample`: real, aligned, frame, or a model of your own of these variants."""
     seed: int = 0
     """Another seed gives other audio."""
-    temperature: float = 1.0
-    """Below 1 likely levels are preferred; 1 samples from the model as it is."""
+    temperature: float | None = None
+    """Below 1 likely levels are preferred; 1 samples from the model as it is. By default 0.9 for
+    the pretrained model real, and 1 for others."""
     category: str | None = None
     """For a model trained on sounds: generate this category, whatever is in the video."""
     engine: EngineOption = "auto"

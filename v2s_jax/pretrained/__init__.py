@@ -29,6 +29,14 @@ KNOWN_DRAWINGS = (
 DEFAULT_CHECKPOINT = PRETRAINED["real"]
 """The checkpoint that `v2s sample` uses by default."""
 
+REAL_TEMPERATURE = 0.9
+"""At which more of the sounds of `real` are named right than at 1 (docs/results.md)."""
+
+
+def default_temperature(checkpoint: Path) -> float:
+    """Return the temperature at which a model is sampled if none is given."""
+    return REAL_TEMPERATURE if resolve_checkpoint_path(checkpoint) == PRETRAINED["real"] else 1.0
+
 
 def what_it_knows(checkpoint: Path) -> str | None:
     """Return a sentence for users of a pretrained model; None for other checkpoints."""

@@ -191,7 +191,7 @@ def _generate(
         for seed, features in zip(seeds, vectors, strict=True)
     ]
     generation = GenerationOptions(
-        options.temperature, with_nll=options.takes > 1, max_retries=options.max_retries
+        options.chosen_temperature, with_nll=options.takes > 1, max_retries=options.max_retries
     )
     report = Report(settings, choice.note)
     start = time.perf_counter()

@@ -133,7 +133,7 @@ class _Stages:
         carry = streaming.first_carry(sampler, clip_key(options.seed, UNKNOWN_CONTENT))
         return streaming.stream(
             *(sampler, self._extracted(vectors), carry),
-            temperature=options.temperature,
+            temperature=options.chosen_temperature,
             max_retries=options.max_retries,
         )
 

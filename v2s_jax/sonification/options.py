@@ -10,7 +10,7 @@ from v2s_jax.features.adjustment import Adjustment
 from v2s_jax.features.extractor import WeightFiles
 from v2s_jax.kernels.interface import EngineOption, WeightOption
 from v2s_jax.media import Original
-from v2s_jax.pretrained import DEFAULT_CHECKPOINT
+from v2s_jax.pretrained import DEFAULT_CHECKPOINT, default_temperature
 from v2s_jax.sampling import (
     EngineChoice,
     Sampler,
@@ -32,8 +32,9 @@ class SampleOptions:
     pretrained model: real, aligned, frame, seq or flow."""
     seed: int = 0
     """Another seed gives other audio for the same video."""
-    temperature: float = 1.0
-    """Below 1 likely levels are preferred; 1 samples from the model as it is."""
+    temperature: float | None = None
+    """Below 1 likely levels are preferred; 1 samples from the model as it is. By default 0.9 for
+    the pretrained model real, and 1 for others."""
     overwrite: bool = False
     """Replace outputs that already exist."""
     engine: EngineOption = "auto"
@@ -80,11 +81,18 @@ class SampleOptions:
         """What to change in the curves of controls."""
         return Adjustment(self.loudness_gain, self.loudness_offset, self.controls_shift_ms)
 
+    @property
+    def chosen_temperature(self) -> float:
+        """The temperature, or the default for this checkpoint."""
+        if self.temperature is None:
+            return default_temperature(Path(self.checkpoint))
+        return self.temperature
+
     def check(self) -> None:
         """Raise InputError for values out of range."""
         check_seed(self.seed)
         self.adjustment.check()
-        check_temperature(self.temperature)
+        check_temperature(self.chosen_temperature)
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"batch size {self.batch_size}: use at least 1")
         if self.max_retries < 0:

@@ -176,7 +176,7 @@ def _generate_takes(
     """Generate all takes of all clips together; yield each clip when its takes are finished."""
     config = samplers[0].config
     generation = GenerationOptions(
-        options.temperature, with_nll=options.takes > 1, max_retries=options.max_retries
+        options.chosen_temperature, with_nll=options.takes > 1, max_retries=options.max_retries
     )
     requests: list[Request] = []
     sources: list[tuple[Clip, int, Iterable[Vector]]] = []

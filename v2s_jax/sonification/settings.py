@@ -69,7 +69,7 @@ def settings_of(
         weights=sampler.weights,
         batch_size=sampler.batch_size,
         seed=options.seed,
-        temperature=options.temperature,
+        temperature=options.chosen_temperature,
         max_retries=options.max_retries,
         device=jax.default_backend(),
         category=options.category,

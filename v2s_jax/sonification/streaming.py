@@ -142,7 +142,7 @@ def stream_audio(
         sampler,
         vectors,
         streaming.first_carry(sampler, key) if carry is None else carry,
-        temperature=options.temperature,
+        temperature=options.chosen_temperature,
         max_retries=options.max_retries,
     ):
         waveform = dequantize(block.levels, model.q_levels, model.quantization)
