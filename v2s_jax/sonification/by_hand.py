@@ -3,12 +3,13 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from v2s_jax.checkpoints import load_params
 from v2s_jax.config import Config
@@ -157,23 +158,9 @@ def _generate(
 ) -> Report:
     name = options.category or Path(options.controls or "").stem
     inputs = input_files((), options)
-    stems = [
-        take_stem(out / f"{name}_sound", rank, options.takes)
-        for rank in range(1, options.takes + 1)
-    ]
-    for stem, suffix in itertools.product(stems, (AUDIO_SUFFIX, FIGURE_SUFFIX)):
-        path = output_path(stem, suffix)
-        if path.resolve() in inputs:
-            raise InputError(f"{path}: is one of the input files: use another --out")
-        if path.exists() and not options.overwrite:
-            raise InputError(f"{path}: already exists: use --overwrite or another --out")
-    prefix = None if options.prefix is None else read_prefix(options.prefix, config, samples)
+    stems = _free_stems(out / f"{name}_sound", inputs, options)
+    prefix = _read_prefix(config, samples, options)
     prefix_samples = 0 if prefix is None else len(prefix)
-    if prefix_samples >= samples:
-        raise InputError(
-            f"{options.prefix}: the prefix has at least {prefix_samples} samples, the sound "
-            f"{samples}: use more --seconds or a shorter --prefix"
-        )
     seeds = range(options.seed, options.seed + options.takes)
     vectors = [
         list(adjust(_vectors(samples, config, options, seed), config, options)) for seed in seeds
@@ -219,6 +206,32 @@ def _generate(
             out / f"{name}_sound", options.takes, inputs, has_video=False
         )
     return report
+
+
+def _free_stems(stem: Path, inputs: Collection[Path], options: SampleOptions) -> list[Path]:
+    """Return the outputs of all takes without suffix; raise InputError where one is taken."""
+    stems = [take_stem(stem, rank, options.takes) for rank in range(1, options.takes + 1)]
+    for one, suffix in itertools.product(stems, (AUDIO_SUFFIX, FIGURE_SUFFIX)):
+        path = output_path(one, suffix)
+        if path.resolve() in inputs:
+            raise InputError(f"{path}: is one of the input files: use another --out")
+        if path.exists() and not options.overwrite:
+            raise InputError(f"{path}: already exists: use --overwrite or another --out")
+    return stems
+
+
+def _read_prefix(
+    config: Config, samples: int, options: SampleOptions
+) -> UInt8[np.ndarray, " prefix_samples"] | None:
+    if options.prefix is None:
+        return None
+    prefix = read_prefix(options.prefix, config, samples)
+    if len(prefix) >= samples:
+        raise InputError(
+            f"{options.prefix}: the prefix has at least {len(prefix)} samples, the sound "
+            f"{samples}: use more --seconds or a shorter --prefix"
+        )
+    return prefix
 
 
 def _write_sound(
