@@ -4,7 +4,6 @@ The camera is ffmpeg's test picture, 640 x 480 px and 30 a second, stamped by th
 is read; a webcam's exposure and cable come on top, as does the player's own delay.
 """
 
-import dataclasses
 import time
 from pathlib import Path
 
@@ -12,15 +11,8 @@ import numpy as np
 
 from benchmarks.common import Row
 from benchmarks.input import write_videos
-from benchmarks.sampling import load_model
-from v2s_jax.checkpoints import save_params
-from v2s_jax.config import SOUNDS, ExtractorConfig
-from v2s_jax.config.extractor import QUANTILES
 from v2s_jax.errors import InputError
-from v2s_jax.features.controls import CONTROLS_VERSION, MOTION_DIM
-from v2s_jax.features.imagenet.categories import CLASSES_OF_CATEGORY
 from v2s_jax.media.live import LiveInput, open_file, open_test_camera
-from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.sonification import SampleOptions
 from v2s_jax.sonification.live import LiveModel
 
@@ -31,22 +23,6 @@ first sound: from opening the camera or file to the first block at the player, l
 lookahead: video frames by which aligned waits, not counted in what follows.
 capture: from the middle of a video frame to its pixels here, with the wait for the next picture.
 beyond block: from the end of the video frame to its sound at the player; the aim is for the p99."""
-
-
-def live_checkpoints(folder: Path) -> tuple[Path, ...]:
-    """Return `aligned`, which reads pixels, and a model of controls with random weights."""
-    categories = tuple(CLASSES_OF_CATEGORY)
-    ramp = np.linspace(0, 1, QUANTILES).tolist()
-    extraction = ExtractorConfig(
-        controls_version=CONTROLS_VERSION,
-        categories=categories,
-        control_quantiles=tuple(ramp * 2 * len(categories)),
-    )
-    model = dataclasses.replace(SOUNDS.model, appearance_dim=len(categories), motion_dim=MOTION_DIM)
-    config = dataclasses.replace(SOUNDS, extraction=extraction, model=model)
-    file = folder / "sounds.safetensors"
-    save_params(file, *load_model(config))
-    return PRETRAINED["aligned"], file
 
 
 def live_sources(folder: Path) -> dict[str, LiveInput]:

@@ -21,7 +21,7 @@ from benchmarks.common import (
     report_file,
     write_report,
 )
-from benchmarks.live import LIVE_NOTES, live_checkpoints, live_sources, measure_live
+from benchmarks.live import LIVE_NOTES, live_sources, measure_live
 from benchmarks.machine import describe_machine
 from benchmarks.sampling import load_model, random_features
 from v2s_jax.cli.compilation_cache import enable_compilation_cache
@@ -30,6 +30,7 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.kernels.interface import EngineName
 from v2s_jax.kernels.packing import WeightFormat
+from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.sampling import (
     DEFAULT_BATCH_SIZE,
     Request,
@@ -67,9 +68,9 @@ class StreamingArgs:
     """Clips of many lengths."""
     live_sec: float = 10.0
     """Length of each row from picture to ear; 0 leaves them out."""
-    live_checkpoint: tuple[Path, ...] = ()
+    live_checkpoint: tuple[Path, ...] = (PRETRAINED["aligned"], PRETRAINED["real"])
     """Models for these rows, with the engine of `auto`; by default aligned, which reads pixels, and
-    one of preset sounds with random weights, which reads controls (the semantic extractor)."""
+    real, which reads controls (the semantic extractor)."""
     engine: EngineName = "scan"
     """What runs the model: scan (XLA), or cpu, which `v2s build` builds."""
     weights: WeightFormat = "float32"
@@ -114,7 +115,7 @@ class StreamingArgs:
         rows = []
         with tempfile.TemporaryDirectory() as folder:
             sources = live_sources(Path(folder) / "videos")
-            for checkpoint in self.live_checkpoint or live_checkpoints(Path(folder)):
+            for checkpoint in self.live_checkpoint:
                 for name, source in sources.items():
                     rows.append(measure_live(checkpoint, name, source.shortened(self.live_sec)))
         print(f"\npicture to ear, {self.live_sec:g} s\n")

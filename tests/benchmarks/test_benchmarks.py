@@ -22,7 +22,7 @@ from benchmarks.ceilings import (
     weight_reads,
 )
 from benchmarks.features import measure_features, measure_flow
-from benchmarks.live import live_checkpoints, live_sources, measure_live
+from benchmarks.live import live_sources, measure_live
 from benchmarks.machine import describe_machine, host_peak_mb
 from benchmarks.report import SamplingCase, read_report
 from benchmarks.samplernn_pytorch import (
@@ -40,6 +40,7 @@ from tests.vgg_weights import SMALL
 from v2s_jax.checkpoints import save_params
 from v2s_jax.config import PAPER, TINY
 from v2s_jax.errors import InputError
+from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.processes import run_isolated
 
 CASE = SamplingCase(
@@ -226,10 +227,9 @@ def test_features_row_is_consistent():
 def test_live_rows_are_consistent(tmp_path):
     """One of pixels on a camera, and one of controls on a file."""
     camera, file = live_sources(tmp_path / "videos").values()
-    pixels, controls = live_checkpoints(tmp_path)
-    cases = ((pixels, camera, "pixels"), (controls, file, "controls"))
-    for checkpoint, source, extractor in cases:
-        row = measure_live(checkpoint, "it", source.shortened(1.0))
+    cases = (("aligned", camera, "pixels"), ("real", file, "controls"))
+    for name, source, extractor in cases:
+        row = measure_live(PRETRAINED[name], "it", source.shortened(1.0))
         assert (row["blocks"], row["lookahead_frames"]) == (16 - 8, 8)
         stages = row["capture_ms"], row["features_ms"], row["sampling_ms"]
         assert min(stages) > 0 and row["beyond_block_ms_p99"] >= row["beyond_block_ms_median"]

@@ -68,7 +68,7 @@ class FigureProcess:
         self._executor = ThreadPoolExecutor(max_workers=1)
 
     def close(self) -> None:
-        """End the process, with the figure that it draws; no other one is begun."""
+        """End the process, also while it draws; figures that wait are not drawn."""
         self._process.kill()
         self._executor.shutdown(cancel_futures=True)
         for pipe in (self._process.stdin, self._process.stdout):
