@@ -72,8 +72,10 @@ PEAK_FLOPS = {"v5e": 197e12, "v5p": 459e12, "v6e": 918e12, "v4": 275e12}
 SHARES = (0.20, 0.05)
 """Assumed shares of the peak."""
 EXAMPLE_CHIPS = 4
-DEMO_REPORT = "epyc-2-cores-demo-2026-11-26"
-PAPER_REPORT = "epyc-2-cores-paper-2026-11-26"
+DEMO_REPORT = "xeon-2-cores-demo-2026-11-30"
+PAPER_REPORT = "xeon-2-cores-paper-2026-11-30"
+PEER_REPORT = "epyc-2-cores-paper-2026-11-26"
+"""Measured beside samplernn-pytorch."""
 DEVICES = (1, 4, 8, 16, 32, 128)
 BACKWARD_FACTOR = 3
 """Multiply-adds of a forward and backward pass, per multiply-add of the forward pass."""
@@ -235,7 +237,7 @@ def format_row(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
     speed = row["samples_per_sec_total"]
     return {
         "sizes": f"`{row['preset']}`",
-        "engine": row["engine"],
+        "engine": f"auto: {row['engine']}" if row.get("is_auto") else row["engine"],
         "weights": row["weight_format"],
         "clips": str(row["batch"]),
         "batch size": str(row["batch_size"]),
@@ -248,26 +250,42 @@ def format_row(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
     }
 
 
+def sampling_table(name: str, *left_out: str) -> str:
+    """Return the rows of a report, without some columns."""
+    rows = report_rows(name)
+    columns = [column for column in rows[0] if column not in ("sizes", *left_out)]
+    return table(columns, ([row[column] for column in columns] for row in rows))
+
+
 def sampling_demo() -> str:
     """Speed of the sampler with `demo` sizes."""
-    rows = report_rows(DEMO_REPORT)
-    columns = [name for name in rows[0] if name not in ("sizes", "x samplernn-pytorch")]
-    return table(columns, ([row[name] for name in columns] for row in rows))
+    return sampling_table(DEMO_REPORT, "x samplernn-pytorch")
 
 
 def sampling_paper() -> str:
     """Speed of the sampler with `paper` sizes."""
-    rows = report_rows(PAPER_REPORT)
-    columns = [name for name in rows[0] if name not in ("sizes", "peak memory")]
-    return table(columns, ([row[name] for name in columns] for row in rows))
+    return sampling_table(PAPER_REPORT, "x samplernn-pytorch", "peak memory")
+
+
+def sampling_peer() -> str:
+    """Speed with `paper` sizes beside samplernn-pytorch."""
+    return sampling_table(PEER_REPORT, "of bandwidth", "of arithmetic", "peak memory")
 
 
 def sampling_readme() -> str:
-    """Speed of one clip: the default engine and the fastest row, at each size."""
-    rows = []
-    for name in (DEMO_REPORT, PAPER_REPORT):
-        alone = [row for row in report_rows(name) if row["clips"] == row["batch size"] == "1"]
-        rows += [alone[0], max(alone, key=lambda row: float(row["x real time"]))]
+    """Speed of one clip: the scan in float32, and the default."""
+    alone = [
+        row
+        for name in (DEMO_REPORT, PAPER_REPORT)
+        for row in report_rows(name)
+        if row["clips"] == row["batch size"] == "1"
+    ]
+    rows = [
+        row
+        for row in alone
+        if row["engine"].startswith("auto")
+        or (row["engine"], row["weights"]) == ("scan", "float32")
+    ]
     columns = ("sizes", "engine", "weights", "samples/s", "x real time")
     return table(columns, ([row[name] for name in columns] for row in rows))
 
@@ -284,6 +302,7 @@ TABLES: dict[str, Callable[[], str]] = {
         devices,
         sampling_demo,
         sampling_paper,
+        sampling_peer,
         sampling_readme,
     )
 }

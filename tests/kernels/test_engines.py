@@ -37,6 +37,8 @@ VMEM_BYTES = 128 * 2**20
 """VMEM of a core of TPU v5e and v6e."""
 ODD = with_model(TINY, dim=40, mlp_dim=24, q_levels=100, big_frame_size=32, frame_size=8)
 """Sizes that are no multiple of a vector."""
+WIDE = with_model(TINY, dim=2 * COLUMN_GROUP, mlp_dim=2 * COLUMN_GROUP)
+"""Columns for two threads."""
 
 
 @pytest.fixture(scope="module")
@@ -222,12 +224,13 @@ def test_likelihood_of_sampling_equals_scoring(engine, tiny, variant):
 
 
 @pytest.mark.parametrize("weights", [slow("float32"), slow("bfloat16"), "int8"])
-def test_cpu_engine_is_batch_invariant(cpu, tiny, weights):
-    params = random_params(tiny)
+def test_cpu_engine_is_batch_invariant(cpu, weights):
+    """Several threads for one clip, teams of threads for several; unequal teams."""
+    params = random_params(WIDE)
     requests = [request_of(number, samples) for number, samples in LENGTHS.items()]
     one, *others = (
         generate(
-            Sampler(tiny, params, batch_size=batch_size, engine=cpu, weights=weights), requests
+            Sampler(WIDE, params, batch_size=batch_size, engine=cpu, weights=weights), requests
         )
         for batch_size in (1, 3, 7)
     )

@@ -124,14 +124,8 @@ def test_a_build_is_waited_for_if_the_scan_would_take_longer():
     assert _scan_sec(DEMO.model, 30 * samples, 32) < engine_choice.MIN_SCAN_SEC
 
 
-def test_the_fastest_format_depends_on_the_size(cpu, params, monkeypatch):
-    assert fastest_weights(TINY, params) == "bfloat16"
-    monkeypatch.setattr(engine_choice, "MIN_INT8_WEIGHTS", 0)
+def test_weights_that_lose_too_much_are_refused(cpu, params):
     assert fastest_weights(TINY, params) == "int8"
-
-
-def test_weights_that_lose_too_much_are_refused(cpu, params, monkeypatch):
-    monkeypatch.setattr(engine_choice, "MIN_INT8_WEIGHTS", 0)
     outliers = with_outliers(params)
     assert loss_bits(TINY, outliers, "int8") > 100 * MAX_LOSS_BITS
     assert fastest_weights(TINY, outliers) == "bfloat16"

@@ -36,7 +36,7 @@ from v2s_jax.model import Carry, InferenceParams
 TARGET = "v2s_generate"
 MULTIPLY_TARGET = "v2s_multiply"
 SUMS_SHAPE = 16, LANES
-"""One vector of floats for each thread that there may be (sampler.cc, kMaxThreads)."""
+"""For each thread that there may be (sampler.cc, kMaxThreads), room for its widest vector."""
 
 
 class CpuWeights(NamedTuple):

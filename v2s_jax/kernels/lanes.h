@@ -1,4 +1,4 @@
-// Sixteen float lanes, and dot products of packed weights in three formats.
+// Vectors of the processor's width, and dot products of packed weights in three formats.
 //
 // A packed product has its columns in groups of 64: [columns / 64][rows / per][4][16 lanes][per],
 // where `per` rows share one 32-bit lane: 1 of float32, 2 of bfloat16, 4 of int8.
@@ -10,20 +10,45 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
-#if defined(__AVX512F__)
+#if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 namespace v2s {
 
-constexpr int kLanes = 16;
-constexpr int kGroup = 64;                   // columns of a packed group
-constexpr int kVectors = kGroup / kLanes;    // vectors of a packed group
+// Lanes of 32 bits in a vector, and registers for sums of products.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kSumRegisters = 24;
+#elif defined(__AVX__)
+constexpr int kLanes = 8, kSumRegisters = 12;
+#else  // NEON, SSE
+constexpr int kLanes = 4, kSumRegisters = 12;
+#endif
+constexpr int kVectorBytes = 4 * kLanes;
+constexpr int kGroup = 64;                 // columns of a packed group
+constexpr int kStepBytes = 4 * kGroup;     // of a packed group, for `per` rows of weights
+constexpr int kVectors = kGroup / kLanes;  // vectors of a packed group
+constexpr int kAtOnce = 4;                 // vectors that a product computes at once
 
-typedef float Floats __attribute__((vector_size(64)));
-typedef int32_t Ints __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
+typedef float Floats __attribute__((vector_size(kVectorBytes)));
+typedef int32_t Ints __attribute__((vector_size(kVectorBytes)));
+typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+
+// Call `body(std::integral_constant<int, i>)` for i from 0 to N - 1. Unlike a loop, this keeps
+// arrays that `i` indexes in registers: GCC unrolls loops after it has decided what goes to memory.
+template <int... I, typename Body>
+inline __attribute__((always_inline)) void unrolled(std::integer_sequence<int, I...>, Body body) {
+  (body(std::integral_constant<int, I>{}), ...);
+}
+template <int N, typename Body>
+inline __attribute__((always_inline)) void unrolled(Body body) {
+  unrolled(std::make_integer_sequence<int, N>{}, body);
+}
 
 template <typename V>
 inline V load(const void* from) {
@@ -34,6 +59,18 @@ inline V load(const void* from) {
 inline void store(float* to, Floats v) { std::memcpy(to, &v, sizeof v); }
 inline Floats all(float x) { return x - Floats{}; }
 inline Floats largest(Floats a, Floats b) { return a > b ? a : b; }
+// Keep the compiler from joining a product and a later sum, which would round only once: two places
+// that do the same must not differ.
+inline Floats rounded(Floats x) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(x));
+#elif defined(__x86_64__)
+  asm("" : "+x"(x));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
 inline Floats relu(Floats x) { return largest(x, Floats{}); }
 
 inline float max_of(Floats v) {
@@ -42,9 +79,11 @@ inline float max_of(Floats v) {
   return best;
 }
 inline float sum_of(Floats v) {
-  float half[8];
-  for (int i = 0; i < 8; ++i) half[i] = v[i] + v[i + 8];
-  return ((half[0] + half[4]) + (half[2] + half[6])) + ((half[1] + half[5]) + (half[3] + half[7]));
+  float sums[kLanes];
+  std::memcpy(sums, &v, sizeof v);
+  for (int n = kLanes / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) sums[i] += sums[i + n];
+  return sums[0];
 }
 
 // e^x to about 1 ulp: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes, expf).
@@ -102,7 +141,7 @@ struct BFloat16 {
 
   static float prepare(const float* x, int width, uint8_t* row) {
 #if defined(__AVX512BF16__)
-    for (int i = 0; i < width; i += kLanes) {
+    for (int i = 0; i < width; i += 16) {
       const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
       std::memcpy(row + 2 * i, &rounded, sizeof rounded);
     }
@@ -156,7 +195,7 @@ struct Int8 {
       const Floats shifted = load<Floats>(x + i) * inverse + (8388608.0f + 32768.0f);
       const Words bits = load<Words>(&shifted);
       const Words high = (bits >> 8) & 0xff, low = bits & 0xff;
-      typedef uint8_t Bytes __attribute__((vector_size(16)));
+      typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
       const Bytes high_bytes = __builtin_convertvector(high, Bytes);
       const Bytes low_bytes = __builtin_convertvector(low, Bytes);
       std::memcpy(row + i, &high_bytes, sizeof high_bytes);
@@ -164,17 +203,36 @@ struct Int8 {
     }
     return peak / kMaxInput;
   }
+  typedef int16_t Pairs __attribute__((vector_size(kVectorBytes)));
+
+  // a[2i] b[2i] + a[2i + 1] b[2i + 1] in each lane
+  static Ints sum_pairs(Pairs a, Pairs b) {
+#if defined(__AVX512BW__)
+    return (Ints)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+    return (Ints)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__) && !defined(__AVX__)
+    return (Ints)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+    const Ints x = (Ints)a, y = (Ints)b;
+    return ((x << 16) >> 16) * ((y << 16) >> 16) + (x >> 16) * (y >> 16);
+#endif
+  }
   static Ints dot(Ints sum, uint32_t bytes, const uint8_t* weights) {
 #if defined(__AVX512VNNI__)
     return (Ints)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(bytes),
                                      load<__m512i>(weights));
+#elif defined(__AVXVNNI__) && !defined(__AVX512F__)
+    return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, _mm256_set1_epi32(bytes),
+                                         load<__m256i>(weights));
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+    return (Ints)vusdotq_s32((int32x4_t)sum, vreinterpretq_u8_u32(vdupq_n_u32(bytes)),
+                             load<int8x16_t>(weights));
 #else
-    uint8_t x[4];
-    std::memcpy(x, &bytes, sizeof x);
-    const int8_t* w = reinterpret_cast<const int8_t*>(weights);
-    for (int lane = 0; lane < kLanes; ++lane)
-      for (int i = 0; i < 4; ++i) sum[lane] += int32_t{x[i]} * w[4 * lane + i];
-    return sum;
+    // Bytes 0 and 2, then 1 and 3, as pairs of 16 bits.
+    const Ints w = load<Ints>(weights);
+    const Pairs x = (Pairs)(bytes - Words{}), pairs = (Pairs)w;
+    return sum + sum_pairs((pairs << 8) >> 8, x & 0xff) + sum_pairs(pairs >> 8, (x >> 8) & 0xff);
 #endif
   }
   static void add(Sum* sums, const uint8_t* row, int width, int step, const uint8_t* weights) {
@@ -188,7 +246,7 @@ struct Int8 {
     const Ints high = sums[0] - 128 * load<Ints>(totals);
     const Floats wide = 256.0f * __builtin_convertvector(high, Floats) +
                         __builtin_convertvector(sums[1], Floats);
-    return wide * scale * load<Floats>(scales);
+    return rounded(wide * scale * load<Floats>(scales));
   }
 };
 

@@ -25,7 +25,7 @@ GATES = 3
 COLUMN_GROUP = 64
 """Columns of a packed group (lanes.h, kGroup)."""
 LANES = 16
-"""Floats of a vector (lanes.h, kLanes)."""
+"""Columns that lie together in a packed group, whatever the width of the processor's vectors."""
 LANE_BYTES = 4
 MASKED_LOGIT = -1e30
 """Bias of a padded level, which is never drawn."""

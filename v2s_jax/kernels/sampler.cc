@@ -1,16 +1,21 @@
-// The cpu engine: one call runs whole big frames of a batch of clips, with all cores on each product.
+// The cpu engine: one call runs whole big frames of a batch of clips.
 //
 // These are the tiers of v2s_jax.model (three tiers of one GRU layer, the `paper` MLP) with weight
-// norm and embeddings folded. Each thread owns groups of 64 columns of every product, so its share
-// of the weights stays in the cache of its core. After each product the threads wait at a barrier.
+// norm and embeddings folded. Threads work in teams, each on its own clips. Within a team each
+// thread owns groups of 64 columns of every product, so its share of the weights stays in the cache
+// of its core; after each product the team waits at a barrier.
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <deque>
+#include <functional>
 #include <thread>
 #include <vector>
 
 #include "lanes.h"
+#include "tiles.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -18,7 +23,9 @@ namespace ffi = xla::ffi;
 namespace v2s {
 
 struct Sizes {
-  int rows, big, frame, ratio, dim, mlp, levels, known_levels, per_frame, per_vector;
+  int all_rows;             // of the batch
+  int rows;                 // of one team
+  int big, frame, ratio, dim, mlp, levels, known_levels, per_frame, per_vector;
 };
 
 struct Product {
@@ -36,11 +43,11 @@ struct Weights {
 };
 
 struct Inputs {
-  const float *big_state, *frame_state;  // [rows dim]
-  const int32_t* lookback;               // [rows big]
-  const float* gates;                    // [vectors rows 3*dim]
-  const float* noise;                    // [video_frames rows per_frame*big]
-  const int32_t* forced;                 // [samples rows], or null: levels are then drawn
+  const float *big_state, *frame_state;  // [all_rows dim]
+  const int32_t* lookback;               // [all_rows big]
+  const float* gates;                    // [vectors all_rows 3*dim]
+  const float* noise;                    // [video_frames all_rows per_frame*big]
+  const int32_t* forced;                 // [samples all_rows], or null: levels are then drawn
   float temperature;
   int ticks, offset;
 };
@@ -48,23 +55,29 @@ struct Inputs {
 struct Outputs {
   float *big_state, *frame_state;
   int32_t* lookback;
-  uint8_t* levels;  // [samples rows]
-  float* nll;      // [samples rows]
-  float* logits;    // [samples rows levels], or null
+  uint8_t* levels;  // [samples all_rows]
+  float* nll;       // [samples all_rows]
+  float* logits;    // [samples all_rows levels], or null
 };
 
 class Barrier {
  public:
   explicit Barrier(int threads) : threads_(threads) {}
 
-  void wait() {
-    if (threads_ == 1) return;
+  void arrive_and_wait() { wait(arrive()); }
+
+  // Say that this thread is done; returns what to wait for.
+  int arrive() {
+    if (threads_ == 1) return -1;
     const int round = round_.load(std::memory_order_relaxed);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
       arrived_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
-      return;
     }
+    return round;
+  }
+
+  void wait(int round) {
     for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
       if (spins > kSpins) sched_yield();  // the machine is busy: let the other thread run
 #if defined(__x86_64__)
@@ -89,7 +102,7 @@ struct Buffer {  // floats aligned to a cache line
   float* data;
 };
 
-// What all threads share.
+// What the threads of a team share.
 struct Shared {
   Shared(const Sizes& s, int threads)
       : barrier(threads),
@@ -113,31 +126,39 @@ struct Span {
   int begin, end;
 };
 
+Span part_of(int count, int part, int parts) {
+  return {count * part / parts, count * (part + 1) / parts};
+}
+
 template <typename Format>
 class Worker {
  public:
   Worker(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out, Shared& shared,
-         int thread, int threads)
-      : s_(s), w_(w), in_(in), out_(out), shared_(shared), thread_(thread), threads_(threads),
-        window_(s.rows * s.big), x_(s.rows * s.mlp),
+         int first_row, int thread, int threads)
+      : s_(s), w_(w), in_(in), out_(out), shared_(shared), first_row_(first_row), thread_(thread),
+        threads_(threads), window_(s.rows * s.big), older_(s.rows * s.mlp), x_(s.rows * s.mlp),
         prepared_(size_t(s.rows) * s.ratio * Format::row_bytes(std::max(s.dim, s.mlp)) / 4 + 16),
         scales_(s.rows * s.ratio) {
-    std::copy_n(in.lookback, s.rows * s.big, window_.data());
+    std::copy_n(in.lookback + size_t(first_row) * s.big, s.rows * s.big, window_.data());
   }
 
   void run() {
+    sum_older_levels(0);
     for (int tick = 0; tick < in_.ticks; ++tick) {
       const int place = in_.offset + tick;
-      run_big_frame(in_.gates + size_t(place / s_.per_vector) * s_.rows * 3 * s_.dim);
+      const size_t gates_row = size_t(place / s_.per_vector) * s_.all_rows + first_row_;
+      run_big_frame(in_.gates + gates_row * 3 * s_.dim);
       for (int frame = 0; frame < s_.ratio; ++frame) {
         run_frame(frame);
         for (int i = 0; i < s_.frame; ++i) sample(tick, place, frame, i);
       }
     }
     if (thread_ == 0) {
-      std::copy_n(window_.data(), window_.size(), out_.lookback);
-      std::copy_n(shared_.big_state[big_now_].data, s_.rows * s_.dim, out_.big_state);
-      std::copy_n(shared_.frame_state[frame_now_].data, s_.rows * s_.dim, out_.frame_state);
+      const size_t first = first_row_;
+      std::copy_n(window_.data(), window_.size(), out_.lookback + first * s_.big);
+      const int size = s_.rows * s_.dim;
+      std::copy_n(shared_.big_state[big_now_].data, size, out_.big_state + first * s_.dim);
+      std::copy_n(shared_.frame_state[frame_now_].data, size, out_.frame_state + first * s_.dim);
     }
   }
 
@@ -153,9 +174,7 @@ class Worker {
   }
 
  private:
-  Span share(int count) const {
-    return {count * thread_ / threads_, count * (thread_ + 1) / threads_};
-  }
+  Span share(int count) const { return part_of(count, thread_, threads_); }
 
   float amplitude(int row, int place) const {  // tiers.tier_input
     const float half = s_.known_levels / 2.0f;
@@ -174,29 +193,59 @@ class Worker {
   void group_of(const Product& p, int row, int width, int group, Take take) {
     const uint8_t* x = reinterpret_cast<const uint8_t*>(prepared_.data);
     const int bytes = Format::row_bytes(width), steps = width / Format::kPer;
-    const uint8_t* weights = p.weights + size_t(group) * steps * kVectors * 64;
-    typename Format::Sum sums[R][kVectors][Format::kSums] = {};
-    for (int step = 0; step < steps; ++step, weights += kVectors * 64) {
-      __builtin_prefetch(weights + 4096);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v)
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r)
-          Format::add(sums[r][v], x + size_t(row + r) * bytes, width, step, weights + v * 64);
-    }
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < kVectors; ++v) {
-        const int column = group * kGroup + v * kLanes;
+    for (int first = 0; first < kVectors; first += kAtOnce) {
+      const uint8_t* weights =
+          p.weights + size_t(group) * steps * kStepBytes + first * kVectorBytes;
+      typename Format::Sum sums[R][kAtOnce][Format::kSums] = {};
+      for (int step = 0; step < steps; ++step, weights += kStepBytes) {
+        __builtin_prefetch(weights + 4096);
+        unrolled<kAtOnce * R>([&](auto i) {
+          constexpr int v = i / R, r = i % R;
+          Format::add(sums[r][v], x + size_t(row + r) * bytes, width, step,
+                      weights + v * kVectorBytes);
+        });
+      }
+      unrolled<R * kAtOnce>([&](auto i) {
+        constexpr int r = i / kAtOnce, v = i % kAtOnce;
+        const int column = group * kGroup + (first + v) * kLanes;
         const Floats y = Format::finish(sums[r][v], scales_[row + r], p.scales + column,
                                         p.totals + column);
         take(row + r, column, y + load<Floats>(p.bias + column));
+      });
+    }
+  }
+
+  // The same for rows `row` to `rows` - 1 of int8, with AMX.
+  template <typename Take>
+  void group_of_tiles(const Product& p, int row, int rows, int width, int group, Take take) {
+    const uint8_t* weights = p.weights + size_t(group) * width * kGroup;
+    const int bytes = Format::row_bytes(width);
+    alignas(64) int32_t sums[2][2][kTileRows][kLanes];  // two vectors, high and low
+    for (; row < rows; row += kTileRows) {
+      const int count = std::min(rows - row, kTileRows);
+      if (count != tile_rows_) configure_tiles(tile_rows_ = count);
+      const uint8_t* x = reinterpret_cast<const uint8_t*>(prepared_.data) + size_t(row) * bytes;
+      for (int v = 0; v < kVectors; v += 2) {
+        multiply_tiles(x, x + width, bytes, width, weights + v * kVectorBytes, sums);
+        for (int r = 0; r < count; ++r)
+          for (int i = 0; i < 2; ++i) {
+            const int column = group * kGroup + (v + i) * kLanes;
+            const Ints both[2] = {load<Ints>(sums[i][0][r]), load<Ints>(sums[i][1][r])};
+            const Floats y = Int8::finish(both, scales_[row + r], p.scales + column,
+                                          p.totals + column);
+            take(row + r, column, y + load<Floats>(p.bias + column));
+          }
       }
+    }
   }
 
   // All rows from `row` on with one group of columns: as many at once as have room for their sums
   // in the registers, then the rest at once.
-  template <int R = Format::kSums == 1 ? 6 : 3, typename Take>
+  template <int R = std::max(1, kSumRegisters / kAtOnce / Format::kSums), typename Take>
   void multiply(const Product& p, int rows, int width, int group, Take take, int row = 0) {
+    if constexpr (std::is_same_v<Format, Int8>)
+      if (rows - row >= kLeastTileRows && have_tiles())
+        return group_of_tiles(p, row, rows, width, group, take);
     for (; row + R <= rows; row += R) group_of<R>(p, row, width, group, take);
     if constexpr (R > 1) multiply<R - 1>(p, rows, width, group, take, row);
   }
@@ -246,7 +295,7 @@ class Worker {
         const Floats h = load<Floats>(before + row * dim + unit);
         store(after + row * dim + unit, candidate + update * (h - candidate));
       }
-    shared_.barrier.wait();
+    shared_.barrier.arrive_and_wait();
   }
 
   void run_big_frame(const float* visual_gates) {
@@ -258,7 +307,7 @@ class Worker {
          visual_gates, size_t(3) * dim);
     prepare(after, s_.rows, dim);
     product(w_.big_up, s_.rows, dim, s_.ratio * dim, shared_.conditioning.data, false);
-    shared_.barrier.wait();
+    shared_.barrier.arrive_and_wait();
     // conditioning_gates of all frame ticks: what is known before their own samples.
     prepare(shared_.conditioning.data, s_.rows * s_.ratio, dim);
     float* to = shared_.conditioning_gates.data;
@@ -276,28 +325,47 @@ class Worker {
          size_t(s_.ratio) * 3 * s_.dim);
     prepare(after, s_.rows, s_.dim);
     product(w_.frame_up, s_.rows, s_.dim, s_.frame * s_.mlp, shared_.upsampled.data, false);
-    shared_.barrier.wait();
+    shared_.barrier.arrive_and_wait();
   }
 
   void sample(int tick, int place, int frame, int i) {
     for (int row = 0; row < s_.rows; ++row) {
       const float* from = shared_.upsampled.data + (size_t(row) * s_.frame + i) * s_.mlp;
-      const int32_t* window = window_.data() + row * s_.big + s_.big - s_.frame;
+      const float* newest = table_row(s_.frame - 1, window_[(row + 1) * s_.big - 1]);
       for (int unit = 0; unit < s_.mlp; unit += kLanes) {
-        Floats x = load<Floats>(w_.tables + size_t(window[0]) * s_.mlp + unit);
-        for (int lag = 1; lag < s_.frame; ++lag)
-          x += load<Floats>(w_.tables + (size_t(lag) * s_.levels + window[lag]) * s_.mlp + unit);
-        store(x_.data + size_t(row) * s_.mlp + unit, relu(x + load<Floats>(from + unit)));
+        const size_t at = size_t(row) * s_.mlp + unit;
+        const Floats x = load<Floats>(older_.data + at) + load<Floats>(newest + unit);
+        store(x_.data + at, relu(x + load<Floats>(from + unit)));
       }
     }
     prepare(x_.data, s_.rows, s_.mlp);
     product(w_.hidden, s_.rows, s_.mlp, s_.mlp, shared_.hidden.data, true);
-    shared_.barrier.wait();
+    const int round = shared_.barrier.arrive();
+    sum_older_levels(1);  // for the next sample, while the others arrive
+    shared_.barrier.wait(round);
     prepare(shared_.hidden.data, s_.rows, s_.mlp);
     product(w_.output, s_.rows, s_.mlp, s_.levels, shared_.logits.data, false);
-    shared_.barrier.wait();
+    shared_.barrier.arrive_and_wait();
     const int sample_in_big_frame = frame * s_.frame + i;
     choose(size_t(tick) * s_.big + sample_in_big_frame, place, sample_in_big_frame);
+  }
+
+  const float* table_row(int place, int level) const {
+    return w_.tables + (size_t(place) * s_.levels + level) * s_.mlp;
+  }
+
+  // The part of the MLP's first sum that does not wait for the newest level: all but the last of
+  // the levels that it reads once the window has moved on by `shift` levels.
+  void sum_older_levels(int shift) {
+    for (int row = 0; row < s_.rows; ++row) {
+      const int32_t* window = window_.data() + (row + 1) * s_.big - s_.frame + shift;
+      for (int unit = 0; unit < s_.mlp; unit += kLanes) {
+        Floats x = {};
+        for (int place = 0; place < s_.frame - 1; ++place)
+          x += load<Floats>(table_row(place, window[place]) + unit);
+        store(older_.data + size_t(row) * s_.mlp + unit, x);
+      }
+    }
   }
 
   // Draw the next level of each row, and shift the windows.
@@ -306,8 +374,8 @@ class Worker {
     const int column = place % s_.per_frame * s_.big + sample_in_big_frame;
     const bool single_row = s_.rows == 1;  // then every thread draws the level, which saves a barrier
     for (int row = single_row ? 0 : thread_; row < s_.rows; row += single_row ? 1 : threads_) {
-      const float* noise = in_.noise + (size_t(place / s_.per_frame) * s_.rows + row) * samples;
-      const size_t at = number * s_.rows + row;
+      const size_t clip = first_row_ + row, at = number * s_.all_rows + clip;
+      const float* noise = in_.noise + (size_t(place / s_.per_frame) * s_.all_rows + clip) * samples;
       const int forced = in_.forced == nullptr ? -1 : in_.forced[at];
       float nll;
       const int level = draw(shared_.logits.data + size_t(row) * s_.levels, noise[column], forced,
@@ -322,7 +390,7 @@ class Worker {
                     out_.logits + at * s_.levels);
     }
     if (single_row) return;
-    shared_.barrier.wait();
+    shared_.barrier.arrive_and_wait();
     for (int row = 0; row < s_.rows; ++row) push(row, shared_.drawn[row]);
   }
 
@@ -372,11 +440,12 @@ class Worker {
   const Inputs in_;
   const Outputs out_;
   Shared& shared_;
-  const int thread_, threads_;
+  const int first_row_, thread_, threads_;
   std::vector<int32_t> window_;
-  Buffer x_, prepared_;
+  Buffer older_, x_, prepared_;
   std::vector<float> scales_;
   int big_now_ = 0, frame_now_ = 0;
+  int tile_rows_ = 0;  // that the tile registers are configured for
 };
 
 int usable_cores() {
@@ -387,21 +456,44 @@ int usable_cores() {
 
 constexpr int kMaxThreads = 16;
 
-// Run `work(worker)` on each thread, with a worker for weights in this format.
+// Small teams wait less, but each thread reads more of the weights: a gain only if all of them stay
+// in the cache of its core.
+size_t core_cache_bytes() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  return std::max(0L, sysconf(_SC_LEVEL2_CACHE_SIZE));
+#else
+  return 0;
+#endif
+}
+
+int usable_threads(int most) {
+  return std::clamp(std::min(usable_cores(), most), 1, kMaxThreads);
+}
+
+// Run `work(worker)` on each thread of each team, with a worker for weights in this format.
 template <typename Format, typename Work>
-void on_threads(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out, int groups,
-                Work work) {
-  const int threads = std::clamp(std::min(usable_cores(), groups), 1, kMaxThreads);
-  Shared shared(s, threads);
-  if (in.big_state != nullptr) {
-    std::copy_n(in.big_state, s.rows * s.dim, shared.big_state[0].data);
-    std::copy_n(in.frame_state, s.rows * s.dim, shared.frame_state[0].data);
+void on_threads(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out, int threads,
+                int teams, Work work) {
+  auto run = [&](Sizes sizes, Shared& of_team, int first_row, int thread, int size) {
+    work(Worker<Format>(sizes, w, in, out, of_team, first_row, thread, size));
+  };
+  std::deque<Shared> shared;
+  std::vector<std::thread> workers;  // all: tile registers must not outlive the call
+  for (int team = 0; team < teams; ++team) {
+    const Span rows = part_of(s.all_rows, team, teams), members = part_of(threads, team, teams);
+    Sizes sizes = s;
+    sizes.rows = rows.end - rows.begin;
+    const int size = members.end - members.begin;
+    Shared& of_team = shared.emplace_back(sizes, size);
+    if (in.big_state != nullptr) {
+      const size_t first = size_t(rows.begin) * s.dim;
+      std::copy_n(in.big_state + first, sizes.rows * s.dim, of_team.big_state[0].data);
+      std::copy_n(in.frame_state + first, sizes.rows * s.dim, of_team.frame_state[0].data);
+    }
+    for (int thread = 0; thread < size; ++thread)
+      workers.emplace_back(run, sizes, std::ref(of_team), rows.begin, thread, size);
   }
-  auto run = [&](int thread) { work(Worker<Format>(s, w, in, out, shared, thread, threads)); };
-  std::vector<std::thread> others;
-  for (int thread = 1; thread < threads; ++thread) others.emplace_back(run, thread);
-  run(0);
-  for (auto& other : others) other.join();
+  for (auto& worker : workers) worker.join();
 }
 
 // The same, with the format as an attribute of the call.
@@ -423,7 +515,7 @@ ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t bi
   auto result = [&](int i) { return (*rets.get<ffi::AnyBuffer>(i))->untyped_data(); };
 
   Sizes s;
-  s.rows = dims(0)[0], s.dim = dims(0)[1];
+  s.all_rows = s.rows = dims(0)[0], s.dim = dims(0)[1];
   s.big = big, s.frame = frame, s.ratio = big / frame;
   s.known_levels = known_levels;
   s.per_frame = dims(4)[2] / big;
@@ -437,6 +529,7 @@ ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t bi
   in.ticks = ints(7)[0], in.offset = ints(7)[1];
 
   int next = kFirstWeight;
+  size_t bytes = 0;
   Weights w;
   for (const float** part : {&w.big_input, &w.big_candidate_bias, &w.frame_input,
                              &w.frame_candidate_bias, &w.tables})
@@ -445,6 +538,7 @@ ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t bi
                      &w.frame_up, &w.hidden, &w.output}) {
     *p = {static_cast<const uint8_t*>(raw(next)), floats(next + 1), ints(next + 2),
           floats(next + 3)};
+    bytes += args.get<ffi::AnyBuffer>(next)->size_bytes();
     next += 4;
   }
 
@@ -454,7 +548,9 @@ ffi::Error Generate(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t bi
   if ((*rets.get<ffi::AnyBuffer>(5))->dimensions()[0] != 0)
     out.logits = static_cast<float*>(result(5));
 
-  on_threads_as(format, s, w, in, out, s.dim / kGroup, [](auto&& worker) { worker.run(); });
+  const int teams = bytes <= core_cache_bytes() ? usable_threads(s.all_rows) : 1;
+  const int threads = usable_threads(teams * (s.dim / kGroup));
+  on_threads_as(format, s, w, in, out, threads, teams, [](auto&& worker) { worker.run(); });
   return ffi::Error::Success();
 }
 
@@ -464,13 +560,13 @@ ffi::Error Multiply(ffi::AnyBuffer weights, ffi::Buffer<ffi::F32> scales,
                     int64_t format) {
   const int groups = weights.dimensions()[0], width = weights.dimensions()[1] * format;
   Sizes s{};
-  s.rows = rows, s.frame = s.ratio = 1, s.dim = s.mlp = width;
+  s.all_rows = s.rows = rows, s.frame = s.ratio = 1, s.dim = s.mlp = width;
   const Product p{static_cast<const uint8_t*>(weights.untyped_data()), scales.typed_data(),
                   totals.typed_data(), bias.typed_data()};
   float* to = sums->typed_data();
-  std::fill_n(to, kMaxThreads * kLanes, 0.0f);
-  on_threads_as(format, s, Weights{}, Inputs{}, Outputs{}, groups,
-             [&](auto&& worker) { worker.multiply_only(p, groups, turns, to); });
+  std::fill_n(to, sums->element_count(), 0.0f);
+  on_threads_as(format, s, Weights{}, Inputs{}, Outputs{}, usable_threads(groups), 1,
+                [&](auto&& worker) { worker.multiply_only(p, groups, turns, to); });
   return ffi::Error::Success();
 }
 

@@ -29,9 +29,9 @@ from v2s_jax.sampling.weight_loss import loss_bits
 
 MAX_LOSS_BITS = 1e-3
 """Per sample: what rounded weights may lose. Models differ by ten times as much (docs/results)."""
-MIN_INT8_WEIGHTS = 1_000_000
-"""Weights read per sample above which int8 is faster than bfloat16: 2 MB in bfloat16, the L2 caches
-of two cores. Measured: `demo` with 0.24 million (bfloat16), `paper` with 5.2 (docs/speed.md)."""
+FASTEST_FIRST: tuple[WeightFormat, ...] = ("int8", "bfloat16")
+"""Of the cpu engine, on an Intel Xeon at `demo` and `paper` sizes. On an AMD EPYC int8 reaches 0.87
+of bfloat16's speed for one `demo` clip (docs/speed.md)."""
 BATCH_SIZES = (1, DEFAULT_BATCH_SIZE, 32)
 """Of the scan; those that are measured. Slots without a clip cost as much as others."""
 MAX_CPU_BATCH = BATCH_SIZES[-1]
@@ -108,9 +108,7 @@ def runs_on_cpu_engine(config: ModelConfig) -> bool:
 
 def fastest_weights(config: Config, params: dict[str, Any]) -> WeightFormat:
     """Return the fastest format of the cpu engine that loses at most `MAX_LOSS_BITS`."""
-    is_large = _weights_per_sample(config.model) >= MIN_INT8_WEIGHTS
-    formats: tuple[WeightFormat, ...] = ("int8", "bfloat16") if is_large else ("bfloat16",)
-    for weights in formats:
+    for weights in FASTEST_FIRST:
         if loss_bits(config, params, weights) <= MAX_LOSS_BITS:
             return weights
     return "float32"
