@@ -236,8 +236,8 @@ def test_types_and_ranges_are_checked(section, name, value, message):
 
 
 def test_long_config_is_refused_unparsed():
-    with pytest.raises(InputError, match="config of 200002 characters"):
-        Config.from_json('"' + "a" * 200_000 + '"')
+    with pytest.raises(InputError, match="config of 2000002 characters"):
+        Config.from_json('"' + "a" * 2_000_000 + '"')
 
 
 def test_config_without_extraction():
@@ -258,6 +258,10 @@ def test_config_without_extraction():
         ({"control_quantiles": (5.0,) * 22}, "from 0 to 1"),
         ({"control_memory": (2.0,)}, "1 values from 0 to below 1"),
         ({"control_memory": ()}, "1 values"),
+        ({"control_excerpts": ()}, "excerpts of each of 1 categories"),
+        ({"control_excerpts": ("0000000",)}, "8 digits or letters for each video frame"),
+        ({"control_excerpts": ("0000000-",)}, "8 digits or letters"),
+        ({"control_excerpts": ("",)}, "8 digits or letters"),
     ],
 )
 def test_controls_of_a_config_are_checked(changes, message):

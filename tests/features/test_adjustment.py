@@ -10,7 +10,7 @@ from v2s_jax.config import Clock, ExtractorConfig
 from v2s_jax.errors import InputError
 from v2s_jax.features.adjustment import Adjustment, Vector, adjust_controls
 from v2s_jax.features.controls import CONTROLS_PER_FRAME, QUANTILES, pack_controls
-from v2s_jax.features.drawn_controls import draw_controls
+from v2s_jax.features.excerpts import draw_controls
 
 CLOCK = Clock()
 PART_MS = 1_000 / float(CLOCK.fps) / CONTROLS_PER_FRAME

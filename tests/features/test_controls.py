@@ -3,20 +3,16 @@
 import numpy as np
 import pytest
 
-from v2s_jax.config import Clock, ExtractorConfig
+from v2s_jax.config import Clock
 from v2s_jax.features.controls import (
     CONTROLS_PER_FRAME,
-    CONTROLS_VERSION,
     ONSET_DB,
     QUANTILES,
     RANGE_DB,
-    category_ranges,
+    category_range,
     control_curves,
     controls_of_sound,
-    pack_controls,
 )
-from v2s_jax.features.drawn_controls import draw_controls
-from v2s_jax.types import Features
 
 CLOCK = Clock()
 PART = CLOCK.samples_per_video_frame // CONTROLS_PER_FRAME
@@ -74,38 +70,8 @@ def test_features_have_a_row_for_each_video_frame():
 def test_quantiles_of_a_category():
     ramp = np.linspace(0, 1, 100 * CONTROLS_PER_FRAME).reshape(100, CONTROLS_PER_FRAME)
     motion = np.concatenate([ramp, np.full_like(ramp, 0.25)], axis=1).astype(np.float16)
-    clip = Features(np.ones((100, 1), np.float16), motion)
-    ranges = category_ranges([("a", clip)], ["a"])
-    values = np.reshape(ranges.quantiles, (2, QUANTILES))
+    quantiles, memory = category_range([motion])
+    values = np.reshape(quantiles, (2, QUANTILES))
     np.testing.assert_allclose(values[0], np.linspace(0, 1, QUANTILES), atol=2e-3)
     np.testing.assert_allclose(values[1], 0.25, atol=1e-3)
-    assert ranges.memory[0] == pytest.approx(0.99, abs=0.01)
-
-
-def test_drawn_controls_have_the_range_and_pace_of_their_category():
-    random = np.random.default_rng(0)
-    slow = np.repeat(random.uniform(0.5, 0.7, 200), 8)
-    quick = random.uniform(0.0, 1.0, 1_600)
-    clips = [
-        (name, pack_controls(np.ones((400, 1)), curve, curve / 2))
-        for name, curve in (("slow", slow), ("quick", quick))
-    ]
-    ranges = category_ranges(clips, ["slow", "quick"])
-    config = ExtractorConfig(
-        controls_version=CONTROLS_VERSION,
-        categories=("slow", "quick"),
-        control_quantiles=ranges.quantiles,
-        control_memory=ranges.memory,
-    )
-    for number, curve in enumerate((slow, quick)):
-        controls = draw_controls(config, number, 400, seed=1)
-        assert controls.appearance[:, number].all() and controls.appearance.sum() == 400
-        loudness, onset = (part.reshape(-1) for part in np.split(controls.motion, 2, axis=1))
-        np.testing.assert_allclose(
-            np.percentile(loudness, [10, 50, 90]), np.percentile(curve, [10, 50, 90]), atol=0.08
-        )
-        neighbours = np.corrcoef(loudness[1:].astype(float), loudness[:-1].astype(float))[0, 1]
-        assert neighbours == pytest.approx(ranges.memory[number], abs=0.05)
-        assert onset.argmax() == np.diff(loudness.astype(float), prepend=1).argmax()
-        again = draw_controls(config, number, 400, seed=1)
-        np.testing.assert_array_equal(again.motion, controls.motion)
+    assert memory == pytest.approx(0.99, abs=0.01)

@@ -17,7 +17,7 @@ from v2s_jax.json_text import parse_json
 FORMAT_VERSION = 2
 """Version of the JSON form; raised when an old checkpoint could be misread."""
 
-MAX_CONFIG_CHARS = 100_000
+MAX_CONFIG_CHARS = 1_000_000
 """Longest JSON form that is parsed; ours has about 2,000 characters."""
 
 RENAMED_TRAINING_FIELDS = {

@@ -1,6 +1,7 @@
 """Settings of the feature extractor."""
 
 import dataclasses
+import string
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
@@ -26,10 +27,18 @@ APPEARANCE_FIELDS = (
 """Fields of `ExtractorConfig` that appearance depends on; motion depends on all."""
 QUANTILES = 11
 """Quantiles of each curve that a model knows for each category: 0, 10, .. 100 %."""
+EXCERPT_ALPHABET = string.digits + string.ascii_letters
+"""Characters of the values from 0 to 1 of an excerpt: steps of 1 dB of loudness."""
 RESERVED_NAMES = ("time_sec", "loudness", "onset")
 """Columns of controls in CSV files, which no category can have."""
-RANGE_FIELDS = ("control_quantiles", "control_memory", "synthetic_categories")
+RANGE_FIELDS = (
+    *("control_quantiles", "control_memory", "control_excerpts"),
+    "synthetic_categories",
+)
 """Fields that describe the training set only: other data may differ."""
+
+EXCERPT_FRAME_CHARS = 8
+"""Four values of loudness and four of onset strength."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,8 @@ class ExtractorConfig:
     """For each category the quantiles of loudness, then of onset strength, in the training set."""
     control_memory: tuple[float, ...] | None = None
     """For each category the correlation of loudness between neighbouring parts there."""
+    control_excerpts: tuple[str, ...] | None = None
+    """For each category some of its curves there, as text (`features.excerpts`)."""
     synthetic_categories: tuple[str, ...] | None = None
     """Categories whose sounds in the training set are computed, not recorded."""
 
@@ -101,6 +112,13 @@ class ExtractorConfig:
                 f"extraction.control_memory is {memory}: it must be {count} values from 0 to "
                 "below 1"
             )
+        if (excerpts := self.control_excerpts) is not None and (
+            len(excerpts) != count or not all(map(is_excerpts, excerpts))
+        ):
+            raise InputError(
+                f"extraction.control_excerpts: it must have excerpts of each of {count} "
+                f"categories, {EXCERPT_FRAME_CHARS} digits or letters for each video frame"
+            )
 
     def with_defaults(self, defaults: "ExtractorConfig") -> "ExtractorConfig":
         """Return this config with `defaults` for the values that are None."""
@@ -117,3 +135,12 @@ class ExtractorConfig:
             and name not in RANGE_FIELDS
             and value not in (None, values[name])
         ]
+
+
+def is_excerpts(text: str) -> bool:
+    """Whether a text has excerpts of curves: at least one, each of whole video frames."""
+    excerpts = text.split()
+    return bool(excerpts) and all(
+        len(excerpt) % EXCERPT_FRAME_CHARS == 0 and set(excerpt) <= set(EXCERPT_ALPHABET)
+        for excerpt in excerpts
+    )

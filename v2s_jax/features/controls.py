@@ -15,7 +15,7 @@ where L_b is the level of band b in the part's spectrum, without a window: a hit
 own part, not of an earlier one. Both curves are relative to the clip, so a gain changes nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,13 +45,13 @@ SILENCE = 1e-6
 """Smallest RMS, -120 dB."""
 
 
-class ControlRanges(NamedTuple):
-    """What a model knows of the curves of each category in its training set."""
+class ControlRange(NamedTuple):
+    """The range and the pace of the curves of a category in the training set."""
 
     quantiles: tuple[float, ...]
-    """QUANTILES of loudness, then of onset strength, for each category."""
-    memory: tuple[float, ...]
-    """Correlation of loudness between neighbouring parts, for each category."""
+    """QUANTILES of loudness, then of onset strength."""
+    memory: float
+    """Correlation of loudness between neighbouring parts."""
 
 
 class Curves(NamedTuple):
@@ -140,23 +140,11 @@ def controls_of_sound(
     return pack_controls(weights, loudness, onset)
 
 
-def category_ranges(
-    clips: Iterable[tuple[str, Features]], categories: Sequence[str]
-) -> ControlRanges:
-    """Return the ranges of the curves over the clips of each category."""
-    by_category: dict[str, list[np.ndarray]] = {category: [] for category in categories}
-    for category, controls in clips:
-        by_category[category].append(controls.motion)
-    quantiles = np.linspace(0, 100, QUANTILES)
-
-    values: list[float] = []
-    memory: list[float] = []
-    for name in categories:
-        motion = np.concatenate(by_category[name]).astype(np.float64)
-        for curve in np.split(motion, 2, axis=1):  # loudness, onset strength
-            values += np.percentile(curve, quantiles).round(3).tolist()
-        memory.append(_memory(by_category[name]))
-    return ControlRanges(tuple(values), tuple(memory))
+def category_range(motions: Sequence[Float16[np.ndarray, "_ motion_dim"]]) -> ControlRange:
+    """Return the range of the curves over the clips of a category."""
+    curves = np.split(np.concatenate(motions).astype(np.float64), 2, axis=1)
+    quantiles = [np.percentile(curve, np.linspace(0, 100, QUANTILES)) for curve in curves]
+    return ControlRange(tuple(np.concatenate(quantiles).round(3).tolist()), _memory(motions))
 
 
 def _memory(motions: Sequence[Float16[np.ndarray, "_ motion_dim"]]) -> float:

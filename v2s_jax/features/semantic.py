@@ -7,12 +7,10 @@
     speed(i)   mean of |flow - camera| from video frame i - 1 to i, in px of a video 128 px wide,
                camera = median flow
     activity   log(speed / STILL_PX) / log(FAST_PX / STILL_PX), clipped to [0, 1]
-    loudness   the category's quantile of loudness at activity
-    onset      the category's quantile of onset strength at RISE_GAIN x the rise of activity
+    curves     loudness and onset strength of the likeliest category's own excerpts, which follow
+               activity and its rise (`features.excerpts`)
 
-The quantiles are those of the training set, so each category keeps the range that it has there:
-rain hardly varies, a bark comes out of silence. Motion is a weak guide to loudness; curves by hand
-can replace it.
+Motion is a weak guide to loudness; curves by hand can replace it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +22,8 @@ from jaxtyping import Float, Float16, Float32, UInt8
 from v2s_jax.config import ExtractorConfig
 from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
-from v2s_jax.features.controls import CONTROLS_PER_FRAME, CONTROLS_VERSION
+from v2s_jax.features.controls import CONTROLS_VERSION
+from v2s_jax.features.excerpts import NEUTRAL, ExcerptPlayer
 from v2s_jax.features.imagenet.categories import evidence, masses
 from v2s_jax.features.imagenet.network import INPUT_PX, class_probabilities, start_compiling
 from v2s_jax.features.imagenet.seen import SeenInVideo
@@ -46,8 +45,6 @@ CUT_PX = 64
 STILL_PX = 0.05
 FAST_PX = 3.0
 """Speeds at which activity is 0 and 1. Noise of a still camera is at about 0.03."""
-RISE_GAIN = 4.0
-"""A rise of activity by a quarter within one video frame is the strongest onset."""
 
 
 class SemanticExtractor(Extractor):
@@ -69,7 +66,7 @@ class SemanticExtractor(Extractor):
         if config.categories is None or config.control_quantiles is None:
             raise InputError("the model's config lacks its categories: train it again")
         self.categories = config.categories
-        self._quantiles = config.quantiles
+        self._config = config
         self._chosen: np.ndarray | None = None
         if category is not None:
             self._chosen = np.array([name == category for name in self.categories], np.float64)
@@ -100,7 +97,7 @@ class SemanticExtractor(Extractor):
     ) -> Iterator[FrameFeatures]:
         """Yield the controls of each video frame, and add to `seen` what is in it."""
         shot, flow, cuts = _Shot(self.categories), open_flow("dis"), _CutDetector()
-        previous, activity = None, 0.0
+        motion, previous = _Motion(self._config), None
         for number, frame in enumerate(frames):
             if cuts.is_cut(frame):
                 shot, previous = _Shot(self.categories), None
@@ -109,25 +106,30 @@ class SemanticExtractor(Extractor):
                 seen.add(probabilities)
                 shot.add(masses(probabilities[None], self.categories)[0])
             gray = cv2.resize(luminance(frame), (FLOW_PX, FLOW_PX), interpolation=cv2.INTER_AREA)
-            before, activity = activity, _activity(flow, previous, gray)
+            activity = None if previous is None else _activity(flow, previous, gray)
             category = shot.distribution() if self._chosen is None else self._chosen
-            yield FrameFeatures(
-                category.astype(np.float16), self._curves(category, before, activity)
-            )
+            curves = motion.curves(int(category.argmax()), activity)
+            yield FrameFeatures(category.astype(np.float16), curves.astype(np.float16))
             previous = gray
 
-    def _curves(
-        self, category: Float[np.ndarray, " categories"], before: float, activity: float
-    ) -> Float16[np.ndarray, " motion_dim"]:
-        """Return loudness and onset strength of the parts of a video frame."""
-        share = (np.arange(CONTROLS_PER_FRAME) + 1) / CONTROLS_PER_FRAME
-        activities = before + share * (activity - before)
-        rise = np.zeros(CONTROLS_PER_FRAME)
-        rise[0] = min(1.0, RISE_GAIN * max(0.0, activity - before))  # one onset, where it begins
-        loudness, onset = np.einsum("c,ctq->tq", category, self._quantiles)
-        at = np.linspace(0, 1, len(loudness))
-        curves = [np.interp(activities, at, loudness), np.interp(rise, at, onset)]
-        return np.concatenate(curves).astype(np.float16)
+
+class _Motion:
+    """Turns the activity of a video into the curves of its category."""
+
+    def __init__(self, config: ExtractorConfig) -> None:
+        self._config = config
+        self._players: dict[int, ExcerptPlayer] = {}
+        self._activity: float | None = None
+
+    def curves(self, category: int, activity: float | None) -> Float[np.ndarray, " motion_dim"]:
+        """Return loudness and onset strength of a video frame; None: nothing to compare it with."""
+        if category not in self._players:
+            self._players[category] = ExcerptPlayer(self._config, category)
+        before, self._activity = self._activity, activity
+        if activity is None:
+            return self._players[category].next(NEUTRAL if before is None else before, 0.0)
+        rise = 0.0 if before is None else activity - before
+        return self._players[category].next(activity, rise)
 
 
 class _Shot:
@@ -161,9 +163,7 @@ class _CutDetector:
         return previous is not None and float(np.abs(hsv - previous).mean()) > CUT_DIFFERENCE
 
 
-def _activity(flow: FlowFn, previous: np.ndarray | None, gray: np.ndarray) -> float:
-    if previous is None:
-        return 0.0
+def _activity(flow: FlowFn, previous: np.ndarray, gray: np.ndarray) -> float:
     moved = flow(previous, gray).reshape(-1, 2)
     camera = np.median(moved, axis=0, keepdims=True)
     speed = np.clip(np.linalg.norm(moved - camera, axis=1).mean(), STILL_PX, FAST_PX)

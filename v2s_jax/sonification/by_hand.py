@@ -17,7 +17,7 @@ from v2s_jax.errors import InputError, unknown_name_error
 from v2s_jax.features.adjustment import Vector, adjust_controls
 from v2s_jax.features.control_files import read_controls, write_controls
 from v2s_jax.features.controls import unpack_curves
-from v2s_jax.features.drawn_controls import draw_controls
+from v2s_jax.features.excerpts import draw_controls
 from v2s_jax.figures import FigureProcess
 from v2s_jax.io import check_writable, directory_lock, staging_folder
 from v2s_jax.media import Tags, write_wav

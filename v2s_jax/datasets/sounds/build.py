@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,10 +26,10 @@ from v2s_jax.datasets.sounds.recording import ClipLength, cut, read_recording
 from v2s_jax.datasets.sounds.settings import SoundSettings
 from v2s_jax.datasets.writer import dataset_exists_error, write_dataset
 from v2s_jax.errors import InputError, unknown_name_error
-from v2s_jax.features.controls import CONTROLS_VERSION, MOTION_DIM, category_ranges
+from v2s_jax.features.controls import CONTROLS_VERSION, MOTION_DIM, category_range
+from v2s_jax.features.excerpts import encode
 from v2s_jax.io import directory_lock
 from v2s_jax.quantize import INT16_SCALE
-from v2s_jax.types import Features
 
 TRAIN, TEST = "train", "test"
 TEST_SHARE = 10
@@ -271,17 +272,17 @@ def _records(
 def _metadata(
     settings: SoundSettings, categories: Sequence[str], records: Sequence[tuple[str, ClipRecord]]
 ) -> Metadata:
-    training = (
-        (record.category, Features(record.appearance, record.motion))
-        for split, record in records
-        if split == TRAIN
-    )
-    ranges = category_ranges(training, categories)
+    motions: dict[str, list[np.ndarray]] = {name: [] for name in categories}
+    for split, record in records:
+        if split == TRAIN:
+            motions[record.category].append(record.motion)
+    ranges = [category_range(each) for each in motions.values()]
     extraction = ExtractorConfig(
         controls_version=CONTROLS_VERSION,
         categories=tuple(categories),
-        control_quantiles=ranges.quantiles,
-        control_memory=ranges.memory,
+        control_quantiles=tuple(itertools.chain(*(each.quantiles for each in ranges))),
+        control_memory=tuple(each.memory for each in ranges),
+        control_excerpts=tuple(map(encode, motions.values())),
         synthetic_categories=tuple(name for name in categories if name in settings.synthetic),
     )
     return Metadata(
