@@ -1,6 +1,7 @@
 """The auxiliary loss of `aligned`, and inputs that are hidden from the tiers."""
 
 import dataclasses
+import itertools
 from functools import partial
 
 import jax
@@ -20,6 +21,7 @@ from v2s_jax.model import (
     window_frames,
 )
 from v2s_jax.quantize import dequantize, quantize
+from v2s_jax.training.learn_loudness import learn_loudness
 from v2s_jax.training.loudness import loudness_loss
 from v2s_jax.training.state import init_state
 from v2s_jax.training.step import Chunk, DeviceBatch, drop_inputs, train_step
@@ -120,6 +122,25 @@ def test_context_vectors_learn_the_loudness_and_the_metrics_leave_it_out(tiny):
     assert error < 0.2 < 2 * without_error
 
 
+def test_the_encoder_alone_learns_the_loudness_before_the_first_update(tiny):
+    """The tiers stay as they were."""
+    options = {"loudness_weight": 0.1, "learning_rate": 3e-3, "ema_decay": 0.9}
+    config = aligned(tiny, loudness_steps=40, **options)
+    clips = Clips(config)
+    model = VideoToSound(config, "highest")
+    state = init_state(model, STATISTICS)
+    batches = (clips.batch(number % 3) for number in itertools.count())
+    learned, loss = learn_loudness(model, state, batches)
+    before, after = state.params["params"], learned.params["params"]
+    assert (before["context"]["input"]["kernel"] != after["context"]["input"]["kernel"]).any()
+    jax.tree.map(np.testing.assert_array_equal, before["sample_rnn"], after["sample_rnn"])
+    jax.tree.map(np.testing.assert_array_equal, learned.average, learned.params)
+    short = aligned(tiny, loudness_steps=4, **options)
+    _, early = learn_loudness(VideoToSound(short, "highest"), state, batches)
+    assert loss < early
+    assert int(learned.step) == 0
+
+
 def test_only_aligned_models_that_learn_it_have_its_parameters(tiny):
     with_it = random_params(aligned(tiny, loudness_weight=0.1))["params"]
     assert set(with_it) - set(random_params(aligned(tiny))["params"]) == {"loudness"}
@@ -134,7 +155,9 @@ def test_hidden_inputs_follow_from_the_clip_and_the_position(tiny):
     empty = jnp.zeros((2_000, 0))
     carry = initial_carry(VideoToSound(config), random_params(config), 1)
 
-    def seen(clips: np.ndarray, number: int = 0, batch_number: int | None = 0) -> np.ndarray:
+    def seen(
+        clips: np.ndarray, number: int = 0, batch_number: int | None = 0, config: Config = config
+    ) -> np.ndarray:
         batch = DeviceBatch(levels.astype(jnp.uint8), empty, empty.astype(bool), jnp.asarray(clips))
         position = None if batch_number is None else jnp.int32(batch_number)
         chunk = Chunk(carry, batch, jnp.int32(number), position)
@@ -150,12 +173,29 @@ def test_hidden_inputs_follow_from_the_clip_and_the_position(tiny):
     assert (seen(clips, batch_number=1) != seen(clips)).any()
     assert (seen(clips, batch_number=None) == 200).all()
 
+    long = small(tiny, input_dropout_share=0.3, input_dropout_chunks=3)
+    one, three = (
+        np.concatenate([seen(clips, number, config=each) == 128 for number in range(6)], axis=1)
+        for each in (config, long)
+    )
+    hidden_for = np.zeros_like(one)
+    for chunk in range(6):  # each span goes on to the end of the second chunk after its own
+        began = one[:, chunk * 1024 : (chunk + 1) * 1024].any(axis=1)[:, None]
+        hidden_for[:, chunk * 1024 : (chunk + 1) * 1024] |= one[
+            :, chunk * 1024 : (chunk + 1) * 1024
+        ]
+        hidden_for[:, (chunk + 1) * 1024 : (chunk + 3) * 1024] |= began
+    # One in a thousand begins after the last sample of its own chunk.
+    assert (three == hidden_for).all(axis=1).mean() > 0.98
+
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
         ({"loudness_weight": -0.1}, "loudness_weight is -0.1: use 0 or more"),
         ({"input_dropout_share": 1.5}, "input_dropout_share is 1.5: use 0 to 1"),
+        ({"input_dropout_chunks": 0}, "input_dropout_chunks"),
+        ({"loudness_steps": 5}, "loudness_steps is 5, but loudness_weight is 0"),
     ],
 )
 def test_bad_options(tiny, option, message):

@@ -108,7 +108,7 @@ class TrainArgs:
 
     data: str
     """Folder of a dataset (v2s prepare), its gs:// URL, or synthetic:PRESET[,seed=N][,probe=NAME]
-    for synthetic clips rendered in memory."""
+    [,CATEGORY=N] for synthetic clips rendered in memory, N of a category."""
     workdir: Path
     """Folder for checkpoints, metrics.jsonl, TensorBoard events and params.safetensors, or its
     gs:// or s3:// URL. With several processes only process 0 needs it."""

@@ -79,9 +79,15 @@ class TrainingConfig:
     """Share of the chunks of each clip whose samples are hidden from the tiers, as silence, from a
     random one on. The model then has to predict them from the video, and learns when sounds start
     (word dropout of Bowman et al. 2016, for spans)."""
+    input_dropout_chunks: int = 1
+    """Chunks until the end of which the samples are hidden, that of the random one included. A
+    span that outlasts what still sounds makes the video tell more."""
     loudness_weight: float = 0.0
     """For `aligned`: weight of a loss that teaches the context vectors how loud the sound is; 0:
     none."""
+    loudness_steps: int = 0
+    """Updates before the first one, of the context encoder alone and by that loss: without the
+    tiers they take a tenth of the time, and each reads other clips."""
     seed: int = 0
     """Seed of the noise on inputs, of the initial parameters and of the order of clips."""
     log_every_steps: int = 100
@@ -114,7 +120,12 @@ class TrainingConfig:
             1,
             MAX_STEPS,
             *("chunk_samples", "steps_per_call", "steps", "log_every_steps"),
-            *("checkpoint_every_steps", "keep_checkpoints", "grad_accum_steps"),
+            *(
+                "checkpoint_every_steps",
+                "keep_checkpoints",
+                "grad_accum_steps",
+                "input_dropout_chunks",
+            ),
         )
         check_range(self, 1, MAX_BATCH_CLIPS, "batch_clips", "eval_clips")
         check_range(
@@ -122,7 +133,7 @@ class TrainingConfig:
             0,
             MAX_STEPS,
             *("decay_steps", "warmup_steps", "encoder_bptt_chunks", "eval_every_steps"),
-            "log_audio_clips",
+            *("log_audio_clips", "loudness_steps"),
         )
         if not 0 <= self.seed <= MAX_SEED:
             raise InputError(f"seed {self.seed}: use a whole number from 0 to {MAX_SEED}")
@@ -146,6 +157,11 @@ class TrainingConfig:
             raise InputError(f"input_dropout_share is {self.input_dropout_share}: use 0 to 1")
         if self.loudness_weight < 0:
             raise InputError(f"loudness_weight is {self.loudness_weight}: use 0 or more")
+        if self.loudness_steps and not self.loudness_weight:
+            raise InputError(
+                f"loudness_steps is {self.loudness_steps}, but loudness_weight is 0: add "
+                "--training.loudness-weight, or leave it out"
+            )
         if not 0 <= self.input_noise_share <= 1:
             raise InputError(f"input_noise_share is {self.input_noise_share}: use 0 to 1")
         if not 0 <= self.ema_decay < 1:

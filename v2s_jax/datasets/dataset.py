@@ -279,7 +279,7 @@ def _find(directory: epath.Path) -> epath.Path:
 
 
 def _in_memory_error(spec: str) -> InputError:
-    """Return the error for PRESET[,seed=N][,probe=NAME] where files are needed."""
+    """Return the error for PRESET[,seed=N][,probe=NAME][,CATEGORY=N] where files are needed."""
     preset, *settings = spec.split(",")
     options = " --".join([f"preset {preset}", *(each.replace("=", " ") for each in settings)])
     return InputError(

@@ -1,5 +1,6 @@
 """The training loop: resume, update, log, evaluate, save."""
 
+import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -16,11 +17,13 @@ from tqdm import tqdm
 from v2s_jax.checkpoints import BEST_PARAMS_FILE, PARAMS_FILE, save_params
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
-from v2s_jax.model import VideoToSound, initial_carry
+from v2s_jax.model import VideoToSound, has_loudness, initial_carry
+from v2s_jax.model.loudness import DB_PER_UNIT
 from v2s_jax.processes import PreemptionGuard
 from v2s_jax.run_folder import UNSCORED
 from v2s_jax.training.checkpoint import NOT_FINITE_FOLDER, Checkpoint, Checkpointer
 from v2s_jax.training.init_from import warm_start
+from v2s_jax.training.learn_loudness import learn_loudness
 from v2s_jax.training.metrics import AudioSample, Meter, MetricsLog, Profile
 from v2s_jax.training.parallel import DataParallel, all_devices
 from v2s_jax.training.state import TrainState, decay_start, init_state
@@ -103,7 +106,7 @@ def train(
         )
         # With several processes JAX handles SIGTERM, and they agree on a step to stop at.
         guard = stack.enter_context(PreemptionGuard()) if jax.process_count() == 1 else None
-        start = _restore_or_init(checkpointer, model, data.statistics)
+        start = _restore_or_init(checkpointer, model, data)
         first_step = step = int(start.state.step)
         best_bits = UNSCORED
         if checkpointer and best_file.exists():
@@ -204,14 +207,15 @@ def to_device(parallel: DataParallel, batch: Batch) -> DeviceBatch:
 
 
 def _restore_or_init(
-    checkpointer: Checkpointer | None, model: VideoToSound, statistics: FeatureStatistics | None
+    checkpointer: Checkpointer | None, model: VideoToSound, data: TrainingData
 ) -> Checkpoint:
     """Return the checkpoint to start from.
 
     1. Process 0 resumes from the newest intact checkpoint; newer corrupt ones are moved away.
     2. Without a checkpoint, it takes the layers of `init_from` that fit.
     3. Everything else is random, drawn from the seed.
-    4. The other processes receive the result of process 0, or exit when it refuses.
+    4. Without a checkpoint, the context encoder learns the loudness.
+    5. The other processes receive the result of process 0, or exit when it refuses.
     """
     config = model.config
 
@@ -219,7 +223,8 @@ def _restore_or_init(
         carry = initial_carry(model, state.params, config.training.batch_clips)
         return jax.tree.map(np.array, Checkpoint(state, carry))
 
-    start, problem = at_clip_start(init_state(model, statistics)), None
+    initial = init_state(model, data.statistics)
+    start, problem = at_clip_start(initial), None
     if checkpointer:
         try:
             restored = checkpointer.restore_latest(start)
@@ -227,15 +232,27 @@ def _restore_or_init(
                 start = restored
                 for change in checkpointer.changes:
                     tqdm.write(change)
-            elif config.training.init_from is not None:
-                state, message = warm_start(Path(config.training.init_from), config, start.state)
-                tqdm.write(message)
-                start = at_clip_start(state)
+            else:
+                start = at_clip_start(_first_state(model, initial, data))
         except InputError as error:
             problem = error
     if broadcast_one_to_all(np.int32(problem is not None)):
         raise problem or InputError("process 0 could not start: see its message")
     return broadcast_one_to_all(start)
+
+
+def _first_state(model: VideoToSound, state: TrainState, data: TrainingData) -> TrainState:
+    """Return the state before the first update, with what is learned elsewhere or before it."""
+    training = model.config.training
+    if training.init_from is not None:
+        state, message = warm_start(Path(training.init_from), model.config, state)
+        tqdm.write(message)
+    if has_loudness(model.config) and training.loudness_steps:
+        with closing(data.open(0, range(training.batch_clips))) as batches:
+            state, error = learn_loudness(model, state, batches)
+        error_db = DB_PER_UNIT * math.sqrt(error)
+        tqdm.write(f"loudness after {training.loudness_steps} updates: RMS error {error_db:.1f} dB")
+    return state
 
 
 def crosses_interval(before: int, after: int, interval: int) -> bool:

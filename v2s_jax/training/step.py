@@ -179,9 +179,15 @@ def drop_inputs(
     batch_key = jax.random.fold_in(jax.random.key(training.seed), batch_number)
 
     def first_hidden(clip: Array) -> Array:
-        clip_key = jax.random.fold_in(jax.random.fold_in(batch_key, clip), chunk.number)
-        is_hidden, start = jax.random.uniform(jax.random.fold_in(clip_key, DROPOUT), (2,))
-        return jnp.where(is_hidden < training.input_dropout_share, start * size, size)
+        def hidden_by(ago: Array) -> Array:
+            """Return where the span that began some chunks ago begins in this one."""
+            began = chunk.number - ago
+            clip_key = jax.random.fold_in(jax.random.fold_in(batch_key, clip), began)
+            is_hidden, start = jax.random.uniform(jax.random.fold_in(clip_key, DROPOUT), (2,))
+            is_hidden = (is_hidden < training.input_dropout_share) & (began >= 0)
+            return jnp.where(is_hidden, (start - ago) * size, size)
+
+        return jnp.min(jax.vmap(hidden_by)(jnp.arange(training.input_dropout_chunks)))
 
     hidden = jnp.arange(size)[None] >= jax.vmap(first_hidden)(clips)[:, None]
     return jnp.where(hidden, q_zero(config.model.q_levels), levels)
@@ -256,7 +262,7 @@ def _gradient(model: VideoToSound, params: dict[str, Any], chunk: Chunk) -> Loss
             number == 0, lambda: _initial_carry(model, params, batch), lambda: chunk.carry
         )
         nll, carry = _chunk_nll(model, params, chunk._replace(carry=carry))
-        return nll + _auxiliary_loss(model, params, batch), (nll, carry)
+        return nll + auxiliary_loss(model, params, batch), (nll, carry)
 
     def differentiate(loss: Callable[..., Any]) -> Callable[..., Any]:
         return jax.value_and_grad(loss, has_aux=True)
@@ -267,7 +273,7 @@ def _gradient(model: VideoToSound, params: dict[str, Any], chunk: Chunk) -> Loss
     return jax.lax.cond(number == 0, differentiate(window_loss), differentiate(chunk_loss), params)
 
 
-def _auxiliary_loss(
+def auxiliary_loss(
     model: VideoToSound, params: dict[str, Any], batch: DeviceBatch
 ) -> Float[Array, ""]:
     """Return the loudness loss of whole clips, for as many samples as a chunk has.

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
@@ -295,6 +296,14 @@ def test_training_needs_no_tensorflow(tmp_path):
     assert "held_out/bits_per_sample" in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
+def test_a_category_can_have_more_clips():
+    spec, usual = (parse_spec(text, Clock()) for text in ("tiny,seed=1,dog=20", "tiny,seed=1"))
+    counts = Counter(clip.category for clip in spec.clips("train"))
+    assert counts["dog"] == 20 and set(counts.values()) == {7, 20}
+    assert set(usual.clips("train")) < set(spec.clips("train"))
+    assert [*usual.clips("test")] == [*spec.clips("test")]
+
+
 # Bad input
 
 
@@ -311,6 +320,8 @@ def test_training_needs_no_tensorflow(tmp_path):
             "frame_rate_other changes only files: remove it, or write files with `",
         ),
         (["--data", "synthetic:tiny,sede=1"], "cannot parse 'sede=1'"),
+        (["--data", "synthetic:tiny,dgo=9"], "cannot parse 'dgo=9'"),
+        (["--data", "synthetic:tiny,dog=-9"], "cannot parse 'dog=-9'"),
         (["--data", "sintetic:tiny"], "no dataset found"),
         (
             ["--data", "synthetic:pair", "--training.eval-split", "tset"],

@@ -34,7 +34,7 @@ BYTES_PER_MB = 10**6
 BYTES_PER_VALUE = 2
 """Of int16 samples and float16 features."""
 
-SYNTAX = f"{IN_MEMORY}PRESET[,seed=N][,probe=NAME]"
+SYNTAX = f"{IN_MEMORY}PRESET[,seed=N][,probe=NAME][,CATEGORY=N]"
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def record_bytes(clip: ClipSpec, motion: bool) -> int:
 def open_in_memory(
     text: str, config: Config, workers: int | None, keep_mb: int
 ) -> Iterator[Callable[[str], InMemoryClips]]:
-    """Yield a function that opens the splits of PRESET[,seed=N][,probe=NAME].
+    """Yield a function that opens the splits of PRESET[,seed=N][,probe=NAME][,CATEGORY=N].
 
     The clips use the config's clock. Motion has no columns unless the model reads it. There is one
     worker per core by default; they end with the block.
@@ -192,8 +192,9 @@ def open_splits(
 
 
 def parse_spec(text: str, clock: Clock) -> DatasetSpec:
-    """Parse PRESET[,seed=N][,probe=NAME].
+    """Parse PRESET[,seed=N][,probe=NAME][,CATEGORY=N].
 
+    The last one is the number of clips of a category in `train`, where it is not the preset's.
     Raises InputError for unknown names, a negative seed, and probes that only change files.
     """
     preset, *settings = text.split(",")
@@ -214,6 +215,9 @@ def parse_spec(text: str, clock: Clock) -> DatasetSpec:
                 spec = replace(spec, probe=name)
             case ["probe", name]:
                 raise unknown_name_error(f"{option} probe", name, PROBES)
+            case [name, digits] if name in spec.preset.categories and digits.isdecimal():
+                others = (*spec.preset.train_clips_of, (name, int(digits)))
+                spec = replace(spec, preset=replace(spec.preset, train_clips_of=others))
             case _:
                 raise InputError(f"{option} cannot parse {setting!r}: use {SYNTAX}")
     return spec

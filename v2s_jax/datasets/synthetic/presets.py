@@ -56,6 +56,8 @@ class Preset:
     categories: tuple[str, ...]
     extrapolation_clips: int = 0
     """Clips per category in `extrapolation`, which is omitted if 0."""
+    train_clips_of: tuple[tuple[str, int], ...] = ()
+    """Categories that have another number of clips in `train`, and that number."""
 
     def count(self, split: str, category: str) -> int:
         """Return how many clips of a category a split has."""
@@ -63,6 +65,8 @@ class Preset:
             return self.extrapolation_clips
         if split == "test":
             return self.test_clips
+        if category in (others := dict(self.train_clips_of)):
+            return others[category]
         if self.train_clips is None:
             return VEGAS[category].videos - self.test_clips
         return self.train_clips

@@ -1,0 +1,64 @@
+"""Teach the context encoder of `aligned` the loudness of the sound before the tiers learn.
+
+The tiers need many updates for each clip, the encoder needs many clips: alone, it reads a batch of
+whole clips with each update, in a tenth of the time.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import trange
+
+from v2s_jax.model import VideoToSound
+from v2s_jax.training.state import TrainState
+from v2s_jax.training.step import DeviceBatch, auxiliary_loss, chunks_per_clip
+from v2s_jax.types import Batch
+
+
+def learn_loudness(
+    model: VideoToSound, state: TrainState, batches: Iterator[Batch]
+) -> tuple[TrainState, float]:
+    """Return a state before the first update whose context vectors predict the loudness.
+
+    Makes `loudness_steps` updates by Adam, whose rate falls to 0 along a cosine, on one device;
+    the parameters of the tiers stay.
+
+    Args:
+        model: The model.
+        state: Its state before the first update.
+        batches: At least `loudness_steps` batches.
+
+    Returns:
+        The new state, and the mean squared error over the last tenth of the updates, in squared
+        units of `v2s_jax.model.loudness`.
+    """
+    training = model.config.training
+    rate = optax.cosine_decay_schedule(training.learning_rate, training.loudness_steps)
+    optimizer = optax.adam(rate)
+
+    @partial(jax.jit, donate_argnums=(0, 1))
+    def update(params: dict, opt_state: optax.OptState, batch: DeviceBatch) -> tuple:
+        def loss(params: dict) -> jax.Array:
+            chunks = chunks_per_clip(model.config, batch.levels.shape[1])
+            total = auxiliary_loss(model, params, batch) * chunks / training.loudness_weight
+            return total / jnp.maximum(jnp.sum(batch.mask), 1)
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        changes, opt_state = optimizer.update(gradient, opt_state)
+        return optax.apply_updates(params, changes), opt_state, value
+
+    params = jax.tree.map(jnp.array, state.params)
+    opt_state = optimizer.init(params)
+    losses = []
+    for _ in trange(training.loudness_steps, desc="loudness", unit="step", dynamic_ncols=True):
+        batch = next(batches)
+        arrays = DeviceBatch(*map(jnp.asarray, (batch.levels, batch.features, batch.mask)))
+        params, opt_state, loss = update(params, opt_state, arrays)
+        losses.append(loss)
+    average = None if state.average is None else params
+    last = losses[-max(1, len(losses) // 10) :]
+    return state._replace(params=params, average=average), float(np.mean(last))
