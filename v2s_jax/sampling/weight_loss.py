@@ -19,6 +19,7 @@ from jaxtyping import Float, Float32
 from v2s_jax.checkpoints import params_digest
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
+from v2s_jax.features.excerpts import draw_controls
 from v2s_jax.io import atomic_write, cache_dir
 from v2s_jax.kernels.build import library_path
 from v2s_jax.kernels.interface import EngineName
@@ -28,8 +29,8 @@ from v2s_jax.pretrained import WEIGHT_LOSSES
 from v2s_jax.sampling.rng import clip_key
 from v2s_jax.sampling.sampler import Sampler
 
-CLIPS, VIDEO_FRAMES = 8, 4
-"""Audio to measure on: 32,768 samples, 2 s with the default clock. More rows cost little."""
+CLIPS, VIDEO_FRAMES = 16, 4
+"""Audio to measure on: 65,536 samples, 4 s with the default clock, and every category of `real`."""
 SEED = 0
 
 
@@ -81,8 +82,7 @@ def _run(
 ) -> tuple[np.ndarray, Float32[np.ndarray, "clips samples q_levels"]]:
     """Generate audio of made-up videos, or take given levels; return levels and logits."""
     model = sampler.config.model
-    shape = (CLIPS, VIDEO_FRAMES + model.window - 1, model.feature_dim)
-    features = np.random.default_rng(SEED).random(shape, np.float32)
+    features = _made_up_features(sampler.config)
     keys = np.stack([clip_key(SEED, bytes([clip] * 4)) for clip in range(CLIPS)])
     state = sampler.init_state(keys)
     if model.encodes_video:
@@ -92,6 +92,18 @@ def _run(
     assert outputs.logits is not None
     levels = np.asarray(outputs.levels, np.int32)
     return levels.T, np.asarray(outputs.logits).swapaxes(0, 1)
+
+
+def _made_up_features(config: Config) -> Float32[np.ndarray, "clips window feature_dim"]:
+    """Return noise, or curves of all categories for a model of sounds, which noise would hush."""
+    model, extraction = config.model, config.extraction
+    video_frames = VIDEO_FRAMES + model.window - 1
+    if extraction.categories is None or extraction.control_quantiles is None:
+        shape = (CLIPS, video_frames, model.feature_dim)
+        return np.random.default_rng(SEED).random(shape, np.float32)
+    count = len(extraction.categories)
+    clips = [draw_controls(extraction, i % count, video_frames, SEED + i) for i in range(CLIPS)]
+    return np.stack([np.concatenate(clip, axis=1) for clip in clips]).astype(np.float32)
 
 
 def _divergence(
