@@ -77,7 +77,7 @@ def test_motion_counts_without_the_camera(photographs):
         )
     )
     for quiet in (still, panned):
-        np.testing.assert_allclose(loudness(quiet), QUIET, atol=0.01)
+        np.testing.assert_allclose(loudness(quiet), QUIET, atol=0.01)  # the bark comes later
     onset = np.concatenate([one.motion[CONTROLS_PER_FRAME:] for one in moved])
     assert np.flatnonzero(onset).tolist() == [5 * CONTROLS_PER_FRAME]  # the first moving frame
     np.testing.assert_allclose(loudness(moved)[5 * CONTROLS_PER_FRAME :], BARK, atol=0.01)

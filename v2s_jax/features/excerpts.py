@@ -6,8 +6,9 @@ A model has only heard natural curves, such as a bark that rises within 30 ms an
     event        a video frame of an excerpt with an onset of EVENT_ONSET or more
     strike       a rise of activity of STRIKE or more: jump to an event, as loud among the events as
                  activity is high; not before the shortest usual gap between two events is over
-    stillness    while the mean activity of the last half second is below RESTLESS, events are
-                 passed over, for a place between events that goes on as loud as it was
+    stillness    while the mean activity of the last half second is below RESTLESS of the largest
+                 before, which fades, events are passed over, for a place between events that goes
+                 on as loud as it was; a video in which nothing ever moves has them all
     end          of an excerpt: another one begins, as loud as this one ended
     swell        a category without events follows the mean activity, by SWELL of the distance from
                  its median loudness to its quantile there
@@ -36,18 +37,19 @@ STRIKE = 0.125
 """Of activity, within one video frame: its speed grows by two thirds."""
 GAP_PERCENTILE = 10.0
 """Of the gaps between the events of a category: the shortest usual one."""
-RESTLESS = 0.2
-"""Activity: a mean speed of 0.11 px of a video 128 px wide."""
+RESTLESS = 1 / 3
 ACTIVITY_FRAMES = 8
 """Time constant of mean activity, video frames: half a second."""
+FADE_FRAMES = 64
+"""Time constant with which the largest mean activity is forgotten, video frames: 4 s."""
 SWELL = 0.5
 TAIL_FRAMES = 6
 """Video frames that an excerpt must have left where it is entered, if any has: 0.4 s."""
 CHOICES = 3
 """Places that fit best, of which one is drawn, so that no two events in a row are alike."""
 
-NEUTRAL = 0.5
-"""Activity where there is no video, and before the first motion."""
+MEDIAN = 0.5
+"""Activity at which a steady sound has its median loudness."""
 USUAL_MEMORY = 0.95
 """Correlation of loudness between neighbouring parts, for models that do not store it."""
 
@@ -82,7 +84,7 @@ def draw_controls(config: ExtractorConfig, category: int, video_frames: int, see
     The same seed gives the same ones.
     """
     player = ExcerptPlayer(config, category, seed)
-    motion = np.stack([player.next(NEUTRAL, 0.0) for _ in range(video_frames)])
+    motion = np.stack([player.next(None, 0.0) for _ in range(video_frames)])
     assert config.categories
     weights = np.zeros((video_frames, len(config.categories)))
     weights[:, category] = 1
@@ -118,17 +120,24 @@ class ExcerptPlayer:
         self._gap = float(np.percentile(gaps, GAP_PERCENTILE)) if gaps.size else 0.0
 
         self._quantiles = config.quantiles[category][0]
-        self._at, self._since_event, self._activity = -1, np.inf, NEUTRAL
+        self._at, self._since_event = -1, np.inf
+        self._activity: float | None = None  # its mean
+        self._largest = 0.0
 
-    def next(self, activity: float, rise: float) -> Float[np.ndarray, " motion_dim"]:
-        """Return the curves of the next video frame, by its activity and the rise of it."""
-        self._activity += (activity - self._activity) / ACTIVITY_FRAMES
+    def next(self, activity: float | None, rise: float) -> Float[np.ndarray, " motion_dim"]:
+        """Return the curves of the next video frame, by its activity, if known, and its rise."""
+        if activity is not None:
+            before = activity if self._activity is None else self._activity
+            self._activity = before + (activity - before) / ACTIVITY_FRAMES
+            self._largest = max(self._activity, self._largest * (1 - 1 / FADE_FRAMES))
+        is_still = self._activity is not None and self._activity < RESTLESS * self._largest
         self._since_event += 1
         ended = self._at >= 0 and self._is_end[self._at]
         following = self._at if ended else self._at + 1
-        if rise >= STRIKE and self._events.size and self._since_event >= self._gap:
+        may_strike = self._events.size and self._since_event >= self._gap
+        if may_strike and activity is not None and rise >= STRIKE:
             self._at = self._event(activity)
-        elif self._is_event[following] and self._activity < RESTLESS:
+        elif is_still and self._is_event[following]:
             self._at = self._follow(self._calm)
         elif ended:
             self._at = self._follow(self._starts)
@@ -159,8 +168,10 @@ class ExcerptPlayer:
         return int(self._random.choice(nearest))
 
     def _swell(self) -> float:
+        if self._activity is None:
+            return 0.0
         at = np.linspace(0, 1, len(self._quantiles))
-        here, median = np.interp([self._activity, NEUTRAL], at, self._quantiles)
+        here, median = np.interp([self._activity, MEDIAN], at, self._quantiles)
         return SWELL * float(here - median)
 
 

@@ -23,7 +23,7 @@ from v2s_jax.config import ExtractorConfig
 from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
 from v2s_jax.features.controls import CONTROLS_VERSION
-from v2s_jax.features.excerpts import NEUTRAL, ExcerptPlayer
+from v2s_jax.features.excerpts import ExcerptPlayer
 from v2s_jax.features.imagenet.categories import evidence, masses
 from v2s_jax.features.imagenet.network import INPUT_PX, class_probabilities, start_compiling
 from v2s_jax.features.imagenet.seen import SeenInVideo
@@ -126,9 +126,7 @@ class _Motion:
         if category not in self._players:
             self._players[category] = ExcerptPlayer(self._config, category)
         before, self._activity = self._activity, activity
-        if activity is None:
-            return self._players[category].next(NEUTRAL if before is None else before, 0.0)
-        rise = 0.0 if before is None else activity - before
+        rise = 0.0 if before is None or activity is None else activity - before
         return self._players[category].next(activity, rise)
 
 
