@@ -1,4 +1,4 @@
-"""Files in a bucket (gs://, s3:// or any other URL that fsspec can write).
+"""Files in a bucket (gs:// or s3://).
 
 Orbax cannot write to S3, and nothing can append to a file in a bucket. So a run is written to a
 local folder and copied from there (training/bucket_workdir.py), and a checkpoint is copied to a
@@ -24,14 +24,32 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """gcsfs does not compare checksums of uploads by itself, s3fs does. s3fs gives up after two seconds
 of 503, gcsfs after half a minute."""
 
-SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+(?=[^/])")
-"""At least two letters, and a slash: pathlib drops the other one."""
+SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?:/+|$)", re.IGNORECASE)
+"""At least two letters, and a slash or nothing more: pathlib drops the other ones."""
+
+NOISY_LOGGERS = ("google.auth",)
+"""What warns of errors that are raised too, besides the stores' own."""
 
 
 def url_of(path: Path | str) -> str | None:
     """Return the URL that a path was made from, without a slash at its end; None for a file."""
     match = SCHEME.match(str(path))
     return f"{match[1]}://{str(path)[match.end() :].rstrip('/')}" if match else None
+
+
+def check_url(url: str) -> None:
+    """Raise InputError for a URL of another scheme than those of EXTRAS, or without a bucket."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in EXTRAS:
+        raise InputError(f"{url}: unknown scheme {scheme}: use a folder, gs:// or s3://")
+    if not rest.strip("/"):
+        raise InputError(f"{url}: names no bucket: use {scheme}://BUCKET/FOLDER")
+
+
+def check_local(path: Path | str, option: str) -> None:
+    """Raise InputError if an option that takes only local paths is given a URL."""
+    if url := url_of(path):
+        raise InputError(f"{option} {url}: takes no URL: use a local path, and copy the files")
 
 
 class Bucket:
@@ -44,19 +62,13 @@ class Bucket:
     def __init__(self, url: str) -> None:
         import fsspec  # most runs need no bucket
 
+        check_url(url)
         scheme = url.partition("://")[0]
-        if scheme in EXTRAS:
-            require_extra(*EXTRAS[scheme])
-        try:
-            if scheme == "file":
-                raise ValueError("a local folder")
-            kind = fsspec.get_filesystem_class(scheme)
-        except (ValueError, ImportError) as error:
-            raise InputError(
-                f"{url}: cannot be opened ({reason(error)}): use a folder, gs:// or s3://"
-            ) from error
+        require_extra(*EXTRAS[scheme])
+        kind = fsspec.get_filesystem_class(scheme)
         # Their loggers print tracebacks of errors that are raised too.
-        logging.getLogger(kind.__module__.partition(".")[0]).setLevel(logging.CRITICAL)
+        for name in (kind.__module__.partition(".")[0], *NOISY_LOGGERS):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.url = url
         with wrap_bucket_errors(url, "opened"):
             # What one listing said must not hide what another process has written since.
@@ -121,8 +133,9 @@ def wrap_bucket_errors(url: str, what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # OSError, botocore's, aiohttp's and Google's
+        why = "no such bucket" if isinstance(error, FileNotFoundError) else reason(error)
         raise InputError(
-            f"{url}: cannot be {what} ({reason(error)}): check the name, the network, and that you "
+            f"{url}: cannot be {what} ({why}): check the name, the network, and that you "
             "may list, read, write and delete there"
         ) from error
 

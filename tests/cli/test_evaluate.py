@@ -32,7 +32,7 @@ from v2s_jax.evaluation.clips import reference_audio, select
 from v2s_jax.evaluation.report.plots import draw_bars
 from v2s_jax.evaluation.report.report_json import describe_features
 from v2s_jax.evaluation.statistics import Estimate
-from v2s_jax.media import write_wav
+from v2s_jax.media import read_metadata, write_wav
 from v2s_jax.pretrained import PRETRAINED
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +156,9 @@ def test_conditioning_and_retrieval_are_of_conditional_models(content):
 
 
 def test_audio_is_kept_and_scored_with_controls(report, content):
-    assert len(list((report / "sounds" / "frame").glob("*.wav"))) == 6
+    sounds = list((report / "sounds" / "frame").glob("*.wav"))
+    assert len(sounds) == 6
+    assert read_metadata(sounds[0])["comment"] == "Generated sound, not a recording."
     audio = content["audio"]
     assert audio["models"].keys() == {"frame", "unconditional"}
     assert audio["controls"].keys() == {"noise", "reference"}

@@ -20,6 +20,7 @@ from v2s_jax.datasets.synthetic.presets import Preset
 from v2s_jax.datasets.synthetic.spec import DatasetSpec
 from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.io import directory_lock
+from v2s_jax.media import read_metadata
 from v2s_jax.sonification import SampleOptions, sonify
 
 QUICK = ("--training.steps", 8, "--training.batch-clips", 8)
@@ -77,9 +78,10 @@ def test_finished_run_is_not_repeated_and_keeps_its_config(run_command, finished
     code, out, _ = run_command(train.main, *args)
     assert code == 0 and "step 8: already finished" in out
     assert (workdir / "metrics.jsonl").read_text() == log
-    code, _, err = run_command(train.main, *args, "--model.dim", 16)
+    code, out, err = run_command(train.main, *args, "--model.dim", 16)
     assert code == 2
     assert "model.dim: 16 != 32" in err and "Traceback" not in err
+    assert "clips from" not in out  # nothing was computed
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,9 @@ def test_budget_plans_a_run_and_a_longer_one_prolongs_it(run_command, fixture_da
     training = load_params(tmp_path)[0].training
     assert f"40s: {training.steps} steps, the last {training.decay_steps} with a falling" in out
     assert training.decay_steps == pytest.approx(training.steps / 2, abs=4)
-    assert {path.suffix for path in (tmp_path / "audio").iterdir()} == {".wav", ".png"}
+    files = sorted((tmp_path / "audio").iterdir(), key=lambda path: path.suffix)
+    assert {path.suffix for path in files} == {".wav", ".png"}
+    assert read_metadata(files[-1])["comment"] == "Generated sound, not a recording."
     code, out, _ = run_command(train.main, *args, "--budget", "40s")
     assert code == 0 and f"step {training.steps}: already finished" in out
     code, out, err = run_command(train.main, *args, "--budget", "60s")

@@ -11,7 +11,7 @@ from tests.bucket_servers import BUCKET, open_store
 from tests.conftest import FIXTURES
 from v2s_jax.bucket import Bucket
 from v2s_jax.checkpoints import load_params, local_checkpoint
-from v2s_jax.cli import evaluate, sample, train
+from v2s_jax.cli import evaluate, prepare, sample, train
 from v2s_jax.errors import InputError
 from v2s_jax.examples import EXAMPLE_VIDEO
 from v2s_jax.training.bucket_lock import LOCK_FILE
@@ -44,11 +44,48 @@ def fails(run_command):
     return run
 
 
-@pytest.mark.parametrize("url", ["abc://bucket/run", "file:///tmp/run"])
-def test_unknown_scheme(fails, fixture_dataset, tmp_path, monkeypatch, url):
+UNKNOWN = "use a folder, gs:// or s3://"
+NO_BUCKET = "names no bucket"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        *((f"{scheme}://bucket/run", UNKNOWN) for scheme in ("abc", "GS", "memory", "ftp", "http")),
+        ("file:///tmp/run", UNKNOWN),
+        ("gs://", NO_BUCKET),
+        ("s3:///", NO_BUCKET),
+    ],
+)
+def test_bad_url(fails, fixture_dataset, tmp_path, monkeypatch, url, message):
+    """No folder of that name appears here, whatever else the command does with URLs."""
     monkeypatch.chdir(tmp_path)
-    err = fails(train.main, "tiny", "--data", fixture_dataset, "--workdir", url, *QUICK)
-    assert "cannot be opened" in err and "use a folder, gs:// or s3://" in err
+    shown = f"{url.partition('://')[0]}://"
+    for args in (
+        (train.main, "tiny", "--data", fixture_dataset, "--workdir", url, *QUICK),
+        (train.main, "tiny", "--data", url, "--workdir", tmp_path / "run", *QUICK),
+        (sample.main, EXAMPLE_VIDEO, "--checkpoint", url, "--out", tmp_path / "out"),
+        (prepare.main, "folder", url, "--out", tmp_path / "out"),
+        (prepare.main, "folder", tmp_path, "--out", url),
+    ):
+        err = fails(*args)
+        assert shown in err and message in err, args
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("main", "args"),
+    [
+        (sample.main, ("--out", "out", "gs://bucket/video.mp4")),
+        (sample.main, ("--out", "gs://bucket/out", EXAMPLE_VIDEO)),
+        (prepare.main, ("synthetic", "--preset", "pair", "--out", "gs://bucket/out")),
+        (prepare.main, ("sounds", "gs://bucket/sounds", "--out", "out")),
+        (prepare.main, ("sounds", "sounds", "--out", "s3://bucket/out")),
+    ],
+)
+def test_url_where_only_local_paths_do(fails, tmp_path, monkeypatch, main, args):
+    monkeypatch.chdir(tmp_path)
+    assert "takes no URL: use a local path" in fails(main, *args)
     assert not any(tmp_path.iterdir())
 
 
@@ -63,7 +100,8 @@ def test_missing_extra(fails, fixture_dataset, monkeypatch, scheme, module, extr
 def test_bucket_that_does_not_exist(store, fails, fixture_dataset):
     workdir = f"{store.scheme}://no-such-bucket/run"
     err = fails(train.main, "tiny", "--data", fixture_dataset, "--workdir", workdir, *QUICK)
-    assert f"{workdir}: cannot be opened" in err and "check the name" in err
+    assert f"{workdir}: cannot be opened (" in err and "check the name" in err
+    assert "no such bucket" in err or "NoSuchBucket" in err
 
 
 @pytest.mark.parametrize("pattern", ["", "(PUT|POST) "])

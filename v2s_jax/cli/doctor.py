@@ -29,8 +29,8 @@ EXTRAS = {
     "vgg": "--extractor vgg19",
     "eval": "v2s evaluate, v2s study, v2s annotate",
     "demo": "v2s demo",
-    "gcp": "gs:// paths, Dataflow",
-    "s3": "s3:// runs",
+    "gcp": "gs:// data and runs, Dataflow",
+    "s3": "s3:// data and runs",
 }
 """Extras of pyproject.toml that commands need, and which commands."""
 

@@ -27,6 +27,7 @@ from typing import Annotated
 
 import tyro
 
+from v2s_jax.bucket import check_local
 from v2s_jax.cli.arguments import parse_subcommand
 from v2s_jax.config import (
     ExtractorConfig,
@@ -100,6 +101,7 @@ class SyntheticArgs:
 
     def run(self) -> None:
         """Build the dataset and print what it holds."""
+        check_local(self.out, "--out")
         spec = DatasetSpec(
             find_preset(self.preset),
             seed=self.seed,
@@ -154,6 +156,8 @@ class SoundsArgs(SoundSettings):
 
     def run(self) -> None:
         """Build the dataset and print what happened to the files."""
+        check_local(self.source, "SOURCE")
+        check_local(self.out, "--out")
         self.check()
         from v2s_jax.datasets.sounds.build import build_dataset, format_summary
 

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import tyro
 
+from v2s_jax.bucket import check_local
 from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.compilation_cache import enable_compilation_cache
 from v2s_jax.cli.describe import describe
@@ -67,6 +68,9 @@ def main() -> None:
         return
     if args.out is None:
         raise InputError("--out: is missing: name a folder for the results")
+    check_local(args.out, "--out")
+    for video in videos:
+        check_local(video, "--video")
     use_device(args.device)
     enable_compilation_cache()
     if args.seconds is not None:

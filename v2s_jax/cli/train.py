@@ -35,6 +35,7 @@ from v2s_jax.evaluation import AudioLogger
 from v2s_jax.io import directory_lock
 from v2s_jax.training.bucket_workdir import open_workdir
 from v2s_jax.training.budget import parse_duration, within_budget
+from v2s_jax.training.checkpoint import check_run
 from v2s_jax.training.loop import TrainingData, TrainResult, train
 from v2s_jax.training.parallel import connect
 from v2s_jax.training.validation import ValidationSet
@@ -107,8 +108,8 @@ class TrainArgs:
     """Train a model. Rerun the same command to resume an interrupted run."""
 
     data: str
-    """Folder of a dataset (v2s prepare), its gs:// URL, or synthetic:PRESET[,seed=N][,probe=NAME]
-    [,CATEGORY=N] for synthetic clips rendered in memory, N of a category."""
+    """Folder of a dataset (v2s prepare), its gs:// or s3:// URL, or for synthetic clips rendered in
+    memory synthetic:PRESET[,seed=N][,probe=NAME][,CATEGORY=N], the last one for N clips of it."""
     workdir: Path
     """Folder for checkpoints, metrics.jsonl, TensorBoard events and params.safetensors, or its
     gs:// or s3:// URL. With several processes only process 0 needs it."""
@@ -193,6 +194,8 @@ def _train_in(
     config = with_data_sizes(config, open_split("train"))
     train_clips, eval_clips = _open_splits(config, open_split)
     config = replace(config, extraction=config.extraction.with_defaults(train_clips.extraction))
+    if jax.process_count() == 1:  # several have to fail together, which `train` sees to
+        check_run(workdir, config)
     model, training = config.model, config.training
     of_category = f" of {training.category}" if training.category else ""
     print(f"{len(train_clips)} clips{of_category} from {train_clips.location}")

@@ -15,7 +15,7 @@ from v2s_jax.evaluation.score_cache import ScoreCache
 from v2s_jax.evaluation.statistics import Waveform
 from v2s_jax.figures import waveform_image
 from v2s_jax.kernels.interface import EngineOption, WeightOption
-from v2s_jax.media import read_audio_file, write_wav
+from v2s_jax.media import GENERATED_TAGS, read_audio_file, write_wav
 from v2s_jax.quantize import dequantize
 from v2s_jax.sampling import (
     DEFAULT_BATCH_SIZE,
@@ -126,7 +126,7 @@ def load_or_generate(
                 records = [clips[clip] for clip in members]
                 audio = generate_audio(sampler, records, seed, temperature, on_samples)
                 for clip, waveform in zip(members, audio, strict=True):
-                    write_wav(paths[clip], waveform, rate_hz)
+                    write_wav(paths[clip], waveform, rate_hz, GENERATED_TAGS)
                     cache.add(clips.clip_ids[clip], [])
     bar = tqdm(paths, desc=f"reading {model.name}", unit="clip", dynamic_ncols=True)
     audio = []

@@ -23,9 +23,11 @@ from v2s_jax.media.metadata import Metadata, read_metadata
 from v2s_jax.media.mux import Muxed, Original, mp4_supports, mux
 from v2s_jax.media.probe import VIDEO_SUFFIXES, Video, audio_start_sec, probe
 from v2s_jax.media.stream import PipeReader, StreamingWav
-from v2s_jax.media.wav import NO_TAGS, Tags
+from v2s_jax.media.wav import GENERATED, GENERATED_TAGS, NO_TAGS, Tags
 
 __all__ = [
+    "GENERATED",
+    "GENERATED_TAGS",
     "NO_TAGS",
     "VIDEO_SUFFIXES",
     "AudioTrack",

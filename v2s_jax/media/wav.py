@@ -8,6 +8,10 @@ from typing import IO
 Tags = Mapping[str, str]
 """Metadata of a file, by ffmpeg's names, such as `comment`."""
 NO_TAGS: Tags = MappingProxyType({})
+GENERATED = "Generated sound, not a recording"
+"""Begins the comment of every file with a generated sound."""
+GENERATED_TAGS: Tags = MappingProxyType({"comment": f"{GENERATED}.", "software": "v2s_jax"})
+"""Of sounds that are not results: those of training and evaluation."""
 
 _INFO_IDS = {"comment": b"ICMT", "software": b"ISFT"}
 """Names of tags in RIFF's INFO list; it has no free ones, so other tags are left out."""

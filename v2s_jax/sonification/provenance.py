@@ -15,13 +15,13 @@ from v2s_jax import __version__
 from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.io import file_hash, wrap_read_errors
-from v2s_jax.media import NO_TAGS, Tags, read_metadata
+from v2s_jax.media import GENERATED, NO_TAGS, Tags, read_metadata
 from v2s_jax.pretrained import PRETRAINED
 from v2s_jax.sonification.options import DEFAULT_OPTIONS, SampleOptions
 from v2s_jax.sonification.settings import GenerationSettings
 
-SENTENCE = "Generated sound, not a recording: "
-"""Starts the comment."""
+SENTENCE = f"{GENERATED}: "
+"""Starts the comment, JSON follows."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media that a trained model made."""
 MAX_COMMENT_CHARS = 2**16

@@ -44,7 +44,7 @@ from v2s_jax.run_folder import (
     read_meta,
     restore_item,
 )
-from v2s_jax.training.resume import OtherLearningRatesError, check_resumable
+from v2s_jax.training.resume import OtherLearningRatesError, check_config, check_resumable
 from v2s_jax.training.state import TrainState, decay_start
 
 CORRUPT_FOLDER = "corrupt"
@@ -85,6 +85,15 @@ class _BeforeDecay:
         """Say for each checkpoint whether this policy keeps it."""
         before = [point.step for point in checkpoints if point.step <= self._decay_start]
         return [point.step == max(before, default=None) for point in checkpoints]
+
+
+def check_run(workdir: Path, config: Config) -> None:
+    """Raise InputError if a folder holds a run of another config, before anything is computed."""
+    folder = (workdir / CHECKPOINTS).absolute()
+    for path in list_checkpoints(folder):
+        with suppress(CorruptCheckpointError):
+            check_config(str(folder), read_meta(path).config, config)
+            return
 
 
 class Checkpointer(ExitStack):

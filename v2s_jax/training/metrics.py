@@ -19,6 +19,7 @@ from v2s_jax.config import Config
 from v2s_jax.errors import InputError
 from v2s_jax.io import atomic_write
 from v2s_jax.json_text import parse_json
+from v2s_jax.media import GENERATED_TAGS, write_wav
 from v2s_jax.model.loss import BITS_PER_NAT
 from v2s_jax.training.step import UpdateMetrics
 
@@ -145,7 +146,9 @@ class MetricsLog(ExitStack):
         folder = self._workdir / AUDIO_FOLDER
         with self._wrap_write_errors():
             folder.mkdir(exist_ok=True)
-            (folder / f"{stem}.wav").write_bytes(audio.value[0].audio.encoded_audio_string)
+            write_wav(
+                folder / f"{stem}.wav", sample.waveform, sample.sample_rate_hz, GENERATED_TAGS
+            )
             (folder / f"{stem}.png").write_bytes(image.value[0].image.encoded_image_string)
             for value in (audio, image):
                 self._events.write_event(Event(step=step, summary=value))

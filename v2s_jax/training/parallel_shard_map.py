@@ -1,6 +1,6 @@
 """`DataParallel` on `jax.shard_map`: global arrays instead of a device axis.
 
-For the day when pmap goes; the same tests run with both. To use it, loop.py imports
+For the day when pmap goes; the tests of one process run with both. To use it, loop.py imports
 
     from v2s_jax.training.parallel_shard_map import ShardMapDataParallel as DataParallel
 """

@@ -25,6 +25,19 @@ class OtherLearningRatesError(InputError):
     """The updates of a checkpoint would have had other learning rates."""
 
 
+def check_config(run: str, stored: Config, given: Config) -> None:
+    """Raise InputError if fields differ that decide the updates, apart from the learning rate."""
+    differing = [
+        line for line in differing_fields(given, stored) if line.split(":")[0] not in EFFECTS
+    ]
+    if differing:
+        raise InputError(
+            f"{run}: the run there has another config ({'; '.join(differing)}): use its config, or "
+            "another --workdir; only steps, decay, log, checkpoint and evaluation intervals may "
+            "change"
+        )
+
+
 def check_resumable(run: str, stored: Config, given: Config, step: int) -> list[str]:
     """Return a line about each field that differs and may; raise InputError for the others.
 
@@ -35,15 +48,7 @@ def check_resumable(run: str, stored: Config, given: Config, step: int) -> list[
         step: Updates that the run has made.
     """
     old, new = flat_fields(stored), flat_fields(given)
-    differing = [
-        line for line in differing_fields(given, stored) if line.split(":")[0] not in EFFECTS
-    ]
-    if differing:
-        raise InputError(
-            f"{run}: the run there has another config ({'; '.join(differing)}): use its config, or "
-            "another --workdir; only steps, decay, log, checkpoint and evaluation intervals may "
-            "change"
-        )
+    check_config(run, stored, given)
     _check_steps(run, stored.training, given.training, step)
     _check_held_out(run, stored.training, given.training)
     return [

@@ -115,6 +115,17 @@ def test_videos_and_dataset_in_a_bucket(store, direct, tmp_path):
     assert_same_clips(tmp_path / "copy" / "vegas", direct)
 
 
+def test_a_bucket_that_does_not_exist_is_not_made(store, videos, tmp_path):
+    out = f"{store.url.partition('://')[0]}://no-such-bucket/out"
+    command = [sys.executable, "-m", "v2s_jax", "prepare", "folder", str(videos), "--out", out]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"error: {out}: cannot be opened (") and "bucket" in line.lower()
+    assert all(method in ("GET", "HEAD") for method, path in store.requests if "no-such" in path)
+
+
 def test_cluster_builds_the_same_dataset(videos, direct, cluster, tmp_path):
     printed = prepare(videos, tmp_path / "out", "--workers", "2", "--", *cluster, cwd=tmp_path)
     assert "6 files extracted, 0 found in the cache" in printed  # the workers' counters

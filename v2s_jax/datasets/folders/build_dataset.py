@@ -14,7 +14,7 @@ from typing import NamedTuple
 from etils import epath
 
 from v2s_jax import __version__
-from v2s_jax.bucket import wrap_bucket_errors
+from v2s_jax.bucket import Bucket, check_url, wrap_bucket_errors
 from v2s_jax.datasets import Metadata, open_dataset
 from v2s_jax.datasets.folders.decode import FeatureCache, loop_to_length
 from v2s_jax.datasets.folders.extraction import (
@@ -77,6 +77,11 @@ def build_dataset(
     exists, no clip is usable, or something cannot be written.
     """
     check_args(beam_args)
+    for path in (settings.source, settings.out):
+        if is_remote(path):
+            check_url(str(path))
+    if is_remote(settings.out):
+        Bucket(str(settings.out))  # if it is wrong, say so before features are extracted
     folder = settings.folder
     workers = settings.workers or (CPU_COUNT if extractor.name == "pixels" else 1)
     args = (*local_args(workers), *beam_args)  # the user's override ours
@@ -118,7 +123,8 @@ def _build(
 ) -> BuiltDataset:
     """Extract features, decide on every file, and write the shards of each split to `folder`."""
     sources, ignored = find_sources(settings.source, settings.outputs)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not is_remote(folder):  # s3 would make a bucket
+        folder.mkdir(parents=True, exist_ok=True)
     rows, counts = extract(sources, job, beam_args, folder)
     usable = [source for source, row in zip(sources, rows, strict=True) if row.status == "used"]
     splits = split_clips(usable, settings.test_clips, settings.split_seed)
