@@ -24,8 +24,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """gcsfs does not compare checksums of uploads by itself, s3fs does. s3fs gives up after two seconds
 of 503, gcsfs after half a minute."""
 
-SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?:/+|$)", re.IGNORECASE)
-"""At least two letters, and a slash or nothing more: pathlib drops the other ones."""
+SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+(?=[^/])|(gs|gcs|s3):/*$", re.IGNORECASE)
+"""At least two letters, and a slash: pathlib drops the other one, and both of a URL without a
+bucket."""
 
 NOISY_LOGGERS = ("google.auth",)
 """What warns of errors that are raised too, besides the stores' own."""
@@ -34,7 +35,9 @@ NOISY_LOGGERS = ("google.auth",)
 def url_of(path: Path | str) -> str | None:
     """Return the URL that a path was made from, without a slash at its end; None for a file."""
     match = SCHEME.match(str(path))
-    return f"{match[1]}://{str(path)[match.end() :].rstrip('/')}" if match else None
+    if match is None:
+        return None
+    return f"{(match[1] or match[2]).lower()}://{str(path)[match.end() :].rstrip('/')}"
 
 
 def check_url(url: str) -> None:
@@ -46,9 +49,9 @@ def check_url(url: str) -> None:
         raise InputError(f"{url}: names no bucket: use {scheme}://BUCKET/FOLDER")
 
 
-def check_local(path: Path | str, option: str) -> None:
+def check_local(path: Path | None, option: str) -> None:
     """Raise InputError if an option that takes only local paths is given a URL."""
-    if url := url_of(path):
+    if path is not None and (url := url_of(path)):
         raise InputError(f"{option} {url}: takes no URL: use a local path, and copy the files")
 
 
@@ -133,7 +136,8 @@ def wrap_bucket_errors(url: str, what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # OSError, botocore's, aiohttp's and Google's
-        why = "no such bucket" if isinstance(error, FileNotFoundError) else reason(error)
+        is_missing = isinstance(error, FileNotFoundError) and what == "opened"
+        why = "no such bucket" if is_missing else reason(error)
         raise InputError(
             f"{url}: cannot be {what} ({why}): check the name, the network, and that you "
             "may list, read, write and delete there"

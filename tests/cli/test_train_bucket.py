@@ -9,7 +9,7 @@ import pytest
 
 from tests.bucket_servers import BUCKET, open_store
 from tests.conftest import FIXTURES
-from v2s_jax.bucket import Bucket
+from v2s_jax.bucket import Bucket, url_of
 from v2s_jax.checkpoints import load_params, local_checkpoint
 from v2s_jax.cli import evaluate, prepare, sample, train
 from v2s_jax.errors import InputError
@@ -51,7 +51,7 @@ NO_BUCKET = "names no bucket"
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        *((f"{scheme}://bucket/run", UNKNOWN) for scheme in ("abc", "GS", "memory", "ftp", "http")),
+        *((f"{scheme}://bucket/run", UNKNOWN) for scheme in ("abc", "memory", "ftp", "http")),
         ("file:///tmp/run", UNKNOWN),
         ("gs://", NO_BUCKET),
         ("s3:///", NO_BUCKET),
@@ -74,6 +74,22 @@ def test_bad_url(fails, fixture_dataset, tmp_path, monkeypatch, url, message):
 
 
 @pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("gs://bucket/a/", "gs://bucket/a"),
+        ("gs:/bucket/a", "gs://bucket/a"),
+        ("GS://Bucket/a", "gs://Bucket/a"),
+        ("s3:", "s3://"),
+        ("results:", None),
+        ("a/b:/c", None),
+        ("c:/videos", None),
+    ],
+)
+def test_what_is_a_url(path, url):
+    assert url_of(Path(path)) == url
+
+
+@pytest.mark.parametrize(
     ("main", "args"),
     [
         (sample.main, ("--out", "out", "gs://bucket/video.mp4")),
@@ -81,6 +97,9 @@ def test_bad_url(fails, fixture_dataset, tmp_path, monkeypatch, url, message):
         (prepare.main, ("synthetic", "--preset", "pair", "--out", "gs://bucket/out")),
         (prepare.main, ("sounds", "gs://bucket/sounds", "--out", "out")),
         (prepare.main, ("sounds", "sounds", "--out", "s3://bucket/out")),
+        (sample.main, (EXAMPLE_VIDEO, "--out", "out", "--export-controls", "gs://bucket/a.csv")),
+        (sample.main, (EXAMPLE_VIDEO, "--out", "out", "--controls", "gs://bucket/a.csv")),
+        (sample.main, (EXAMPLE_VIDEO, "--out", "out", "--prefix", "s3://bucket/a.wav")),
     ],
 )
 def test_url_where_only_local_paths_do(fails, tmp_path, monkeypatch, main, args):

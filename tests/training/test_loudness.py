@@ -28,7 +28,8 @@ from v2s_jax.training.step import Chunk, DeviceBatch, drop_inputs, train_step
 
 
 def aligned(tiny: Config, **training) -> Config:
-    return with_model(small(tiny, **training), variant="aligned", motion_dim=12)
+    config = with_model(small(tiny), variant="aligned", motion_dim=12)
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
 
 
 @pytest.mark.parametrize("quantization", ["linear", "mu_law"])
@@ -138,6 +139,11 @@ def test_the_encoder_alone_learns_the_loudness_before_the_first_update(tiny):
     short = aligned(tiny, loudness_steps=4, **options)
     _, early = learn_loudness(VideoToSound(short, "highest"), state, batches)
     assert loss < early
+    with pytest.raises(InputError, match="stopped after 1 of 4 updates of the context encoder"):
+        learn_loudness(VideoToSound(short, "highest"), state, batches, lambda: True)
+    weights = jax.tree.map(lambda x: x * np.nan, state.params)
+    with pytest.raises(InputError, match="the loss of loudness is nan after 1 updates"):
+        learn_loudness(VideoToSound(short, "highest"), state._replace(params=weights), batches)
     assert int(learned.step) == 0
 
 
@@ -195,6 +201,8 @@ def test_hidden_inputs_follow_from_the_clip_and_the_position(tiny):
         ({"loudness_weight": -0.1}, "loudness_weight is -0.1: use 0 or more"),
         ({"input_dropout_share": 1.5}, "input_dropout_share is 1.5: use 0 to 1"),
         ({"input_dropout_chunks": 0}, "input_dropout_chunks"),
+        ({"input_dropout_chunks": 9}, "input_dropout_chunks is 9, but input_dropout_share is 0"),
+        ({"loudness_weight": 1.0, "loudness_steps": 5}, "variant frame has no context encoder"),
         ({"loudness_steps": 5}, "loudness_steps is 5, but loudness_weight is 0"),
     ],
 )

@@ -68,9 +68,11 @@ def main() -> None:
         return
     if args.out is None:
         raise InputError("--out: is missing: name a folder for the results")
-    check_local(args.out, "--out")
-    for video in videos:
-        check_local(video, "--video")
+    options = args.options
+    local = {"out": args.out, "controls": options.controls, "prefix": options.prefix}
+    for name, path in (*local.items(), *(("video", video) for video in videos)):
+        check_local(path, f"--{name}")
+    check_local(options.export_controls, "--export-controls")
     use_device(args.device)
     enable_compilation_cache()
     if args.seconds is not None:

@@ -36,7 +36,7 @@ from v2s_jax.io import directory_lock
 from v2s_jax.training.bucket_workdir import open_workdir
 from v2s_jax.training.budget import parse_duration, within_budget
 from v2s_jax.training.checkpoint import check_run
-from v2s_jax.training.loop import TrainingData, TrainResult, train
+from v2s_jax.training.loop import TrainingData, TrainResult, check_steps, train
 from v2s_jax.training.parallel import connect
 from v2s_jax.training.validation import ValidationSet
 
@@ -197,9 +197,15 @@ def _train_in(
     if jax.process_count() == 1:  # several have to fail together, which `train` sees to
         check_run(workdir, config)
     model, training = config.model, config.training
+    samples, _ = padded_size(train_clips, config)
+    if args.budget is None:  # which chooses the steps
+        check_steps(config, samples)
+    elif training.loudness_steps:
+        raise InputError("--budget does not count --training.loudness-steps: leave one of them out")
     of_category = f" of {training.category}" if training.category else ""
     print(f"{len(train_clips)} clips{of_category} from {train_clips.location}")
-    print(config.to_json())
+    described = config.extraction.without_ranges()  # which would fill the terminal
+    print(replace(config, extraction=described).to_json())
     validation = audio_logger = statistics = None
     if eval_clips is not None:
         print(f"{len(eval_clips)} clips for evaluation in split {training.eval_split}")
@@ -209,7 +215,6 @@ def _train_in(
         statistics = feature_statistics(
             train_clips, training.seed, model.principal_components, model.standardized
         )
-    samples, _ = padded_size(train_clips, config)
     open_batches = partial(batches, train_clips, config)
     data = TrainingData(open_batches, samples, statistics, train_clips.fingerprint)
     # Only process 0 writes. Two runs would delete each other's checkpoints.

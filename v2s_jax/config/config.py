@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from v2s_jax.config.clock import Clock
-from v2s_jax.config.extractor import ExtractorConfig, ExtractorName
+from v2s_jax.config.extractor import RANGE_FIELDS, ExtractorConfig, ExtractorName
 from v2s_jax.config.model import ModelConfig
 from v2s_jax.config.training import TrainingConfig
 from v2s_jax.config.validation import check_types, from_fields, nearest_divisors
@@ -93,6 +93,12 @@ class Config:
                 f"samples of a video frame: use {per_frame}"
             )
         self._check_context_vectors()
+        if self.training.loudness_steps and self.model.variant != "aligned":
+            raise InputError(
+                f"loudness_steps is {self.training.loudness_steps}, but variant "
+                f"{self.model.variant} has no context encoder: leave it out, or use "
+                "--model.variant aligned"
+            )
 
     @property
     def samples_per_vector(self) -> int:
@@ -169,6 +175,10 @@ CONTEXT_FIELDS = tuple(
 """Fields that only `aligned` reads."""
 
 
+DATA_FIELDS = tuple(f"extraction.{name}" for name in RANGE_FIELDS)
+"""Fields that describe the training set, in more numbers than a message has room for."""
+
+
 def differing_fields(a: Config, b: Config) -> list[str]:
     """List the fields in which two configs differ, as `model.dim: 256 != 128`.
 
@@ -177,7 +187,7 @@ def differing_fields(a: Config, b: Config) -> list[str]:
     left, right = flat_fields(a), flat_fields(b)
     unused = CONTEXT_FIELDS if "aligned" not in (a.model.variant, b.model.variant) else ()
     return [
-        f"{path}: {left[path]} != {right[path]}"
+        f"{path}: {'other data' if path in DATA_FIELDS else f'{left[path]} != {right[path]}'}"
         for path in left
         if left[path] != right[path] and path not in unused
     ]

@@ -125,6 +125,10 @@ class ExtractorConfig:
         given = {name: value for name, value in vars(self).items() if value is not None}
         return dataclasses.replace(defaults, **given)
 
+    def without_ranges(self) -> "ExtractorConfig":
+        """Return this config without what describes the training set only."""
+        return dataclasses.replace(self, **dict.fromkeys(RANGE_FIELDS))
+
     def diff(self, actual: "ExtractorConfig", *, motion: bool) -> list[str]:
         """List the fields in which `actual` differs from this config, motion included or not."""
         values = vars(actual)

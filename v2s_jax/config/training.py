@@ -23,6 +23,10 @@ MAX_CHRONO_INIT_TICKS = 2**23
 """Ticks; at twice as many, 1 - 1/T rounds to 1 in float32, and the gate never forgets."""
 
 
+MAX_DROPOUT_CHUNKS = 2**10
+"""Chunks: a minute in chunks of one video frame."""
+
+
 VALIDATION = "validation"
 """Value of `eval_split` that holds out a part of the training set."""
 
@@ -80,14 +84,14 @@ class TrainingConfig:
     random one on. The model then has to predict them from the video, and learns when sounds start
     (word dropout of Bowman et al. 2016, for spans)."""
     input_dropout_chunks: int = 1
-    """Chunks until the end of which the samples are hidden, that of the random one included. A
-    span that outlasts what still sounds makes the video tell more."""
+    """Length of a hidden span: the rest of its own chunk, and this many minus one more. A span that
+    outlasts what still sounds makes the video tell more."""
     loudness_weight: float = 0.0
     """For `aligned`: weight of a loss that teaches the context vectors how loud the sound is; 0:
     none."""
     loudness_steps: int = 0
-    """Updates before the first one, of the context encoder alone and by that loss: without the
-    tiers they take a tenth of the time, and each reads other clips."""
+    """Extra updates before training, of the context encoder by that loss alone. Each takes a tenth
+    of the time of an update of the whole model, and reads other clips."""
     seed: int = 0
     """Seed of the noise on inputs, of the initial parameters and of the order of clips."""
     log_every_steps: int = 100
@@ -120,12 +124,7 @@ class TrainingConfig:
             1,
             MAX_STEPS,
             *("chunk_samples", "steps_per_call", "steps", "log_every_steps"),
-            *(
-                "checkpoint_every_steps",
-                "keep_checkpoints",
-                "grad_accum_steps",
-                "input_dropout_chunks",
-            ),
+            *("checkpoint_every_steps", "keep_checkpoints", "grad_accum_steps"),
         )
         check_range(self, 1, MAX_BATCH_CLIPS, "batch_clips", "eval_clips")
         check_range(
@@ -153,6 +152,12 @@ class TrainingConfig:
             )
         if self.input_noise_levels < 0:
             raise InputError(f"input_noise_levels is {self.input_noise_levels}: use 0 or more")
+        check_range(self, 1, MAX_DROPOUT_CHUNKS, "input_dropout_chunks")
+        if self.input_dropout_chunks > 1 and not self.input_dropout_share:
+            raise InputError(
+                f"input_dropout_chunks is {self.input_dropout_chunks}, but input_dropout_share is "
+                "0: add --training.input-dropout-share, or leave it out"
+            )
         if not 0 <= self.input_dropout_share <= 1:
             raise InputError(f"input_dropout_share is {self.input_dropout_share}: use 0 to 1")
         if self.loudness_weight < 0:

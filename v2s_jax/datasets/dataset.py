@@ -14,9 +14,8 @@ from jaxtyping import Float16, Int64
 from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 from tqdm import tqdm
 
-from v2s_jax.bucket import check_url
+from v2s_jax.bucket import check_url, url_of
 from v2s_jax.datasets.metadata import check_metadata, check_samples_max
-from v2s_jax.datasets.remote import is_remote
 from v2s_jax.datasets.schema import (
     ClipRecord,
     ClipSource,
@@ -194,9 +193,9 @@ def open_dataset(
     Raises:
         InputError: when there is no dataset, split or clip, or a shard is corrupt.
     """
-    if is_remote(str(directory)):
-        check_url(str(directory))
-    folder, described = _read_description(epath.Path(directory))
+    if url := url_of(str(directory)):
+        check_url(url)
+    folder, described = _read_description(epath.Path(url or directory))
     checked = check_metadata(folder, described.metadata)
     expected = record_features(checked["appearance_dim"], checked["motion_dim"])
     if described.features != expected.to_json():

@@ -3,27 +3,31 @@
 A model has only heard natural curves, such as a bark that rises within 30 ms and dies away within
 300. Motion has no such shapes. So it does not draw curves; it says when which excerpt is played:
 
-    event        a video frame of an excerpt with an onset of EVENT_ONSET or more
-    strike       a rise of activity of STRIKE or more: jump to an event, as loud among the events as
-                 activity is high; not before the shortest usual gap between two events is over
-    stillness    while the mean activity of the last half second is below RESTLESS of the largest
-                 before, which fades, events are passed over, for a place between events that goes
-                 on as loud as it was; a video in which nothing ever moves has them all
-    end          of an excerpt: another one begins, as loud as this one ended
-    swell        a category without events follows the mean activity, by SWELL of the distance from
-                 its median loudness to its quantile there
+    event      a video frame of an excerpt in which an onset of EVENT_ONSET or more begins, from
+               which loudness rises by EVENT_RISE or more
+    strike     activity rises by STRIKE or more: jump to an event, as loud among the events as
+               activity is high; not before the shortest usual gap between two events is over
+    rest       after motion, while the mean activity of half a second is below RESTING of its
+               largest value, and that has not faded below MOVING: no onset is played; before one,
+               jump to a place without onsets that continues at the same loudness
+    end        of an excerpt: another one begins that starts about as loud as this one ended
+    swell      a steady category, in which fewer than half of the excerpts have an event, has no
+               strikes and no rests; its loudness follows the mean activity, by SWELL of the
+               distance from its median to its quantile there
 
-A configuration stores each excerpt as text, with one character for each value (`encode`).
+A video that does not move has the excerpts as they are. A configuration stores them as text, with
+one character for each value (`encode`).
 """
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from v2s_jax.config import ExtractorConfig
-from v2s_jax.config.extractor import EXCERPT_ALPHABET
+from v2s_jax.config.extractor import EXCERPT_ALPHABET, QUANTILES
 from v2s_jax.features.controls import CONTROLS_PER_FRAME, MOTION_DIM, pack_controls
 from v2s_jax.types import Features
 
@@ -33,23 +37,31 @@ EXCERPT_FRAMES = 32
 """Video frames of an excerpt at most: 2 s at the default clock."""
 EVENT_ONSET = 0.3
 """Onset strength, 3.6 dB within one part: steady noise rises by 1 to 2."""
+EVENT_RISE = 0.15
+"""Of loudness, 9 dB: noise of rain and engines varies by 3 to 6."""
+RISE_FRAMES = 3
+"""Video frames over which an event rises, and of those before it: 0.2 s."""
+STEADY_SHARE = 0.5
+"""Of the excerpts that have an event."""
 STRIKE = 0.125
 """Of activity, within one video frame: its speed grows by two thirds."""
 GAP_PERCENTILE = 10.0
 """Of the gaps between the events of a category: the shortest usual one."""
-RESTLESS = 1 / 3
 ACTIVITY_FRAMES = 8
 """Time constant of mean activity, video frames: half a second."""
+RESTING = 1 / 3
+MOVING = 0.1
+"""Activity: a speed of 0.075 px of a video 128 px wide; a still camera's noise is at 0."""
 FADE_FRAMES = 64
-"""Time constant with which the largest mean activity is forgotten, video frames: 4 s."""
+"""Time constant with which the largest mean activity is forgotten, video frames: 4 s. A rest after
+fast motion, at activity 0.6, ends after 7 s."""
 SWELL = 0.5
-TAIL_FRAMES = 6
-"""Video frames that an excerpt must have left where it is entered, if any has: 0.4 s."""
-CHOICES = 3
-"""Places that fit best, of which one is drawn, so that no two events in a row are alike."""
-
 MEDIAN = 0.5
 """Activity at which a steady sound has its median loudness."""
+CALM_FRAMES = 6
+"""Video frames that a place without onsets should have before the next one: 0.4 s."""
+CHOICES = 3
+"""Places that fit best, of which one is drawn, so that no two events in a row are alike."""
 USUAL_MEMORY = 0.95
 """Correlation of loudness between neighbouring parts, for models that do not store it."""
 
@@ -59,13 +71,20 @@ Curves = Float[np.ndarray, "_ motion_dim"]
 def encode(motions: Sequence[Curves]) -> str:
     """Return up to EXCERPTS excerpts of the curves of a category's clips, as text.
 
-    Excerpts are separated by spaces; each has the values of all its video frames in turn.
+    Short clips are passed over if there are longer ones. Excerpts are separated by spaces; each
+    has the values of all its video frames in turn.
     """
-    which = np.unique(np.linspace(0, len(motions) - 1, EXCERPTS).round().astype(int))
+    lengths = [min(len(motion), EXCERPT_FRAMES) for motion in motions]
+    long = [
+        motion
+        for motion, length in zip(motions, lengths, strict=True)
+        if length >= np.median(lengths)
+    ]
+    which = np.unique(np.linspace(0, len(long) - 1, EXCERPTS).round().astype(int))
     steps = len(EXCERPT_ALPHABET) - 1
     return " ".join(
         "".join(EXCERPT_ALPHABET[level] for level in np.rint(values * steps).astype(int).ravel())
-        for values in (np.clip(motions[i][:EXCERPT_FRAMES], 0, 1).astype(float) for i in which)
+        for values in (np.clip(long[i][:EXCERPT_FRAMES], 0, 1).astype(float) for i in which)
     )
 
 
@@ -84,12 +103,42 @@ def draw_controls(config: ExtractorConfig, category: int, video_frames: int, see
     The same seed gives the same ones.
     """
     player = ExcerptPlayer(config, category, seed)
-    motion = np.stack([player.next(None, 0.0) for _ in range(video_frames)])
+    motion = np.stack([player.next(None) for _ in range(video_frames)])
     assert config.categories
     weights = np.zeros((video_frames, len(config.categories)))
     weights[:, category] = 1
     loudness, onset = np.split(motion, 2, axis=1)
     return pack_controls(weights, loudness.reshape(-1), onset.reshape(-1))
+
+
+class Motion(NamedTuple):
+    """What excerpts follow at one video frame."""
+
+    activity: float
+    """How much moves, from 0 to 1 (`features.semantic`)."""
+    rise: float
+    """Of activity since the video frame before."""
+    mean: float
+    """Mean activity, which follows in ACTIVITY_FRAMES."""
+    rests: bool
+    """Whether what moved has come to rest."""
+
+
+class MotionTracker:
+    """Follows the activity of one shot."""
+
+    def __init__(self) -> None:
+        self._last: Motion | None = None
+        self._largest = 0.0
+
+    def update(self, activity: float) -> Motion:
+        """Return the motion of the next video frame."""
+        before = self._last or Motion(activity, 0.0, activity, rests=False)
+        mean = before.mean + (activity - before.mean) / ACTIVITY_FRAMES
+        self._largest = max(mean, self._largest * (1 - 1 / FADE_FRAMES))
+        rests = self._largest > MOVING and mean < RESTING * self._largest
+        self._last = Motion(activity, activity - before.activity, mean, rests)
+        return self._last
 
 
 class ExcerptPlayer:
@@ -102,53 +151,46 @@ class ExcerptPlayer:
         else:
             excerpts = _invent(config, category, self._random)
         excerpts = [excerpts[i] for i in self._random.permutation(len(excerpts))]
+        lengths = [len(excerpt) for excerpt in excerpts]
+        self._starts = np.cumsum([0, *lengths[:-1]])
         self._curves = np.concatenate(excerpts)
         loudness, onset = np.split(self._curves, 2, axis=1)
         self._first, self._last = loudness[:, 0], loudness[:, -1]
+        self._is_end = np.isin(np.arange(len(loudness)) + 1, [*self._starts, len(loudness)])
 
-        lengths = [len(excerpt) for excerpt in excerpts]
-        left = np.concatenate([np.arange(length, 0, -1) for length in lengths])
-        self._is_end = left == 1
-        has_onset = onset.max(axis=1) >= EVENT_ONSET
-        self._is_event = has_onset & ~np.roll(has_onset, 1)
-        self._starts = np.cumsum([0, *lengths[:-1]])
-        self._calm = _with_most(np.flatnonzero(~self._is_event), _calm(self._is_event, left))
-        events = _with_most(np.flatnonzero(self._is_event), left)
-        peak = [loudness[i : i + left[i]][:TAIL_FRAMES].max() for i in events]
+        self._has_onset = onset.max(axis=1) >= EVENT_ONSET
+        by_excerpt = [_find_events(excerpt) for excerpt in excerpts]
+        self.is_steady = np.mean([events.size > 0 for events in by_excerpt]) < STEADY_SHARE
+        events = np.concatenate([*map(np.add, self._starts, by_excerpt)])
+        peak = [loudness[event : event + RISE_FRAMES].max() for event in events]
         self._events = events[np.argsort(peak, kind="stable")]
-        gaps = np.diff(np.flatnonzero(self._is_event))
+        gaps = np.concatenate([*map(np.diff, by_excerpt)])
         self._gap = float(np.percentile(gaps, GAP_PERCENTILE)) if gaps.size else 0.0
+        self._calm = _find_calm(self._has_onset, self._is_end)
 
         self._quantiles = config.quantiles[category][0]
         self._at, self._since_event = -1, np.inf
-        self._activity: float | None = None  # its mean
-        self._largest = 0.0
 
-    def next(self, activity: float | None, rise: float) -> Float[np.ndarray, " motion_dim"]:
-        """Return the curves of the next video frame, by its activity, if known, and its rise."""
-        if activity is not None:
-            before = activity if self._activity is None else self._activity
-            self._activity = before + (activity - before) / ACTIVITY_FRAMES
-            self._largest = max(self._activity, self._largest * (1 - 1 / FADE_FRAMES))
-        is_still = self._activity is not None and self._activity < RESTLESS * self._largest
+    def next(self, motion: Motion | None) -> Float[np.ndarray, " motion_dim"]:
+        """Return the curves of the next video frame; None: no motion is known."""
         self._since_event += 1
-        ended = self._at >= 0 and self._is_end[self._at]
-        following = self._at if ended else self._at + 1
-        may_strike = self._events.size and self._since_event >= self._gap
-        if may_strike and activity is not None and rise >= STRIKE:
-            self._at = self._event(activity)
-        elif is_still and self._is_event[following]:
-            self._at = self._follow(self._calm)
-        elif ended:
-            self._at = self._follow(self._starts)
-        else:
-            self._at = following
-        if self._is_event[self._at]:
+        self._at = self._choose(motion)
+        if self._at in self._events:
             self._since_event = 0
         curves = self._curves[self._at].copy()
-        if not self._events.size:
-            curves[:CONTROLS_PER_FRAME] += self._swell()
+        if self.is_steady and motion is not None:
+            curves[:CONTROLS_PER_FRAME] += self._swell(motion.mean)
         return np.clip(curves, 0, 1)
+
+    def _choose(self, motion: Motion | None) -> int:
+        """Return the place among all video frames of the excerpts that is played next."""
+        ended = self._at >= 0 and self._is_end[self._at]
+        if motion is not None and not self.is_steady:
+            if motion.rise >= STRIKE and self._since_event >= self._gap:
+                return self._event(motion.activity)
+            if motion.rests and self._calm.size and (ended or self._has_onset[self._at + 1]):
+                return self._follow(self._calm)
+        return self._follow(self._starts) if ended else self._at + 1
 
     def _event(self, activity: float) -> int:
         """Return an event about as loud among the events as `activity` is high."""
@@ -157,9 +199,7 @@ class ExcerptPlayer:
         return self._draw(self._events, distance)
 
     def _follow(self, places: np.ndarray) -> int:
-        """Return one of these places that goes on as loud as the sound is."""
-        if not places.size:
-            return 0
+        """Return one of these places that continues at the same loudness."""
         last = self._last[max(self._at, 0)]
         return self._draw(places, np.abs(self._first[places] - last))
 
@@ -167,28 +207,32 @@ class ExcerptPlayer:
         nearest = places[np.argsort(distance, kind="stable")[:CHOICES]]
         return int(self._random.choice(nearest))
 
-    def _swell(self) -> float:
-        if self._activity is None:
-            return 0.0
-        at = np.linspace(0, 1, len(self._quantiles))
-        here, median = np.interp([self._activity, MEDIAN], at, self._quantiles)
+    def _swell(self, activity: float) -> float:
+        """Return what is added to loudness; the lowest and highest quantiles are outliers."""
+        at = np.linspace(0, 1, QUANTILES)[1:-1]
+        here, median = np.interp([activity, MEDIAN], at, self._quantiles[1:-1])
         return SWELL * float(here - median)
 
 
-def _calm(is_event: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Return the video frames from each one to the next event or the end of its excerpt."""
-    calm = left.copy()
-    for i in reversed(range(len(calm) - 1)):
-        if left[i] > 1:
-            calm[i] = 1 if is_event[i + 1] else calm[i + 1] + 1
-    return calm
+def _find_events(excerpt: Curves) -> np.ndarray:
+    """Return the video frames of an excerpt at which events begin."""
+    loudness, onset = np.split(excerpt, 2, axis=1)
+    has_onset = onset.max(axis=1) >= EVENT_ONSET
+    begins = np.flatnonzero(has_onset & ~np.concatenate([[False], has_onset[:-1]]))
+    rises = [
+        loudness[at : at + RISE_FRAMES].max() - loudness[max(at - RISE_FRAMES, 0) : at + 1].min()
+        for at in begins
+    ]
+    return begins[np.array(rises) >= EVENT_RISE] if begins.size else begins
 
 
-def _with_most(places: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Return the places with TAIL_FRAMES or more video frames, or with the most that there are."""
-    if not places.size:
-        return places
-    return places[frames[places] >= min(TAIL_FRAMES, frames[places].max())]
+def _find_calm(has_onset: np.ndarray, is_end: np.ndarray) -> np.ndarray:
+    """Return the places with CALM_FRAMES without onsets, or with as many as there are."""
+    calm = (~has_onset).astype(int)
+    for at in reversed(range(len(calm) - 1)):
+        if calm[at] and not is_end[at]:
+            calm[at] += calm[at + 1]
+    return np.flatnonzero(calm >= max(1, min(CALM_FRAMES, calm.max())))
 
 
 def _invent(config: ExtractorConfig, category: int, random: np.random.Generator) -> list[Curves]:

@@ -23,7 +23,7 @@ from v2s_jax.config import ExtractorConfig
 from v2s_jax.errors import InputError
 from v2s_jax.features import Extractor
 from v2s_jax.features.controls import CONTROLS_VERSION
-from v2s_jax.features.excerpts import ExcerptPlayer
+from v2s_jax.features.excerpts import ExcerptPlayer, MotionTracker
 from v2s_jax.features.imagenet.categories import evidence, masses
 from v2s_jax.features.imagenet.network import INPUT_PX, class_probabilities, start_compiling
 from v2s_jax.features.imagenet.seen import SeenInVideo
@@ -97,37 +97,24 @@ class SemanticExtractor(Extractor):
     ) -> Iterator[FrameFeatures]:
         """Yield the controls of each video frame, and add to `seen` what is in it."""
         shot, flow, cuts = _Shot(self.categories), open_flow("dis"), _CutDetector()
-        motion, previous = _Motion(self._config), None
+        players: dict[int, ExcerptPlayer] = {}
+        motion, previous = MotionTracker(), None
         for number, frame in enumerate(frames):
             if cuts.is_cut(frame):
                 shot, previous = _Shot(self.categories), None
+                motion = MotionTracker()
             if seen is not None and (number % CLASSIFIED_EVERY == 0 or not shot.frames):
                 probabilities = class_probabilities(frame)
                 seen.add(probabilities)
                 shot.add(masses(probabilities[None], self.categories)[0])
             gray = cv2.resize(luminance(frame), (FLOW_PX, FLOW_PX), interpolation=cv2.INTER_AREA)
-            activity = None if previous is None else _activity(flow, previous, gray)
             category = shot.distribution() if self._chosen is None else self._chosen
-            curves = motion.curves(int(category.argmax()), activity)
+            if (likeliest := int(category.argmax())) not in players:
+                players[likeliest] = ExcerptPlayer(self._config, likeliest)
+            moved = None if previous is None else motion.update(_activity(flow, previous, gray))
+            curves = players[likeliest].next(moved)
             yield FrameFeatures(category.astype(np.float16), curves.astype(np.float16))
             previous = gray
-
-
-class _Motion:
-    """Turns the activity of a video into the curves of its category."""
-
-    def __init__(self, config: ExtractorConfig) -> None:
-        self._config = config
-        self._players: dict[int, ExcerptPlayer] = {}
-        self._activity: float | None = None
-
-    def curves(self, category: int, activity: float | None) -> Float[np.ndarray, " motion_dim"]:
-        """Return loudness and onset strength of a video frame; None: nothing to compare it with."""
-        if category not in self._players:
-            self._players[category] = ExcerptPlayer(self._config, category)
-        before, self._activity = self._activity, activity
-        rise = 0.0 if before is None or activity is None else activity - before
-        return self._players[category].next(activity, rise)
 
 
 class _Shot:

@@ -44,7 +44,12 @@ from v2s_jax.run_folder import (
     read_meta,
     restore_item,
 )
-from v2s_jax.training.resume import OtherLearningRatesError, check_config, check_resumable
+from v2s_jax.training.resume import (
+    OtherLearningRatesError,
+    check_config,
+    check_held_out,
+    check_resumable,
+)
 from v2s_jax.training.state import TrainState, decay_start
 
 CORRUPT_FOLDER = "corrupt"
@@ -92,7 +97,9 @@ def check_run(workdir: Path, config: Config) -> None:
     folder = (workdir / CHECKPOINTS).absolute()
     for path in list_checkpoints(folder):
         with suppress(CorruptCheckpointError):
-            check_config(str(folder), read_meta(path).config, config)
+            stored = read_meta(path).config
+            check_config(str(folder), stored, config)
+            check_held_out(str(folder), stored.training, config.training)
             return
 
 

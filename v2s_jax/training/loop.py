@@ -88,11 +88,7 @@ def train(
     model = VideoToSound(config, training.precision)
     chunks = chunks_per_clip(config, data.clip_samples)
     num_steps = steps_in_call(config, data.clip_samples)
-    if extra := training.steps % num_steps:
-        raise InputError(
-            f"steps {training.steps} is not a multiple of the {num_steps} updates of one call: "
-            f"use {training.steps - extra + num_steps}, or another --training.steps-per-call"
-        )
+    check_steps(config, data.clip_samples)
     parallel = DataParallel(model, num_steps, all_devices() if devices is None else devices)
     is_main = jax.process_index() == 0
     best_file, params_file = workdir / BEST_PARAMS_FILE, workdir / PARAMS_FILE
@@ -106,7 +102,7 @@ def train(
         )
         # With several processes JAX handles SIGTERM, and they agree on a step to stop at.
         guard = stack.enter_context(PreemptionGuard()) if jax.process_count() == 1 else None
-        start = _restore_or_init(checkpointer, model, data)
+        start = _restore_or_init(checkpointer, model, data, guard)
         first_step = step = int(start.state.step)
         best_bits = UNSCORED
         if checkpointer and best_file.exists():
@@ -200,6 +196,16 @@ def train(
     return TrainResult(step, meter.last_nll, params_file)
 
 
+def check_steps(config: Config, clip_samples: int) -> None:
+    """Raise InputError unless the run's updates are those of whole calls."""
+    steps, in_call = config.training.steps, steps_in_call(config, clip_samples)
+    if extra := steps % in_call:
+        raise InputError(
+            f"steps {steps} is not a multiple of the {in_call} updates of one call: use "
+            f"{steps - extra + in_call}, or another --training.steps-per-call"
+        )
+
+
 def to_device(parallel: DataParallel, batch: Batch) -> DeviceBatch:
     """Put the rows of a batch on this process's devices."""
     clip_index = batch.clip_index.astype(np.int32)
@@ -207,7 +213,10 @@ def to_device(parallel: DataParallel, batch: Batch) -> DeviceBatch:
 
 
 def _restore_or_init(
-    checkpointer: Checkpointer | None, model: VideoToSound, data: TrainingData
+    checkpointer: Checkpointer | None,
+    model: VideoToSound,
+    data: TrainingData,
+    guard: PreemptionGuard | None,
 ) -> Checkpoint:
     """Return the checkpoint to start from.
 
@@ -233,7 +242,7 @@ def _restore_or_init(
                 for change in checkpointer.changes:
                     tqdm.write(change)
             else:
-                start = at_clip_start(_first_state(model, initial, data))
+                start = at_clip_start(_first_state(model, initial, data, guard))
         except InputError as error:
             problem = error
     if broadcast_one_to_all(np.int32(problem is not None)):
@@ -241,7 +250,9 @@ def _restore_or_init(
     return broadcast_one_to_all(start)
 
 
-def _first_state(model: VideoToSound, state: TrainState, data: TrainingData) -> TrainState:
+def _first_state(
+    model: VideoToSound, state: TrainState, data: TrainingData, guard: PreemptionGuard | None
+) -> TrainState:
     """Return the state before the first update, with what is learned elsewhere or before it."""
     training = model.config.training
     if training.init_from is not None:
@@ -249,7 +260,8 @@ def _first_state(model: VideoToSound, state: TrainState, data: TrainingData) -> 
         tqdm.write(message)
     if has_loudness(model.config) and training.loudness_steps:
         with closing(data.open(0, range(training.batch_clips))) as batches:
-            state, error = learn_loudness(model, state, batches)
+            stopped = (lambda: guard.requested) if guard else (lambda: False)
+            state, error = learn_loudness(model, state, batches, stopped)
         error_db = DB_PER_UNIT * math.sqrt(error)
         tqdm.write(f"loudness after {training.loudness_steps} updates: RMS error {error_db:.1f} dB")
     return state

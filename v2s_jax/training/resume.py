@@ -50,7 +50,7 @@ def check_resumable(run: str, stored: Config, given: Config, step: int) -> list[
     old, new = flat_fields(stored), flat_fields(given)
     check_config(run, stored, given)
     _check_steps(run, stored.training, given.training, step)
-    _check_held_out(run, stored.training, given.training)
+    check_held_out(run, stored.training, given.training)
     return [
         f"{name} is {new[name]}, was {old[name]}: {effect}"
         for name, effect in EFFECTS.items()
@@ -82,7 +82,7 @@ def _learning_rates(training: TrainingConfig, steps: int) -> Float32[np.ndarray,
     return np.broadcast_to(np.asarray(rates, np.float32), steps)
 
 
-def _check_held_out(run: str, stored: TrainingConfig, given: TrainingConfig) -> None:
+def check_held_out(run: str, stored: TrainingConfig, given: TrainingConfig) -> None:
     """Refuse to begin or end an evaluation on clips that are held out from training."""
     if given.eval_split == VALIDATION and bool(stored.eval_every_steps) != bool(
         given.eval_every_steps

@@ -38,8 +38,8 @@ from v2s_jax.quantize import q_zero
 from v2s_jax.training.loudness import loudness_loss
 from v2s_jax.training.state import TrainState, apply_gradients
 
-DROPOUT = 1
-"""Folded into the key of a clip's chunk, besides that of its noise."""
+DROPOUT = 2**32 - 1
+"""Folded into the key of the run, where noise has the number of a batch."""
 ALL = "all"
 """Key of the whole gradient among its parts."""
 
@@ -176,14 +176,15 @@ def drop_inputs(
     if not training.input_dropout_share or clips is None or batch_number is None:
         return levels
     size = levels.shape[1]
-    batch_key = jax.random.fold_in(jax.random.key(training.seed), batch_number)
+    dropout_key = jax.random.fold_in(jax.random.key(training.seed), DROPOUT)
+    batch_key = jax.random.fold_in(dropout_key, batch_number)
 
     def first_hidden(clip: Array) -> Array:
         def hidden_by(ago: Array) -> Array:
             """Return where the span that began some chunks ago begins in this one."""
             began = chunk.number - ago
             clip_key = jax.random.fold_in(jax.random.fold_in(batch_key, clip), began)
-            is_hidden, start = jax.random.uniform(jax.random.fold_in(clip_key, DROPOUT), (2,))
+            is_hidden, start = jax.random.uniform(clip_key, (2,))
             is_hidden = (is_hidden < training.input_dropout_share) & (began >= 0)
             return jnp.where(is_hidden, (start - ago) * size, size)
 

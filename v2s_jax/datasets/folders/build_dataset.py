@@ -14,7 +14,7 @@ from typing import NamedTuple
 from etils import epath
 
 from v2s_jax import __version__
-from v2s_jax.bucket import Bucket, check_url, wrap_bucket_errors
+from v2s_jax.bucket import Bucket, check_url, url_of, wrap_bucket_errors
 from v2s_jax.datasets import Metadata, open_dataset
 from v2s_jax.datasets.folders.decode import FeatureCache, loop_to_length
 from v2s_jax.datasets.folders.extraction import (
@@ -78,8 +78,10 @@ def build_dataset(
     """
     check_args(beam_args)
     for path in (settings.source, settings.out):
-        if is_remote(path):
-            check_url(str(path))
+        if url := url_of(str(path)):
+            check_url(url)
+            if not str(path).startswith(url):
+                raise InputError(f"{path}: write it as {url}")
     if is_remote(settings.out):
         Bucket(str(settings.out))  # if it is wrong, say so before features are extracted
     folder = settings.folder

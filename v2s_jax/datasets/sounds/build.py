@@ -275,7 +275,8 @@ def _metadata(
     motions: dict[str, list[np.ndarray]] = {name: [] for name in categories}
     for split, record in records:
         if split == TRAIN:
-            motions[record.category].append(record.motion)
+            # The last video frame may be padded.
+            motions[record.category].append(record.motion[: max(1, len(record.motion) - 1)])
     ranges = [category_range(each) for each in motions.values()]
     extraction = ExtractorConfig(
         controls_version=CONTROLS_VERSION,

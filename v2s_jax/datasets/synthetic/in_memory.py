@@ -23,7 +23,7 @@ from v2s_jax.datasets import ClipRecord, ClipSource, Metadata
 from v2s_jax.datasets.dataset import IN_MEMORY
 from v2s_jax.datasets.synthetic.clip_files import open_extractor_once, to_record
 from v2s_jax.datasets.synthetic.generate_dataset import PIXELS, dataset_metadata
-from v2s_jax.datasets.synthetic.presets import PRESETS
+from v2s_jax.datasets.synthetic.presets import PRESETS, Preset
 from v2s_jax.datasets.synthetic.probes import FILE_PROBES, PROBES
 from v2s_jax.datasets.synthetic.spec import ClipSpec, DatasetSpec
 from v2s_jax.errors import InputError, unknown_name_error
@@ -33,6 +33,9 @@ from v2s_jax.processes import CPU_COUNT, open_pool, worker_killed_error
 BYTES_PER_MB = 10**6
 BYTES_PER_VALUE = 2
 """Of int16 samples and float16 features."""
+
+MAX_CATEGORY_CLIPS = 10**6
+"""Two hundred times VEGAS; rendering them would take a day."""
 
 SYNTAX = f"{IN_MEMORY}PRESET[,seed=N][,probe=NAME][,CATEGORY=N]"
 
@@ -191,6 +194,17 @@ def open_splits(
         pool.close()
 
 
+def _with_clips(preset: Preset, category: str, clips: int, option: str) -> Preset:
+    """Return a preset with another number of training clips of a category."""
+    if category not in preset.categories:
+        raise unknown_name_error(f"{option} category", category, preset.categories)
+    if not 1 <= clips <= MAX_CATEGORY_CLIPS:
+        raise InputError(f"{option} {category}={clips}: use 1 to {MAX_CATEGORY_CLIPS} clips")
+    if category in dict(preset.train_clips_of):
+        raise InputError(f"{option} {category} is given twice: leave one out")
+    return replace(preset, train_clips_of=(*preset.train_clips_of, (category, clips)))
+
+
 def parse_spec(text: str, clock: Clock) -> DatasetSpec:
     """Parse PRESET[,seed=N][,probe=NAME][,CATEGORY=N].
 
@@ -215,9 +229,8 @@ def parse_spec(text: str, clock: Clock) -> DatasetSpec:
                 spec = replace(spec, probe=name)
             case ["probe", name]:
                 raise unknown_name_error(f"{option} probe", name, PROBES)
-            case [name, digits] if name in spec.preset.categories and digits.isdecimal():
-                others = (*spec.preset.train_clips_of, (name, int(digits)))
-                spec = replace(spec, preset=replace(spec.preset, train_clips_of=others))
+            case [name, digits] if digits.isdecimal():
+                spec = replace(spec, preset=_with_clips(spec.preset, name, int(digits), option))
             case _:
                 raise InputError(f"{option} cannot parse {setting!r}: use {SYNTAX}")
     return spec
