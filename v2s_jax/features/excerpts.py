@@ -11,7 +11,7 @@ A model has only heard natural curves, such as a bark that rises within 30 ms an
                largest value, and that has not faded below MOVING: no onset is played; before one,
                jump to a place without onsets that continues at the same loudness
     end        of an excerpt: another one begins that starts about as loud as this one ended
-    swell      a steady category, in which fewer than half of the excerpts have an event, has no
+    swell      a steady category, of whose excerpts at most half have an event, has no
                strikes and no rests; its loudness follows the mean activity, by SWELL of the
                distance from its median to its quantile there
 
@@ -42,7 +42,7 @@ EVENT_RISE = 0.15
 RISE_FRAMES = 3
 """Video frames over which an event rises, and of those before it: 0.2 s."""
 STEADY_SHARE = 0.5
-"""Of the excerpts that have an event."""
+"""Of the excerpts of a steady category that have an event, at most."""
 STRIKE = 0.125
 """Of activity, within one video frame: its speed grows by two thirds."""
 GAP_PERCENTILE = 10.0
@@ -160,7 +160,7 @@ class ExcerptPlayer:
 
         self._has_onset = onset.max(axis=1) >= EVENT_ONSET
         by_excerpt = [_find_events(excerpt) for excerpt in excerpts]
-        self.is_steady = np.mean([events.size > 0 for events in by_excerpt]) < STEADY_SHARE
+        self.is_steady = np.mean([events.size > 0 for events in by_excerpt]) <= STEADY_SHARE
         events = np.concatenate([*map(np.add, self._starts, by_excerpt)])
         peak = [loudness[event : event + RISE_FRAMES].max() for event in events]
         self._events = events[np.argsort(peak, kind="stable")]
