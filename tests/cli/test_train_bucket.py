@@ -96,6 +96,7 @@ def test_what_is_a_url(path, url):
         (sample.main, ("--out", "gs://bucket/out", EXAMPLE_VIDEO)),
         (prepare.main, ("synthetic", "--preset", "pair", "--out", "gs://bucket/out")),
         (prepare.main, ("sounds", "gs://bucket/sounds", "--out", "out")),
+        (evaluate.main, ("--checkpoint", "aligned", "--data", "none", "--out", "gs://bucket/out")),
         (prepare.main, ("sounds", "sounds", "--out", "s3://bucket/out")),
         (sample.main, (EXAMPLE_VIDEO, "--out", "out", "--export-controls", "gs://bucket/a.csv")),
         (sample.main, (EXAMPLE_VIDEO, "--out", "out", "--controls", "gs://bucket/a.csv")),

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from v2s_jax.bucket import url_of
+from v2s_jax.bucket import check_local, url_of
 from v2s_jax.checkpoints import local_checkpoint
 from v2s_jax.cli.arguments import parse_args
 from v2s_jax.cli.device import use_device
@@ -43,6 +43,7 @@ def main() -> None:
     """Run `v2s evaluate`."""
     args = parse_args(EvaluateArgs, "v2s evaluate", __doc__)
     require_extra("eval", "librosa", "mir_eval", "sklearn", "jinja2")
+    check_local(args.out, "--out")
     check_seed(args.seed)
     check_temperature(args.temperature)
     if not args.parts:

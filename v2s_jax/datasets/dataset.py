@@ -181,8 +181,7 @@ def open_dataset(
 
     Args:
         directory: the TFDS folder itself (NAME/VERSION), or a folder above it that holds no other
-            dataset: a local path or a gs:// URL, read through gcsfs. Pass a URL as str, because
-            `pathlib.Path` drops one of its slashes.
+            dataset: a local path, or a gs:// or s3:// URL.
         split: such as "train" or "test".
         corrupt: "stop" raises an error at a corrupt record; "drop" leaves out the rest of a shard
             from its first corrupt record on.

@@ -1,4 +1,4 @@
-"""Files that may be local or in a bucket (gs://)."""
+"""Files that may be local or in a bucket (gs:// or s3://)."""
 
 import tempfile
 from collections.abc import Iterator

@@ -51,7 +51,7 @@ class EvaluationSettings:
     """What is evaluated, on how many clips, and where results go."""
 
     data: str
-    """Folder of a prepared dataset, or the gs:// URL of its copy."""
+    """Folder of a prepared dataset, or the gs:// or s3:// URL of its copy."""
     out: Path
     """Folder for report.json, report.html, plots, scores and audio."""
     parts: tuple[Part, ...] = ALL_PARTS

@@ -60,7 +60,7 @@ class SampleOptions:
     """For such a model: a CSV file of category weights, loudness and onsets over time, which
     replaces the video's."""
     export_controls: Path | None = None
-    """Write what was derived from the video to this CSV file, to be edited for --controls."""
+    """Write the controls that are used to this CSV file, to be edited for --controls."""
     loudness_gain: float = 1.0
     """For such a model: gain of the loudness curve around the category's mean; 0 makes it flat."""
     loudness_offset: float = 0.0
