@@ -158,7 +158,7 @@ def test_conditioning_and_retrieval_are_of_conditional_models(content):
 def test_audio_is_kept_and_scored_with_controls(report, content):
     sounds = list((report / "sounds" / "frame").glob("*.wav"))
     assert len(sounds) == 6
-    assert read_metadata(sounds[0])["comment"] == "Generated sound, not a recording."
+    assert read_metadata(sounds[0]).get("comment") == "Generated sound, not a recording."
     audio = content["audio"]
     assert audio["models"].keys() == {"frame", "unconditional"}
     assert audio["controls"].keys() == {"noise", "reference"}
