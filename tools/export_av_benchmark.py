@@ -32,7 +32,7 @@ from v2s_jax.errors import InputError
 from v2s_jax.evaluation.clips import Selection, find_videos, reference_audio, select
 from v2s_jax.evaluation.report.report_json import FORMAT_VERSION, REPORT_FILE
 from v2s_jax.io import atomic_directory, wrap_read_errors
-from v2s_jax.media import read_audio_file, write_wav
+from v2s_jax.media import GENERATED_TAGS, NO_TAGS, read_audio_file, write_wav
 
 VIDEO_SUFFIX = ".mp4"
 """The only one that av-benchmark looks for."""
@@ -110,9 +110,10 @@ def export_folder(
     videos: dict[str, Path] | None = None,
 ) -> list[str]:
     """Write audio, captions and, if given, copies of the videos; return av-benchmark's options."""
-    for folder, audio in (("gt_audio", reference), ("pred_audio", generated)):
+    kinds = (("gt_audio", reference, NO_TAGS), ("pred_audio", generated, GENERATED_TAGS))
+    for folder, audio, tags in kinds:
         for clip_id, waveform in zip(clip_ids, audio, strict=True):
-            write_wav(out / folder / f"{clip_id}.wav", waveform, sample_rate_hz)
+            write_wav(out / folder / f"{clip_id}.wav", waveform, sample_rate_hz, tags)
     if videos is not None:
         (out / "gt_video").mkdir()
         for clip_id in clip_ids:
