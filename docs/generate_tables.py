@@ -206,8 +206,8 @@ def chips() -> str:
 
 
 def _compiled_rows() -> list[dict[str, Any]]:
-    report = json.loads((DOCS / "tpu.json").read_text(encoding="utf-8"))
-    return [*report["rows"]]
+    rows: list[dict[str, Any]] = json.loads((DOCS / "tpu.json").read_text(encoding="utf-8"))["rows"]
+    return rows
 
 
 def compiled() -> str:

@@ -69,10 +69,14 @@ def main() -> None:
     if args.out is None:
         raise InputError("--out: is missing: name a folder for the results")
     options = args.options
-    local = {"out": args.out, "controls": options.controls, "prefix": options.prefix}
-    for name, path in (*local.items(), *(("video", video) for video in videos)):
-        check_local(path, f"--{name}")
-    check_local(options.export_controls, "--export-controls")
+    for option, path in (
+        ("--out", args.out),
+        ("--controls", options.controls),
+        ("--export-controls", options.export_controls),
+        ("--prefix", options.prefix),
+        *(("--video", video) for video in videos),
+    ):
+        check_local(path, option)
     use_device(args.device)
     enable_compilation_cache()
     if args.seconds is not None:

@@ -1,6 +1,6 @@
 """Loudness and onset strength as a category really has them: excerpts of the training set's curves.
 
-A model has only heard natural curves, such as a bark that rises within 30 ms and dies away within
+A model was trained on natural curves only, such as a bark that rises within 30 ms and fades within
 300. Motion has no such shapes. So it does not draw curves; it says when which excerpt is played:
 
     event      a video frame of an excerpt in which an onset of EVENT_ONSET or more begins, from

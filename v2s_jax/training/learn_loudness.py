@@ -17,7 +17,7 @@ from tqdm import trange
 from v2s_jax.errors import InputError
 from v2s_jax.model import VideoToSound
 from v2s_jax.training.state import TrainState
-from v2s_jax.training.step import DeviceBatch, auxiliary_loss, chunks_per_clip
+from v2s_jax.training.step import DeviceBatch, clip_loudness_loss
 from v2s_jax.types import Batch
 
 
@@ -52,8 +52,7 @@ def learn_loudness(
     @partial(jax.jit, donate_argnums=(0, 1))
     def update(params: dict, opt_state: optax.OptState, batch: DeviceBatch) -> tuple:
         def loss(params: dict) -> jax.Array:
-            chunks = chunks_per_clip(model.config, batch.levels.shape[1])
-            total = auxiliary_loss(model, params, batch) * chunks / training.loudness_weight
+            total = clip_loudness_loss(model, params, batch) / training.loudness_weight
             return total / jnp.maximum(jnp.sum(batch.mask), 1)
 
         value, gradient = jax.value_and_grad(loss)(params)

@@ -263,7 +263,7 @@ def _gradient(model: VideoToSound, params: dict[str, Any], chunk: Chunk) -> Loss
             number == 0, lambda: _initial_carry(model, params, batch), lambda: chunk.carry
         )
         nll, carry = _chunk_nll(model, params, chunk._replace(carry=carry))
-        return nll + auxiliary_loss(model, params, batch), (nll, carry)
+        return nll + _auxiliary_loss(model, params, batch), (nll, carry)
 
     def differentiate(loss: Callable[..., Any]) -> Callable[..., Any]:
         return jax.value_and_grad(loss, has_aux=True)
@@ -274,7 +274,7 @@ def _gradient(model: VideoToSound, params: dict[str, Any], chunk: Chunk) -> Loss
     return jax.lax.cond(number == 0, differentiate(window_loss), differentiate(chunk_loss), params)
 
 
-def auxiliary_loss(
+def _auxiliary_loss(
     model: VideoToSound, params: dict[str, Any], batch: DeviceBatch
 ) -> Float[Array, ""]:
     """Return the loudness loss of whole clips, for as many samples as a chunk has.
@@ -285,10 +285,17 @@ def auxiliary_loss(
     config = model.config
     if not has_loudness(config):
         return jnp.float32(0)
+    chunks = chunks_per_clip(config, batch.levels.shape[1])
+    return clip_loudness_loss(model, params, batch) / chunks
+
+
+def clip_loudness_loss(
+    model: VideoToSound, params: dict[str, Any], batch: DeviceBatch
+) -> Float[Array, ""]:
+    """Return the loudness loss of whole clips, summed over their samples."""
     levels = batch.levels.astype(jnp.int32)
-    window = _slice_window(config, batch, jnp.int32(0), batch.features.shape[1])
-    loss = loudness_loss(model, params, levels, window, batch.mask)
-    return loss / chunks_per_clip(config, levels.shape[1])
+    window = _slice_window(model.config, batch, jnp.int32(0), batch.features.shape[1])
+    return loudness_loss(model, params, levels, window, batch.mask)
 
 
 def _accumulated_gradient(
