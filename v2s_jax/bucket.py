@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,7 +33,7 @@ NOISY_LOGGERS = ("google.auth",)
 """What warns of errors that are raised too, besides the stores' own."""
 
 
-def url_of(path: Path | str) -> str | None:
+def url_of(path: PathLike[str] | str) -> str | None:
     """Return the URL that a path was made from, without a slash at its end; None for a file."""
     match = SCHEME.match(str(path))
     if match is None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from etils import epath
 
 from tests.bucket_servers import BUCKET, open_store
 from tests.child_processes import wait_for
@@ -72,6 +73,9 @@ def write_checkpoint(folder: Path, step: int, data: bytes = b"weights") -> None:
         (Path("runs/x"), None),
         (Path("/runs/gs:/x"), None),
         (Path("c:/runs"), None),
+        (epath.Path("gs://bucket/x"), "gs://bucket/x"),
+        (epath.Path("runs/x"), None),
+        ("runs/a://b", None),
     ],
 )
 def test_url_of(path, url):

@@ -192,7 +192,7 @@ def open_dataset(
     Raises:
         InputError: when there is no dataset, split or clip, or a shard is corrupt.
     """
-    if url := url_of(str(directory)):
+    if url := url_of(directory):
         check_url(url)
     folder, described = _read_description(epath.Path(url or directory))
     checked = check_metadata(folder, described.metadata)

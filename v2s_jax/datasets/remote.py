@@ -7,19 +7,15 @@ from pathlib import Path
 
 from etils import epath
 
+from v2s_jax.bucket import url_of
 from v2s_jax.errors import InputError
 from v2s_jax.io import atomic_write
-
-
-def is_remote(path: epath.Path | str) -> bool:
-    """Return whether a path is a URL."""
-    return "://" in str(path)
 
 
 @contextmanager
 def local_copy(path: str) -> Iterator[Path]:
     """Yield a local file with the bytes of `path`: itself, or a temporary copy of a remote file."""
-    if not is_remote(path):
+    if not url_of(path):
         yield Path(path)
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +29,7 @@ def local_copy(path: str) -> Iterator[Path]:
 
 def write_bytes(path: epath.Path, data: bytes) -> None:
     """Write a file atomically; uploads to a bucket always are."""
-    if is_remote(path):
+    if url_of(path):
         path.write_bytes(data)
         return
     with atomic_write(Path(path)) as temporary:

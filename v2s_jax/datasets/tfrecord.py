@@ -24,7 +24,7 @@ from etils import epath
 from jaxtyping import Bool, Int64
 from tqdm import tqdm
 
-from v2s_jax.datasets.remote import is_remote
+from v2s_jax.bucket import url_of
 from v2s_jax.errors import InputError, reason
 from v2s_jax.io import atomic_write
 
@@ -245,7 +245,7 @@ def _stamp(path: epath.Path) -> tuple[int, int]:
     """
     with _wrap_errors(path):
         stat = path.stat()
-    return stat.length, 0 if is_remote(path) else stat.mtime
+    return stat.length, 0 if url_of(path) else stat.mtime
 
 
 def _read_cache(
@@ -266,7 +266,7 @@ def _read_cache(
         return None
     table = np.load(io.BytesIO(array))
     shards = len(stamps)
-    if is_remote(cache):
+    if url_of(cache):
         table[:shards, 1] = 0
     return table[shards:] if np.array_equal(table[:shards, :2], stamps) else None
 
@@ -277,7 +277,7 @@ def _write_cache(
     rows: Int64[np.ndarray, "records 4"],
 ) -> None:
     """Cache the rows for the next time, unless the folder cannot be written."""
-    if is_remote(cache):
+    if url_of(cache):
         return
     try:
         array = io.BytesIO()

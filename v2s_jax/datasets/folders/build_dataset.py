@@ -29,7 +29,6 @@ from v2s_jax.datasets.folders.layout import find_sources
 from v2s_jax.datasets.folders.manifest import MANIFEST, Row, write_manifest
 from v2s_jax.datasets.folders.settings import VERSION, FolderSettings
 from v2s_jax.datasets.folders.split import SPLITS, assign_splits, split_clips
-from v2s_jax.datasets.remote import is_remote
 from v2s_jax.datasets.schema import FORMAT_VERSION
 from v2s_jax.datasets.writer import (
     ShardWriter,
@@ -77,12 +76,12 @@ def build_dataset(
     exists, no clip is usable, or something cannot be written.
     """
     check_args(beam_args)
-    for path in (settings.source, settings.out):
-        if url := url_of(str(path)):
+    for path in filter(None, (settings.source, settings.out, settings.cache)):
+        if url := url_of(path):
             check_url(url)
             if not str(path).startswith(url):
                 raise InputError(f"{path}: write it as {url}")
-    if is_remote(settings.out):
+    if url_of(settings.out):
         Bucket(str(settings.out))  # if it is wrong, say so before features are extracted
     folder = settings.folder
     workers = settings.workers or (CPU_COUNT if extractor.name == "pixels" else 1)
@@ -93,7 +92,7 @@ def build_dataset(
         cache=FeatureCache(settings.cache_folder),
     )
     try:
-        if is_remote(settings.out):
+        if url_of(settings.out):
             _check_absent(settings)
             with wrap_bucket_errors(str(folder), "written"):
                 # Without its JSON files the old dataset is none, however far the new one comes.
@@ -125,7 +124,7 @@ def _build(
 ) -> BuiltDataset:
     """Extract features, decide on every file, and write the shards of each split to `folder`."""
     sources, ignored = find_sources(settings.source, settings.outputs)
-    if not is_remote(folder):  # s3 would make a bucket
+    if not url_of(folder):  # s3 would make a bucket
         folder.mkdir(parents=True, exist_ok=True)
     rows, counts = extract(sources, job, beam_args, folder)
     usable = [source for source, row in zip(sources, rows, strict=True) if row.status == "used"]

@@ -20,8 +20,8 @@ from hashlib import sha256
 
 from etils import epath
 
+from v2s_jax.bucket import url_of
 from v2s_jax.csv_files import check_header, unescape_cell
-from v2s_jax.datasets.remote import is_remote
 from v2s_jax.errors import InputError
 from v2s_jax.media import VIDEO_SUFFIXES
 
@@ -126,7 +126,7 @@ def _walk(
 
 def _real_path(path: epath.Path | str) -> str:
     """Return the path without symbolic links."""
-    return str(path).rstrip("/") if is_remote(path) else os.path.realpath(path)
+    return str(path).rstrip("/") if url_of(path) else os.path.realpath(path)
 
 
 def natural_sort_key(name: str) -> tuple[tuple[tuple[int, str], ...], str]:

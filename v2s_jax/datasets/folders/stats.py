@@ -9,8 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from etils import epath
 
+from v2s_jax.bucket import check_url, url_of
 from v2s_jax.datasets.folders.manifest import MANIFEST, Row, read_manifest
-from v2s_jax.datasets.remote import is_remote
 from v2s_jax.errors import InputError, printable
 from v2s_jax.io import atomic_write
 
@@ -50,8 +50,10 @@ def write_stats(data: str, out: Path | None = None) -> None:
 
     `out` is the dataset's own folder by default.
     """
-    if is_remote(data) and out is None:
-        raise InputError(f"{data}: is not a local folder: give --out for the results")
+    if url := url_of(data):
+        check_url(url)
+        if out is None:
+            raise InputError(f"{data}: is not a local folder: give --out for the results")
     rows = list(read_manifest(epath.Path(data) / MANIFEST))
     lengths = measure_lengths(rows, data)
     print("\n".join(table(lengths)))
