@@ -11,8 +11,8 @@ def main() -> None:
         from benchmarks.first_sound import FirstSoundArgs
         from benchmarks.growth import GrowthArgs
         from benchmarks.input import InputArgs
-        from benchmarks.profile import ProfileArgs
         from benchmarks.sampling import SamplingArgs, ShowArgs
+        from benchmarks.sampling_profile import ProfileArgs
         from benchmarks.streaming import StreamingArgs
         from benchmarks.tpu import TpuArgs
         from benchmarks.training import TrainingArgs
