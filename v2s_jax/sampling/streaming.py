@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8, UInt32
 
@@ -219,7 +219,8 @@ class _StreamSlot:
         start_frame = np.zeros(sampler.batch_size, np.int32)
         start_frame[SLOT] = -self._video_frame
         # Every block counts from 0 again, so that no counter of the program grows.
-        before = self._state._replace(tick=jnp.int32(0), start_frame=jnp.asarray(start_frame))
+        counters = jax.device_put({"tick": np.int32(0), "start_frame": start_frame})
+        before = self._state._replace(**counters)
         # The program of whole clips, stopped early: a program of its own would round differently.
         block_window = BLOCK_VIDEO_FRAMES + len(vectors) - 1
         features = np.zeros((sampler.batch_size, block_window, vectors.shape[1]), np.float32)
