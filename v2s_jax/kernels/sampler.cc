@@ -11,6 +11,7 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -470,11 +471,46 @@ int usable_threads(int most) {
   return std::clamp(std::min(usable_cores(), most), 1, kMaxThreads);
 }
 
+// The cores on which the threads of a call start. The kernel may put two of them on one core, and
+// takes up to 20 ms to part them, in which each stops the other at every barrier.
+class Cores {
+ public:
+  // Move this thread to a free core if another one has started on its core. It may go on anywhere.
+  void settle() {
+    cpu_set_t usable, only{};
+    if (sched_getaffinity(0, sizeof usable, &usable) != 0) return;
+    const int core = claim(usable);
+    if (core < 0) return;
+    CPU_SET(core, &only);
+    sched_setaffinity(0, sizeof only, &only);
+    sched_setaffinity(0, sizeof usable, &usable);
+  }
+
+ private:
+  // Take this thread's core, or the next free one, which is returned; -1: stay.
+  int claim(const cpu_set_t& usable) {
+    const std::lock_guard lock(mutex_);
+    const int here = sched_getcpu();
+    for (int step = 0; here >= 0 && step < CPU_SETSIZE; ++step) {
+      const int core = (here + step) % CPU_SETSIZE;
+      if (!CPU_ISSET(core, &usable) || CPU_ISSET(core, &taken_)) continue;
+      CPU_SET(core, &taken_);
+      return step == 0 ? -1 : core;
+    }
+    return -1;
+  }
+
+  std::mutex mutex_;
+  cpu_set_t taken_{};
+};
+
 // Run `work(worker)` on each thread of each team, with a worker for weights in this format.
 template <typename Format, typename Work>
 void on_threads(const Sizes& s, const Weights& w, const Inputs& in, const Outputs& out, int threads,
                 int teams, Work work) {
+  Cores cores;
   auto run = [&](Sizes sizes, Shared& of_team, int first_row, int thread, int size) {
+    cores.settle();
     work(Worker<Format>(sizes, w, in, out, of_team, first_row, thread, size));
   };
   std::deque<Shared> shared;
