@@ -29,6 +29,7 @@ from v2s_jax.datasets.synthetic.clip_files import open_extractor_once, read_clip
 from v2s_jax.datasets.synthetic.generate_dataset import PIXELS, generate_dataset
 from v2s_jax.datasets.synthetic.generator import CATEGORIES
 from v2s_jax.datasets.synthetic.in_memory import (
+    ClipWorkers,
     InMemoryClips,
     open_in_memory,
     open_splits,
@@ -100,6 +101,24 @@ def test_records_equal_those_of_files_up_to_codec_loss(files, opened_order, spli
             found.append(np.abs(ours.astype(np.float64) - theirs))
     assert np.mean(appearance) < 0.004 and np.max(appearance) < 0.12
     assert np.median(motion) < 0.001 and np.quantile(motion, 0.9) < 0.25
+
+
+def test_says_once_when_the_memory_is_full(capsys):
+    clips = list(ORDER.clips("test"))
+    fit = 10**6 // record_bytes(clips[0], True)
+    assert 0 < fit < len(clips)
+    for keep_mb in (0, 1, 100):
+        workers = ClipWorkers(1, keep_mb, True)
+        try:
+            for _ in range(2):
+                records = list(workers.records(clips))
+                assert [record.category for record in records] == [c.category for c in clips]
+        finally:
+            workers.close()
+    assert capsys.readouterr().out == (
+        f"--run.keep-mb 1 is full (clips: {fit}): others are rendered again in every epoch, "
+        "unless it is larger\n"
+    )
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -18,6 +18,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from tqdm import tqdm
+
 from v2s_jax.config import Clock, Config, ExtractorConfig
 from v2s_jax.datasets import ClipRecord, ClipSource, Metadata
 from v2s_jax.datasets.dataset import IN_MEMORY
@@ -100,7 +102,9 @@ class ClipWorkers:
         self._motion = motion
         self._pool = open_pool(workers)
         self._cache: dict[ClipSpec, Future[ClipRecord]] = {}
+        self._keep_mb = keep_mb
         self._bytes_left = keep_mb * BYTES_PER_MB
+        self._is_full = False
         self._lock = threading.Lock()  # several threads read batches
 
     def records(self, clips: Sequence[ClipSpec]) -> Generator[ClipRecord, None, None]:
@@ -126,7 +130,14 @@ class ClipWorkers:
             if size <= self._bytes_left:
                 self._cache[clip] = future
                 self._bytes_left -= size
-            return future
+                return future
+            was_full, self._is_full = self._is_full, True
+        if self._keep_mb and not was_full:
+            tqdm.write(
+                f"--run.keep-mb {self._keep_mb} is full (clips: {len(self._cache)}): others are "
+                "rendered again in every epoch, unless it is larger"
+            )
+        return future
 
 
 def render_record(spec: ClipSpec, motion: bool) -> ClipRecord:
