@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from benchmarks.common import Row, markdown_table
 from v2s_jax.errors import InputError
@@ -109,9 +109,10 @@ def _draw_part(axes: Axes, part: str, rows: list[Row]) -> None:
         memory.plot(amounts, peaks_mb, f"s{style}", color=MEMORY_COLOR, markersize=3, alpha=0.7)
     memory.set_ylim(0, 1.3 * max(row["host_peak_mb"] for row in rows))
     axes.set_xticks(sorted({row[part] for row in rows}))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(AMOUNTS[part])
     axes.set_ylabel("time (s)", color=TIME_COLOR)
     memory.set_ylabel("peak memory (MB)", color=MEMORY_COLOR)
