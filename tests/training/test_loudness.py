@@ -23,8 +23,11 @@ from v2s_jax.model import (
 from v2s_jax.quantize import dequantize, quantize
 from v2s_jax.training.learn_loudness import learn_loudness
 from v2s_jax.training.loudness import loudness_loss
-from v2s_jax.training.state import init_state
+from v2s_jax.training.state import apply_gradients, init_state
 from v2s_jax.training.step import Chunk, DeviceBatch, drop_inputs, train_step
+
+LEARNING_RATE = 0.25
+"""Large, so that rounding of the parameters does not matter."""
 
 
 def aligned(tiny: Config, **training) -> Config:
@@ -147,6 +150,27 @@ def test_the_encoder_alone_learns_the_loudness_before_the_first_update(tiny):
     assert int(learned.step) == 0
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.25])
+def test_the_context_encoder_learns_more_slowly_than_the_tiers(tiny, scale):
+    """A first step of Adam is the learning rate times the sign of the gradient."""
+
+    def step(scale: float) -> dict:
+        options = {"learning_rate": LEARNING_RATE, "context_rate_scale": scale}
+        config = aligned(tiny, loudness_weight=0.1, loudness_steps=1, **options)
+        state = init_state(VideoToSound(config, "highest"), STATISTICS)
+        after = apply_gradients(config.training, state, jax.tree.map(jnp.ones_like, state.params))
+        return jax.tree.map(jnp.subtract, after.params, state.params)["params"]
+
+    full, scaled = step(1.0), step(scale)
+    for change in jax.tree.leaves(full):
+        np.testing.assert_allclose(change, -LEARNING_RATE, rtol=1e-4)
+    assert set(full) == {"conditioning", "context", "loudness", "sample_rnn"}
+    for name, change in full.items():
+        factor = 1.0 if name == "sample_rnn" else scale
+        expected = jax.tree.map(partial(jnp.multiply, factor), change)
+        jax.tree.map(partial(np.testing.assert_allclose, atol=1e-7), scaled[name], expected)
+
+
 def test_only_aligned_models_that_learn_it_have_its_parameters(tiny):
     with_it = random_params(aligned(tiny, loudness_weight=0.1))["params"]
     assert set(with_it) - set(random_params(aligned(tiny))["params"]) == {"loudness"}
@@ -204,6 +228,9 @@ def test_hidden_inputs_follow_from_the_clip_and_the_position(tiny):
         ({"input_dropout_chunks": 9}, "input_dropout_chunks is 9, but input_dropout_share is 0"),
         ({"loudness_weight": 1.0, "loudness_steps": 5}, "variant frame has no context encoder"),
         ({"loudness_steps": 5}, "loudness_steps is 5, but loudness_weight is 0"),
+        ({"context_rate_scale": 0.1}, "context_rate_scale is 0.1, but variant frame has no"),
+        ({"context_rate_scale": 2.0}, "context_rate_scale is 2.0: use 0 to 1"),
+        ({"context_rate_scale": 0.0}, "context_rate_scale is 0, so the context encoder would stay"),
     ],
 )
 def test_bad_options(tiny, option, message):

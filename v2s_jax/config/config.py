@@ -93,12 +93,13 @@ class Config:
                 f"samples of a video frame: use {per_frame}"
             )
         self._check_context_vectors()
-        if self.training.loudness_steps and self.model.variant != "aligned":
-            raise InputError(
-                f"loudness_steps is {self.training.loudness_steps}, but variant "
-                f"{self.model.variant} has no context encoder: leave it out, or use "
-                "--model.variant aligned"
-            )
+        for name, unset in (("loudness_steps", 0), ("context_rate_scale", 1.0)):
+            value = getattr(self.training, name)
+            if value != unset and self.model.variant != "aligned":
+                raise InputError(
+                    f"{name} is {value}, but variant {self.model.variant} has no context encoder: "
+                    "leave it out, or use --model.variant aligned"
+                )
 
     @property
     def samples_per_vector(self) -> int:

@@ -92,6 +92,11 @@ class TrainingConfig:
     loudness_steps: int = 0
     """Extra updates before training, of the context encoder by that loss alone. Each takes a tenth
     of the time of an update of the whole model, and reads other clips."""
+    context_rate_scale: float = 1.0
+    """For `aligned`: factor on the learning rate of the projection, the context encoder and the
+    loudness that it predicts, after `loudness_steps`. With `loudness_weight` they read whole clips
+    at every update, the same ones for all chunks of a batch, and forget what they learned from many
+    (docs/results.md). 0: they stay as they are."""
     seed: int = 0
     """Seed of the noise on inputs, of the initial parameters and of the order of clips."""
     log_every_steps: int = 100
@@ -166,6 +171,13 @@ class TrainingConfig:
             raise InputError(
                 f"loudness_steps is {self.loudness_steps}, but loudness_weight is 0: add "
                 "--training.loudness-weight, or leave it out"
+            )
+        if not 0 <= self.context_rate_scale <= 1:
+            raise InputError(f"context_rate_scale is {self.context_rate_scale}: use 0 to 1")
+        if not (self.context_rate_scale or self.init_from or self.loudness_steps):
+            raise InputError(
+                "context_rate_scale is 0, so the context encoder would stay random: add "
+                "--training.init-from or --training.loudness-steps"
             )
         if not 0 <= self.input_noise_share <= 1:
             raise InputError(f"input_noise_share is {self.input_noise_share}: use 0 to 1")

@@ -79,11 +79,25 @@ def init_state(model: VideoToSound, statistics: FeatureStatistics | None) -> Tra
     return TrainState(jnp.int32(0), params, opt_state, params if training.ema_decay else None)
 
 
+def _scale_context(updates: dict[str, Any], scale: float) -> dict[str, Any]:
+    """Return the updates with those of all parts before the tiers times `scale`.
+
+    A mask of the optimizer would give its state, and so checkpoints, another structure.
+    """
+
+    def scale_part(name: str, part: Any) -> Any:
+        return part if name == "sample_rnn" else jax.tree.map(lambda x: scale * x, part)
+
+    return {"params": {name: scale_part(name, part) for name, part in updates["params"].items()}}
+
+
 def apply_gradients(
     training: TrainingConfig, state: TrainState, gradient: dict[str, Any]
 ) -> TrainState:
     """Return the state after one update."""
     updates, opt_state = make_optimizer(training).update(gradient, state.opt_state, state.params)
+    if training.context_rate_scale != 1:
+        updates = _scale_context(updates, training.context_rate_scale)
     params = optax.apply_updates(state.params, updates)
     average = state.average
     if average is not None:
